@@ -9,16 +9,18 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hookgate::config::model::SecretEntry;
-use hookgate::document::Span;
-use hookgate::gate::dedup::{Asked, Claims, Key, Keys as EventKeys, Limits};
+use hookgate::document::TextSpan;
+use hookgate::gate::dedup::{
+    ClaimLimits, ClaimResult, ClaimTable, DedupKey, DedupKeys as EventKeys,
+};
 use hookgate::gate::identity::{IdentityFacts, IdentityRules};
-use hookgate::gate::signature::Keys;
-use hookgate::model::clock::Now;
+use hookgate::gate::signature::RouteVerifier;
+use hookgate::model::clock::ClockReading;
 use hookgate::model::secret::Secret;
 use hookgate::providers;
-use hookgate::scheme::remote::RemoteKeys;
-use hookgate::scheme::spec::{IdentityKey, Spec};
-use hookgate::scheme::{Head, ToSign};
+use hookgate::scheme::remote_keys::RemoteKeys;
+use hookgate::scheme::spec::{IdentityKey, SchemeSpec};
+use hookgate::scheme::{RequestHead, ToSign};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 const UNIX_SECONDS: i64 = 1_700_000_000;
@@ -28,12 +30,12 @@ const CHUNK: usize = 8 * 1024;
 
 /// One signed request of a provider.
 struct Signed {
-    keys: Keys,
+    keys: RouteVerifier,
     rules: IdentityRules,
     uri: Uri,
     headers: HeaderMap,
     body: Vec<u8>,
-    now: Now,
+    now: ClockReading,
     /// What the sender publishes, where the scheme needs it.
     fetched: Option<RemoteKeys>,
 }
@@ -44,7 +46,7 @@ fn entry(label: &str) -> SecretEntry {
         secret: Secret::new(format!("whsec_0123456789abcdef{label:0>4}").into_bytes()),
         not_before_ms: None,
         until_ms: None,
-        span: Span::default(),
+        span: TextSpan::default(),
     }
 }
 
@@ -52,9 +54,9 @@ impl Signed {
     /// Signed with the last of so many secrets.
     fn new(provider: &str, size: usize, secrets: usize) -> Self {
         let provider = providers::find(provider).expect("the provider is compiled in");
-        let spec: &Spec = &provider.scheme;
+        let spec: &SchemeSpec = &provider.scheme;
         let entries: Vec<SecretEntry> = (1..=secrets).map(|n| entry(&n.to_string())).collect();
-        let keys = Keys::new(spec, &entries, None, Duration::from_secs(300));
+        let keys = RouteVerifier::new(spec, &entries, None, Duration::from_secs(300));
         let keys = keys.expect("the provider's scheme takes any text as its secret");
         let body = body(size);
         let (uri, mut headers) = (Uri::from_static("/webhook"), HeaderMap::new());
@@ -65,7 +67,7 @@ impl Signed {
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        let head = Head {
+        let head = RequestHead {
             method: &Method::POST,
             uri: &uri,
             headers: &headers,
@@ -89,13 +91,13 @@ impl Signed {
             uri,
             headers,
             body,
-            now: Now::at_unix_seconds(UNIX_SECONDS),
+            now: ClockReading::at_unix_seconds(UNIX_SECONDS),
             fetched: None,
         }
     }
 
-    fn head(&self) -> Head<'_> {
-        Head {
+    fn head(&self) -> RequestHead<'_> {
+        RequestHead {
             method: &Method::POST,
             uri: &self.uri,
             headers: &self.headers,
@@ -130,9 +132,9 @@ mod families {
         RsaKeyPair,
     };
     use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
-    use hookgate::document::{Document, Source};
+    use hookgate::document::{SourceText, TomlDocument};
     use hookgate::scheme::parse::parse_spec;
-    use hookgate::scheme::spec::Family;
+    use hookgate::scheme::spec::SchemeFamily;
     use rustls::RootCertStore;
     use serde::Deserialize;
     use sha2::{Digest, Sha256};
@@ -142,9 +144,9 @@ mod families {
     const URL: &str = "https://hooks.example.com";
     const TIME: &str = "1700000000";
 
-    fn spec(text: &str) -> Spec {
-        let source = Source::new("bench.toml", text.to_owned());
-        let document = Document::parse(&source);
+    fn spec(text: &str) -> SchemeSpec {
+        let source = SourceText::new("bench.toml", text.to_owned());
+        let document = TomlDocument::parse(&source);
         parse_spec(&mut document.root()).expect("the scheme is right")
     }
 
@@ -154,7 +156,7 @@ mod families {
             secret: Secret::new(secret.as_bytes().to_vec()),
             ..entry("1")
         };
-        let keys = Keys::new(&spec, &[entry], Some(URL), Duration::from_secs(300));
+        let keys = RouteVerifier::new(&spec, &[entry], Some(URL), Duration::from_secs(300));
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(*name, value.parse().expect("it is ASCII"));
@@ -165,7 +167,7 @@ mod families {
             uri: Uri::from_static("/webhook"),
             headers: map,
             body: body(1024),
-            now: Now::at_unix_seconds(UNIX_SECONDS),
+            now: ClockReading::at_unix_seconds(UNIX_SECONDS),
             fetched: None,
         }
     }
@@ -238,17 +240,17 @@ mod families {
         let is_newest = |vector: &Vector| vector.body.contains("\"SignatureVersion\": \"2\"");
         let vector = vectors.into_iter().find(is_newest).expect("SHA-256");
         let mut spec = providers::find("sns").expect("it is there").scheme.clone();
-        if let Family::Certificate(family) = &mut spec.family {
+        if let SchemeFamily::Certificate(family) = &mut spec.family {
             family.topics = vector.audience;
         }
-        let keys = Keys::new(&spec, &[entry("1")], None, Duration::from_secs(300));
+        let keys = RouteVerifier::new(&spec, &[entry("1")], None, Duration::from_secs(300));
         let mut signed = Signed {
             rules: identity_rules(&spec),
             keys: keys.expect("they go together"),
             uri: Uri::from_static("/webhook"),
             headers: HeaderMap::new(),
             body: vector.body.into_bytes(),
-            now: Now::at_unix_seconds(UNIX_SECONDS),
+            now: ClockReading::at_unix_seconds(UNIX_SECONDS),
             fetched: None,
         };
         let mut pending = signed
@@ -392,7 +394,7 @@ fn material(criterion: &mut Criterion) {
 }
 
 /// The rules of a route that deduplicates by the event id.
-fn identity_rules(spec: &Spec) -> IdentityRules {
+fn identity_rules(spec: &SchemeSpec) -> IdentityRules {
     let key = IdentityKey::of_fields(&spec.event_id);
     IdentityRules::compile(IdentityFacts {
         key: Some(&key),
@@ -414,7 +416,7 @@ fn identity(criterion: &mut Criterion) {
 
 /// A new event by its id and its bytes: claimed, and spent. The table is full from the start, as after some days.
 fn dedup(criterion: &mut Criterion) {
-    let claims = Claims::new(Limits {
+    let claims = ClaimTable::new(ClaimLimits {
         window: Duration::from_secs(7 * 86_400),
         entries: 200_000,
         lease: Duration::from_secs(60),
@@ -427,11 +429,11 @@ fn dedup(criterion: &mut Criterion) {
             *byte = (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (at % 8 * 8)).to_le_bytes()[0];
         }
         let keys = EventKeys {
-            id: Some(Key::of_id(&number.to_string())),
+            id: Some(DedupKey::of_id(&number.to_string())),
             body: None,
-            watched: Some(Key::of_digest(&digest)),
+            watched: Some(DedupKey::of_digest(&digest)),
         };
-        let Asked::Claimed(claim) = claims.ask(keys) else {
+        let ClaimResult::Claimed(claim) = claims.try_claim(keys) else {
             return;
         };
         claim.spend(StatusCode::OK);

@@ -24,10 +24,11 @@ use hookgate::model::delivery::DeliveryState;
 use hookgate::model::ids::{DestinationName, EventId, RequestId, RouteName};
 use hookgate::model::secret::Secret;
 use hookgate::store::rows::{
-    AttemptRecord, Claim, DestinationId, Finished, NewDelivery, NewEvent, Next, StoredEvent,
+    AttemptRecord, ClaimRow, DestinationId, FinishedAttempt, NewDelivery, NewEvent, NextState,
+    StoredEvent,
 };
-use hookgate::store::search::{DeliverySearch, EventSearch, Page};
-use hookgate::store::{Options, Retention, Store};
+use hookgate::store::search::{DeliverySearch, EventSearch, ListPage};
+use hookgate::store::{RetentionLimits, Store, StoreOptions};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use rusqlite::{Connection, params};
 
@@ -122,7 +123,7 @@ fn event(number: u64, destination: DestinationId, body: &Bytes, headers: &Header
             body: Some(body.clone()),
             digest: [7; 32],
         },
-        claims: vec![Claim {
+        claims: vec![ClaimRow {
             key: claim_key(number),
             expires_ms: time(number) + 7 * DAY,
         }],
@@ -138,7 +139,7 @@ fn event(number: u64, destination: DestinationId, body: &Bytes, headers: &Header
 }
 
 fn open(path: &Path, key: Option<&str>) -> Store {
-    Store::open(Options {
+    Store::open(StoreOptions {
         path: path.to_owned(),
         encryption_keys: key.map(|key| Secret::new(key.into())).into_iter().collect(),
         keep_body: true,
@@ -320,7 +321,7 @@ impl Rig {
         }
     }
 
-    fn stats(&self) -> hookgate::store::Stats {
+    fn stats(&self) -> hookgate::store::StoreStatistics {
         self.runtime.block_on(self.store.stats()).expect("stats")
     }
 
@@ -430,7 +431,7 @@ impl Rig {
                 },
             ),
         ];
-        let page = Page {
+        let page = ListPage {
             after: None,
             limit: 50,
         };
@@ -468,7 +469,7 @@ async fn deliver_some(store: &Store, destination: DestinationId, batch: usize) -
     let due = store.begin(destination, batch, NOW + 99 * DAY).await;
     let due = due.expect("it is taken");
     let ended = due.iter().map(|due| {
-        store.finish(Finished {
+        store.finish(FinishedAttempt {
             delivery: due.delivery,
             attempt: due.attempt,
             record: AttemptRecord {
@@ -476,9 +477,9 @@ async fn deliver_some(store: &Store, destination: DestinationId, batch: usize) -
                 duration_ms: 12,
                 status: Some(204),
                 error: None,
-                answer: Bytes::new(),
+                response_start: Bytes::new(),
             },
-            next: Next::Delivered,
+            next: NextState::Delivered,
         })
     });
     let ended: Vec<_> = ended.map(tokio_spawn).collect();
@@ -681,7 +682,7 @@ fn fail_some(rig: &Rig) {
     rig.runtime.block_on(async {
         let due = rig.store.begin(rig.destination, 20, NOW + 99 * DAY).await;
         for due in due.expect("it is taken") {
-            let ended = Finished {
+            let ended = FinishedAttempt {
                 delivery: due.delivery,
                 attempt: due.attempt,
                 record: AttemptRecord {
@@ -689,9 +690,9 @@ fn fail_some(rig: &Rig) {
                     duration_ms: 12,
                     status: Some(500),
                     error: None,
-                    answer: Bytes::new(),
+                    response_start: Bytes::new(),
                 },
-                next: Next::Dead,
+                next: NextState::Dead,
             };
             rig.store.finish(ended).await.expect("it is ended");
         }
@@ -699,7 +700,7 @@ fn fail_some(rig: &Rig) {
 }
 
 fn purge(rig: &Rig) {
-    let retention = Retention {
+    let retention = RetentionLimits {
         delivered_ms: Some(DAY),
         dead_ms: Some(DAY),
         attempts_ms: Some(DAY),

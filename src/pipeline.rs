@@ -5,7 +5,7 @@
 //! and the recorder gets exactly one report.
 
 mod batch;
-mod first;
+mod first_attempt;
 mod local;
 mod stored;
 
@@ -20,33 +20,33 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 
-use crate::config::model::Mode;
-use crate::deliver::Deliverer;
-use crate::forward::{ForwardError, Forwarded, Targets, forward, forward_unverified};
-use crate::gate::budget::{BudgetFault, Budgets, Share};
+use crate::config::model::RouteMode;
+use crate::deliver::DeliveryEngine;
+use crate::forward::{ForwardError, RouteTargets, UpstreamResponse, forward, forward_unverified};
+use crate::gate::budget::{BudgetFault, BudgetShare, SourceBudgets};
 use crate::gate::dedup::Claim;
-use crate::gate::event::{Event, EventParts, Unverified};
+use crate::gate::event::{Event, EventParts, UnverifiedRequest};
 use crate::gate::reject::Reject;
-use crate::gate::verdict::{Decision, Verdict};
-use crate::gate::{Admission, Gate};
+use crate::gate::verdict::{GateDecision, Verdict};
+use crate::gate::{Gate, GateAdmission};
 use crate::inbox::Inbox;
-use crate::inbox::outlets::Outlets;
-use crate::model::clock::{Now, instant};
+use crate::inbox::subscriptions::RouteSubscriptions;
+use crate::model::clock::{ClockReading, instant};
 use crate::model::error;
 use crate::model::ids::{RequestId, RouteName};
-use crate::model::source::{Source, SourceKey};
-use crate::model::trace::Part;
-use crate::net::answer::{Answer, AnswerBody};
+use crate::model::source::{RequestSource, SourceKey};
+use crate::model::trace::TracePart;
+use crate::net::detach::{CaughtPanic, contain, detach};
+use crate::net::event_headers::DUPLICATE;
 use crate::net::headers::{REQUEST_ID, request_id_value};
-use crate::net::outgoing::DUPLICATE;
-use crate::net::outlive::{Panicked, contain, outlive};
 use crate::net::problem;
 use crate::net::read_body::{BodyHead, TrackedBody, discard_body};
-use crate::pipeline::stored::Keeping;
-use crate::providers::challenge::Challenge;
+use crate::net::response::{HttpResponse, ResponseBody};
+use crate::pipeline::stored::DurableAcceptance;
+use crate::providers::challenge::ProviderChallenge;
 use crate::record::counters::RouteCounters;
-use crate::record::rejected::Came;
-use crate::record::{Exchange, Recorder, otlp};
+use crate::record::rejected_requests::ReceivedParts;
+use crate::record::{ExchangeSummary, TelemetryRecorder, otlp};
 
 const FILTERED: HeaderName = HeaderName::from_static("hookgate-filtered");
 
@@ -55,7 +55,7 @@ pub struct Generation {
     /// The checks of all routes.
     pub gate: Gate,
     /// The work after admission, by the index of the route.
-    pub routes: Vec<RouteWork>,
+    pub routes: Vec<RouteDispatch>,
     /// The path that responds with 200 to the health checks of load balancers.
     pub health: Option<String>,
     /// Largest number of concurrent exchanges with apps.
@@ -63,28 +63,28 @@ pub struct Generation {
 }
 
 /// How the admitted events of one route are handled.
-pub struct RouteWork {
+pub struct RouteDispatch {
     /// Forward the event, store it, or both.
-    pub mode: Mode,
+    pub mode: RouteMode,
     /// The upstream targets; `None` in queue mode.
-    pub targets: Option<Targets>,
+    pub targets: Option<RouteTargets>,
     /// True if the trace of the sender is continued.
     pub continues_trace: bool,
     /// The counters of the route.
     pub counters: Arc<RouteCounters>,
     /// The destinations and their filters; `None` without a store.
-    pub outlets: Option<Outlets>,
+    pub subscriptions: Option<RouteSubscriptions>,
 }
 
 /// Serves requests across all generations.
 pub struct Pipeline {
-    recorder: Arc<Recorder>,
+    recorder: Arc<TelemetryRecorder>,
     /// The inbox and the deliverer; `None` without a store.
-    keeping: Option<Keeping>,
+    acceptance: Option<DurableAcceptance>,
     /// Exchanges that continue after their sender's connection has closed.
     exchanges: TaskTracker,
-    in_flight: Arc<InFlight>,
-    budgets: Arc<Budgets>,
+    in_flight: Arc<InFlightCounts>,
+    budgets: Arc<SourceBudgets>,
     ids: RequestIds,
 }
 
@@ -96,7 +96,7 @@ struct RequestIds {
 
 /// Counters of requests in flight.
 #[derive(Default)]
-struct InFlight {
+struct InFlightCounts {
     /// All requests in flight, verified or not.
     all: AtomicUsize,
     /// Requests that hold one of the `max_in_flight` permits: verified ones, and those that monitor mode forwards.
@@ -104,15 +104,15 @@ struct InFlight {
 }
 
 /// A permit of a request in flight, returned when dropped.
-struct Place {
-    counts: Arc<InFlight>,
+struct InFlightPermit {
+    counts: Arc<InFlightCounts>,
     has_exchange: bool,
 }
 
 /// From this number of requests in flight they take turns.
 const CROWD: usize = 4;
 
-impl Place {
+impl InFlightPermit {
     /// Returns whether other requests are probably ready too. Then all of them are checked before the first is written
     /// to its app, and all responses are read before the first is written to its sender. So the code of one stage stays
     /// in the processor's cache, and a sleeping peer is woken once for several. With few requests, turns would only
@@ -133,7 +133,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for InFlightPermit {
     fn drop(&mut self) {
         if self.has_exchange {
             self.counts.exchanges.fetch_sub(1, Ordering::Relaxed);
@@ -146,19 +146,19 @@ impl Pipeline {
     /// Creates a pipeline without requests. `seed` should differ between processes.
     #[must_use]
     pub fn new(
-        recorder: Arc<Recorder>,
+        recorder: Arc<TelemetryRecorder>,
         seed: u64,
-        kept: Option<(Inbox, Arc<Deliverer>)>,
+        kept: Option<(Inbox, Arc<DeliveryEngine>)>,
     ) -> Arc<Self> {
         let exchanges = TaskTracker::new();
-        let keeping =
-            kept.map(|(inbox, deliverer)| Keeping::new(inbox, deliverer, exchanges.clone()));
+        let keeping = kept
+            .map(|(inbox, deliverer)| DurableAcceptance::new(inbox, deliverer, exchanges.clone()));
         Arc::new(Self {
             recorder,
-            keeping,
+            acceptance: keeping,
             exchanges,
             in_flight: Arc::default(),
-            budgets: Budgets::new(),
+            budgets: SourceBudgets::new(),
             ids: RequestIds {
                 seed,
                 count: AtomicU64::new(0),
@@ -183,20 +183,20 @@ impl Pipeline {
         &self,
         generation: Arc<Generation>,
         request: Request<Incoming>,
-        source: Source,
-    ) -> Answer {
-        let now = Now::read();
+        source: RequestSource,
+    ) -> HttpResponse {
+        let now = ClockReading::read();
         let id = self.ids.make(now.unix_ms);
         let version = request.version();
         let mut answer = if is_health_check(&generation, &request) {
             // Health checks pass no gate and are not recorded.
             let is_unread = !request.body().is_end_stream();
-            closing(Answer::new(AnswerBody::empty()), version, is_unread)
+            closing(HttpResponse::new(ResponseBody::empty()), version, is_unread)
         } else {
             let deciding = pin!(self.decide(generation, request, source, now, id));
             match contain(deciding).await {
                 Ok(answer) => answer,
-                Err(Panicked) => {
+                Err(CaughtPanic) => {
                     let answer = self.gave_up(Verdict::new(id, source, now));
                     closing(answer, version, true)
                 }
@@ -213,9 +213,9 @@ impl Pipeline {
         generation: Arc<Generation>,
         (route, user): (&RouteName, u32),
         request: Request<Incoming>,
-        source: Source,
-    ) -> Answer {
-        let now = Now::read();
+        source: RequestSource,
+    ) -> HttpResponse {
+        let now = ClockReading::read();
         let id = self.ids.make(now.unix_ms);
         let version = request.version();
         // The socket itself identifies the sender, so source budgets do not apply.
@@ -230,12 +230,14 @@ impl Pipeline {
                 .gate
                 .admit_user(index, user, request, &mut verdict);
             let admission = Box::pin(admitting).await;
-            let answer = self.go_on(generation, verdict, place, admission).await;
+            let answer = self
+                .dispatch_admission(generation, verdict, place, admission)
+                .await;
             closing(answer, version, !body.has_ended())
         });
         let mut answer = match contain(deciding).await {
             Ok(answer) => answer,
-            Err(Panicked) => {
+            Err(CaughtPanic) => {
                 let answer = self.gave_up(Verdict::new(id, source, now));
                 closing(answer, version, true)
             }
@@ -249,10 +251,10 @@ impl Pipeline {
         &self,
         generation: Arc<Generation>,
         request: Request<Incoming>,
-        source: Source,
-        now: Now,
+        source: RequestSource,
+        now: ClockReading,
         id: RequestId,
-    ) -> Answer {
+    ) -> HttpResponse {
         let (parts, body) = request.into_parts();
         let rest = BodyHead {
             declared: body.size_hint().exact(),
@@ -282,9 +284,9 @@ impl Pipeline {
         generation: Arc<Generation>,
         parts: Parts,
         body: &mut TrackedBody<Incoming>,
-        now: Now,
+        now: ClockReading,
         mut verdict: Box<Verdict>,
-    ) -> Answer {
+    ) -> HttpResponse {
         // Count the request before its source's budget is checked, so that `in_flight` includes every request.
         let place = self.enter();
         let source = SourceKey::of(verdict.source.ip);
@@ -297,7 +299,7 @@ impl Pipeline {
                     BudgetFault::Source(retry_after) => Reject::SourceBudget { retry_after },
                     BudgetFault::Total => Reject::Overload,
                 };
-                verdict.decision = Decision::Refused(reject.clone());
+                verdict.decision = GateDecision::Refused(reject.clone());
                 return self.refuse(&generation, &verdict, &reject);
             }
         };
@@ -306,45 +308,46 @@ impl Pipeline {
             .gate
             .admit_within(&share, request, now, &mut verdict);
         match admitting.await {
-            Admission::Refused(reject, request) => {
+            GateAdmission::Refused(reject, request) => {
                 drop((place, share));
                 if let Some(request) = request {
-                    self.keep_refused(&generation, &verdict, &request);
+                    self.remember_rejected(&generation, &verdict, &request);
                 }
                 self.refuse(&generation, &verdict, &reject)
             }
-            Admission::Unverified(request) => {
-                self.go_on_unverified(generation, verdict, (place, share), request)
+            GateAdmission::Unverified(request) => {
+                self.forward_monitored(generation, verdict, (place, share), request)
                     .await
             }
             admission => {
                 // The request is verified or has its response, so it no longer counts against its source.
                 drop(share);
-                self.go_on(generation, verdict, place, admission).await
+                self.dispatch_admission(generation, verdict, place, admission)
+                    .await
             }
         }
     }
 
     /// Acts on the decision of the gate.
-    async fn go_on(
+    async fn dispatch_admission(
         &self,
         generation: Arc<Generation>,
         mut verdict: Box<Verdict>,
-        mut place: Place,
-        admission: Admission,
-    ) -> Answer {
+        mut place: InFlightPermit,
+        admission: GateAdmission,
+    ) -> HttpResponse {
         match admission {
-            Admission::Event(event, claim) => {
+            GateAdmission::Event(event, claim) => {
                 if !place.begin_exchange(generation.max_in_flight) {
                     drop(place);
                     // Release the claim, or the sender's retry would look like a duplicate.
                     if let Some(claim) = claim {
                         claim.release(Reject::Overload.status());
                     }
-                    verdict.decision = Decision::Refused(Reject::Overload);
+                    verdict.decision = GateDecision::Refused(Reject::Overload);
                     return self.refuse(&generation, &verdict, &Reject::Overload);
                 }
-                self.keep_refused(&generation, &verdict, event.parts());
+                self.remember_rejected(&generation, &verdict, event.parts());
                 // Only a verified request may name the trace that it belongs to.
                 let route = generation.routes.get(event.parts().route);
                 let continues = route.is_some_and(|route| route.continues_trace);
@@ -352,55 +355,55 @@ impl Pipeline {
                 verdict.trace = self.recorder.trace(verdict.request_id, told);
                 // A copy only waits for the app's own response and is not stored again.
                 let mode = match verdict.is_copy {
-                    true => Mode::Proxy,
+                    true => RouteMode::Proxy,
                     false => stored::mode(&generation, &verdict),
                 };
-                let exchange = Forwarding {
+                let exchange = UpstreamExchange {
                     recorder: Arc::clone(&self.recorder),
-                    keeping: self.keeping.clone(),
+                    acceptance: self.acceptance.clone(),
                     generation,
                     verdict,
-                    place,
+                    permit: place,
                 };
                 match mode {
-                    Mode::Proxy => outlive(exchange.run(event, claim), &self.exchanges).await,
+                    RouteMode::Proxy => detach(exchange.run(event, claim), &self.exchanges).await,
                     // `outlive` boxes these, so that they do not enlarge the future of every request.
-                    Mode::Queue => outlive(exchange.queue(event, claim), &self.exchanges).await,
-                    Mode::Hybrid {
+                    RouteMode::Queue => detach(exchange.queue(event, claim), &self.exchanges).await,
+                    RouteMode::Hybrid {
                         answer_within,
                         stores_4xx,
                     } => {
                         let work = exchange.hybrid(event, claim, answer_within, stores_4xx);
-                        outlive(work, &self.exchanges).await
+                        detach(work, &self.exchanges).await
                     }
                 }
             }
             // Boxed, because a rare case should not enlarge the future of every request.
-            Admission::Unverified(request) => {
+            GateAdmission::Unverified(request) => {
                 let forwarding = self.forward_unverified(generation, verdict, place, request);
                 Box::pin(forwarding).await
             }
-            Admission::Answered(answer) => {
+            GateAdmission::Answered(answer) => {
                 let exchange = answered(answer.status(), &verdict);
-                note(&self.recorder, &generation, &verdict, &exchange);
+                update_exchange(&self.recorder, &generation, &verdict, &exchange);
                 answer
             }
-            Admission::Duplicate(status, request) => {
+            GateAdmission::Duplicate(status, request) => {
                 let exchange = answered(status, &verdict);
-                note(&self.recorder, &generation, &verdict, &exchange);
+                update_exchange(&self.recorder, &generation, &verdict, &exchange);
                 match stored::takes_local(&generation, &verdict) {
                     true => local::duplicate(status, &request.headers, &verdict),
                     false => marked(status, DUPLICATE),
                 }
             }
-            Admission::Filtered => {
+            GateAdmission::Filtered => {
                 let exchange = answered(StatusCode::OK, &verdict);
-                note(&self.recorder, &generation, &verdict, &exchange);
+                update_exchange(&self.recorder, &generation, &verdict, &exchange);
                 marked(StatusCode::OK, FILTERED)
             }
-            Admission::Refused(reject, request) => {
+            GateAdmission::Refused(reject, request) => {
                 if let Some(request) = request {
-                    self.keep_refused(&generation, &verdict, &request);
+                    self.remember_rejected(&generation, &verdict, &request);
                 }
                 self.refuse(&generation, &verdict, &reject)
             }
@@ -409,16 +412,16 @@ impl Pipeline {
 
     /// Forwards what monitor mode lets through. The exchange counts against its source: an unverified client must not
     /// get more than its share of the exchanges.
-    async fn go_on_unverified(
+    async fn forward_monitored(
         &self,
         generation: Arc<Generation>,
         mut verdict: Box<Verdict>,
-        (place, mut share): (Place, Share),
-        request: Unverified,
-    ) -> Answer {
+        (place, mut share): (InFlightPermit, BudgetShare),
+        request: UnverifiedRequest,
+    ) -> HttpResponse {
         if let Err(retry_after) = share.begin_exchange(generation.max_in_flight) {
             let reject = Reject::SourceBudget { retry_after };
-            verdict.decision = Decision::Refused(reject.clone());
+            verdict.decision = GateDecision::Refused(reject.clone());
             return self.refuse(&generation, &verdict, &reject);
         }
         let forwarding = self.forward_unverified(generation, verdict, place, request);
@@ -431,45 +434,45 @@ impl Pipeline {
         &self,
         generation: Arc<Generation>,
         mut verdict: Box<Verdict>,
-        mut place: Place,
-        request: Unverified,
-    ) -> Answer {
+        mut place: InFlightPermit,
+        request: UnverifiedRequest,
+    ) -> HttpResponse {
         if !place.begin_exchange(generation.max_in_flight) {
-            verdict.decision = Decision::Refused(Reject::Overload);
+            verdict.decision = GateDecision::Refused(Reject::Overload);
             return self.refuse(&generation, &verdict, &Reject::Overload);
         }
-        self.keep_refused(&generation, &verdict, request.parts());
-        let exchange = Forwarding {
+        self.remember_rejected(&generation, &verdict, request.parts());
+        let exchange = UpstreamExchange {
             recorder: Arc::clone(&self.recorder),
-            keeping: None,
+            acceptance: None,
             generation,
             verdict,
-            place,
+            permit: place,
         };
         exchange.run_unverified(request).await
     }
 
     /// Records the request for `/rejections` if its verdict is a rejection, or would be without monitor mode.
-    fn keep_refused(&self, generation: &Generation, verdict: &Verdict, request: &EventParts) {
+    fn remember_rejected(&self, generation: &Generation, verdict: &Verdict, request: &EventParts) {
         if verdict.decision.reject().is_none() {
             return;
         }
         let index = verdict.route_index.unwrap_or(usize::MAX);
         if let Some(rules) = generation.gate.rules(index) {
-            let came = Came {
+            let came = ReceivedParts {
                 method: &request.method,
                 uri: &request.uri,
                 headers: &request.headers,
                 body: &request.body,
                 scheme: &rules.route().scheme,
             };
-            self.recorder.rejected().keep(verdict, &came);
+            self.recorder.rejected().push(verdict, &came);
         }
     }
 
-    fn enter(&self) -> Place {
+    fn enter(&self) -> InFlightPermit {
         self.in_flight.all.fetch_add(1, Ordering::Relaxed);
-        Place {
+        InFlightPermit {
             counts: Arc::clone(&self.in_flight),
             has_exchange: false,
         }
@@ -477,11 +480,11 @@ impl Pipeline {
 
     /// Returns the budgets of all sources.
     #[must_use]
-    pub fn budgets(&self) -> &Arc<Budgets> {
+    pub fn budgets(&self) -> &Arc<SourceBudgets> {
         &self.budgets
     }
 
-    fn refuse(&self, generation: &Generation, verdict: &Verdict, reject: &Reject) -> Answer {
+    fn refuse(&self, generation: &Generation, verdict: &Verdict, reject: &Reject) -> HttpResponse {
         let status = reject.status();
         let mut answer = refused(&self.recorder, generation, verdict, reject);
         if status == StatusCode::METHOD_NOT_ALLOWED
@@ -492,34 +495,34 @@ impl Pipeline {
         answer
     }
 
-    fn gave_up(&self, mut verdict: Verdict) -> Answer {
-        verdict.decision = Decision::Refused(Reject::Internal);
+    fn gave_up(&self, mut verdict: Verdict) -> HttpResponse {
+        verdict.decision = GateDecision::Refused(Reject::Internal);
         let exchange = answered(StatusCode::INTERNAL_SERVER_ERROR, &verdict);
         self.recorder.request(None, &verdict, &exchange);
-        problem::answer(exchange.answer_status, verdict.request_id, None)
+        problem::answer(exchange.response_status, verdict.request_id, None)
     }
 }
 
 /// One exchange with the app, from the claim to its end. It owns its data, because it may continue after the connection
 /// closes.
-struct Forwarding {
-    recorder: Arc<Recorder>,
-    keeping: Option<Keeping>,
+struct UpstreamExchange {
+    recorder: Arc<TelemetryRecorder>,
+    acceptance: Option<DurableAcceptance>,
     generation: Arc<Generation>,
     verdict: Box<Verdict>,
-    place: Place,
+    permit: InFlightPermit,
 }
 
-impl Forwarding {
-    async fn run(mut self, mut event: Event, claim: Option<Claim>) -> Answer {
+impl UpstreamExchange {
+    async fn run(mut self, mut event: Event, claim: Option<Claim>) -> HttpResponse {
         let id = self.verdict.request_id;
-        tell_trace(&mut event, &self.verdict);
+        insert_trace(&mut event, &self.verdict);
         let ended = {
             let exchange = pin!(async {
                 let route = self.generation.routes.get(event.parts().route)?;
                 let targets = route.targets.as_ref()?;
                 let target = targets.of_event(&self.verdict);
-                let forwarding = pin!(forward(event, target, id, self.place.takes_turn()));
+                let forwarding = pin!(forward(event, target, id, self.permit.takes_turn()));
                 let taken = |claim: &Claim, status| self.remember(claim, status);
                 Some(settle(claim, forwarding, taken).await)
             });
@@ -528,16 +531,16 @@ impl Forwarding {
         let answer = match ended {
             Ok(Some(result)) => self.finish(result),
             // The claim was dropped on the way. It was released, or expires later if the app may have seen the request.
-            Ok(None) | Err(Panicked) => self.give_up(),
+            Ok(None) | Err(CaughtPanic) => self.give_up(),
         };
         // Let the other requests read their responses before this one is written to its sender.
-        if self.place.takes_turn() {
+        if self.permit.takes_turn() {
             tokio::task::yield_now().await;
         }
         answer
     }
 
-    async fn run_unverified(mut self, request: Unverified) -> Answer {
+    async fn run_unverified(mut self, request: UnverifiedRequest) -> HttpResponse {
         let id = self.verdict.request_id;
         let index = self.verdict.route_index.unwrap_or(usize::MAX);
         let route = self.generation.routes.get(index);
@@ -546,7 +549,7 @@ impl Forwarding {
                 // The claims of an unverified request are not trusted. The target for URL checks is the app that the
                 // sender subscribes.
                 let target = match self.verdict.decision {
-                    Decision::Monitored(_) => targets.of_unverified(),
+                    GateDecision::Monitored(_) => targets.of_unverified(),
                     _ => targets.usual(),
                 };
                 let result = forward_unverified(request, target, id).await;
@@ -556,14 +559,14 @@ impl Forwarding {
         }
     }
 
-    fn finish(&self, result: Result<Forwarded, ForwardError>) -> Answer {
+    fn finish(&self, result: Result<UpstreamResponse, ForwardError>) -> HttpResponse {
         let id = self.verdict.request_id;
         let (answer, exchange) = match result {
             Ok(forwarded) => {
-                let mut exchange = answered(forwarded.answer.status(), &self.verdict);
+                let mut exchange = answered(forwarded.response.status(), &self.verdict);
                 exchange.upstream_status = Some(forwarded.status);
                 exchange.upstream_time = forwarded.head_time;
-                (forwarded.answer, exchange)
+                (forwarded.response, exchange)
             }
             Err(err) => {
                 let mut exchange = answered(err.status(), &self.verdict);
@@ -571,36 +574,36 @@ impl Forwarding {
                 (problem::answer(err.status(), id, None), exchange)
             }
         };
-        note(&self.recorder, &self.generation, &self.verdict, &exchange);
+        update_exchange(&self.recorder, &self.generation, &self.verdict, &exchange);
         answer
     }
 
     /// Rejects an event that the gate admitted.
-    fn refuse(&mut self, reject: &Reject) -> Answer {
-        self.verdict.decision = Decision::Refused(reject.clone());
+    fn refuse(&mut self, reject: &Reject) -> HttpResponse {
+        self.verdict.decision = GateDecision::Refused(reject.clone());
         refused(&self.recorder, &self.generation, &self.verdict, reject)
     }
 
-    fn note(&self, fill: impl FnOnce(&mut Exchange)) {
+    fn update_exchange(&self, fill: impl FnOnce(&mut ExchangeSummary)) {
         let mut exchange = answered(StatusCode::OK, &self.verdict);
         fill(&mut exchange);
-        note(&self.recorder, &self.generation, &self.verdict, &exchange);
+        update_exchange(&self.recorder, &self.generation, &self.verdict, &exchange);
     }
 
-    fn give_up(&mut self) -> Answer {
-        self.verdict.decision = Decision::Refused(Reject::Internal);
+    fn give_up(&mut self) -> HttpResponse {
+        self.verdict.decision = GateDecision::Refused(Reject::Internal);
         let exchange = answered(StatusCode::INTERNAL_SERVER_ERROR, &self.verdict);
-        note(&self.recorder, &self.generation, &self.verdict, &exchange);
-        problem::answer(exchange.answer_status, self.verdict.request_id, None)
+        update_exchange(&self.recorder, &self.generation, &self.verdict, &exchange);
+        problem::answer(exchange.response_status, self.verdict.request_id, None)
     }
 }
 
 /// Forwards under a claim, and spends the claim exactly if the app took the event.
 async fn settle(
     mut claim: Option<Claim>,
-    forwarding: Pin<&mut impl Future<Output = Result<Forwarded, ForwardError>>>,
+    forwarding: Pin<&mut impl Future<Output = Result<UpstreamResponse, ForwardError>>>,
     taken: impl FnOnce(&Claim, StatusCode),
-) -> Result<Forwarded, ForwardError> {
+) -> Result<UpstreamResponse, ForwardError> {
     // From here on the app may see the request. A panic then leaves the claim to expire instead of releasing it.
     if let Some(claim) = &mut claim {
         claim.begin_forwarding();
@@ -648,7 +651,7 @@ fn mix(number: u64) -> u64 {
 
 /// Announces that the connection closes if the request body was not fully read: the rest cannot be separated from the
 /// next request. In HTTP/2 only the stream ends.
-fn closing(mut answer: Answer, version: Version, is_unread: bool) -> Answer {
+fn closing(mut answer: HttpResponse, version: Version, is_unread: bool) -> HttpResponse {
     if is_unread && version != Version::HTTP_2 {
         let close = HeaderValue::from_static("close");
         answer.headers_mut().insert(header::CONNECTION, close);
@@ -668,17 +671,17 @@ fn allowed_methods(generation: &Generation, verdict: &Verdict) -> Option<HeaderV
 }
 
 /// Creates an empty response of the gate, with a header that explains why the app saw nothing.
-fn marked(status: StatusCode, mark: HeaderName) -> Answer {
-    let mut answer = Answer::new(AnswerBody::empty());
+fn marked(status: StatusCode, mark: HeaderName) -> HttpResponse {
+    let mut answer = HttpResponse::new(ResponseBody::empty());
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(mark, HeaderValue::from_static("true"));
     answer
 }
 
-fn answered(answer_status: StatusCode, verdict: &Verdict) -> Exchange {
-    Exchange {
-        answer_status,
+fn answered(answer_status: StatusCode, verdict: &Verdict) -> ExchangeSummary {
+    ExchangeSummary {
+        response_status: answer_status,
         upstream_status: None,
         upstream_time: Duration::ZERO,
         forward_error: None,
@@ -688,26 +691,26 @@ fn answered(answer_status: StatusCode, verdict: &Verdict) -> Exchange {
 }
 
 /// Sends the app the trace of the event, if there is one.
-fn tell_trace(event: &mut Event, verdict: &Verdict) {
+fn insert_trace(event: &mut Event, verdict: &Verdict) {
     if let Some(trace) = &verdict.trace {
-        otlp::tell(event.headers_mut(), trace, Part::Stage("upstream"));
+        otlp::insert_trace_headers(event.headers_mut(), trace, TracePart::Stage("upstream"));
     }
 }
 
 /// Reports a rejection and creates its response.
 fn refused(
-    recorder: &Recorder,
+    recorder: &TelemetryRecorder,
     generation: &Generation,
     verdict: &Verdict,
     reject: &Reject,
-) -> Answer {
+) -> HttpResponse {
     let status = reject.status();
-    note(recorder, generation, verdict, &answered(status, verdict));
+    update_exchange(recorder, generation, verdict, &answered(status, verdict));
     let mut answer = problem::answer(status, verdict.request_id, reject.retry_after());
     // Some providers test an endpoint with a wrong signature and expect an empty 401.
     if status == StatusCode::UNAUTHORIZED && wants_empty(generation, verdict) {
         answer.headers_mut().remove(header::CONTENT_TYPE);
-        answer = answer.map(|_| AnswerBody::empty());
+        answer = answer.map(|_| ResponseBody::empty());
     }
     answer
 }
@@ -719,10 +722,15 @@ fn wants_empty(generation: &Generation, verdict: &Verdict) -> bool {
         .and_then(|index| generation.gate.rules(index));
     let provider = rules.and_then(|rules| rules.route().provider.as_ref());
     let challenge = provider.and_then(|provider| provider.challenge);
-    challenge.is_some_and(Challenge::wants_empty_refusals)
+    challenge.is_some_and(ProviderChallenge::wants_empty_refusals)
 }
 
-fn note(recorder: &Recorder, generation: &Generation, verdict: &Verdict, exchange: &Exchange) {
+fn update_exchange(
+    recorder: &TelemetryRecorder,
+    generation: &Generation,
+    verdict: &Verdict,
+    exchange: &ExchangeSummary,
+) {
     let route = verdict.route_index;
     let route = route.and_then(|index| generation.routes.get(index));
     recorder.request(route.map(|route| &*route.counters), verdict, exchange);
@@ -733,12 +741,12 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::gate::dedup::{Asked, Claims, Key, Keys, Limits};
+    use crate::gate::dedup::{ClaimLimits, ClaimResult, ClaimTable, DedupKey, DedupKeys};
 
-    fn ask(claims: &Arc<Claims>) -> Asked {
-        claims.ask(Keys {
-            id: Some(Key::of_id("evt_1")),
-            ..Keys::default()
+    fn ask(claims: &Arc<ClaimTable>) -> ClaimResult {
+        claims.try_claim(DedupKeys {
+            id: Some(DedupKey::of_id("evt_1")),
+            ..DedupKeys::default()
         })
     }
 
@@ -756,12 +764,12 @@ mod tests {
     #[tokio::test]
     async fn a_panic_while_the_app_works_leaves_the_claim_to_expire() {
         let hour = Duration::from_secs(3600);
-        let claims = Claims::new(Limits {
+        let claims = ClaimTable::new(ClaimLimits {
             window: hour,
             entries: 10,
             lease: hour,
         });
-        let Asked::Claimed(claim) = ask(&claims) else {
+        let ClaimResult::Claimed(claim) = ask(&claims) else {
             panic!("the id should be free");
         };
         let ended = contain(pin!(settle(
@@ -771,6 +779,6 @@ mod tests {
         )))
         .await;
         assert!(ended.is_err());
-        assert!(matches!(ask(&claims), Asked::InFlight(_)));
+        assert!(matches!(ask(&claims), ClaimResult::InFlight(_)));
     }
 }

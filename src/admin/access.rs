@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
+pub use crate::config::model::AdminRole;
 use crate::config::model::AdminToken;
-pub use crate::config::model::Role;
 use crate::model::clock;
 use crate::model::secret::TokenDigest;
 use crate::model::source::SourceKey;
@@ -29,14 +29,14 @@ const MAX_SOURCES: usize = 1024;
 
 /// The other end of an admin connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Origin {
+pub enum CallerOrigin {
     /// The address of a client over TCP.
     Ip(IpAddr),
     /// The user id of a client on the Unix socket, from the kernel.
     User(u32),
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for CallerOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip(ip) => write!(f, "{ip}"),
@@ -47,26 +47,26 @@ impl fmt::Display for Origin {
 
 /// A client with access. It is in the extensions of each request that reaches a handler.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Who {
+pub struct AdminCaller {
     /// The name of the token, or `uid:0` of a user of the socket.
     pub name: Arc<str>,
     /// The role, which decides about changes.
-    pub role: Role,
+    pub role: AdminRole,
     /// The other end of its connection.
-    pub source: Origin,
+    pub source: CallerOrigin,
 }
 
-impl Who {
+impl AdminCaller {
     /// Returns whether the client may make changes.
     #[must_use]
     pub fn is_operator(&self) -> bool {
-        self.role == Role::Operator
+        self.role == AdminRole::Operator
     }
 }
 
 /// The reason why a client has no access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refused {
+pub enum AccessRefusal {
     /// The config has no token, and the client over TCP could be any user of the machine.
     Open,
     /// The request has no token.
@@ -78,31 +78,31 @@ pub enum Refused {
 }
 
 /// The tokens of the config, and the sources that guess them.
-pub struct Access {
-    tokens: ArcSwap<Vec<Entry>>,
-    guesses: Mutex<HashMap<SourceKey, Allowance>>,
+pub struct AccessControl {
+    tokens: ArcSwap<Vec<TokenEntry>>,
+    guesses: Mutex<HashMap<SourceKey, GuessAllowance>>,
 }
 
-struct Entry {
+struct TokenEntry {
     name: Arc<str>,
-    role: Role,
+    role: AdminRole,
     digest: TokenDigest,
 }
 
 /// Token bucket of a source: the wrong tokens that it may still send.
 #[derive(Clone, Copy)]
-struct Allowance {
-    left: u32,
+struct GuessAllowance {
+    remaining: u32,
     refilled: Instant,
 }
 
-impl fmt::Debug for Access {
+impl fmt::Debug for AccessControl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Access").finish_non_exhaustive()
     }
 }
 
-impl Access {
+impl AccessControl {
     /// Creates the access control with these tokens.
     #[must_use]
     pub fn new(tokens: &[AdminToken]) -> Self {
@@ -129,23 +129,27 @@ impl Access {
     ///
     /// # Errors
     /// The reason why the client has no access.
-    pub fn identify(&self, token: Option<TokenDigest>, source: Origin) -> Result<Who, Refused> {
+    pub fn identify(
+        &self,
+        token: Option<TokenDigest>,
+        source: CallerOrigin,
+    ) -> Result<AdminCaller, AccessRefusal> {
         let tokens = self.tokens.load();
         if tokens.is_empty() {
             return match source {
-                Origin::Ip(_) => Err(Refused::Open),
-                Origin::User(_) => Ok(Who {
+                CallerOrigin::Ip(_) => Err(AccessRefusal::Open),
+                CallerOrigin::User(_) => Ok(AdminCaller {
                     name: source.to_string().into(),
-                    role: Role::Operator,
+                    role: AdminRole::Operator,
                     source,
                 }),
             };
         }
-        let token = token.ok_or(Refused::Missing)?;
+        let token = token.ok_or(AccessRefusal::Missing)?;
         let now = clock::instant();
         // Before the comparison, so that a waiting source learns nothing about its next token.
         if let Some(wait) = self.wait(source, now) {
-            return Err(Refused::TooMany(wait));
+            return Err(AccessRefusal::TooMany(wait));
         }
         // Digests have one length, and the loop compares all of them: the time reveals neither the length of a token
         // nor its position.
@@ -156,10 +160,10 @@ impl Access {
             }
         }
         let Some(entry) = found else {
-            self.note(source, now);
-            return Err(Refused::Unknown);
+            self.record_wrong_token(source, now);
+            return Err(AccessRefusal::Unknown);
         };
-        Ok(Who {
+        Ok(AdminCaller {
             name: Arc::clone(&entry.name),
             role: entry.role,
             source,
@@ -167,16 +171,18 @@ impl Access {
     }
 
     /// Returns how long a source has to wait before its next token is checked.
-    fn wait(&self, source: Origin, now: Instant) -> Option<Duration> {
+    fn wait(&self, source: CallerOrigin, now: Instant) -> Option<Duration> {
         // Only its owner can open the Unix socket, so guesses there need no limit.
-        let Origin::Ip(ip) = source else { return None };
+        let CallerOrigin::Ip(ip) = source else {
+            return None;
+        };
         let guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
         guesses.get(&SourceKey::of(ip))?.wait(now)
     }
 
     /// Counts a wrong token of a source.
-    fn note(&self, source: Origin, now: Instant) {
-        let Origin::Ip(ip) = source else { return };
+    fn record_wrong_token(&self, source: CallerOrigin, now: Instant) {
+        let CallerOrigin::Ip(ip) = source else { return };
         // The key groups IPv6 addresses by network, of which one client may have many.
         let key = SourceKey::of(ip);
         let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
@@ -189,24 +195,24 @@ impl Access {
                 guesses.remove(&oldest);
             }
         }
-        let allowance = guesses.entry(key).or_insert(Allowance {
-            left: BURST,
+        let allowance = guesses.entry(key).or_insert(GuessAllowance {
+            remaining: BURST,
             refilled: now,
         });
         allowance.refill(now);
-        allowance.left = allowance.left.saturating_sub(1);
+        allowance.remaining = allowance.remaining.saturating_sub(1);
     }
 }
 
-impl Allowance {
+impl GuessAllowance {
     /// Adds the wrong tokens that became free until `now`.
     fn refill(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.refilled).as_secs();
         let gained = u32::try_from(passed / REFILL.as_secs()).unwrap_or(u32::MAX);
-        self.left = self.left.saturating_add(gained).min(BURST);
+        self.remaining = self.remaining.saturating_add(gained).min(BURST);
         // Move on by whole steps only: the rest of the time counts toward the next step. A full bucket saves no time.
         self.refilled = match REFILL.checked_mul(gained) {
-            Some(used) if self.left < BURST => self.refilled + used,
+            Some(used) if self.remaining < BURST => self.refilled + used,
             _ => now,
         };
     }
@@ -214,12 +220,12 @@ impl Allowance {
     fn wait(mut self, now: Instant) -> Option<Duration> {
         self.refill(now);
         let until = self.refilled + REFILL;
-        (self.left == 0).then(|| until.saturating_duration_since(now))
+        (self.remaining == 0).then(|| until.saturating_duration_since(now))
     }
 }
 
-fn entries(tokens: &[AdminToken]) -> Vec<Entry> {
-    let entry = |token: &AdminToken| Entry {
+fn entries(tokens: &[AdminToken]) -> Vec<TokenEntry> {
+    let entry = |token: &AdminToken| TokenEntry {
         name: Arc::clone(&token.name),
         role: token.role,
         digest: TokenDigest::of(token.secret.expose()),
@@ -229,7 +235,7 @@ fn entries(tokens: &[AdminToken]) -> Vec<Entry> {
 
 /// Builds a token for tests.
 #[cfg(test)]
-pub(crate) fn token(name: &str, role: Role, text: &str) -> AdminToken {
+pub(crate) fn token(name: &str, role: AdminRole, text: &str) -> AdminToken {
     let secret = crate::model::secret::Secret::new(text.as_bytes().to_vec());
     AdminToken {
         name: name.into(),
@@ -242,16 +248,16 @@ pub(crate) fn token(name: &str, role: Role, text: &str) -> AdminToken {
 mod tests {
     use super::*;
 
-    const LOOPBACK: Origin = Origin::Ip(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+    const LOOPBACK: CallerOrigin = CallerOrigin::Ip(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
 
     fn shown(token: &str) -> Option<TokenDigest> {
         Some(TokenDigest::of(token.as_bytes()))
     }
 
-    fn access() -> Access {
-        Access::new(&[
-            token("ann", Role::Operator, "correct-horse"),
-            token("board", Role::Viewer, "battery-staple"),
+    fn access() -> AccessControl {
+        AccessControl::new(&[
+            token("ann", AdminRole::Operator, "correct-horse"),
+            token("board", AdminRole::Viewer, "battery-staple"),
         ])
     }
 
@@ -259,30 +265,30 @@ mod tests {
     fn each_token_has_its_name_and_role() {
         let access = access();
         let ann = access.identify(shown("correct-horse"), LOOPBACK).unwrap();
-        assert_eq!((&*ann.name, ann.role), ("ann", Role::Operator));
+        assert_eq!((&*ann.name, ann.role), ("ann", AdminRole::Operator));
         let board = access.identify(shown("battery-staple"), LOOPBACK).unwrap();
         assert_eq!((&*board.name, board.is_operator()), ("board", false));
         for wrong in ["", "correct-hors", "correct-horsee", "battery"] {
-            let refused = access.identify(shown(wrong), Origin::User(0));
-            assert_eq!(refused, Err(Refused::Unknown), "{wrong}");
+            let refused = access.identify(shown(wrong), CallerOrigin::User(0));
+            assert_eq!(refused, Err(AccessRefusal::Unknown), "{wrong}");
         }
-        assert_eq!(access.identify(None, LOOPBACK), Err(Refused::Missing));
+        assert_eq!(access.identify(None, LOOPBACK), Err(AccessRefusal::Missing));
         assert_eq!(
-            access.identify(None, Origin::User(0)),
-            Err(Refused::Missing)
+            access.identify(None, CallerOrigin::User(0)),
+            Err(AccessRefusal::Missing)
         );
     }
 
     #[test]
     fn without_tokens_the_socket_is_open_and_nothing_else() {
-        let access = Access::new(&[]);
-        let who = access.identify(None, Origin::User(1000)).unwrap();
-        assert_eq!((&*who.name, who.role), ("uid:1000", Role::Operator));
+        let access = AccessControl::new(&[]);
+        let who = access.identify(None, CallerOrigin::User(1000)).unwrap();
+        assert_eq!((&*who.name, who.role), ("uid:1000", AdminRole::Operator));
         let refused = access.identify(shown("correct-horse"), LOOPBACK);
-        assert_eq!(refused, Err(Refused::Open));
-        access.set(&[token("ann", Role::Operator, "correct-horse")]);
-        let refused = access.identify(None, Origin::User(1000));
-        assert_eq!(refused, Err(Refused::Missing));
+        assert_eq!(refused, Err(AccessRefusal::Open));
+        access.set(&[token("ann", AdminRole::Operator, "correct-horse")]);
+        let refused = access.identify(None, CallerOrigin::User(1000));
+        assert_eq!(refused, Err(AccessRefusal::Missing));
     }
 
     // Fails when guesses are not counted, when the correct token passes in between, or when other sources have to wait.
@@ -291,16 +297,16 @@ mod tests {
         let access = access();
         for _ in 0..BURST {
             let refused = access.identify(shown("guess"), LOOPBACK);
-            assert_eq!(refused, Err(Refused::Unknown));
+            assert_eq!(refused, Err(AccessRefusal::Unknown));
         }
         let refused = access.identify(shown("correct-horse"), LOOPBACK);
-        let Err(Refused::TooMany(wait)) = refused else {
+        let Err(AccessRefusal::TooMany(wait)) = refused else {
             panic!("{refused:?}");
         };
         assert!(wait > Duration::ZERO && wait <= REFILL);
-        let other = Origin::Ip("192.0.2.1".parse().unwrap());
+        let other = CallerOrigin::Ip("192.0.2.1".parse().unwrap());
         assert!(access.identify(shown("correct-horse"), other).is_ok());
-        let socket = Origin::User(0);
+        let socket = CallerOrigin::User(0);
         assert!(access.identify(shown("correct-horse"), socket).is_ok());
     }
 
@@ -312,11 +318,11 @@ mod tests {
         }
         let now = clock::instant();
         for _ in 0..BURST {
-            access.note(LOOPBACK, now);
+            access.record_wrong_token(LOOPBACK, now);
         }
         assert_eq!(access.wait(LOOPBACK, now), Some(REFILL));
         assert_eq!(access.wait(LOOPBACK, now + REFILL), None);
-        access.note(LOOPBACK, now + REFILL);
+        access.record_wrong_token(LOOPBACK, now + REFILL);
         assert_eq!(access.wait(LOOPBACK, now + REFILL), Some(REFILL));
         assert_eq!(access.wait(LOOPBACK, now + REFILL * 40), None);
     }
@@ -326,8 +332,8 @@ mod tests {
         let access = access();
         let now = clock::instant();
         for number in 0..5_000_u32 {
-            access.note(
-                Origin::Ip(std::net::Ipv4Addr::from_bits(number).into()),
+            access.record_wrong_token(
+                CallerOrigin::Ip(std::net::Ipv4Addr::from_bits(number).into()),
                 now,
             );
         }

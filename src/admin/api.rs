@@ -20,13 +20,13 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::admin::access::Who;
-use crate::admin::audit::Ended;
-use crate::admin::operations::{Asked, Operations};
-use crate::admin::problem::Problem;
+use crate::admin::access::AdminCaller;
+use crate::admin::audit::CompletedAction;
+use crate::admin::operations::{OperationTable, RequestedOperation};
+use crate::admin::problem::AdminProblem;
 use crate::admin::{
-    AdminState, Visit, audit, deliveries, destinations, events, gate, history, providers,
-    rejections, replays, requests, status, tail, test_event, verdicts,
+    AdminState, ConnectionContext, audit, deliveries, destinations, events, history, providers,
+    rejections, replays, requests, running_config, status, tail, test_event, verdicts,
 };
 use crate::model::secret::TokenDigest;
 
@@ -42,14 +42,14 @@ const MAX_BODY: usize = 64 * 1024;
         title = "hookgate admin API",
         description = "Manages events in the inbox, their deliveries and attempts, destinations and replays. Lists go from the newest to the oldest; send `next` of a response as the `cursor` of the next request. Errors are problem documents (RFC 9457)."
     ),
-    modifiers(&Token)
+    modifiers(&BearerTokenScheme)
 )]
-struct Document;
+struct ApiDocument;
 
 /// Adds the bearer token to the OpenAPI document as its security scheme.
-struct Token;
+struct BearerTokenScheme;
 
-impl Modify for Token {
+impl Modify for BearerTokenScheme {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         let components = document.components.get_or_insert_default();
@@ -61,15 +61,15 @@ impl Modify for Token {
 
 /// The API as one function, for requests of the admin listener and of the console.
 #[derive(Clone, Debug)]
-pub struct Api {
+pub struct AdminApi {
     router: Router,
     state: Arc<AdminState>,
-    operations: Arc<Operations>,
+    operations: Arc<OperationTable>,
 }
 
 /// Builds the router of all resources and the table of their operations.
-fn build(state: Arc<AdminState>) -> (Router, Operations) {
-    let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+fn build(state: Arc<AdminState>) -> (Router, OperationTable) {
+    let (router, document) = OpenApiRouter::with_openapi(ApiDocument::openapi())
         .routes(routes!(events::list))
         .routes(routes!(tail::tail))
         .routes(routes!(events::show))
@@ -98,14 +98,14 @@ fn build(state: Arc<AdminState>) -> (Router, Operations) {
         .routes(routes!(verdicts::list))
         .routes(routes!(verdicts::tail))
         .routes(routes!(verdicts::show))
-        .routes(routes!(gate::routes))
-        .routes(routes!(gate::route))
+        .routes(routes!(running_config::routes))
+        .routes(routes!(running_config::route))
         .routes(routes!(history::show))
         .routes(routes!(history::promotion))
         .routes(routes!(history::secrets))
-        .routes(routes!(gate::certificates))
-        .routes(routes!(gate::config))
-        .routes(routes!(gate::reload))
+        .routes(routes!(running_config::certificates))
+        .routes(routes!(running_config::config))
+        .routes(routes!(running_config::reload))
         .routes(routes!(providers::list))
         .routes(routes!(providers::show))
         .routes(routes!(deliveries::attempts))
@@ -115,7 +115,7 @@ fn build(state: Arc<AdminState>) -> (Router, Operations) {
         .routes(routes!(requests::capture))
         .split_for_parts();
     // The audit log takes operation names from the document, so that both cannot differ.
-    let operations = Operations::of(&document);
+    let operations = OperationTable::of(&document);
     let document = Bytes::from(document.to_json().unwrap_or_default());
     let document = move || async move {
         let kind = HeaderValue::from_static("application/json");
@@ -131,20 +131,20 @@ fn build(state: Arc<AdminState>) -> (Router, Operations) {
     (router, operations)
 }
 
-async fn unknown() -> Problem {
-    Problem::missing(
+async fn unknown() -> AdminProblem {
+    AdminProblem::missing(
         "this resource does not exist: see `/api/v1/openapi.json` for the list of resources",
     )
 }
 
-async fn wrong_method() -> Problem {
-    Problem::new(
+async fn wrong_method() -> AdminProblem {
+    AdminProblem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "this resource does not support this method: see `/api/v1/openapi.json` for the list of operations",
     )
 }
 
-impl Api {
+impl AdminApi {
     /// Creates the API of the gate that `state` belongs to.
     #[must_use]
     pub fn new(state: Arc<AdminState>) -> Self {
@@ -158,20 +158,20 @@ impl Api {
 
     /// Identifies the client of a request by its headers, if it has access.
     #[must_use]
-    pub fn find_who(&self, headers: &HeaderMap, visit: &Visit) -> Option<Who> {
+    pub fn find_who(&self, headers: &HeaderMap, visit: &ConnectionContext) -> Option<AdminCaller> {
         self.state.identify(bearer(headers), visit.origin).ok()
     }
 
     /// Handles a request, or responds with the reason why the client has no access.
-    pub async fn answer(&self, request: Request<Body>, visit: Visit) -> Response {
+    pub async fn answer(&self, request: Request<Body>, visit: ConnectionContext) -> Response {
         let who = match self.state.identify(bearer(request.headers()), visit.origin) {
             Ok(who) => who,
-            Err(refused) => return Problem::from(refused).into_response(),
+            Err(refused) => return AdminProblem::from(refused).into_response(),
         };
         let (method, path) = (request.method(), request.uri().path());
         let asked = self.operations.find(method, path);
         // Most reads are not audited: they reveal no bytes of a sender.
-        let asked = asked.filter(|asked| audit::is_kept(method, &asked.operation));
+        let asked = asked.filter(|asked| audit::is_audited(method, &asked.operation));
         let is_change = is_change(method);
         let (router, state) = (self.router.clone(), Arc::clone(&self.state));
         let work = act(router, request, state, visit, who, asked);
@@ -190,9 +190,9 @@ async fn act(
     router: Router,
     mut request: Request<Body>,
     state: Arc<AdminState>,
-    visit: Visit,
-    who: Who,
-    asked: Option<Asked>,
+    visit: ConnectionContext,
+    who: AdminCaller,
+    asked: Option<RequestedOperation>,
 ) -> Response {
     let remark = Arc::clone(&visit.remark);
     let response = match permit(&request, &who) {
@@ -205,13 +205,13 @@ async fn act(
     };
     // Rejected requests are audited too: they show which operator tried what.
     if let Some(asked) = asked {
-        let ended = Ended {
+        let ended = CompletedAction {
             action: asked.operation,
             target: asked.target,
             detail: remark.get().cloned(),
             status: response.status(),
         };
-        state.audit.note(&who, ended).await;
+        state.audit.record_action(&who, ended).await;
     }
     response
 }
@@ -228,10 +228,10 @@ fn is_change(method: &Method) -> bool {
 }
 
 /// Rejects a change from another origin or by a viewer, and a body that is too large.
-fn permit<B>(request: &Request<B>, who: &Who) -> Result<(), Problem> {
+fn permit<B>(request: &Request<B>, who: &AdminCaller) -> Result<(), AdminProblem> {
     let is_change = is_change(request.method());
     if is_change && is_foreign(request.headers()) {
-        return Err(Problem::new(
+        return Err(AdminProblem::new(
             StatusCode::FORBIDDEN,
             "a web page of another origin requested this change: make it from the console or from a program",
         ));
@@ -243,7 +243,7 @@ fn permit<B>(request: &Request<B>, who: &Who) -> Result<(), Problem> {
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > MAX_BODY as u64) {
-        return Err(Problem::new(
+        return Err(AdminProblem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("the request body is too large: send at most {MAX_BODY} bytes"),
         ));
@@ -252,10 +252,10 @@ fn permit<B>(request: &Request<B>, who: &Who) -> Result<(), Problem> {
 }
 
 /// Rejects a client that is not an operator.
-pub(super) fn need_operator(who: &Who) -> Result<(), Problem> {
+pub(super) fn need_operator(who: &AdminCaller) -> Result<(), AdminProblem> {
     match who.is_operator() {
         true => Ok(()),
-        false => Err(Problem::new(
+        false => Err(AdminProblem::new(
             StatusCode::FORBIDDEN,
             format!(
                 "the token `{}` has the role `viewer`, and this needs `operator` (`role` in `[[admin.tokens]]`)",
@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn the_document_describes_every_resource() {
         let (_, document) =
-            OpenApiRouter::<()>::with_openapi(Document::openapi()).split_for_parts();
+            OpenApiRouter::<()>::with_openapi(ApiDocument::openapi()).split_for_parts();
         let document: serde_json::Value =
             serde_json::from_str(&document.to_json().unwrap()).unwrap();
         assert_eq!(document["openapi"], "3.1.0");

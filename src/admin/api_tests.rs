@@ -12,14 +12,15 @@ use tracing::Level;
 
 use super::controls::DestinationHealth;
 use super::*;
-use crate::config::model::{AdminListen, Role};
+use crate::config::model::{AdminListen, AdminRole};
 use crate::model::delivery::DeliveryId;
 use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
-use crate::record::line::Encoding;
-use crate::record::log::Logger;
-use crate::store::Options;
+use crate::record::log::LineLogger;
+use crate::record::log_line::LineEncoding;
+use crate::store::StoreOptions;
 use crate::store::rows::{
-    AttemptRecord, Committed, DestinationId, Finished, NewDelivery, NewEvent, Next, StoredEvent,
+    AttemptRecord, CommitOutcome, DestinationId, FinishedAttempt, NewDelivery, NewEvent, NextState,
+    StoredEvent,
 };
 
 const TOKEN: &str = "correct-horse-battery-staple";
@@ -34,14 +35,14 @@ struct Door {
     stop: CancellationToken,
 }
 
-fn recorder() -> Arc<Recorder> {
+fn recorder() -> Arc<TelemetryRecorder> {
     let writer = Box::new(std::io::sink());
-    let logger = Logger::to_writer(Encoding::Json, Level::INFO, writer).unwrap();
-    Recorder::new(logger, true)
+    let logger = LineLogger::to_writer(LineEncoding::Json, Level::INFO, writer).unwrap();
+    TelemetryRecorder::new(logger, true)
 }
 
 fn open_store(folder: &Path) -> Store {
-    Store::open(Options {
+    Store::open(StoreOptions {
         path: folder.join("hookgate.db"),
         encryption_keys: Vec::new(),
         keep_body: true,
@@ -68,11 +69,11 @@ impl Door {
             last_failure_ms: None,
         };
         let noted = Arc::clone(&woken);
-        let controls = Controls {
+        let controls = AdminControls {
             store: Some(store.clone()),
             wake: Arc::new(move |id| noted.lock().unwrap().push(id)),
             health: Arc::new(move || vec![health]),
-            ..Controls::without_store()
+            ..AdminControls::without_store()
         };
         let state = AdminState::new(recorder(), &[], controls);
         let socket = folder.path().join("admin.sock");
@@ -110,7 +111,7 @@ impl Door {
             deliveries,
         });
         match committed.await.unwrap() {
-            Committed::New(ids) => ids,
+            CommitOutcome::New(ids) => ids,
             other => panic!("{other:?}"),
         }
     }
@@ -122,7 +123,7 @@ impl Door {
         let ci = self.store.destination(&route, &name).await.unwrap();
         let taken = self.store.begin(ci, 1, 5_000_000).await;
         let due = taken.unwrap().remove(0);
-        let finished = Finished {
+        let finished = FinishedAttempt {
             delivery: due.delivery,
             attempt: due.attempt,
             record: AttemptRecord {
@@ -130,9 +131,9 @@ impl Door {
                 duration_ms: 12,
                 status: Some(500),
                 error: Some(("status".to_owned(), "the answer was 500".to_owned())),
-                answer: Bytes::from_static(b"oh no"),
+                response_start: Bytes::from_static(b"oh no"),
             },
-            next: Next::Dead,
+            next: NextState::Dead,
         };
         assert!(self.store.finish(finished).await.unwrap());
         due.delivery
@@ -579,9 +580,9 @@ async fn a_tail_shows_what_comes_and_there_are_only_so_many() {
 
 /// Starts an admin listener over TCP without a store.
 async fn tcp(token: Option<&str>) -> SocketAddr {
-    let tokens = token.map(|token| access::token("admin", Role::Operator, token));
+    let tokens = token.map(|token| access::token("admin", AdminRole::Operator, token));
     let tokens: Vec<_> = tokens.into_iter().collect();
-    let state = AdminState::new(recorder(), &tokens, Controls::without_store());
+    let state = AdminState::new(recorder(), &tokens, AdminControls::without_store());
     let listen = AdminListen::Tcp("127.0.0.1:0".parse().unwrap());
     let listener = AdminListener::bind(&listen).unwrap();
     let address = listener.address().unwrap();

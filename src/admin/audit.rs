@@ -12,17 +12,17 @@ use axum::{Extension, Json};
 use http::{Method, StatusCode, Uri};
 use serde::Deserialize;
 
-use crate::admin::access::Who;
-use crate::admin::input::{self, Paging};
-use crate::admin::problem::Problem;
-use crate::admin::wire::{AuditEntries, AuditEntry, Moment, ProblemDocument};
+use crate::admin::access::AdminCaller;
+use crate::admin::documents::{ApiTimestamp, AuditEntries, AuditEntry, ProblemDocument};
+use crate::admin::parameters::{self, PageParameters};
+use crate::admin::problem::AdminProblem;
 use crate::admin::{AdminState, api};
-use crate::model::clock::Now;
+use crate::model::clock::ClockReading;
 use crate::model::error::chain;
-use crate::record::Recorder;
-use crate::record::audit::Audited;
+use crate::record::TelemetryRecorder;
+use crate::record::audit::AuditLine;
 use crate::store::audit::{self as kept, ActionRow, ActionSearch};
-use crate::store::search::Page;
+use crate::store::search::ListPage;
 use crate::store::{Store, StoreError};
 
 /// Most entries kept in memory if there is no store.
@@ -33,7 +33,7 @@ const MAX_TEXT: usize = 2000;
 
 /// A finished action of an operator.
 #[derive(Clone, Debug)]
-pub struct Ended {
+pub struct CompletedAction {
     /// Name of the operation: the `operationId` of the API.
     pub action: String,
     /// Values of the path parameters; empty if the operation has no parameters.
@@ -45,20 +45,20 @@ pub struct Ended {
 }
 
 /// The audit log: the log, and the store or the memory.
-pub struct Audit {
-    recorder: Arc<Recorder>,
+pub struct AuditLog {
+    recorder: Arc<TelemetryRecorder>,
     store: Option<Store>,
     remembered: Mutex<VecDeque<ActionRow>>,
 }
 
-impl std::fmt::Debug for Audit {
+impl std::fmt::Debug for AuditLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Audit").finish_non_exhaustive()
     }
 }
 
-impl Audit {
-    pub(super) fn new(recorder: Arc<Recorder>, store: Option<Store>) -> Self {
+impl AuditLog {
+    pub(super) fn new(recorder: Arc<TelemetryRecorder>, store: Option<Store>) -> Self {
         Self {
             recorder,
             store,
@@ -67,9 +67,9 @@ impl Audit {
     }
 
     /// Logs and stores an action, or an attempt at one that was rejected. Returns when it is stored.
-    pub async fn note(&self, who: &Who, ended: Ended) {
-        let action = kept::Action {
-            at_ms: Now::read().unix_ms,
+    pub async fn record_action(&self, who: &AdminCaller, ended: CompletedAction) {
+        let action = kept::OperatorAction {
+            at_ms: ClockReading::read().unix_ms,
             who: who.name.to_string(),
             role: who.role.word().to_owned(),
             source: who.source.to_string(),
@@ -79,7 +79,7 @@ impl Audit {
             status: ended.status.as_u16(),
         };
         // The log comes first: it has the entry even if the store fails.
-        self.recorder.audit(&Audited {
+        self.recorder.audit(&AuditLine {
             who: &action.who,
             role: &action.role,
             source: &action.source,
@@ -94,13 +94,13 @@ impl Audit {
             self.remember(action);
             return;
         };
-        if let Err(err) = store.note_action(action).await {
+        if let Err(err) = store.record_action(action).await {
             tracing::error!(error = %chain(&err), "cannot store an audit entry: the previous log line has it");
         }
     }
 
     /// Keeps an entry in memory, newest first, and drops the oldest beyond the bound.
-    fn remember(&self, action: kept::Action) {
+    fn remember(&self, action: kept::OperatorAction) {
         let remembered = self.remembered.lock();
         let mut remembered = remembered.unwrap_or_else(PoisonError::into_inner);
         // Ids must grow as in the store, since they are the cursor of the list.
@@ -111,7 +111,11 @@ impl Audit {
     }
 
     /// Returns the matching entries of a page, newest first.
-    async fn list(&self, search: ActionSearch, page: Page) -> Result<Vec<ActionRow>, StoreError> {
+    async fn list(
+        &self,
+        search: ActionSearch,
+        page: ListPage,
+    ) -> Result<Vec<ActionRow>, StoreError> {
         if let Some(store) = &self.store {
             return store.actions(search, page).await;
         }
@@ -126,7 +130,7 @@ impl Audit {
 }
 
 /// Returns whether the audit log records this operation: changes, and views of bytes from a sender.
-pub(super) fn is_kept(method: &Method, operation: &str) -> bool {
+pub(super) fn is_audited(method: &Method, operation: &str) -> bool {
     // These two reads return what a sender sent, not only data about it.
     const LOOKS: [&str; 2] = ["show_event_body", "capture_request"];
     *method != Method::GET || LOOKS.contains(&operation)
@@ -172,7 +176,7 @@ pub struct ActionFilter {
 /// actions of the last 400 days, without one the last 1,000 since the start. For operators only.
 #[utoipa::path(
     get, path = "/api/v1/audit", tag = "gate", operation_id = "list_actions",
-    params(ActionFilter, Paging),
+    params(ActionFilter, PageParameters),
     responses(
         (status = 200, body = AuditEntries),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -180,21 +184,21 @@ pub struct ActionFilter {
 )]
 pub(super) async fn list(
     State(state): State<Arc<AdminState>>,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<AdminCaller>,
     uri: Uri,
-) -> Result<Json<AuditEntries>, Problem> {
+) -> Result<Json<AuditEntries>, AdminProblem> {
     // The log says who did what and from where, which is no business of viewers.
     api::need_operator(&who)?;
-    let (filter, page) = input::listing::<ActionFilter>(&uri)?;
+    let (filter, page) = parameters::listing::<ActionFilter>(&uri)?;
     let search = ActionSearch {
         who: filter.who,
         action: filter.action,
         target: filter.target,
-        since_ms: input::time("since", filter.since.as_deref())?,
-        before_ms: input::time("before", filter.before.as_deref())?,
+        since_ms: parameters::time("since", filter.since.as_deref())?,
+        before_ms: parameters::time("before", filter.before.as_deref())?,
     };
-    let rows = state.audit.list(search, input::one_more(page)).await?;
-    let (rows, next) = input::cut(rows, page.limit, |row| row.id);
+    let rows = state.audit.list(search, parameters::one_more(page)).await?;
+    let (rows, next) = parameters::cut(rows, page.limit, |row| row.id);
     Ok(Json(AuditEntries {
         actions: rows.into_iter().map(shown).collect(),
         next,
@@ -205,7 +209,7 @@ fn shown(row: ActionRow) -> AuditEntry {
     let action = row.action;
     AuditEntry {
         id: row.id,
-        at: Moment(action.at_ms),
+        at: ApiTimestamp(action.at_ms),
         who: action.who,
         role: action.role,
         source: action.source,

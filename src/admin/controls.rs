@@ -8,26 +8,26 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::explain::Explanation;
+use crate::explain::RefusalExplanation;
 use crate::model::ids::RequestId;
 use crate::store::Store;
 use crate::store::rows::DestinationId;
 
 /// Wakes the worker of a destination, so that it queries for due deliveries.
-pub type Wake = Arc<dyn Fn(DestinationId) + Send + Sync>;
+pub type WorkerWaker = Arc<dyn Fn(DestinationId) + Send + Sync>;
 
 /// Returns the health of the destinations in the running config.
 pub type HealthSource = Arc<dyn Fn() -> Vec<DestinationHealth> + Send + Sync>;
 
 /// Returns the current load and the certificates of the public listeners.
-pub type GateSource = Arc<dyn Fn() -> GateNow + Send + Sync>;
+pub type GateSource = Arc<dyn Fn() -> GateStatus + Send + Sync>;
 
 /// A request to reload the config; the outcome goes back through the channel.
-pub type ReloadAsk = oneshot::Sender<Result<usize, ReloadRefused>>;
+pub type ReloadRequest = oneshot::Sender<Result<usize, ReloadRejection>>;
 
 /// Load and certificates of the public listeners at one moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct GateNow {
+pub struct GateStatus {
     /// In-flight requests on the public listeners.
     pub in_flight: u64,
     /// Open connections on the public listeners.
@@ -38,7 +38,7 @@ pub struct GateNow {
 
 /// The reason why a reload failed. The previous config stays in use.
 #[derive(Clone, PartialEq, Debug)]
-pub struct ReloadRefused {
+pub struct ReloadRejection {
     /// The error as text for operators.
     pub text: String,
     /// Errors with their locations, if the config file is invalid.
@@ -46,10 +46,10 @@ pub struct ReloadRefused {
 }
 
 /// Explains why a request was rejected; `None` if the request is no longer in memory.
-pub type ExplainSource = Arc<dyn Fn(RequestId) -> Explaining + Send + Sync>;
+pub type ExplainSource = Arc<dyn Fn(RequestId) -> ExplanationFuture + Send + Sync>;
 
 /// Future of an explanation.
-pub type Explaining = Pin<Box<dyn Future<Output = Option<Explanation>> + Send>>;
+pub type ExplanationFuture = Pin<Box<dyn Future<Output = Option<RefusalExplanation>> + Send>>;
 
 /// Health of a destination, as its worker sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,11 +68,11 @@ pub struct DestinationHealth {
 
 /// The parts of the gate that the admin API may use.
 #[derive(Clone)]
-pub struct Controls {
+pub struct AdminControls {
     /// The store, if the config has one.
     pub store: Option<Store>,
     /// Called after a delivery became due or a destination was resumed.
-    pub wake: Wake,
+    pub wake: WorkerWaker,
     /// Source of the health of destinations.
     pub health: HealthSource,
     /// Notified when a replay begins, pauses or resumes; [`run_replays`](crate::admin::run_replays) waits for it.
@@ -80,12 +80,12 @@ pub struct Controls {
     /// Source of the load and the certificates of the public listeners.
     pub gate: GateSource,
     /// Channel for reload requests; `None` if no task handles them.
-    pub reload: Option<mpsc::Sender<ReloadAsk>>,
+    pub reload: Option<mpsc::Sender<ReloadRequest>>,
     /// Source of explanations for rejected requests.
     pub explain: ExplainSource,
 }
 
-impl Controls {
+impl AdminControls {
     /// Returns the controls of a gate without a store.
     #[must_use]
     pub fn without_store() -> Self {
@@ -95,7 +95,7 @@ impl Controls {
             wake: Arc::new(|_| {}),
             health: Arc::new(Vec::new),
             replays: Arc::new(Notify::new()),
-            gate: Arc::new(GateNow::default),
+            gate: Arc::new(GateStatus::default),
             reload: None,
             explain: unexplained(),
         }
@@ -108,7 +108,7 @@ pub fn unexplained() -> ExplainSource {
     Arc::new(|_| Box::pin(async { None }))
 }
 
-impl fmt::Debug for Controls {
+impl fmt::Debug for AdminControls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let has_store = self.store.is_some();
         f.debug_struct("Controls")

@@ -9,18 +9,21 @@ use axum::{Extension, Json};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri};
 
-use crate::admin::input::{self, DeliveryFilter, Many, Named, Paging};
-use crate::admin::problem::Problem;
-use crate::admin::wire::{
-    Action, Attempt, Attempts, Changed, Deliveries, Delivery, DeliveryDetail, Moment,
-    ProblemDocument,
+use crate::admin::documents::{
+    ApiTimestamp, AttemptDocument, AttemptList, BulkChangeResult, DeliveryAction, DeliveryDetail,
+    DeliveryDocument, DeliveryList, ProblemDocument,
 };
-use crate::admin::{AdminState, Visit};
-use crate::model::clock::Now;
+use crate::admin::parameters::{
+    self, BulkSelection, DeliveryFilter, PageParameters, PathParameter,
+};
+use crate::admin::problem::AdminProblem;
+use crate::admin::{AdminState, ConnectionContext};
+use crate::model::clock::ClockReading;
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::store::Store;
 use crate::store::search::{
-    AttemptRow, DeliveryRow, DeliverySearch, Page, Replay, Selection, Which,
+    AttemptRow, DeliveryRow, DeliverySearch, DeliverySelector, ListPage, ReplaySearch,
+    StepSelection,
 };
 
 /// Deadline for a bulk change, which the store makes in bounded groups.
@@ -31,23 +34,23 @@ pub(super) const LONG: Duration = Duration::from_secs(600);
 /// Dead letters are the deliveries with `state=dead`.
 #[utoipa::path(
     get, path = "/api/v1/deliveries", tag = "deliveries", operation_id = "list_deliveries",
-    params(DeliveryFilter, Paging),
+    params(DeliveryFilter, PageParameters),
     responses(
-        (status = 200, body = Deliveries),
+        (status = 200, body = DeliveryList),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn list(
     State(state): State<Arc<AdminState>>,
     uri: Uri,
-) -> Result<Json<Deliveries>, Problem> {
-    let (filter, page) = input::listing::<DeliveryFilter>(&uri)?;
+) -> Result<Json<DeliveryList>, AdminProblem> {
+    let (filter, page) = parameters::listing::<DeliveryFilter>(&uri)?;
     let search = filter.search()?;
     let store = state.store()?;
     // The extra row shows whether there is another page, without a count of all rows.
-    let rows = store.deliveries(search, input::one_more(page)).await?;
-    let (rows, next) = input::cut(rows, page.limit, |row| row.id.0);
-    Ok(Json(Deliveries {
+    let rows = store.deliveries(search, parameters::one_more(page)).await?;
+    let (rows, next) = parameters::cut(rows, page.limit, |row| row.id.0);
+    Ok(Json(DeliveryList {
         deliveries: rows.into_iter().map(delivery).collect(),
         next,
     }))
@@ -64,8 +67,8 @@ pub(super) async fn list(
 )]
 pub(super) async fn show(
     State(state): State<Arc<AdminState>>,
-    Named(id): Named<String>,
-) -> Result<Json<DeliveryDetail>, Problem> {
+    PathParameter(id): PathParameter<String>,
+) -> Result<Json<DeliveryDetail>, AdminProblem> {
     let id = delivery_id(&id)?;
     let store = state.store()?;
     let row = find(store, id).await?;
@@ -81,20 +84,20 @@ pub(super) async fn show(
     get, path = "/api/v1/deliveries/{id}/attempts", tag = "deliveries", operation_id = "list_attempts",
     params(("id" = i64, Path, description = "Number of the delivery")),
     responses(
-        (status = 200, body = Attempts),
+        (status = 200, body = AttemptList),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn attempts(
     State(state): State<Arc<AdminState>>,
-    Named(id): Named<String>,
-) -> Result<Json<Attempts>, Problem> {
+    PathParameter(id): PathParameter<String>,
+) -> Result<Json<AttemptList>, AdminProblem> {
     let id = delivery_id(&id)?;
     let store = state.store()?;
     // A delivery without attempts and a missing one both have no rows, so look for the delivery first.
     find(store, id).await?;
     let attempts = store.attempts(id).await?;
-    Ok(Json(Attempts {
+    Ok(Json(AttemptList {
         attempts: attempts.into_iter().map(attempt).collect(),
     }))
 }
@@ -104,16 +107,16 @@ pub(super) async fn attempts(
     post, path = "/api/v1/deliveries/{id}/retry", tag = "deliveries", operation_id = "retry_delivery",
     params(("id" = i64, Path, description = "Number of the delivery")),
     responses(
-        (status = 200, body = Delivery),
+        (status = 200, body = DeliveryDocument),
         (status = 409, description = "The state of the delivery does not allow this", body = ProblemDocument, content_type = "application/problem+json"),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn retry(
     State(state): State<Arc<AdminState>>,
-    Named(id): Named<String>,
-) -> Result<Json<Delivery>, Problem> {
-    change(&state, &id, Action::Retry).await
+    PathParameter(id): PathParameter<String>,
+) -> Result<Json<DeliveryDocument>, AdminProblem> {
+    change(&state, &id, DeliveryAction::Retry).await
 }
 
 /// Cancels an open delivery
@@ -121,16 +124,16 @@ pub(super) async fn retry(
     post, path = "/api/v1/deliveries/{id}/cancel", tag = "deliveries", operation_id = "cancel_delivery",
     params(("id" = i64, Path, description = "Number of the delivery")),
     responses(
-        (status = 200, body = Delivery),
+        (status = 200, body = DeliveryDocument),
         (status = 409, description = "The state of the delivery does not allow this", body = ProblemDocument, content_type = "application/problem+json"),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn cancel(
     State(state): State<Arc<AdminState>>,
-    Named(id): Named<String>,
-) -> Result<Json<Delivery>, Problem> {
-    change(&state, &id, Action::Cancel).await
+    PathParameter(id): PathParameter<String>,
+) -> Result<Json<DeliveryDocument>, AdminProblem> {
+    change(&state, &id, DeliveryAction::Cancel).await
 }
 
 /// Discards a dead-lettered delivery
@@ -138,84 +141,100 @@ pub(super) async fn cancel(
     post, path = "/api/v1/deliveries/{id}/discard", tag = "deliveries", operation_id = "discard_delivery",
     params(("id" = i64, Path, description = "Number of the delivery")),
     responses(
-        (status = 200, body = Delivery),
+        (status = 200, body = DeliveryDocument),
         (status = 409, description = "The state of the delivery does not allow this", body = ProblemDocument, content_type = "application/problem+json"),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn discard(
     State(state): State<Arc<AdminState>>,
-    Named(id): Named<String>,
-) -> Result<Json<Delivery>, Problem> {
-    change(&state, &id, Action::Discard).await
+    PathParameter(id): PathParameter<String>,
+) -> Result<Json<DeliveryDocument>, AdminProblem> {
+    change(&state, &id, DeliveryAction::Discard).await
 }
 
 /// Retries all matching deliveries now
 #[utoipa::path(
     post, path = "/api/v1/deliveries/retry", tag = "deliveries", operation_id = "retry_deliveries",
-    request_body = Many,
+    request_body = BulkSelection,
     responses(
-        (status = 200, body = Changed),
+        (status = 200, body = BulkChangeResult),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn retry_many(
     State(state): State<Arc<AdminState>>,
-    Extension(visit): Extension<Visit>,
+    Extension(visit): Extension<ConnectionContext>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<Changed>, Problem> {
-    change_many(&state, &visit, input::json(&headers, body)?, Action::Retry).await
+) -> Result<Json<BulkChangeResult>, AdminProblem> {
+    change_many(
+        &state,
+        &visit,
+        parameters::json(&headers, body)?,
+        DeliveryAction::Retry,
+    )
+    .await
 }
 
 /// Cancels all matching open deliveries
 #[utoipa::path(
     post, path = "/api/v1/deliveries/cancel", tag = "deliveries", operation_id = "cancel_deliveries",
-    request_body = Many,
+    request_body = BulkSelection,
     responses(
-        (status = 200, body = Changed),
+        (status = 200, body = BulkChangeResult),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn cancel_many(
     State(state): State<Arc<AdminState>>,
-    Extension(visit): Extension<Visit>,
+    Extension(visit): Extension<ConnectionContext>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<Changed>, Problem> {
-    change_many(&state, &visit, input::json(&headers, body)?, Action::Cancel).await
+) -> Result<Json<BulkChangeResult>, AdminProblem> {
+    change_many(
+        &state,
+        &visit,
+        parameters::json(&headers, body)?,
+        DeliveryAction::Cancel,
+    )
+    .await
 }
 
 /// Discards all matching dead letters
 #[utoipa::path(
     post, path = "/api/v1/deliveries/discard", tag = "deliveries", operation_id = "discard_deliveries",
-    request_body = Many,
+    request_body = BulkSelection,
     responses(
-        (status = 200, body = Changed),
+        (status = 200, body = BulkChangeResult),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn discard_many(
     State(state): State<Arc<AdminState>>,
-    Extension(visit): Extension<Visit>,
+    Extension(visit): Extension<ConnectionContext>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<Changed>, Problem> {
+) -> Result<Json<BulkChangeResult>, AdminProblem> {
     change_many(
         &state,
         &visit,
-        input::json(&headers, body)?,
-        Action::Discard,
+        parameters::json(&headers, body)?,
+        DeliveryAction::Discard,
     )
     .await
 }
 
-fn delivery_id(text: &str) -> Result<DeliveryId, Problem> {
-    input::number(text, "a delivery").map(DeliveryId)
+fn delivery_id(text: &str) -> Result<DeliveryId, AdminProblem> {
+    parameters::number(text, "a delivery").map(DeliveryId)
 }
 
 /// Takes a step with one delivery, or says why its state does not allow it.
-async fn change(state: &AdminState, id: &str, action: Action) -> Result<Json<Delivery>, Problem> {
+async fn change(
+    state: &AdminState,
+    id: &str,
+    action: DeliveryAction,
+) -> Result<Json<DeliveryDocument>, AdminProblem> {
     let id = delivery_id(id)?;
     let store = state.store()?;
     let row = find(store, id).await?;
@@ -223,18 +242,20 @@ async fn change(state: &AdminState, id: &str, action: Action) -> Result<Json<Del
     if row.state.after(action.step()).is_none() {
         return Err(refused(id, row.state, action));
     }
-    let selection = Selection {
+    let selection = StepSelection {
         step: action.step(),
-        which: Which::One(id),
+        which: DeliverySelector::One(id),
     };
-    let changed = store.change(selection, Now::read().unix_ms).await?;
+    let changed = store
+        .change(selection, ClockReading::read().unix_ms)
+        .await?;
     let row = find(store, id).await?;
     if changed == 0 {
         // A worker changed the delivery between the query and this change, so report its new state.
         return Err(refused(id, row.state, action));
     }
     // The worker of the destination sleeps until its next due delivery, so wake it for this one.
-    if action == Action::Retry {
+    if action == DeliveryAction::Retry {
         let destination = store.destination(&row.route, &row.destination).await?;
         (state.controls.wake)(destination);
     }
@@ -242,30 +263,32 @@ async fn change(state: &AdminState, id: &str, action: Action) -> Result<Json<Del
 }
 
 /// Explains why the state of a delivery does not allow an action, and which action is possible.
-fn refused(id: DeliveryId, state: DeliveryState, action: Action) -> Problem {
+fn refused(id: DeliveryId, state: DeliveryState, action: DeliveryAction) -> AdminProblem {
     use DeliveryState::{Cancelled, Dead, Delivered, InFlight, Pending, Waiting};
     let why = match (action, state) {
         (_, InFlight) => "an attempt is in progress: try again when it has ended",
-        (Action::Retry, Delivered) => {
+        (DeliveryAction::Retry, Delivered) => {
             "the destination accepted the event: use a replay to deliver it again"
         }
-        (Action::Retry, Cancelled) => {
+        (DeliveryAction::Retry, Cancelled) => {
             "the delivery ended for good: use a replay to deliver the event"
         }
-        (Action::Cancel, Dead) => "the delivery is a dead letter: discard it instead",
-        (Action::Cancel, Delivered) => "the destination accepted the event already",
-        (Action::Cancel | Action::Discard, Cancelled) => "the delivery ended already",
-        (Action::Discard, Pending | Waiting) => {
+        (DeliveryAction::Cancel, Dead) => "the delivery is a dead letter: discard it instead",
+        (DeliveryAction::Cancel, Delivered) => "the destination accepted the event already",
+        (DeliveryAction::Cancel | DeliveryAction::Discard, Cancelled) => {
+            "the delivery ended already"
+        }
+        (DeliveryAction::Discard, Pending | Waiting) => {
             "the delivery is not a dead letter: cancel it instead"
         }
-        (Action::Discard, Delivered) => {
+        (DeliveryAction::Discard, Delivered) => {
             "the delivery is not a dead letter: the destination accepted the event"
         }
-        (Action::Retry, Pending | Waiting | Dead)
-        | (Action::Cancel, Pending | Waiting)
-        | (Action::Discard, Dead) => "its state changed at this moment: try again",
+        (DeliveryAction::Retry, Pending | Waiting | Dead)
+        | (DeliveryAction::Cancel, Pending | Waiting)
+        | (DeliveryAction::Discard, Dead) => "its state changed at this moment: try again",
     };
-    Problem::conflict(format!(
+    AdminProblem::conflict(format!(
         "cannot {} delivery {id}, which is {}: {why}",
         action.word(),
         state.word().replace('_', " ")
@@ -275,46 +298,50 @@ fn refused(id: DeliveryId, state: DeliveryState, action: Action) -> Problem {
 /// Takes a step with all matching deliveries whose state allows it, or only counts them.
 async fn change_many(
     state: &AdminState,
-    visit: &Visit,
-    many: Many,
-    action: Action,
-) -> Result<Json<Changed>, Problem> {
+    visit: &ConnectionContext,
+    many: BulkSelection,
+    action: DeliveryAction,
+) -> Result<Json<BulkChangeResult>, AdminProblem> {
     let store = state.store()?.clone();
     let search = many.search()?;
     let _slot = state.long_slot()?;
-    visit.patience.extend(LONG);
-    let wanted = many.words();
+    visit.deadline.extend(LONG);
+    let wanted = many.describe();
     // The remark gives the audit log the search and the count. The path of the request shows neither.
     if many.dry_run {
         let count = count(&store, &search, action).await?;
         visit.remark(format!("{wanted}: {count} counted"));
-        return Ok(Json(Changed {
+        return Ok(Json(BulkChangeResult {
             dry_run: true,
             count,
         }));
     }
-    let selection = Selection {
+    let selection = StepSelection {
         step: action.step(),
-        which: Which::All(search.clone()),
+        which: DeliverySelector::All(search.clone()),
     };
-    let changed = store.change(selection, Now::read().unix_ms).await;
+    let changed = store.change(selection, ClockReading::read().unix_ms).await;
     visit.remark(match &changed {
         Ok(count) => format!("{wanted}: {count} changed"),
         // Groups before the failure are committed, so the number of changes is unknown.
         Err(_) => format!("{wanted}: failed, possibly after some changes"),
     });
     let count = changed?;
-    if action == Action::Retry && count > 0 {
+    if action == DeliveryAction::Retry && count > 0 {
         wake_all(state, &store, &search).await?;
     }
-    Ok(Json(Changed {
+    Ok(Json(BulkChangeResult {
         dry_run: false,
         count,
     }))
 }
 
 /// Counts the matching deliveries whose state allows the action.
-async fn count(store: &Store, search: &DeliverySearch, action: Action) -> Result<u64, Problem> {
+async fn count(
+    store: &Store,
+    search: &DeliverySearch,
+    action: DeliveryAction,
+) -> Result<u64, AdminProblem> {
     let mut count = 0_u64;
     let states = DeliveryState::ALL.into_iter();
     let states = states.filter(|state| state.after(action.step()).is_some());
@@ -325,7 +352,7 @@ async fn count(store: &Store, search: &DeliverySearch, action: Action) -> Result
             ..search.clone()
         };
         // With a state, `count_replay` counts deliveries. Without one it may count events, which an action does not.
-        let found = store.count_replay(&Replay { search }).await?;
+        let found = store.count_replay(&ReplaySearch { search }).await?;
         count = count.saturating_add(found);
     }
     Ok(count)
@@ -336,7 +363,7 @@ async fn wake_all(
     state: &AdminState,
     store: &Store,
     search: &DeliverySearch,
-) -> Result<(), Problem> {
+) -> Result<(), AdminProblem> {
     // Only route and destination narrow it: to wake a worker without due deliveries costs one query.
     for row in store.destinations().await? {
         let route = search.event.route.as_ref();
@@ -351,32 +378,32 @@ async fn wake_all(
 }
 
 /// Creates a 500 for a task that panicked or lost its other end.
-pub(super) fn broken() -> Problem {
-    Problem::new(
+pub(super) fn broken() -> AdminProblem {
+    AdminProblem::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         "the gate failed while it handled this request: look in its log for the error",
     )
 }
 
 /// Finds one delivery.
-async fn find(store: &Store, id: DeliveryId) -> Result<DeliveryRow, Problem> {
+async fn find(store: &Store, id: DeliveryId) -> Result<DeliveryRow, AdminProblem> {
     // Lists go from the newest to the oldest, so a delivery is the first row of a page that begins just above it.
-    let page = Page {
+    let page = ListPage {
         after: Some(id.0.saturating_add(1)),
         limit: 1,
     };
     let rows = store.deliveries(DeliverySearch::default(), page).await?;
     let row = rows.into_iter().find(|row| row.id == id);
     row.ok_or_else(|| {
-        Problem::missing(format!(
+        AdminProblem::missing(format!(
             "delivery {id} does not exist: check the number; retention may have removed it"
         ))
     })
 }
 
 /// Converts a delivery to its JSON shape.
-pub(super) fn delivery(row: DeliveryRow) -> Delivery {
-    Delivery {
+pub(super) fn delivery(row: DeliveryRow) -> DeliveryDocument {
+    DeliveryDocument {
         id: row.id.0,
         event: row.uid.to_string(),
         route: row.route.to_string(),
@@ -386,23 +413,23 @@ pub(super) fn delivery(row: DeliveryRow) -> Delivery {
         state: row.state.into(),
         attempts: row.attempts,
         replay: row.is_replay,
-        created: Moment(row.created_ms),
-        due: row.due_ms.map(Moment),
-        ended: row.ended_ms.map(Moment),
+        created: ApiTimestamp(row.created_ms),
+        due: row.due_ms.map(ApiTimestamp),
+        ended: row.ended_ms.map(ApiTimestamp),
         last_status: row.last_status,
         last_error: row.last_error,
     }
 }
 
-fn attempt(row: AttemptRow) -> Attempt {
+fn attempt(row: AttemptRow) -> AttemptDocument {
     let (error, error_detail) = row.record.error.unzip();
-    Attempt {
+    AttemptDocument {
         number: row.number,
-        started: Moment(row.record.started_ms),
+        started: ApiTimestamp(row.record.started_ms),
         duration_ms: row.record.duration_ms,
         status: row.record.status,
         error,
         error_detail,
-        answer: String::from_utf8_lossy(&row.record.answer).into_owned(),
+        answer: String::from_utf8_lossy(&row.record.response_start).into_owned(),
     }
 }

@@ -7,9 +7,12 @@ use axum::extract::State;
 
 use crate::admin::AdminState;
 use crate::admin::controls::DestinationHealth;
-use crate::admin::input::Named;
-use crate::admin::problem::Problem;
-use crate::admin::wire::{Counts, Destination, Destinations, Health, Moment, ProblemDocument};
+use crate::admin::documents::{
+    ApiTimestamp, DestinationDocument, DestinationList, HealthDocument, ProblemDocument,
+    StateCounts,
+};
+use crate::admin::parameters::PathParameter;
+use crate::admin::problem::AdminProblem;
 use crate::document::suggest;
 use crate::model::ids::{DestinationName, RouteName};
 use crate::store::Store;
@@ -19,13 +22,13 @@ use crate::store::rows::DestinationRow;
 #[utoipa::path(
     get, path = "/api/v1/destinations", tag = "destinations", operation_id = "list_destinations",
     responses(
-        (status = 200, body = Destinations),
+        (status = 200, body = DestinationList),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn list(
     State(state): State<Arc<AdminState>>,
-) -> Result<Json<Destinations>, Problem> {
+) -> Result<Json<DestinationList>, AdminProblem> {
     let rows = state.store()?.destinations().await?;
     Ok(Json(shown(&state, rows)))
 }
@@ -35,14 +38,14 @@ pub(super) async fn list(
     post, path = "/api/v1/destinations/{route}/{name}/pause", tag = "destinations", operation_id = "pause_destination",
     params(("route" = String, Path, description = "Name of the route"), ("name" = String, Path, description = "Name of the destination")),
     responses(
-        (status = 200, body = Destinations),
+        (status = 200, body = DestinationList),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn pause(
     State(state): State<Arc<AdminState>>,
-    Named((route, name)): Named<(String, String)>,
-) -> Result<Json<Destinations>, Problem> {
+    PathParameter((route, name)): PathParameter<(String, String)>,
+) -> Result<Json<DestinationList>, AdminProblem> {
     set(&state, &route, Some(&name), true).await
 }
 
@@ -51,14 +54,14 @@ pub(super) async fn pause(
     post, path = "/api/v1/destinations/{route}/{name}/resume", tag = "destinations", operation_id = "resume_destination",
     params(("route" = String, Path, description = "Name of the route"), ("name" = String, Path, description = "Name of the destination")),
     responses(
-        (status = 200, body = Destinations),
+        (status = 200, body = DestinationList),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn resume(
     State(state): State<Arc<AdminState>>,
-    Named((route, name)): Named<(String, String)>,
-) -> Result<Json<Destinations>, Problem> {
+    PathParameter((route, name)): PathParameter<(String, String)>,
+) -> Result<Json<DestinationList>, AdminProblem> {
     set(&state, &route, Some(&name), false).await
 }
 
@@ -67,14 +70,14 @@ pub(super) async fn resume(
     post, path = "/api/v1/routes/{route}/pause", tag = "destinations", operation_id = "pause_route",
     params(("route" = String, Path, description = "Name of the route")),
     responses(
-        (status = 200, body = Destinations),
+        (status = 200, body = DestinationList),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn pause_route(
     State(state): State<Arc<AdminState>>,
-    Named(route): Named<String>,
-) -> Result<Json<Destinations>, Problem> {
+    PathParameter(route): PathParameter<String>,
+) -> Result<Json<DestinationList>, AdminProblem> {
     set(&state, &route, None, true).await
 }
 
@@ -83,14 +86,14 @@ pub(super) async fn pause_route(
     post, path = "/api/v1/routes/{route}/resume", tag = "destinations", operation_id = "resume_route",
     params(("route" = String, Path, description = "Name of the route")),
     responses(
-        (status = 200, body = Destinations),
+        (status = 200, body = DestinationList),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn resume_route(
     State(state): State<Arc<AdminState>>,
-    Named(route): Named<String>,
-) -> Result<Json<Destinations>, Problem> {
+    PathParameter(route): PathParameter<String>,
+) -> Result<Json<DestinationList>, AdminProblem> {
     set(&state, &route, None, false).await
 }
 
@@ -100,7 +103,7 @@ async fn set(
     route: &str,
     name: Option<&str>,
     is_paused: bool,
-) -> Result<Json<Destinations>, Problem> {
+) -> Result<Json<DestinationList>, AdminProblem> {
     let store = state.store()?;
     let route = RouteName::new(route);
     let name = name.map(DestinationName::new);
@@ -128,7 +131,7 @@ pub(super) async fn unknown(
     store: &Store,
     route: &RouteName,
     name: Option<&DestinationName>,
-) -> Result<Problem, Problem> {
+) -> Result<AdminProblem, AdminProblem> {
     let rows = store.destinations().await?;
     let is_route = rows.iter().any(|row| row.route == *route);
     // For a wrong route the name of the destination means nothing yet, so suggest a route first.
@@ -149,39 +152,39 @@ pub(super) async fn unknown(
             )
         }
     };
-    Ok(Problem::missing(match near {
+    Ok(AdminProblem::missing(match near {
         Some(near) => format!("{what}: did you mean `{near}`?"),
         None => what,
     }))
 }
 
 /// Combines rows of the store with the health that the workers report.
-fn shown(state: &AdminState, rows: Vec<DestinationRow>) -> Destinations {
+fn shown(state: &AdminState, rows: Vec<DestinationRow>) -> DestinationList {
     let health = (state.controls.health)();
     // A destination without a worker is not in the running config, so it has no health.
     let destinations = rows.into_iter().map(|row| {
         let health = health.iter().find(|health| health.id == row.id);
         destination(row, health)
     });
-    Destinations {
+    DestinationList {
         destinations: destinations.collect(),
     }
 }
 
-fn destination(row: DestinationRow, health: Option<&DestinationHealth>) -> Destination {
-    Destination {
+fn destination(row: DestinationRow, health: Option<&DestinationHealth>) -> DestinationDocument {
+    DestinationDocument {
         route: row.route.to_string(),
         name: row.name.to_string(),
         paused: row.is_paused,
         route_paused: row.is_route_paused,
         disabled: row.disabled,
-        deliveries: Counts::new(row.deliveries),
-        oldest_open: row.oldest_open_ms.map(Moment),
-        health: health.map(|health| Health {
+        deliveries: StateCounts::new(row.deliveries),
+        oldest_open: row.oldest_open_ms.map(ApiTimestamp),
+        health: health.map(|health| HealthDocument {
             breaker: health.breaker.to_owned(),
             in_flight: health.in_flight,
-            last_success: health.last_success_ms.map(Moment),
-            last_failure: health.last_failure_ms.map(Moment),
+            last_success: health.last_success_ms.map(ApiTimestamp),
+            last_failure: health.last_failure_ms.map(ApiTimestamp),
         }),
     }
 }

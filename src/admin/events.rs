@@ -8,42 +8,47 @@ use axum::response::{IntoResponse, Response};
 use data_encoding::{BASE64, HEXLOWER};
 use http::{HeaderName, HeaderValue, Uri, header};
 
-use crate::admin::facts::Facts;
-use crate::admin::input::{self, EventFilter, MAX_ROWS, Named, Paging};
-use crate::admin::problem::Problem;
-use crate::admin::wire::{Body, Counts, Event, EventDetail, Events, Moment, ProblemDocument};
-use crate::admin::{AdminState, deliveries, hide};
+use crate::admin::config_view::ConfigView;
+use crate::admin::documents::{
+    ApiTimestamp, BodySummary, EventDetail, EventDocument, EventList, ProblemDocument, StateCounts,
+};
+use crate::admin::parameters::{self, EventFilter, MAX_ROWS, PageParameters, PathParameter};
+use crate::admin::problem::AdminProblem;
+use crate::admin::{AdminState, deliveries, redact};
 use crate::model::ids::RequestId;
 use crate::store::rows::StoredEvent;
-use crate::store::search::{DeliverySearch, EventRow, Page};
+use crate::store::search::{DeliverySearch, EventRow, ListPage};
 
 /// Lists events, newest first
 #[utoipa::path(
     get, path = "/api/v1/events", tag = "events", operation_id = "list_events",
-    params(EventFilter, Paging),
+    params(EventFilter, PageParameters),
     responses(
-        (status = 200, body = Events),
+        (status = 200, body = EventList),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn list(
     State(state): State<Arc<AdminState>>,
     uri: Uri,
-) -> Result<Json<Events>, Problem> {
-    let (filter, page) = input::listing::<EventFilter>(&uri)?;
+) -> Result<Json<EventList>, AdminProblem> {
+    let (filter, page) = parameters::listing::<EventFilter>(&uri)?;
     let search = filter.search()?;
     // A text search stops after a time, not after a number of rows, so the store returns its own cursor.
     if let Some(text) = filter.text.filter(|text| !text.is_empty()) {
         let store = state.store()?;
         let (rows, next) = store.events_with_text(search, text, page).await?;
-        return Ok(Json(Events {
+        return Ok(Json(EventList {
             events: rows.into_iter().map(event).collect(),
             next: next.map(|next| next.to_string()),
         }));
     }
-    let rows = state.store()?.events(search, input::one_more(page)).await?;
-    let (rows, next) = input::cut(rows, page.limit, |row| row.cursor);
-    Ok(Json(Events {
+    let rows = state
+        .store()?
+        .events(search, parameters::one_more(page))
+        .await?;
+    let (rows, next) = parameters::cut(rows, page.limit, |row| row.cursor);
+    Ok(Json(EventList {
         events: rows.into_iter().map(event).collect(),
         next,
     }))
@@ -60,16 +65,16 @@ pub(super) async fn list(
 )]
 pub(super) async fn show(
     State(state): State<Arc<AdminState>>,
-    Named(uid): Named<String>,
-) -> Result<Json<EventDetail>, Problem> {
-    let uid = input::request_id(&uid, "an event")?;
+    PathParameter(uid): PathParameter<String>,
+) -> Result<Json<EventDetail>, AdminProblem> {
+    let uid = parameters::request_id(&uid, "an event")?;
     let event = find(&state, uid).await?;
     let search = DeliverySearch {
         uid: Some(uid),
         ..DeliverySearch::default()
     };
     // One page is enough for people. Programs can list more with `/deliveries?event=UID`.
-    let page = Page {
+    let page = ListPage {
         after: None,
         limit: MAX_ROWS,
     };
@@ -85,18 +90,18 @@ pub(super) async fn show(
     get, path = "/api/v1/events/{uid}/body", tag = "events", operation_id = "show_event_body",
     params(("uid" = String, Path, description = "Id of the event in the inbox")),
     responses(
-        (status = 200, body = inline(crate::admin::wire::Raw), content_type = "application/octet-stream"),
+        (status = 200, body = inline(crate::admin::documents::RawBytes), content_type = "application/octet-stream"),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn body(
     State(state): State<Arc<AdminState>>,
-    Named(uid): Named<String>,
-) -> Result<Response, Problem> {
-    let uid = input::request_id(&uid, "an event")?;
+    PathParameter(uid): PathParameter<String>,
+) -> Result<Response, AdminProblem> {
+    let uid = parameters::request_id(&uid, "an event")?;
     let event = find(&state, uid).await?;
     let Some(body) = event.body else {
-        return Err(Problem::missing(format!(
+        return Err(AdminProblem::missing(format!(
             "the store removed the body of event `{uid}` when its deliveries ended (`keep_body = false` in `[store]`)"
         )));
     };
@@ -123,31 +128,31 @@ pub(super) fn download(bytes: impl IntoResponse, name: &str) -> Response {
     answer
 }
 
-async fn find(state: &AdminState, uid: RequestId) -> Result<StoredEvent, Problem> {
+async fn find(state: &AdminState, uid: RequestId) -> Result<StoredEvent, AdminProblem> {
     state.store()?.event(uid).await?.ok_or_else(|| {
-        Problem::missing(format!(
+        AdminProblem::missing(format!(
             "event `{uid}` does not exist: check the id; retention may have removed it"
         ))
     })
 }
 
 /// Converts an event of a list to its JSON shape.
-pub(super) fn event(row: EventRow) -> Event {
-    Event {
+pub(super) fn event(row: EventRow) -> EventDocument {
+    EventDocument {
         uid: row.uid.to_string(),
         route: row.route.to_string(),
         provider: row.provider,
         event_id: row.event_id.map(|id| id.to_string()),
         event_type: row.event_type.map(Into::into),
         webhook_id: row.webhook_id,
-        received: Moment(row.received_ms),
+        received: ApiTimestamp(row.received_ms),
         body_size: row.body_size,
-        deliveries: Counts::new(row.deliveries),
+        deliveries: StateCounts::new(row.deliveries),
     }
 }
 
 /// Converts an event to its JSON shape with masked secrets. The caller adds the deliveries.
-fn detail(event: &StoredEvent, facts: &Facts) -> EventDetail {
+fn detail(event: &StoredEvent, facts: &ConfigView) -> EventDetail {
     EventDetail {
         uid: event.uid.to_string(),
         route: event.route.to_string(),
@@ -155,14 +160,14 @@ fn detail(event: &StoredEvent, facts: &Facts) -> EventDetail {
         event_id: event.event_id.as_ref().map(ToString::to_string),
         event_type: event.event_type.as_deref().map(str::to_owned),
         webhook_id: event.webhook_id.clone(),
-        received: Moment(event.received_ms),
+        received: ApiTimestamp(event.received_ms),
         source: event.source.to_string(),
         tls: event.is_tls,
         method: event.method.to_string(),
-        target: hide::target(event, facts),
+        target: redact::target(event, facts),
         host: event.host.clone(),
-        headers: hide::headers(event, facts),
-        body: Body {
+        headers: redact::headers(event, facts),
+        body: BodySummary {
             is_kept: event.body.is_some(),
             size: event.body.as_ref().map(|body| body.len() as u64),
             sha256: HEXLOWER.encode(&event.digest),

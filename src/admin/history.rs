@@ -6,16 +6,17 @@ use axum::Json;
 use axum::extract::State;
 
 use crate::admin::AdminState;
-use crate::admin::input::Named;
-use crate::admin::problem::Problem;
-use crate::admin::verdicts;
-use crate::admin::wire::{
-    History, Moment, ProblemDocument, Promotion, ReasonCount, SecretUse, Secrets, Tally,
+use crate::admin::documents::{
+    ApiTimestamp, HistoryDocument, IntervalDocument, ProblemDocument, PromotionDocument,
+    ReasonCount, SecretUseDocument, SecretUseList,
 };
-use crate::gate::reject::Reason;
-use crate::model::clock::Now;
+use crate::admin::parameters::PathParameter;
+use crate::admin::problem::AdminProblem;
+use crate::admin::verdicts;
+use crate::gate::reject::RejectReason;
+use crate::model::clock::ClockReading;
 use crate::record::history;
-use crate::record::recent::Wanted;
+use crate::record::recent_verdicts::VerdictQuery;
 
 /// Most example verdicts in a promotion report.
 const EXAMPLES: usize = 50;
@@ -27,25 +28,25 @@ const EXAMPLES: usize = 50;
     get, path = "/api/v1/routes/{route}/history", tag = "config", operation_id = "show_route_history",
     params(("route" = String, Path, description = "Name of the route")),
     responses(
-        (status = 200, body = History),
+        (status = 200, body = HistoryDocument),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn show(
     State(state): State<Arc<AdminState>>,
-    Named(name): Named<String>,
-) -> Result<Json<History>, Problem> {
+    PathParameter(name): PathParameter<String>,
+) -> Result<Json<HistoryDocument>, AdminProblem> {
     let route = state.facts.load().route(&name)?.clone();
-    let now = Now::read().unix_ms;
+    let now = ClockReading::read().unix_ms;
     // A route without any request so far has no counters.
     let counters = state.recorder.find_route(&route.name);
     let (minutes, hours) = counters.map_or_else(Default::default, |counters| {
         let history = counters.history();
         (history.minutes(now), history.hours(now))
     });
-    Ok(Json(History {
+    Ok(Json(HistoryDocument {
         route: route.name,
-        counted_since: Moment(state.started_ms),
+        counted_since: ApiTimestamp(state.started_ms),
         minutes: minutes.iter().map(tally).collect(),
         hours: hours.iter().map(tally).collect(),
     }))
@@ -59,31 +60,31 @@ pub(super) async fn show(
     get, path = "/api/v1/routes/{route}/promotion", tag = "config", operation_id = "show_route_promotion",
     params(("route" = String, Path, description = "Name of the route")),
     responses(
-        (status = 200, body = Promotion),
+        (status = 200, body = PromotionDocument),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn promotion(
     State(state): State<Arc<AdminState>>,
-    Named(name): Named<String>,
-) -> Result<Json<Promotion>, Problem> {
+    PathParameter(name): PathParameter<String>,
+) -> Result<Json<PromotionDocument>, AdminProblem> {
     let route = state.facts.load().route(&name)?.clone();
-    let now = Now::read().unix_ms;
+    let now = ClockReading::read().unix_ms;
     let counters = state.recorder.find_route(&route.name);
     let day = counters.map_or_else(Default::default, |counters| counters.history().day(now));
     let mut reasons = counted(&day.would_refuse);
     reasons.sort_by_key(|each| std::cmp::Reverse(each.count));
-    let wanted = Wanted {
+    let wanted = VerdictQuery {
         route: Some(route.name.clone()),
         verdict: Some("monitored".to_owned()),
         reason: None,
     };
     let examples = state.recorder.recent().newest(None, &wanted, EXAMPLES);
-    Ok(Json(Promotion {
+    Ok(Json(PromotionDocument {
         route: route.name,
         enforced: route.enforced,
         // A process younger than a day has counted only since its start.
-        since: Moment(day.start_ms.max(state.started_ms)),
+        since: ApiTimestamp(day.start_ms.max(state.started_ms)),
         requests: day.total(),
         would_refuse: reasons.iter().map(|each| each.count).sum(),
         reasons,
@@ -101,19 +102,19 @@ pub(super) async fn promotion(
 #[utoipa::path(
     get, path = "/api/v1/secrets", tag = "config", operation_id = "list_secrets",
     responses(
-        (status = 200, body = Secrets),
+        (status = 200, body = SecretUseList),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn secrets(State(state): State<Arc<AdminState>>) -> Json<Secrets> {
-    Json(Secrets {
-        counted_since: Moment(state.started_ms),
+pub(super) async fn secrets(State(state): State<Arc<AdminState>>) -> Json<SecretUseList> {
+    Json(SecretUseList {
+        counted_since: ApiTimestamp(state.started_ms),
         secrets: secrets_now(&state),
     })
 }
 
 /// Returns the secrets of the running config with their matches since the start.
-pub(super) fn secrets_now(state: &AdminState) -> Vec<SecretUse> {
+pub(super) fn secrets_now(state: &AdminState) -> Vec<SecretUseDocument> {
     let facts = state.facts.load();
     let mut secrets = Vec::new();
     // The config decides which secrets are listed: counts of a secret that left it are left out.
@@ -122,13 +123,13 @@ pub(super) fn secrets_now(state: &AdminState) -> Vec<SecretUse> {
         let used = counters.map_or_else(Vec::new, |counters| counters.history().secrets());
         secrets.extend(route.secrets.iter().map(|secret| {
             let found = used.iter().find(|used| *used.label == *secret.name);
-            SecretUse {
+            SecretUseDocument {
                 route: route.name.clone(),
                 name: secret.name.clone(),
                 not_before: secret.not_before,
                 until: secret.until,
                 matches: found.map_or(0, |used| used.matches),
-                last_match: found.map(|used| Moment(used.last_ms)),
+                last_match: found.map(|used| ApiTimestamp(used.last_ms)),
             }
         }));
     }
@@ -136,9 +137,9 @@ pub(super) fn secrets_now(state: &AdminState) -> Vec<SecretUse> {
 }
 
 /// Converts the counts of a minute or an hour to their JSON shape.
-fn tally(tally: &history::Tally) -> Tally {
-    Tally {
-        start: Moment(tally.start_ms),
+fn tally(tally: &history::IntervalTally) -> IntervalDocument {
+    IntervalDocument {
+        start: ApiTimestamp(tally.start_ms),
         accepted: tally.accepted,
         duplicate: tally.duplicate,
         challenge: tally.challenge,
@@ -148,7 +149,7 @@ fn tally(tally: &history::Tally) -> Tally {
     }
 }
 
-fn counted(counts: &[(Reason, u64)]) -> Vec<ReasonCount> {
+fn counted(counts: &[(RejectReason, u64)]) -> Vec<ReasonCount> {
     let each = counts.iter().map(|(reason, count)| ReasonCount {
         reason: reason.explanation().code.to_owned(),
         count: *count,

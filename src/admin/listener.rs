@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::admin::access::Origin;
+use crate::admin::access::CallerOrigin;
 use crate::admin::tls::AdminTls;
 use crate::config::model::AdminListen;
 use crate::edge::certificates::CertificateError;
@@ -49,13 +49,13 @@ pub enum AdminError {
 /// A bound admin listener. Dropping it removes the file of its Unix socket.
 #[derive(Debug)]
 pub struct AdminListener {
-    socket: Listening,
+    socket: AdminSocket,
     file: Option<SocketFile>,
     tls: Option<Arc<AdminTls>>,
 }
 
 #[derive(Debug)]
-enum Listening {
+enum AdminSocket {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
@@ -79,9 +79,9 @@ pub fn default_listen(runtime_directory: Option<&OsStr>) -> Option<AdminListen> 
 }
 
 /// A byte stream of either kind of socket.
-pub(super) trait Wire: AsyncRead + AsyncWrite + Send {}
+pub(super) trait AdminStream: AsyncRead + AsyncWrite + Send {}
 
-impl<T: AsyncRead + AsyncWrite + Send> Wire for T {}
+impl<T: AsyncRead + AsyncWrite + Send> AdminStream for T {}
 
 impl AdminListener {
     /// Binds the listener. Needs a tokio runtime.
@@ -115,20 +115,20 @@ impl AdminListener {
     #[cfg(test)]
     pub(super) fn address(&self) -> Option<SocketAddr> {
         match &self.socket {
-            Listening::Tcp(listener) => listener.local_addr().ok(),
-            Listening::Unix(_) => None,
+            AdminSocket::Tcp(listener) => listener.local_addr().ok(),
+            AdminSocket::Unix(_) => None,
         }
     }
 
     /// Returns the address in the form of the config, with the actual port where the config has port 0.
     #[must_use]
-    pub fn place(&self) -> String {
+    pub fn local_address(&self) -> String {
         match (&self.socket, &self.file) {
-            (Listening::Tcp(listener), _) => listener
+            (AdminSocket::Tcp(listener), _) => listener
                 .local_addr()
                 .map_or_else(|_| "unknown".to_owned(), |address| address.to_string()),
-            (Listening::Unix(_), Some(file)) => format!("unix:{}", file.path.display()),
-            (Listening::Unix(_), None) => "unix".to_owned(),
+            (AdminSocket::Unix(_), Some(file)) => format!("unix:{}", file.path.display()),
+            (AdminSocket::Unix(_), None) => "unix".to_owned(),
         }
     }
 
@@ -136,23 +136,23 @@ impl AdminListener {
     #[must_use]
     pub fn into_unix(self) -> Option<(UnixListener, SocketFile)> {
         match self.socket {
-            Listening::Unix(listener) => Some((listener, self.file?)),
-            Listening::Tcp(_) => None,
+            AdminSocket::Unix(listener) => Some((listener, self.file?)),
+            AdminSocket::Tcp(_) => None,
         }
     }
 
     /// Accepts the next connection and identifies its other end.
-    pub(super) async fn accept(&self) -> io::Result<(Pin<Box<dyn Wire>>, Origin)> {
+    pub(super) async fn accept(&self) -> io::Result<(Pin<Box<dyn AdminStream>>, CallerOrigin)> {
         match &self.socket {
-            Listening::Tcp(listener) => {
+            AdminSocket::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok((Box::pin(stream), Origin::Ip(canonical(peer.ip()))))
+                Ok((Box::pin(stream), CallerOrigin::Ip(canonical(peer.ip()))))
             }
-            Listening::Unix(listener) => {
+            AdminSocket::Unix(listener) => {
                 let stream = listener.accept().await?.0;
                 // The kernel vouches for the user, so the audit log can name it.
                 let user = stream.peer_cred()?.uid();
-                Ok((Box::pin(stream), Origin::User(user)))
+                Ok((Box::pin(stream), CallerOrigin::User(user)))
             }
         }
     }
@@ -165,7 +165,7 @@ impl AdminListener {
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         Ok(Self {
-            socket: Listening::Tcp(TcpListener::from_std(socket.into())?),
+            socket: AdminSocket::Tcp(TcpListener::from_std(socket.into())?),
             file: None,
             tls: None,
         })
@@ -185,7 +185,7 @@ impl AdminListener {
         };
         socket.listen(BACKLOG)?;
         Ok(Self {
-            socket: Listening::Unix(UnixListener::from_std(socket.into())?),
+            socket: AdminSocket::Unix(UnixListener::from_std(socket.into())?),
             file: Some(file),
             tls: None,
         })

@@ -1,7 +1,7 @@
 //! The admin listener: metrics, health checks, the admin API and the console.
 //!
 //! It is a listener of its own and never a public one. `app` binds it, reports readiness to it, and passes in the other
-//! parts of the gate that it may use (`Controls`). A web page must not be able to use it through an operator's browser:
+//! parts of the gate that it may use (`AdminControls`). A web page must not be able to use it through an operator's browser:
 //! `Host` has to be loopback, an IP address or a configured name, which stops DNS rebinding, and pages of other origins
 //! may not make changes. Each connection serves one request under one deadline.
 
@@ -10,35 +10,35 @@ mod api;
 #[cfg(test)]
 mod api_tests;
 pub mod audit;
+pub mod config_view;
+mod connection_deadline;
 pub mod controls;
 mod deliveries;
 mod destinations;
+pub mod documents;
 mod events;
-pub mod facts;
-mod gate;
-mod hide;
 mod history;
-pub mod input;
 mod listener;
 mod operations;
+pub mod parameters;
 pub mod path;
-mod patience;
 mod problem;
 mod providers;
+mod redact;
 mod rejections;
-mod replaying;
+mod replay_worker;
 mod replays;
 mod requests;
 mod rotation;
+mod running_config;
 mod status;
-mod stream;
 mod tail;
+mod tail_stream;
 mod test_event;
 #[cfg(test)]
 mod tests;
 pub mod tls;
 mod verdicts;
-pub mod wire;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -66,25 +66,25 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-use crate::admin::access::{Access, Origin, Refused, Who};
-pub use crate::admin::api::{Api, is_foreign};
-use crate::admin::audit::Audit;
-pub use crate::admin::controls::Controls;
-use crate::admin::facts::Facts;
-use crate::admin::listener::Wire;
+use crate::admin::access::{AccessControl, AccessRefusal, AdminCaller, CallerOrigin};
+pub use crate::admin::api::{AdminApi, is_foreign};
+use crate::admin::audit::AuditLog;
+use crate::admin::config_view::ConfigView;
+use crate::admin::connection_deadline::ConnectionDeadline;
+pub use crate::admin::controls::AdminControls;
+use crate::admin::listener::AdminStream;
 pub use crate::admin::listener::{AdminError, AdminListener, SocketFile, default_listen};
-use crate::admin::patience::Patience;
-use crate::admin::problem::Problem;
-pub use crate::admin::replaying::run_replays;
+use crate::admin::problem::AdminProblem;
+pub use crate::admin::replay_worker::run_replays;
 pub use crate::admin::rotation::watch_secrets;
 use crate::admin::tls::AdminTls;
 use crate::config::model::AdminToken;
-use crate::model::clock::Now;
+use crate::model::clock::ClockReading;
 use crate::model::secret::TokenDigest;
-use crate::net::answer::{Answer, AnswerBody};
 use crate::net::host::without_root;
 use crate::net::problem as generic;
-use crate::record::Recorder;
+use crate::net::response::{HttpResponse, ResponseBody};
+use crate::record::TelemetryRecorder;
 use crate::store::Store;
 
 /// Most connections at the same time: enough for a few scrapers, probes and operators.
@@ -119,16 +119,16 @@ const MAX_LONG: usize = 4;
 /// State that all handlers of the admin listener share.
 #[derive(Debug)]
 pub struct AdminState {
-    recorder: Arc<Recorder>,
-    access: Access,
-    audit: Audit,
-    facts: ArcSwap<Facts>,
+    recorder: Arc<TelemetryRecorder>,
+    access: AccessControl,
+    audit: AuditLog,
+    facts: ArcSwap<ConfigView>,
     /// Error of the last reload; empty if it succeeded.
     refused_reload: ArcSwapOption<String>,
     /// Allowed values of `Host` besides loopback and addresses, in lower case.
     hosts: ArcSwap<Vec<String>>,
     is_ready: AtomicBool,
-    controls: Controls,
+    controls: AdminControls,
     started_ms: i64,
     tails: Arc<Semaphore>,
     long: Arc<Semaphore>,
@@ -136,13 +136,13 @@ pub struct AdminState {
 
 /// Data about the connection of a request, for its handler.
 #[derive(Clone, Debug)]
-pub struct Visit {
+pub struct ConnectionContext {
     /// Deadline of the connection, which a handler may extend.
-    patience: Arc<Patience>,
+    deadline: Arc<ConnectionDeadline>,
     /// Cancelled when the admin listener stops.
     stop: CancellationToken,
     /// The client: its address, or the user of the Unix socket.
-    origin: Origin,
+    origin: CallerOrigin,
     /// TLS of the listener, if the connection uses it.
     tls: Option<Arc<AdminTls>>,
     /// Detail for the audit log that only the handler knows, such as how many deliveries changed.
@@ -151,12 +151,12 @@ pub struct Visit {
 
 /// Handlers for the paths below `/api/` and below [`CONSOLE`].
 #[derive(Clone)]
-struct Routers {
-    api: Api,
+struct AdminRouters {
+    api: AdminApi,
     console: Option<Router>,
 }
 
-impl Visit {
+impl ConnectionContext {
     /// Sets the detail for the audit log. Only the first call counts.
     fn remark(&self, text: String) {
         let _ = self.remark.set(text);
@@ -166,17 +166,21 @@ impl Visit {
 impl AdminState {
     /// Creates the state of a gate that is not ready yet. `/metrics` and the API accept `tokens`.
     #[must_use]
-    pub fn new(recorder: Arc<Recorder>, tokens: &[AdminToken], controls: Controls) -> Arc<Self> {
+    pub fn new(
+        recorder: Arc<TelemetryRecorder>,
+        tokens: &[AdminToken],
+        controls: AdminControls,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            audit: Audit::new(Arc::clone(&recorder), controls.store.clone()),
+            audit: AuditLog::new(Arc::clone(&recorder), controls.store.clone()),
             recorder,
-            access: Access::new(tokens),
+            access: AccessControl::new(tokens),
             facts: ArcSwap::default(),
             refused_reload: ArcSwapOption::empty(),
             hosts: ArcSwap::default(),
             is_ready: AtomicBool::new(false),
             controls,
-            started_ms: Now::read().unix_ms,
+            started_ms: ClockReading::read().unix_ms,
             tails: Arc::new(Semaphore::new(MAX_TAILS)),
             long: Arc::new(Semaphore::new(MAX_LONG)),
         })
@@ -190,12 +194,12 @@ impl AdminState {
 
     /// Returns the access control, whose tokens a reload replaces.
     #[must_use]
-    pub fn access(&self) -> &Access {
+    pub fn access(&self) -> &AccessControl {
         &self.access
     }
 
     /// Replaces the facts about the running config after a reload.
-    pub fn set_facts(&self, facts: Facts) {
+    pub fn set_facts(&self, facts: ConfigView) {
         self.facts.store(Arc::new(facts));
     }
 
@@ -211,7 +215,7 @@ impl AdminState {
 
     /// Returns the audit log of operator actions.
     #[must_use]
-    pub fn audit(&self) -> &Audit {
+    pub fn audit(&self) -> &AuditLog {
         &self.audit
     }
 
@@ -219,10 +223,14 @@ impl AdminState {
     ///
     /// # Errors
     /// The reason why the client has no access.
-    pub fn identify(&self, token: Option<TokenDigest>, source: Origin) -> Result<Who, Refused> {
+    pub fn identify(
+        &self,
+        token: Option<TokenDigest>,
+        source: CallerOrigin,
+    ) -> Result<AdminCaller, AccessRefusal> {
         let identified = self.access.identify(token, source);
         // A missing token is no guess: a browser or a new client sends its first request without one.
-        if identified == Err(Refused::Unknown) {
+        if identified == Err(AccessRefusal::Unknown) {
             self.recorder.audit_refused(&source.to_string());
         }
         identified
@@ -232,19 +240,19 @@ impl AdminState {
         self.is_ready.load(Ordering::Relaxed)
     }
 
-    fn store(&self) -> Result<&Store, Problem> {
+    fn store(&self) -> Result<&Store, AdminProblem> {
         self.controls.store.as_ref().ok_or_else(|| {
-            Problem::missing(
+            AdminProblem::missing(
                 "this gate has no store: routes in queue or hybrid mode need `[store]` in the config",
             )
         })
     }
 
-    fn tail_slot(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    fn tail_slot(&self) -> Result<OwnedSemaphorePermit, AdminProblem> {
         let slot = Arc::clone(&self.tails).try_acquire_owned();
         slot.map_err(|_| {
             let detail = "too many live tails are open: close one of them, then try again";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            AdminProblem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         })
     }
 
@@ -252,10 +260,10 @@ impl AdminState {
         MAX_TAILS.saturating_sub(self.tails.available_permits()) as u64
     }
 
-    fn long_slot(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    fn long_slot(&self) -> Result<OwnedSemaphorePermit, AdminProblem> {
         let slot = Arc::clone(&self.long).try_acquire_owned();
         slot.map_err(|_| {
-            Problem::new(
+            AdminProblem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too many bulk changes are in progress: try again when they have finished",
             )
@@ -275,8 +283,8 @@ pub async fn serve(
 ) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
-    let routers = Routers {
-        api: Api::new(Arc::clone(&state)),
+    let routers = AdminRouters {
+        api: AdminApi::new(Arc::clone(&state)),
         console,
     };
     loop {
@@ -292,14 +300,14 @@ pub async fn serve(
         };
         // At the limit the connection is closed at once, so that a client sees an error instead of a hang.
         if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
-            let visit = Visit {
-                patience: Arc::new(Patience::new(CONNECTION_TIMEOUT)),
+            let visit = ConnectionContext {
+                deadline: Arc::new(ConnectionDeadline::new(CONNECTION_TIMEOUT)),
                 stop: stop.clone(),
                 origin,
                 tls: listener.tls().cloned(),
                 remark: Arc::default(),
             };
-            let patience = Arc::clone(&visit.patience);
+            let patience = Arc::clone(&visit.deadline);
             let (state, routers) = (Arc::clone(&state), routers.clone());
             connections.spawn(async move {
                 let _slot = slot;
@@ -318,7 +326,12 @@ pub async fn serve(
 }
 
 /// Does the TLS handshake if the listener has a certificate, then serves the connection.
-async fn greet(stream: Pin<Box<dyn Wire>>, state: Arc<AdminState>, routers: Routers, visit: Visit) {
+async fn greet(
+    stream: Pin<Box<dyn AdminStream>>,
+    state: Arc<AdminState>,
+    routers: AdminRouters,
+    visit: ConnectionContext,
+) {
     let Some(acceptor) = visit.tls.as_ref().map(|tls| tls.acceptor()) else {
         return converse(stream, state, routers, visit).await;
     };
@@ -333,8 +346,8 @@ async fn greet(stream: Pin<Box<dyn Wire>>, state: Arc<AdminState>, routers: Rout
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     state: Arc<AdminState>,
-    routers: Routers,
-    visit: Visit,
+    routers: AdminRouters,
+    visit: ConnectionContext,
 ) {
     let service = service_fn(move |request: Request<Incoming>| {
         let (state, routers, visit) = (Arc::clone(&state), routers.clone(), visit.clone());
@@ -353,15 +366,15 @@ async fn converse(
 async fn answer(
     request: Request<Incoming>,
     state: Arc<AdminState>,
-    routers: Routers,
-    visit: Visit,
-) -> Answer {
+    routers: AdminRouters,
+    visit: ConnectionContext,
+) -> HttpResponse {
     // Checked before routing, so that no handler runs for a rebound name.
     let is_ours = is_host_allowed(request.headers(), &state, visit.tls.as_deref());
     let (path, recorder) = (request.uri().path().to_owned(), Arc::clone(&state.recorder));
     let console = routers.console.filter(|_| is_console(&path));
     let mut answer = match console {
-        Some(console) if is_ours => ask_console(console, request, visit).await,
+        Some(console) if is_ours => call_console(console, request, visit).await,
         _ if is_ours && path.starts_with(api::PREFIX) => {
             stream(routers.api.answer(request.map(Body::new), visit).await)
         }
@@ -389,7 +402,11 @@ fn is_console(path: &str) -> bool {
     path == "/" || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-async fn ask_console(mut console: Router, mut request: Request<Incoming>, visit: Visit) -> Answer {
+async fn call_console(
+    mut console: Router,
+    mut request: Request<Incoming>,
+    visit: ConnectionContext,
+) -> HttpResponse {
     request.extensions_mut().insert(visit);
     match console.call(request.map(Body::new)).await {
         Ok(response) => stream(response),
@@ -401,8 +418,8 @@ async fn route(
     request: &Request<Incoming>,
     is_ours: bool,
     state: Arc<AdminState>,
-    origin: Origin,
-) -> Answer {
+    origin: CallerOrigin,
+) -> HttpResponse {
     if !is_ours {
         return refusal(StatusCode::MISDIRECTED_REQUEST);
     }
@@ -441,13 +458,17 @@ fn is_store_failing(state: &AdminState) -> bool {
     store.is_some_and(|store| !store.is_healthy())
 }
 
-async fn metrics(headers: &HeaderMap, state: Arc<AdminState>, origin: Origin) -> Answer {
+async fn metrics(
+    headers: &HeaderMap,
+    state: Arc<AdminState>,
+    origin: CallerOrigin,
+) -> HttpResponse {
     match state.identify(api::bearer(headers), origin) {
         // Metrics are only numbers. Without a token in the config every client that can connect may read them.
-        Ok(_) | Err(Refused::Open) => {}
-        Err(refused) => return stream(Problem::from(refused).into_response()),
+        Ok(_) | Err(AccessRefusal::Open) => {}
+        Err(refused) => return stream(AdminProblem::from(refused).into_response()),
     }
-    state.recorder.look_into_store().await;
+    state.recorder.refresh_store_reading().await;
     // Many routes make a long text, and it reads `/proc`. Both would block a thread that serves requests.
     let text_of = tokio::task::spawn_blocking(move || state.recorder.metrics_text());
     match text_of.await {
@@ -480,19 +501,19 @@ fn is_host_allowed(headers: &HeaderMap, state: &AdminState, tls: Option<&AdminTl
         || tls.is_some_and(|tls| tls.covers(&name))
 }
 
-fn stream(response: Response) -> Answer {
-    response.map(|body| AnswerBody::Stream(Box::pin(body.map_err(Into::into))))
+fn stream(response: Response) -> HttpResponse {
+    response.map(|body| ResponseBody::Stream(Box::pin(body.map_err(Into::into))))
 }
 
-fn refusal(status: StatusCode) -> Answer {
+fn refusal(status: StatusCode) -> HttpResponse {
     let document = generic::document(status, None);
     let mut answer = text("application/problem+json", document);
     *answer.status_mut() = status;
     answer
 }
 
-fn text(content_type: &'static str, body: String) -> Answer {
-    let mut answer = Answer::new(AnswerBody::whole(Bytes::from(body)));
+fn text(content_type: &'static str, body: String) -> HttpResponse {
+    let mut answer = HttpResponse::new(ResponseBody::whole(Bytes::from(body)));
     let content_type = HeaderValue::from_static(content_type);
     answer
         .headers_mut()

@@ -8,10 +8,10 @@ use utoipa::openapi::{OpenApi, PathItem};
 
 /// All operations of the OpenAPI document.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Operations(Vec<Operation>);
+pub(super) struct OperationTable(Vec<ApiOperation>);
 
 #[derive(Clone, Debug)]
-struct Operation {
+struct ApiOperation {
     method: Method,
     id: String,
     /// The segments of its path; a parameter is `None`.
@@ -20,14 +20,14 @@ struct Operation {
 
 /// The operation and the target of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Asked {
+pub(super) struct RequestedOperation {
     /// The `operationId` in the OpenAPI document.
     pub(super) operation: String,
     /// Values of the path parameters, joined by slashes.
     pub(super) target: String,
 }
 
-impl Operations {
+impl OperationTable {
     /// Reads the operations of a document. Operations without an id are left out.
     pub(super) fn of(document: &OpenApi) -> Self {
         let mut operations = Vec::new();
@@ -40,7 +40,7 @@ impl Operations {
                 // `{id}` and other parameters become `None`, which matches any segment.
                 let segment =
                     |segment: &str| (!segment.starts_with('{')).then(|| segment.to_owned());
-                operations.push(Operation {
+                operations.push(ApiOperation {
                     method,
                     id,
                     segments: path.split('/').map(segment).collect(),
@@ -53,7 +53,7 @@ impl Operations {
     /// Finds the operation of a request.
     ///
     /// If several paths match, the one with the most fixed segments wins: `/deliveries/retry` names no delivery.
-    pub(super) fn find(&self, method: &Method, path: &str) -> Option<Asked> {
+    pub(super) fn find(&self, method: &Method, path: &str) -> Option<RequestedOperation> {
         let found: Vec<&str> = path.split('/').collect();
         let fitting = self.0.iter().filter(|operation| {
             let mut pairs = operation.segments.iter().zip(&found);
@@ -67,7 +67,7 @@ impl Operations {
         let pairs = operation.segments.iter().zip(&found);
         let named = pairs.filter(|(wanted, _)| wanted.is_none());
         let named: Vec<&str> = named.map(|(_, found)| *found).collect();
-        Some(Asked {
+        Some(RequestedOperation {
             operation: operation.id.clone(),
             target: named.join("/"),
         })

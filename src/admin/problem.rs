@@ -7,22 +7,22 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
-use crate::admin::access::Refused;
-use crate::admin::wire::ProblemDocument;
+use crate::admin::access::AccessRefusal;
+use crate::admin::documents::ProblemDocument;
 use crate::model::error::chain;
 use crate::net::problem;
 use crate::store::StoreError;
 
 /// The reason why a request to the admin API fails.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(super) struct AdminProblem {
     status: StatusCode,
     detail: String,
     retry_after: Option<Duration>,
     diagnostics: Option<serde_json::Value>,
 }
 
-impl Problem {
+impl AdminProblem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         Self {
@@ -62,7 +62,7 @@ impl Problem {
     }
 }
 
-impl From<StoreError> for Problem {
+impl From<StoreError> for AdminProblem {
     fn from(err: StoreError) -> Self {
         let status = match err {
             // These pass by themselves or when an operator frees space, so a client may retry.
@@ -76,19 +76,19 @@ impl From<StoreError> for Problem {
     }
 }
 
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
+impl From<AccessRefusal> for AdminProblem {
+    fn from(refused: AccessRefusal) -> Self {
         match refused {
-            Refused::Open => Self::new(
+            AccessRefusal::Open => Self::new(
                 StatusCode::FORBIDDEN,
                 "the admin API needs a token, because every user of this machine can connect to this address: set \
                  `token` in `[admin]`, or set `listen` to a Unix socket, which only its owner can open",
             ),
-            Refused::Missing | Refused::Unknown => Self::new(
+            AccessRefusal::Missing | AccessRefusal::Unknown => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "the token is missing or wrong: send a token of `[admin]` as `Authorization: Bearer TOKEN`",
             ),
-            Refused::TooMany(wait) => Self {
+            AccessRefusal::TooMany(wait) => Self {
                 retry_after: Some(wait),
                 ..Self::new(
                     StatusCode::TOO_MANY_REQUESTS,
@@ -99,7 +99,7 @@ impl From<Refused> for Problem {
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for AdminProblem {
     fn into_response(self) -> Response {
         let document = ProblemDocument {
             title: problem::title(self.status).to_owned(),

@@ -5,26 +5,26 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use crate::admin::input::Named;
-use crate::admin::problem::Problem;
-use crate::admin::wire::{ProblemDocument, Provider, ProviderDetail, Providers};
+use crate::admin::documents::{ProblemDocument, ProviderDetail, ProviderDocument, ProviderList};
+use crate::admin::parameters::PathParameter;
+use crate::admin::problem::AdminProblem;
 use crate::admin::{AdminState, deliveries};
 use crate::document::suggest;
-use crate::providers::{self, Proof};
+use crate::providers::{self, ProviderEvidence};
 
 /// Lists the providers of the catalogue, sorted by id
 #[utoipa::path(
     get, path = "/api/v1/providers", tag = "config", operation_id = "list_providers",
     responses(
-        (status = 200, body = Providers),
+        (status = 200, body = ProviderList),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn list() -> Result<Json<Providers>, Problem> {
+pub(super) async fn list() -> Result<Json<ProviderList>, AdminProblem> {
     // The first request parses all provider files, which would block a thread that serves requests.
     let all = tokio::task::spawn_blocking(providers::all).await;
     let all = all.map_err(|_| deliveries::broken())?;
-    Ok(Json(Providers {
+    Ok(Json(ProviderList {
         providers: all.iter().map(|one| provider(one)).collect(),
     }))
 }
@@ -40,12 +40,12 @@ pub(super) async fn list() -> Result<Json<Providers>, Problem> {
 )]
 pub(super) async fn show(
     State(state): State<Arc<AdminState>>,
-    Named(id): Named<String>,
-) -> Result<Json<ProviderDetail>, Problem> {
+    PathParameter(id): PathParameter<String>,
+) -> Result<Json<ProviderDetail>, AdminProblem> {
     let found = providers::find(&id).ok_or_else(|| {
         let near = suggest::nearest(&id, providers::ids());
         let near = near.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
-        Problem::missing(format!("the provider `{id}` does not exist{near}"))
+        AdminProblem::missing(format!("the provider `{id}` does not exist{near}"))
     })?;
     let facts = state.facts.load();
     // Shows an operator where the provider is in use already.
@@ -69,15 +69,15 @@ pub(super) async fn show(
 }
 
 /// Converts a provider to its JSON shape in lists.
-fn provider(provider: &providers::Provider) -> Provider {
-    Provider {
+fn provider(provider: &providers::Provider) -> ProviderDocument {
+    ProviderDocument {
         id: provider.id.clone(),
         name: provider.name.clone(),
         docs: provider.docs.clone(),
         has_challenge: provider.challenge.is_some(),
         proof: match provider.proof {
-            Proof::Vectors => "vectors",
-            Proof::DocumentationOnly => "documentation_only",
+            ProviderEvidence::Vectors => "vectors",
+            ProviderEvidence::DocumentationOnly => "documentation_only",
         }
         .to_owned(),
     }

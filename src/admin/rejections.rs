@@ -7,20 +7,21 @@ use axum::{Extension, Json};
 use http::Uri;
 use serde::Deserialize;
 
-use crate::admin::access::Who;
-use crate::admin::input::{self, Named};
-use crate::admin::problem::Problem;
-use crate::admin::verdicts::{meaning, reason_named};
-use crate::admin::wire::{
-    Header, Moment, ProblemDocument, Rejection, RejectionDetail, RejectionGroup, Rejections,
+use crate::admin::access::AdminCaller;
+use crate::admin::documents::{
+    ApiTimestamp, HeaderDocument, ProblemDocument, RejectionDetail, RejectionDocument,
+    RejectionGroup, RejectionList,
 };
+use crate::admin::parameters::{self, PathParameter};
+use crate::admin::problem::AdminProblem;
+use crate::admin::verdicts::{meaning, reason_named};
 use crate::admin::{AdminState, api};
-use crate::explain::Explanation;
+use crate::explain::RefusalExplanation;
 use crate::gate::reject::Reject;
-use crate::gate::verdict::Decision;
+use crate::gate::verdict::GateDecision;
 use crate::model::ids::RouteName;
-use crate::net::hide::MASK;
-use crate::record::rejected::{RejectedGroup, RejectedRequest};
+use crate::net::redact::MASK;
+use crate::record::rejected_requests::{RejectedGroup, RejectedRequest};
 
 /// Filter for rejected requests. A request must match every field that is set.
 #[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -41,15 +42,15 @@ pub(super) struct RejectionFilter {
     get, path = "/api/v1/rejections", tag = "rejections", operation_id = "list_rejections",
     params(RejectionFilter),
     responses(
-        (status = 200, body = Rejections),
+        (status = 200, body = RejectionList),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn list(
     State(state): State<Arc<AdminState>>,
     uri: Uri,
-) -> Result<Json<Rejections>, Problem> {
-    let filter = input::filter::<RejectionFilter>(&uri)?;
+) -> Result<Json<RejectionList>, AdminProblem> {
+    let filter = parameters::filter::<RejectionFilter>(&uri)?;
     let route = filter.route.as_deref();
     let reason = filter.reason.as_deref().map(reason_named).transpose()?;
     let kept = state.recorder.rejected();
@@ -59,7 +60,7 @@ pub(super) async fn list(
             && reason.is_none_or(|reason| group.reason == reason)
     });
     let requests = kept.list(route, reason);
-    Ok(Json(Rejections {
+    Ok(Json(RejectionList {
         groups: groups.iter().map(group).collect(),
         rejections: requests
             .iter()
@@ -82,9 +83,9 @@ pub(super) async fn list(
 )]
 pub(super) async fn show(
     State(state): State<Arc<AdminState>>,
-    Named(text): Named<String>,
-) -> Result<Json<RejectionDetail>, Problem> {
-    let id = input::request_id(&text, "a request")?;
+    PathParameter(text): PathParameter<String>,
+) -> Result<Json<RejectionDetail>, AdminProblem> {
+    let id = parameters::request_id(&text, "a request")?;
     let request = state.recorder.rejected().find(&id);
     let detail = request.as_ref().and_then(|request| {
         let reject = request.verdict.decision.reject()?;
@@ -95,7 +96,7 @@ pub(super) async fn show(
         })
     });
     detail.map(Json).ok_or_else(|| {
-        Problem::missing(format!(
+        AdminProblem::missing(format!(
             "the rejected request `{id}` is not in memory: it is too old (`keep_rejected` in `[server]`), or from \
              before the start; look for the id in the log"
         ))
@@ -111,36 +112,36 @@ pub(super) async fn show(
     get, path = "/api/v1/rejections/{request_id}/explanation", tag = "rejections", operation_id = "explain_rejection",
     params(("request_id" = String, Path, description = "Id of the request, as in the header `Hookgate-Request-Id`")),
     responses(
-        (status = 200, body = Explanation),
+        (status = 200, body = RefusalExplanation),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn explanation(
     State(state): State<Arc<AdminState>>,
-    Extension(who): Extension<Who>,
-    Named(text): Named<String>,
-) -> Result<Json<Explanation>, Problem> {
+    Extension(who): Extension<AdminCaller>,
+    PathParameter(text): PathParameter<String>,
+) -> Result<Json<RefusalExplanation>, AdminProblem> {
     api::need_operator(&who)?;
-    let id = input::request_id(&text, "a request")?;
+    let id = parameters::request_id(&text, "a request")?;
     let explained = (state.controls.explain)(id).await;
     explained.map(Json).ok_or_else(|| {
-        Problem::missing(format!(
+        AdminProblem::missing(format!(
             "the request `{id}` is not in memory: it is too old (`keep_verdicts` in `[server]`), or from before the \
              start; look for the id in the log"
         ))
     })
 }
 
-fn rejection(request: &RejectedRequest, reject: &Reject) -> Rejection {
+fn rejection(request: &RejectedRequest, reject: &Reject) -> RejectionDocument {
     let verdict = &request.verdict;
     let route = verdict.route.as_ref().map(RouteName::to_string);
-    Rejection {
+    RejectionDocument {
         request_id: verdict.request_id.to_string(),
-        at: Moment(request.unix_ms()),
+        at: ApiTimestamp(request.unix_ms()),
         route: route.unwrap_or_default(),
         reason: reject.code().to_owned(),
         // A recorded request failed a check. If it was not refused, monitor mode forwarded it.
-        monitored: !matches!(verdict.decision, Decision::Refused(_)),
+        monitored: !matches!(verdict.decision, GateDecision::Refused(_)),
         source: verdict.source.ip.to_string(),
         method: request.method.to_string(),
         target: request.target.clone(),
@@ -154,18 +155,18 @@ fn group(group: &RejectedGroup) -> RejectionGroup {
         route: group.route.to_string(),
         reason: group.reason.explanation().code.to_owned(),
         count: group.count,
-        first: Moment(group.first_ms),
-        last: Moment(group.last_ms),
+        first: ApiTimestamp(group.first_ms),
+        last: ApiTimestamp(group.last_ms),
         example: group.example.map(|id| id.to_string()),
     }
 }
 
 /// Converts headers to their JSON shape; a masked value becomes `None`.
-fn headers(request: &RejectedRequest) -> Vec<Header> {
+fn headers(request: &RejectedRequest) -> Vec<HeaderDocument> {
     // Values were masked when the request was recorded, so the mask itself is what marks them.
     let each = request.headers.iter().map(|(name, value)| {
         let is_masked = value.as_ref() == MASK.as_bytes();
-        Header {
+        HeaderDocument {
             name: name.to_string(),
             value: (!is_masked).then(|| String::from_utf8_lossy(value).into_owned()),
         }

@@ -8,11 +8,13 @@ use axum::{Extension, Json};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use crate::admin::input::{self, Many, Named};
-use crate::admin::problem::Problem;
-use crate::admin::wire::{Moment, ProblemDocument, Replay, ReplayAsked, ReplayState, Replays};
-use crate::admin::{AdminState, Visit, deliveries};
-use crate::model::clock::Now;
+use crate::admin::documents::{
+    ApiTimestamp, ProblemDocument, ReplayCreated, ReplayDocument, ReplayList, ReplayState,
+};
+use crate::admin::parameters::{self, BulkSelection, PathParameter};
+use crate::admin::problem::AdminProblem;
+use crate::admin::{AdminState, ConnectionContext, deliveries};
+use crate::model::clock::ClockReading;
 use crate::store::search::{self, ReplayRow};
 
 /// Most replays that a list returns and that a lookup by number reads.
@@ -22,13 +24,15 @@ const KNOWN: u64 = 1000;
 #[utoipa::path(
     get, path = "/api/v1/replays", tag = "replays", operation_id = "list_replays",
     responses(
-        (status = 200, body = Replays),
+        (status = 200, body = ReplayList),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn list(State(state): State<Arc<AdminState>>) -> Result<Json<Replays>, Problem> {
+pub(super) async fn list(
+    State(state): State<Arc<AdminState>>,
+) -> Result<Json<ReplayList>, AdminProblem> {
     let rows = state.store()?.replays(KNOWN).await?;
-    Ok(Json(Replays {
+    Ok(Json(ReplayList {
         replays: rows.iter().map(replay).collect(),
     }))
 }
@@ -36,30 +40,30 @@ pub(super) async fn list(State(state): State<Arc<AdminState>>) -> Result<Json<Re
 /// Begins a replay, which creates a new delivery for each matching one
 #[utoipa::path(
     post, path = "/api/v1/replays", tag = "replays", operation_id = "begin_replay",
-    request_body = Many,
+    request_body = BulkSelection,
     responses(
-        (status = 200, description = "The deliveries were only counted (`dry_run`)", body = ReplayAsked),
-        (status = 201, description = "The replay has begun", body = ReplayAsked),
+        (status = 200, description = "The deliveries were only counted (`dry_run`)", body = ReplayCreated),
+        (status = 201, description = "The replay has begun", body = ReplayCreated),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn begin(
     State(state): State<Arc<AdminState>>,
-    Extension(visit): Extension<Visit>,
+    Extension(visit): Extension<ConnectionContext>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
-) -> Result<(StatusCode, Json<ReplayAsked>), Problem> {
-    let many: Many = input::json(&headers, body)?;
+) -> Result<(StatusCode, Json<ReplayCreated>), AdminProblem> {
+    let many: BulkSelection = parameters::json(&headers, body)?;
     let store = state.store()?.clone();
     let search = many.search()?;
-    let asked = search::Replay { search };
+    let asked = search::ReplaySearch { search };
     let _slot = state.long_slot()?;
-    visit.patience.extend(deliveries::LONG);
-    let wanted = many.words();
+    visit.deadline.extend(deliveries::LONG);
+    let wanted = many.describe();
     if many.dry_run {
         let count = store.count_replay(&asked).await?;
         visit.remark(format!("{wanted}: {count} counted"));
-        let answer = ReplayAsked {
+        let answer = ReplayCreated {
             dry_run: true,
             count,
             replay: None,
@@ -67,11 +71,13 @@ pub(super) async fn begin(
         return Ok((StatusCode::OK, Json(answer)));
     }
     // The store fixes the selection now: deliveries that match later are no part of the replay.
-    let row = store.begin_replay(asked, Now::read().unix_ms).await?;
+    let row = store
+        .begin_replay(asked, ClockReading::read().unix_ms)
+        .await?;
     visit.remark(format!("{wanted}: replay {} of {}", row.id, row.total));
     // The replay is in the store, so it survives a restart. The notification only has it start at once.
     state.controls.replays.notify_one();
-    let answer = ReplayAsked {
+    let answer = ReplayCreated {
         dry_run: false,
         count: row.total,
         replay: Some(replay(&row)),
@@ -84,15 +90,15 @@ pub(super) async fn begin(
     get, path = "/api/v1/replays/{id}", tag = "replays", operation_id = "show_replay",
     params(("id" = i64, Path, description = "Number of the replay")),
     responses(
-        (status = 200, body = Replay),
+        (status = 200, body = ReplayDocument),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn show(
     State(state): State<Arc<AdminState>>,
-    Named(id): Named<String>,
-) -> Result<Json<Replay>, Problem> {
-    let id = input::number(&id, "a replay")?;
+    PathParameter(id): PathParameter<String>,
+) -> Result<Json<ReplayDocument>, AdminProblem> {
+    let id = parameters::number(&id, "a replay")?;
     Ok(Json(replay(&find(&state, id).await?)))
 }
 
@@ -101,15 +107,15 @@ pub(super) async fn show(
     post, path = "/api/v1/replays/{id}/pause", tag = "replays", operation_id = "pause_replay",
     params(("id" = i64, Path, description = "Number of the replay")),
     responses(
-        (status = 200, body = Replay),
+        (status = 200, body = ReplayDocument),
         (status = 409, description = "The replay has ended", body = ProblemDocument, content_type = "application/problem+json"),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn pause(
     State(state): State<Arc<AdminState>>,
-    Named(id): Named<String>,
-) -> Result<Json<Replay>, Problem> {
+    PathParameter(id): PathParameter<String>,
+) -> Result<Json<ReplayDocument>, AdminProblem> {
     set(&state, &id, true).await
 }
 
@@ -118,23 +124,27 @@ pub(super) async fn pause(
     post, path = "/api/v1/replays/{id}/resume", tag = "replays", operation_id = "resume_replay",
     params(("id" = i64, Path, description = "Number of the replay")),
     responses(
-        (status = 200, body = Replay),
+        (status = 200, body = ReplayDocument),
         (status = 409, description = "The replay has ended", body = ProblemDocument, content_type = "application/problem+json"),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn resume(
     State(state): State<Arc<AdminState>>,
-    Named(id): Named<String>,
-) -> Result<Json<Replay>, Problem> {
+    PathParameter(id): PathParameter<String>,
+) -> Result<Json<ReplayDocument>, AdminProblem> {
     set(&state, &id, false).await
 }
 
 /// Pauses or resumes a replay that has not ended.
-async fn set(state: &AdminState, id: &str, is_paused: bool) -> Result<Json<Replay>, Problem> {
-    let id = input::number(id, "a replay")?;
+async fn set(
+    state: &AdminState,
+    id: &str,
+    is_paused: bool,
+) -> Result<Json<ReplayDocument>, AdminProblem> {
+    let id = parameters::number(id, "a replay")?;
     if find(state, id).await?.is_ended {
-        return Err(Problem::conflict(format!(
+        return Err(AdminProblem::conflict(format!(
             "replay {id} has ended and created all its deliveries: cancel those that still wait with \
              `/deliveries/cancel`"
         )));
@@ -146,23 +156,23 @@ async fn set(state: &AdminState, id: &str, is_paused: bool) -> Result<Json<Repla
     Ok(Json(replay(&row)))
 }
 
-async fn find(state: &AdminState, id: i64) -> Result<ReplayRow, Problem> {
+async fn find(state: &AdminState, id: i64) -> Result<ReplayRow, AdminProblem> {
     // The store has no query for one replay, and the list is short.
     let rows = state.store()?.replays(KNOWN).await?;
     let row = rows.into_iter().find(|row| row.id == id);
     row.ok_or_else(|| missing(id))
 }
 
-fn missing(id: i64) -> Problem {
-    Problem::missing(format!(
+fn missing(id: i64) -> AdminProblem {
+    AdminProblem::missing(format!(
         "replay {id} does not exist: list the replays with `/replays`"
     ))
 }
 
-fn replay(row: &ReplayRow) -> Replay {
-    Replay {
+fn replay(row: &ReplayRow) -> ReplayDocument {
+    ReplayDocument {
         id: row.id,
-        created: Moment(row.created_ms),
+        created: ApiTimestamp(row.created_ms),
         // A replay that ended while it was paused counts as ended.
         state: match row {
             ReplayRow { is_ended: true, .. } => ReplayState::Ended,

@@ -8,14 +8,14 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::StatusCode;
 
-use crate::admin::access::Who;
-use crate::admin::facts::Facts;
-use crate::admin::input::{self, Named};
-use crate::admin::problem::Problem;
-use crate::admin::wire::ProblemDocument;
-use crate::admin::{AdminState, api, events, hide};
+use crate::admin::access::AdminCaller;
+use crate::admin::config_view::ConfigView;
+use crate::admin::documents::ProblemDocument;
+use crate::admin::parameters::{self, PathParameter};
+use crate::admin::problem::AdminProblem;
+use crate::admin::{AdminState, api, events, redact};
 use crate::model::ids::RequestId;
-use crate::net::hide::MASK;
+use crate::net::redact::MASK;
 use crate::net::request_file::{RECEIVED, REQUEST_ID, ROUTE, RequestFile, SOURCE};
 use crate::store::rows::StoredEvent;
 
@@ -28,26 +28,26 @@ use crate::store::rows::StoredEvent;
     get, path = "/api/v1/requests/{request_id}", tag = "requests", operation_id = "capture_request",
     params(("request_id" = String, Path, description = "Id of the event or of the request, as in the header `Hookgate-Request-Id`")),
     responses(
-        (status = 200, body = inline(crate::admin::wire::Raw), content_type = "application/octet-stream"),
+        (status = 200, body = inline(crate::admin::documents::RawBytes), content_type = "application/octet-stream"),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn capture(
     State(state): State<Arc<AdminState>>,
-    Extension(who): Extension<Who>,
-    Named(text): Named<String>,
-) -> Result<Response, Problem> {
+    Extension(who): Extension<AdminCaller>,
+    PathParameter(text): PathParameter<String>,
+) -> Result<Response, AdminProblem> {
     api::need_operator(&who)?;
-    let id = input::request_id(&text, "an event or a request")?;
+    let id = parameters::request_id(&text, "an event or a request")?;
     let bytes = find(&state, id).await?.to_bytes().map_err(|error| {
         let detail = format!("cannot write the request `{id}` as a file: {error}");
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+        AdminProblem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     })?;
     Ok(events::download(bytes, &format!("{id}.http")))
 }
 
 /// Finds a request in the inbox or among the rejected requests in memory.
-async fn find(state: &AdminState, id: RequestId) -> Result<RequestFile, Problem> {
+async fn find(state: &AdminState, id: RequestId) -> Result<RequestFile, AdminProblem> {
     // The inbox first: it has the whole body. A gate without a store has only rejected requests.
     let stored = match state.store() {
         Ok(store) => store.event(id).await?,
@@ -55,7 +55,7 @@ async fn find(state: &AdminState, id: RequestId) -> Result<RequestFile, Problem>
     };
     if let Some(event) = stored {
         let body = event.body.clone().ok_or_else(|| {
-            Problem::missing(format!(
+            AdminProblem::missing(format!(
                 "the store removed the body of event `{id}` when its deliveries ended (`keep_body = false` in \
                  `[store]`)"
             ))
@@ -64,7 +64,7 @@ async fn find(state: &AdminState, id: RequestId) -> Result<RequestFile, Problem>
     }
     let refused = state.recorder.rejected().find(&id);
     refused.map(|request| request.to_file()).ok_or_else(|| {
-        Problem::missing(format!(
+        AdminProblem::missing(format!(
             "the request `{id}` is neither in the inbox nor among the last rejected requests in memory \
              (`keep_rejected` in `[server]`): check the id"
         ))
@@ -72,19 +72,19 @@ async fn find(state: &AdminState, id: RequestId) -> Result<RequestFile, Problem>
 }
 
 /// Rebuilds the request of an event, with its secrets masked.
-fn file_of(event: &StoredEvent, body: Bytes, facts: &Facts) -> RequestFile {
-    let mut file = RequestFile::new(event.method.clone(), hide::target(event, facts), body);
+fn file_of(event: &StoredEvent, body: Bytes, facts: &ConfigView) -> RequestFile {
+    let mut file = RequestFile::new(event.method.clone(), redact::target(event, facts), body);
     if let Ok(time) = jiff::Timestamp::from_millisecond(event.received_ms) {
-        file.note(RECEIVED, &time.to_string());
+        file.add_comment(RECEIVED, &time.to_string());
     }
-    file.note(SOURCE, &event.source.to_string());
-    file.note(REQUEST_ID, &event.uid.to_string());
-    file.note(ROUTE, event.route.as_str());
+    file.add_comment(SOURCE, &event.source.to_string());
+    file.add_comment(REQUEST_ID, &event.uid.to_string());
+    file.add_comment(ROUTE, event.route.as_str());
     if let Some(host) = &event.host {
         file.set_header("host", host);
     }
     for (name, value) in &event.headers {
-        let value = match hide::is_hidden(event, name, facts) {
+        let value = match redact::is_redacted(event, name, facts) {
             true => MASK.as_bytes(),
             // White space around a header value has no meaning in HTTP, and a file cannot preserve it.
             false => value.as_bytes().trim_ascii(),
@@ -93,6 +93,6 @@ fn file_of(event: &StoredEvent, body: Bytes, facts: &Facts) -> RequestFile {
         file.headers.push((name.as_str().to_owned(), value));
     }
     // Last, because it lists the headers that are masked.
-    file.note_masked();
+    file.mark_masked();
     file
 }

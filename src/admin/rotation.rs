@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin::AdminState;
+use crate::admin::documents::{AttentionItem, SecretUseDocument};
 use crate::admin::history;
-use crate::admin::wire::{Need, SecretUse};
-use crate::model::clock::Now;
+use crate::model::clock::ClockReading;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -23,8 +23,8 @@ const IDLE_MS: i64 = 7 * DAY_MS;
 const PERIOD: Duration = Duration::from_secs(60);
 
 /// A reminder about one secret.
-struct Finding<'a> {
-    secret: &'a SecretUse,
+struct RotationNotice<'a> {
+    secret: &'a SecretUseDocument,
     what: &'static str,
     text: String,
     /// True on the last day of a secret, which is worth a second line in the log.
@@ -38,7 +38,7 @@ pub async fn watch_secrets(state: Arc<AdminState>) {
     loop {
         ticks.tick().await;
         let secrets = history::secrets_now(&state);
-        let found = findings(&secrets, state.started_ms, Now::read().unix_ms);
+        let found = findings(&secrets, state.started_ms, ClockReading::read().unix_ms);
         let mut holding = HashSet::new();
         for finding in found {
             let secret = finding.secret;
@@ -65,11 +65,11 @@ pub async fn watch_secrets(state: Arc<AdminState>) {
 }
 
 /// Returns the reminders for the list of what needs attention.
-pub(super) fn needs(state: &AdminState, now: Now) -> Vec<Need> {
+pub(super) fn needs(state: &AdminState, now: ClockReading) -> Vec<AttentionItem> {
     let secrets = history::secrets_now(state);
     let found = findings(&secrets, state.started_ms, now.unix_ms).into_iter();
     found
-        .map(|finding| Need {
+        .map(|finding| AttentionItem {
             what: finding.what.to_owned(),
             text: finding.text,
         })
@@ -77,7 +77,11 @@ pub(super) fn needs(state: &AdminState, now: Now) -> Vec<Need> {
 }
 
 /// Finds at most one reminder for each secret; an expiry comes before disuse.
-fn findings(secrets: &[SecretUse], started_ms: i64, now_ms: i64) -> Vec<Finding<'_>> {
+fn findings(
+    secrets: &[SecretUseDocument],
+    started_ms: i64,
+    now_ms: i64,
+) -> Vec<RotationNotice<'_>> {
     secrets
         .iter()
         .filter_map(|secret| {
@@ -87,7 +91,7 @@ fn findings(secrets: &[SecretUse], started_ms: i64, now_ms: i64) -> Vec<Finding<
 }
 
 /// Reports a secret that expires within [`SOON_DAYS`].
-fn ends_soon(secret: &SecretUse, now_ms: i64) -> Option<Finding<'_>> {
+fn ends_soon(secret: &SecretUseDocument, now_ms: i64) -> Option<RotationNotice<'_>> {
     // From 1: a secret that has expired already matches nothing and needs no reminder.
     let left_ms = secret.until?.0.saturating_sub(now_ms);
     if !(1..=SOON_DAYS * DAY_MS).contains(&left_ms) {
@@ -98,7 +102,7 @@ fn ends_soon(secret: &SecretUse, now_ms: i64) -> Option<Finding<'_>> {
         1 => "in 1 day".to_owned(),
         days => format!("in {days} days"),
     };
-    Some(Finding {
+    Some(RotationNotice {
         secret,
         what: "secret_ends",
         text: format!(
@@ -111,12 +115,12 @@ fn ends_soon(secret: &SecretUse, now_ms: i64) -> Option<Finding<'_>> {
 
 /// Reports an old secret of a rotation: it matches nothing, while another secret of the route does.
 fn is_idle<'a>(
-    secret: &'a SecretUse,
-    all: &[SecretUse],
+    secret: &'a SecretUseDocument,
+    all: &[SecretUseDocument],
     started_ms: i64,
     now_ms: i64,
-) -> Option<Finding<'a>> {
-    let is_used = |other: &&SecretUse| {
+) -> Option<RotationNotice<'a>> {
+    let is_used = |other: &&SecretUseDocument| {
         let last = other.last_match.map_or(i64::MIN, |moment| moment.0);
         other.route == secret.route
             && other.name != secret.name
@@ -130,7 +134,7 @@ fn is_idle<'a>(
     if is_over || now_ms.saturating_sub(since) < IDLE_MS {
         return None;
     }
-    Some(Finding {
+    Some(RotationNotice {
         secret,
         what: "secret_idle",
         text: format!(
@@ -145,12 +149,12 @@ fn is_idle<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::wire::Moment;
+    use crate::admin::documents::ApiTimestamp;
 
     const NOW: i64 = 1_764_000_000_000;
 
-    fn secret(name: &str) -> SecretUse {
-        SecretUse {
+    fn secret(name: &str) -> SecretUseDocument {
+        SecretUseDocument {
             route: "shop".to_owned(),
             name: name.to_owned(),
             not_before: None,
@@ -160,7 +164,7 @@ mod tests {
         }
     }
 
-    fn found(secrets: &[SecretUse], started_ms: i64) -> Vec<(String, &'static str, bool)> {
+    fn found(secrets: &[SecretUseDocument], started_ms: i64) -> Vec<(String, &'static str, bool)> {
         let found = findings(secrets, started_ms, NOW).into_iter();
         found
             .map(|each| (each.secret.name.clone(), each.what, each.is_urgent))
@@ -169,8 +173,8 @@ mod tests {
 
     #[test]
     fn a_secret_is_reported_a_week_before_its_expiry_and_on_its_last_day() {
-        let ends_in = |ms| SecretUse {
-            until: Some(Moment(NOW + ms)),
+        let ends_in = |ms| SecretUseDocument {
+            until: Some(ApiTimestamp(NOW + ms)),
             ..secret("old")
         };
         for (ms, expected) in [
@@ -190,9 +194,9 @@ mod tests {
 
     #[test]
     fn an_old_secret_is_reported_after_a_week_in_which_only_another_matched() {
-        let matched = |name, ms| SecretUse {
+        let matched = |name, ms| SecretUseDocument {
             matches: 1,
-            last_match: Some(Moment(NOW - ms)),
+            last_match: Some(ApiTimestamp(NOW - ms)),
             ..secret(name)
         };
         let idle = vec![("old".to_owned(), "secret_idle", false)];
@@ -206,14 +210,14 @@ mod tests {
         );
         // The process or the secret is younger than a week.
         assert_eq!(found(&[new.clone(), secret("old")], NOW - IDLE_MS + 1), []);
-        let young = SecretUse {
-            not_before: Some(Moment(NOW - DAY_MS)),
+        let young = SecretUseDocument {
+            not_before: Some(ApiTimestamp(NOW - DAY_MS)),
             ..secret("old")
         };
         assert_eq!(found(&[new.clone(), young], month), []);
         // Without requests for the route, nothing is known about its secrets.
         assert_eq!(found(&[matched("new", IDLE_MS), secret("old")], month), []);
-        let other = SecretUse {
+        let other = SecretUseDocument {
             route: "other".to_owned(),
             ..new
         };

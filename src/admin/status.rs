@@ -5,11 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use crate::admin::controls::GateNow;
-use crate::admin::problem::Problem;
-use crate::admin::wire::{Counts, Moment, Need, ProblemDocument, Status, StoreStats};
-use crate::admin::{AdminState, gate, rotation};
-use crate::model::clock::Now;
+use crate::admin::controls::GateStatus;
+use crate::admin::documents::{
+    ApiTimestamp, AttentionItem, ProblemDocument, StateCounts, StatusDocument, StoreStats,
+};
+use crate::admin::problem::AdminProblem;
+use crate::admin::{AdminState, rotation, running_config};
+use crate::model::clock::ClockReading;
 use crate::store::Store;
 use crate::store::rows::DestinationRow;
 
@@ -23,17 +25,17 @@ use crate::store::rows::DestinationRow;
 )]
 pub(super) async fn store(
     State(state): State<Arc<AdminState>>,
-) -> Result<Json<StoreStats>, Problem> {
+) -> Result<Json<StoreStats>, AdminProblem> {
     let store = state.store()?;
     let stats = store.stats().await?;
     Ok(Json(StoreStats {
         healthy: store.is_healthy(),
         events: stats.events,
-        deliveries: Counts::new(stats.deliveries),
+        deliveries: StateCounts::new(stats.deliveries),
         claims: stats.claims,
         size: stats.size,
         spare: stats.spare,
-        oldest_open: stats.oldest_open_ms.map(Moment),
+        oldest_open: stats.oldest_open_ms.map(ApiTimestamp),
         groups: stats.groups,
         grouped: stats.grouped,
         reopened: stats.reopened,
@@ -44,11 +46,11 @@ pub(super) async fn store(
 #[utoipa::path(
     get, path = "/api/v1/status", tag = "gate", operation_id = "show_status",
     responses(
-        (status = 200, body = Status),
+        (status = 200, body = StatusDocument),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn status(State(state): State<Arc<AdminState>>) -> Json<Status> {
+pub(super) async fn status(State(state): State<Arc<AdminState>>) -> Json<StatusDocument> {
     let store = state.controls.store.as_ref();
     let rows = match store {
         // If the store fails, the status says so in `store_healthy`. The rest of the status must not fail with it.
@@ -56,15 +58,17 @@ pub(super) async fn status(State(state): State<Arc<AdminState>>) -> Json<Status>
         None => None,
     };
     let rows = rows.unwrap_or_default();
-    let now = Now::read();
+    let now = ClockReading::read();
     let gate = (state.controls.gate)();
     // The wall clock may step back behind the start; the uptime then stays at 0.
     let uptime_ms = now.unix_ms.saturating_sub(state.started_ms);
-    let open = rows.iter().map(|row| Counts::new(row.deliveries).open());
-    Json(Status {
+    let open = rows
+        .iter()
+        .map(|row| StateCounts::new(row.deliveries).open());
+    Json(StatusDocument {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ready: state.is_ready(),
-        started: Moment(state.started_ms),
+        started: ApiTimestamp(state.started_ms),
         has_store: store.is_some(),
         store_healthy: store.map(Store::is_healthy),
         tails: state.open_tails(),
@@ -77,18 +81,23 @@ pub(super) async fn status(State(state): State<Arc<AdminState>>) -> Json<Status>
             .iter()
             .filter_map(|row| row.oldest_open_ms)
             .min()
-            .map(Moment),
+            .map(ApiTimestamp),
         needs: needs(&state, &rows, &gate, now),
     })
 }
 
 /// Lists what needs attention, most urgent first.
-fn needs(state: &AdminState, rows: &[DestinationRow], gate: &GateNow, now: Now) -> Vec<Need> {
+fn needs(
+    state: &AdminState,
+    rows: &[DestinationRow],
+    gate: &GateStatus,
+    now: ClockReading,
+) -> Vec<AttentionItem> {
     // The order below is the order of urgency: what rejects events comes first.
     let mut needs = Vec::new();
     let mut tell = |what: &str, text: String| {
         let what = what.to_owned();
-        needs.push(Need { what, text });
+        needs.push(AttentionItem { what, text });
     };
     if state
         .controls
@@ -107,7 +116,7 @@ fn needs(state: &AdminState, rows: &[DestinationRow], gate: &GateNow, now: Now) 
             format!("the last reload failed, the previous config stays in use: {first}"),
         );
     }
-    for certificate in gate::certificates_of(gate.certificates.clone(), now) {
+    for certificate in running_config::certificates_of(gate.certificates.clone(), now) {
         if certificate.ends_soon() {
             let names = certificate.names.join(", ");
             let days = certificate.days_left;
@@ -134,7 +143,7 @@ fn needs(state: &AdminState, rows: &[DestinationRow], gate: &GateNow, now: Now) 
                 format!("{place} is paused: its deliveries wait until you resume it"),
             );
         }
-        let dead = Counts::new(row.deliveries).dead;
+        let dead = StateCounts::new(row.deliveries).dead;
         if dead > 0 {
             tell(
                 "dead_letters",

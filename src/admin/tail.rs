@@ -14,12 +14,12 @@ use http::{HeaderMap, Uri};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use crate::admin::input::{self, EventFilter};
-use crate::admin::problem::Problem;
-use crate::admin::stream::{self, Format};
-use crate::admin::wire::ProblemDocument;
-use crate::admin::{AdminState, Visit, events};
-use crate::store::search::{EventRow, EventSearch, Page};
+use crate::admin::documents::ProblemDocument;
+use crate::admin::parameters::{self, EventFilter};
+use crate::admin::problem::AdminProblem;
+use crate::admin::tail_stream::{self, TailFormat};
+use crate::admin::{AdminState, ConnectionContext, events};
+use crate::store::search::{EventRow, EventSearch, ListPage};
 use crate::store::{Store, StoreError};
 
 /// Time between two queries, which a person at a terminal takes for immediate.
@@ -51,60 +51,60 @@ const MAX_ROWS: usize = 10_000;
 )]
 pub(super) async fn tail(
     State(state): State<Arc<AdminState>>,
-    Extension(visit): Extension<Visit>,
+    Extension(visit): Extension<ConnectionContext>,
     headers: HeaderMap,
     uri: Uri,
-) -> Result<Response, Problem> {
-    let filter = input::filter::<EventFilter>(&uri)?;
+) -> Result<Response, AdminProblem> {
+    let filter = parameters::filter::<EventFilter>(&uri)?;
     if filter.text.is_some() {
-        return Err(Problem::bad(
+        return Err(AdminProblem::bad(
             "a tail does not support `text`: use it with the list `/events`",
         ));
     }
     let search = filter.search()?;
     if search.state.is_some() {
-        return Err(Problem::bad(
+        return Err(AdminProblem::bad(
             "a tail does not support `state`, because it shows events before their deliveries: use the list `/events`",
         ));
     }
     let store = state.store()?.clone();
     let slot = state.tail_slot()?;
-    let format = Format::of(&headers);
+    let format = TailFormat::of(&headers);
     // A client that reconnects continues where it ended. With `since` that time alone bounds the first query. Otherwise
     // the tail begins with the next event.
-    let seen = match (stream::last_seen(&headers), search.since_ms) {
-        (Some((cursor, received_ms)), _) => Some(Seen {
+    let seen = match (tail_stream::parse_last_event_id(&headers), search.since_ms) {
+        (Some((cursor, received_ms)), _) => Some(TailPosition {
             cursor,
             received_ms,
         }),
         (None, Some(_)) => None,
         (None, None) => newest(&store).await?,
     };
-    let (tx, lines) = mpsc::channel(stream::QUEUE);
+    let (tx, lines) = mpsc::channel(tail_stream::QUEUE);
     let stop = visit.stop.clone();
     // A task of its own: the listener's stop token ends it even while the client does not read.
     tokio::spawn(async move {
         let follow = follow(store, search, seen, format, tx);
         let _ = stop.run_until_cancelled(follow).await;
     });
-    Ok(stream::answer(format, lines, visit, slot))
+    Ok(tail_stream::answer(format, lines, visit, slot))
 }
 
 /// The newest event that a tail has sent or skipped.
 #[derive(Clone, Copy)]
-struct Seen {
+struct TailPosition {
     cursor: i64,
     received_ms: i64,
 }
 
 /// Reads the position of the newest event in the store.
-async fn newest(store: &Store) -> Result<Option<Seen>, StoreError> {
-    let page = Page {
+async fn newest(store: &Store) -> Result<Option<TailPosition>, StoreError> {
+    let page = ListPage {
         after: None,
         limit: 1,
     };
     let rows = store.events(EventSearch::default(), page).await?;
-    Ok(rows.first().map(|row| Seen {
+    Ok(rows.first().map(|row| TailPosition {
         cursor: row.cursor,
         received_ms: row.received_ms,
     }))
@@ -114,14 +114,14 @@ async fn newest(store: &Store) -> Result<Option<Seen>, StoreError> {
 async fn follow(
     store: Store,
     search: EventSearch,
-    mut seen: Option<Seen>,
-    format: Format,
+    mut seen: Option<TailPosition>,
+    format: TailFormat,
     tx: mpsc::Sender<Bytes>,
 ) {
     let mut last_line = Instant::now();
     let mut text = format.start();
     loop {
-        let Ok((rows, is_whole)) = look(&store, &search, &mut seen).await else {
+        let Ok((rows, is_whole)) = query_new_events(&store, &search, &mut seen).await else {
             return;
         };
         if !is_whole {
@@ -132,7 +132,7 @@ async fn follow(
             let id = format!("{}-{}", row.cursor, row.received_ms);
             format.put(&mut text, "event", &id, &events::event(row));
         }
-        if text.is_empty() && last_line.elapsed() >= stream::BEAT {
+        if text.is_empty() && last_line.elapsed() >= tail_stream::BEAT {
             format.beat(&mut text);
         }
         if !text.is_empty() {
@@ -152,10 +152,10 @@ async fn follow(
 /// Reads the events since the last query, newest first, and whether these are all.
 ///
 /// It costs little if no event came or few match: it reads no further back than the last query.
-async fn look(
+async fn query_new_events(
     store: &Store,
     search: &EventSearch,
-    seen: &mut Option<Seen>,
+    seen: &mut Option<TailPosition>,
 ) -> Result<(Vec<EventRow>, bool), StoreError> {
     let Some(newest) = newest(store).await? else {
         return Ok((Vec::new(), true));
@@ -176,7 +176,7 @@ async fn look(
     let (rows, is_whole) = newer(store, &search, after).await?;
     // Events may have come between the two queries, so take the larger cursor of both.
     let last = rows.first().map_or(newest.cursor, |row| row.cursor);
-    *seen = Some(Seen {
+    *seen = Some(TailPosition {
         cursor: last.max(newest.cursor),
         ..newest
     });
@@ -190,7 +190,7 @@ async fn newer(
     seen: i64,
 ) -> Result<(Vec<EventRow>, bool), StoreError> {
     let mut found = Vec::new();
-    let mut page = Page {
+    let mut page = ListPage {
         after: None,
         limit: ROWS,
     };

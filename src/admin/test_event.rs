@@ -14,14 +14,14 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::admin::access::Origin;
-use crate::admin::input::Named;
-use crate::admin::problem::Problem;
-use crate::admin::wire::{ProblemDocument, TestEvent};
-use crate::admin::{AdminState, Visit, deliveries, destinations};
-use crate::model::clock::Now;
+use crate::admin::access::CallerOrigin;
+use crate::admin::documents::{ProblemDocument, TestEvent};
+use crate::admin::parameters::PathParameter;
+use crate::admin::problem::AdminProblem;
+use crate::admin::{AdminState, ConnectionContext, deliveries, destinations};
+use crate::model::clock::ClockReading;
 use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
-use crate::store::rows::{Committed, DestinationRow, NewDelivery, NewEvent, StoredEvent};
+use crate::store::rows::{CommitOutcome, DestinationRow, NewDelivery, NewEvent, StoredEvent};
 
 /// Value of the header `Hookgate-Provider`.
 const PROVIDER: &str = "hookgate";
@@ -45,11 +45,11 @@ const TYPE: &str = "hookgate.test";
 )]
 pub(super) async fn send(
     State(state): State<Arc<AdminState>>,
-    Extension(visit): Extension<Visit>,
-    Named((route, name)): Named<(String, String)>,
-) -> Result<(StatusCode, Json<TestEvent>), Problem> {
+    Extension(visit): Extension<ConnectionContext>,
+    PathParameter((route, name)): PathParameter<(String, String)>,
+) -> Result<(StatusCode, Json<TestEvent>), AdminProblem> {
     let to = destination(&state, &route, &name).await?;
-    let now = Now::read();
+    let now = ClockReading::read();
     let event = event(&to, target(&state, &route), &visit, now)?;
     let uid = event.uid;
     let store = state.store()?;
@@ -67,9 +67,9 @@ pub(super) async fn send(
         }],
     });
     let numbers = match committed.await? {
-        Committed::New(numbers) => numbers,
+        CommitOutcome::New(numbers) => numbers,
         // Impossible: only an event with claims can be a duplicate.
-        Committed::Duplicate(_) => Vec::new(),
+        CommitOutcome::Duplicate(_) => Vec::new(),
     };
     let delivery = numbers.first().ok_or_else(deliveries::broken)?.0;
     (state.controls.wake)(to.id);
@@ -86,7 +86,7 @@ async fn destination(
     state: &AdminState,
     route: &str,
     name: &str,
-) -> Result<DestinationRow, Problem> {
+) -> Result<DestinationRow, AdminProblem> {
     let store = state.store()?;
     let (route, name) = (RouteName::new(route), DestinationName::new(name));
     let rows = store.destinations().await?;
@@ -95,14 +95,14 @@ async fn destination(
         return Err(destinations::unknown(store, &route, Some(&name)).await?);
     };
     if row.is_paused || row.is_route_paused || row.disabled.is_some() {
-        return Err(Problem::conflict(format!(
+        return Err(AdminProblem::conflict(format!(
             "`{route}/{name}` is paused or disabled, so no delivery is attempted: resume it first"
         )));
     }
     // Only destinations of the running config have a worker, and each worker reports its health.
     let health = (state.controls.health)();
     if !health.iter().any(|health| health.id == row.id) {
-        return Err(Problem::conflict(format!(
+        return Err(AdminProblem::conflict(format!(
             "the running config has no destination `{route}/{name}`, so no worker would deliver the event: add it first"
         )));
     }
@@ -121,9 +121,9 @@ fn target(state: &AdminState, route: &str) -> String {
 fn event(
     to: &DestinationRow,
     target: String,
-    visit: &Visit,
-    now: Now,
-) -> Result<StoredEvent, Problem> {
+    visit: &ConnectionContext,
+    now: ClockReading,
+) -> Result<StoredEvent, AdminProblem> {
     let mut random = [0; 10];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| deliveries::broken())?;
     let uid = RequestId::new(now.unix_ms, random);
@@ -150,8 +150,8 @@ fn event(
         received_ms: now.unix_ms,
         // An event needs an address. A user of the Unix socket is on this machine.
         source: match visit.origin {
-            Origin::Ip(ip) => ip,
-            Origin::User(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            CallerOrigin::Ip(ip) => ip,
+            CallerOrigin::User(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         },
         is_tls: visit.tls.is_some(),
         method: Method::POST,

@@ -9,9 +9,9 @@ use tokio::task::JoinHandle;
 use tracing::Level;
 
 use super::*;
-use crate::config::model::{AdminListen, Role};
-use crate::record::line::Encoding;
-use crate::record::log::Logger;
+use crate::config::model::{AdminListen, AdminRole};
+use crate::record::log::LineLogger;
+use crate::record::log_line::LineEncoding;
 
 const TOKEN: &str = "correct-horse-battery-staple";
 
@@ -24,11 +24,11 @@ struct Door {
 
 fn open(listen: &AdminListen, token: Option<&str>) -> Door {
     let writer = Box::new(std::io::sink());
-    let logger = Logger::to_writer(Encoding::Json, Level::INFO, writer).unwrap();
-    let tokens = token.map(|token| access::token("admin", Role::Operator, token));
+    let logger = LineLogger::to_writer(LineEncoding::Json, Level::INFO, writer).unwrap();
+    let tokens = token.map(|token| access::token("admin", AdminRole::Operator, token));
     let tokens: Vec<_> = tokens.into_iter().collect();
-    let recorder = Recorder::new(logger, true);
-    let state = AdminState::new(recorder, &tokens, Controls::without_store());
+    let recorder = TelemetryRecorder::new(logger, true);
+    let state = AdminState::new(recorder, &tokens, AdminControls::without_store());
     let listener = AdminListener::bind(listen).unwrap();
     let stop = CancellationToken::new();
     Door {

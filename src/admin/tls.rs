@@ -13,16 +13,16 @@ use rustls::sign::SingleCertAndKey;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::model::CertificateFiles;
-use crate::edge::certificates::{self, CertificateError, CertificateInfo, Pair};
+use crate::edge::certificates::{self, CertificateError, CertificateInfo, CertificatePair};
 
 /// TLS state of the admin listener: the files and the certificate in use.
 pub struct AdminTls {
     files: CertificateFiles,
-    current: ArcSwap<Current>,
+    current: ArcSwap<ActiveCertificate>,
 }
 
-struct Current {
-    pair: Pair,
+struct ActiveCertificate {
+    pair: CertificatePair,
     config: Arc<ServerConfig>,
 }
 
@@ -38,7 +38,7 @@ impl AdminTls {
     /// # Errors
     /// A file cannot be read or used, or the certificate has expired.
     pub fn load(files: CertificateFiles) -> Result<Self, CertificateError> {
-        let current = ArcSwap::from_pointee(Current::load(&files)?);
+        let current = ArcSwap::from_pointee(ActiveCertificate::load(&files)?);
         Ok(Self { files, current })
     }
 
@@ -49,7 +49,7 @@ impl AdminTls {
     /// # Errors
     /// As [`Self::load`].
     pub fn renew(&self) -> Result<bool, CertificateError> {
-        let next = Current::load(&self.files)?;
+        let next = ActiveCertificate::load(&self.files)?;
         // Files may change without a new certificate, for instance when a tool copies them again.
         if next.pair.key.cert == self.current.load().pair.key.cert {
             return Ok(false);
@@ -81,7 +81,7 @@ impl AdminTls {
     }
 }
 
-impl Current {
+impl ActiveCertificate {
     fn load(files: &CertificateFiles) -> Result<Self, CertificateError> {
         let pair = certificates::load_pair(&files.cert, &files.key)?;
         let unfit = |source| CertificateError::Key {

@@ -12,17 +12,18 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use crate::admin::input::{self, Named, Paging};
-use crate::admin::problem::Problem;
-use crate::admin::stream::{self, Format};
-use crate::admin::wire::{
-    CheckOutcome, Explanation, Moment, ProblemDocument, Stage, Verdict, VerdictDetail, Verdicts,
+use crate::admin::documents::{
+    ApiTimestamp, CheckOutcome, ProblemDocument, ReasonExplanation, StageTiming, VerdictDetail,
+    VerdictDocument, VerdictList,
 };
-use crate::admin::{AdminState, Visit};
+use crate::admin::parameters::{self, PageParameters, PathParameter};
+use crate::admin::problem::AdminProblem;
+use crate::admin::tail_stream::{self, TailFormat};
+use crate::admin::{AdminState, ConnectionContext};
 use crate::document::suggest;
-use crate::gate::reject::{Reason, Reject};
-use crate::gate::verdict::Decision;
-use crate::record::recent::{KeptVerdict, Wanted};
+use crate::gate::reject::{Reject, RejectReason};
+use crate::gate::verdict::GateDecision;
+use crate::record::recent_verdicts::{RecentVerdict, VerdictQuery};
 
 /// Most verdicts in one piece of a tail.
 const AT_ONCE: usize = 500;
@@ -45,16 +46,16 @@ pub(super) struct VerdictFilter {
 
 impl VerdictFilter {
     /// Parses the filter, and rejects unknown words, which would match nothing.
-    fn wanted(self) -> Result<Wanted, Problem> {
-        let is_word = |word: &String| Decision::WORDS.contains(&word.as_str());
+    fn wanted(self) -> Result<VerdictQuery, AdminProblem> {
+        let is_word = |word: &String| GateDecision::WORDS.contains(&word.as_str());
         if let Some(word) = self.verdict.as_ref().filter(|word| !is_word(word)) {
-            let words = Decision::WORDS.join(", ");
-            return Err(Problem::bad(format!(
+            let words = GateDecision::WORDS.join(", ");
+            return Err(AdminProblem::bad(format!(
                 "`verdict` is `{word}`, which is unknown: use one of {words}"
             )));
         }
         let reason = self.reason.as_deref().map(reason_named);
-        Ok(Wanted {
+        Ok(VerdictQuery {
             route: self.route,
             verdict: self.verdict,
             reason: reason.transpose()?,
@@ -63,19 +64,21 @@ impl VerdictFilter {
 }
 
 /// Finds the reason with this code, or suggests a similar one.
-pub(super) fn reason_named(code: &str) -> Result<Reason, Problem> {
-    Reason::find(code).ok_or_else(|| {
-        let codes = Reason::ALL.iter().map(|reason| reason.explanation().code);
+pub(super) fn reason_named(code: &str) -> Result<RejectReason, AdminProblem> {
+    RejectReason::find(code).ok_or_else(|| {
+        let codes = RejectReason::ALL
+            .iter()
+            .map(|reason| reason.explanation().code);
         let near = suggest::nearest(code, codes);
         let near = near.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
-        Problem::bad(format!("the reason `{code}` does not exist{near}"))
+        AdminProblem::bad(format!("the reason `{code}` does not exist{near}"))
     })
 }
 
 /// Explains a rejection in general terms, by its reason.
-pub(super) fn meaning(reject: &Reject) -> Explanation {
+pub(super) fn meaning(reject: &Reject) -> ReasonExplanation {
     let told = reject.explanation();
-    Explanation {
+    ReasonExplanation {
         means: told.means.to_owned(),
         usually: told.usually.to_owned(),
         look_at: told.look_at.to_owned(),
@@ -87,25 +90,25 @@ pub(super) fn meaning(reject: &Reject) -> Explanation {
 /// The gate keeps the last `keep_verdicts` (of `[server]`) in memory since its start. With 0 the list is empty.
 #[utoipa::path(
     get, path = "/api/v1/verdicts", tag = "verdicts", operation_id = "list_verdicts",
-    params(VerdictFilter, Paging),
+    params(VerdictFilter, PageParameters),
     responses(
-        (status = 200, body = Verdicts),
+        (status = 200, body = VerdictList),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn list(
     State(state): State<Arc<AdminState>>,
     uri: Uri,
-) -> Result<Json<Verdicts>, Problem> {
-    let (filter, page) = input::listing::<VerdictFilter>(&uri)?;
+) -> Result<Json<VerdictList>, AdminProblem> {
+    let (filter, page) = parameters::listing::<VerdictFilter>(&uri)?;
     let wanted = filter.wanted()?;
     // A negative cursor is older than every verdict, so it gives an empty page.
     let before = page.after.map(|after| u64::try_from(after).unwrap_or(0));
-    let limit = usize::try_from(input::one_more(page).limit).unwrap_or(usize::MAX);
+    let limit = usize::try_from(parameters::one_more(page).limit).unwrap_or(usize::MAX);
     let kept = state.recorder.recent().newest(before, &wanted, limit);
-    let cursor = |kept: &Arc<KeptVerdict>| i64::try_from(kept.number).unwrap_or(i64::MAX);
-    let (kept, next) = input::cut(kept, page.limit, cursor);
-    Ok(Json(Verdicts {
+    let cursor = |kept: &Arc<RecentVerdict>| i64::try_from(kept.number).unwrap_or(i64::MAX);
+    let (kept, next) = parameters::cut(kept, page.limit, cursor);
+    Ok(Json(VerdictList {
         verdicts: kept.iter().map(|kept| verdict(kept)).collect(),
         next,
     }))
@@ -122,11 +125,11 @@ pub(super) async fn list(
 )]
 pub(super) async fn show(
     State(state): State<Arc<AdminState>>,
-    Named(id): Named<String>,
-) -> Result<Json<VerdictDetail>, Problem> {
-    let id = input::request_id(&id, "a request")?;
+    PathParameter(id): PathParameter<String>,
+) -> Result<Json<VerdictDetail>, AdminProblem> {
+    let id = parameters::request_id(&id, "a request")?;
     let kept = state.recorder.recent().find(&id).ok_or_else(|| {
-        Problem::missing(format!(
+        AdminProblem::missing(format!(
             "the verdict about request `{id}` is not in memory: it is too old (`keep_verdicts` in `[server]`), or from \
              before the start; look for the id in the log"
         ))
@@ -136,7 +139,7 @@ pub(super) async fn show(
 
 /// Streams verdicts as the gate makes them
 ///
-/// Works like `/events/tail`: each line is one JSON document (a `Verdict`). If `Accept` names `text/event-stream`, the
+/// Works like `/events/tail`: each line is one JSON document (a `VerdictDocument`). If `Accept` names `text/event-stream`, the
 /// response has server-sent events of the types `verdict` and `missed`, and `Last-Event-ID` continues after that
 /// verdict.
 #[utoipa::path(
@@ -152,17 +155,17 @@ pub(super) async fn show(
 )]
 pub(super) async fn tail(
     State(state): State<Arc<AdminState>>,
-    Extension(visit): Extension<Visit>,
+    Extension(visit): Extension<ConnectionContext>,
     headers: HeaderMap,
     uri: Uri,
-) -> Result<Response, Problem> {
-    let wanted = input::filter::<VerdictFilter>(&uri)?.wanted()?;
+) -> Result<Response, AdminProblem> {
+    let wanted = parameters::filter::<VerdictFilter>(&uri)?.wanted()?;
     let slot = state.tail_slot()?;
-    let format = Format::of(&headers);
+    let format = TailFormat::of(&headers);
     let last = state.recorder.recent().last();
     // Numbers restart with each process, so the id also has the start time. With the id of an older process the tail
     // sends all verdicts in memory, and reports that it missed some.
-    let (after, is_missed) = match stream::last_seen(&headers) {
+    let (after, is_missed) = match tail_stream::parse_last_event_id(&headers) {
         None => (last, false),
         Some((started, number)) if started == state.started_ms => {
             // A client may send any number. One above `last` would skip verdicts to come.
@@ -170,22 +173,22 @@ pub(super) async fn tail(
         }
         Some(_) => (0, true),
     };
-    let (tx, lines) = mpsc::channel(stream::QUEUE);
+    let (tx, lines) = mpsc::channel(tail_stream::QUEUE);
     let stop = visit.stop.clone();
     tokio::spawn(async move {
         let follow = follow(state, wanted, after, is_missed, format, tx);
         let _ = stop.run_until_cancelled(follow).await;
     });
-    Ok(stream::answer(format, lines, visit, slot))
+    Ok(tail_stream::answer(format, lines, visit, slot))
 }
 
 /// Sends verdicts until the client disconnects.
 async fn follow(
     state: Arc<AdminState>,
-    wanted: Wanted,
+    wanted: VerdictQuery,
     mut after: u64,
     is_missed: bool,
-    format: Format,
+    format: TailFormat,
     tx: mpsc::Sender<Bytes>,
 ) {
     let recent = state.recorder.recent();
@@ -208,23 +211,23 @@ async fn follow(
             () = tx.closed() => return,
             // The pause comes after the first new verdict, so that one piece collects a whole burst.
             () = async { recent.wait(after).await; sleep(PACE).await } => {}
-            () = sleep(stream::BEAT) => format.beat(&mut text),
+            () = sleep(tail_stream::BEAT) => format.beat(&mut text),
         }
     }
 }
 
 /// Converts a verdict to its JSON shape.
-pub(super) fn verdict(kept: &KeptVerdict) -> Verdict {
+pub(super) fn verdict(kept: &RecentVerdict) -> VerdictDocument {
     let (verdict, exchange) = (&kept.verdict, &kept.exchange);
     // A filter is no reject, but users look for its name in the same field.
     let reason = match &verdict.decision {
-        Decision::Filtered(by) => Some(by.code()),
+        GateDecision::Filtered(by) => Some(by.code()),
         decision => decision.reject().map(|reject| reject.code()),
     };
-    Verdict {
+    VerdictDocument {
         number: kept.number,
         request_id: verdict.request_id.to_string(),
-        at: Moment(kept.unix_ms()),
+        at: ApiTimestamp(kept.unix_ms()),
         source: verdict.source.ip.to_string(),
         route: verdict.route.as_ref().map(ToString::to_string),
         provider: verdict.provider.as_deref().map(str::to_owned),
@@ -234,7 +237,7 @@ pub(super) fn verdict(kept: &KeptVerdict) -> Verdict {
         secret: verdict.secret.as_deref().map(str::to_owned),
         event_id: verdict.event_id.as_ref().map(ToString::to_string),
         event_type: verdict.event_type.as_deref().map(str::to_owned),
-        status: exchange.answer_status.as_u16(),
+        status: exchange.response_status.as_u16(),
         upstream_status: exchange.upstream_status.map(|status| status.as_u16()),
         forward_error: exchange
             .forward_error
@@ -252,7 +255,7 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn detail(kept: &KeptVerdict) -> VerdictDetail {
+fn detail(kept: &RecentVerdict) -> VerdictDetail {
     let checks = kept
         .verdict
         .outcomes()
@@ -272,7 +275,7 @@ fn detail(kept: &KeptVerdict) -> VerdictDetail {
     ];
     // A stage that took no time did not happen, such as the upstream in queue mode.
     let stages = stages.into_iter().filter(|(_, took)| !took.is_zero());
-    let stages = stages.map(|(stage, took)| Stage {
+    let stages = stages.map(|(stage, took)| StageTiming {
         stage: stage.to_owned(),
         took_us: micros(took),
     });

@@ -8,12 +8,14 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::admin::controls::ExplainSource;
-use crate::explain::{EarlierRequest, Explainer, Explanation, Recorded, Seen, is_repeat};
+use crate::explain::{
+    EarlierRequest, PastRequest, RecordedRefusal, RefusalExplainer, RefusalExplanation, is_repeat,
+};
 use crate::model::ids::RequestId;
-use crate::net::hide::MASK;
+use crate::net::redact::MASK;
 use crate::pipeline::Generation;
-use crate::record::Recorder;
-use crate::record::rejected::RejectedRequest;
+use crate::record::TelemetryRecorder;
+use crate::record::rejected_requests::RejectedRequest;
 
 /// Maximum number of explanations at once: one can occupy a processor for seconds, and requests come first.
 const AT_ONCE: usize = 1;
@@ -21,7 +23,7 @@ const AT_ONCE: usize = 1;
 /// Returns the function by which the admin API gets an explanation.
 pub(super) fn source(
     generation: &Arc<ArcSwap<Generation>>,
-    recorder: &Arc<Recorder>,
+    recorder: &Arc<TelemetryRecorder>,
 ) -> ExplainSource {
     let (generation, recorder) = (Arc::clone(generation), Arc::clone(recorder));
     let turns = Arc::new(Semaphore::new(AT_ONCE));
@@ -42,13 +44,13 @@ pub(super) fn source(
 
 async fn explain(
     generation: &Generation,
-    recorder: &Recorder,
+    recorder: &TelemetryRecorder,
     id: RequestId,
-) -> Option<Explanation> {
+) -> Option<RefusalExplanation> {
     // Built for each explanation: it must follow the running config, and it is rarely needed.
-    let explainer = Explainer::new(&generation.gate).ok()?;
+    let explainer = RefusalExplainer::new(&generation.gate).ok()?;
     if let Some(request) = recorder.rejected().find(&id)
-        && let Some(seen) = seen(&request)
+        && let Some(seen) = past_request(&request)
     {
         let route = request.verdict.route.as_ref();
         let explanation = explainer.explain(route, &seen).await;
@@ -66,21 +68,21 @@ async fn explain(
             .earlier(&kept)
             .map(|earlier| EarlierRequest {
                 request_id: earlier.verdict.request_id,
-                status: earlier.exchange.answer_status.as_u16(),
+                status: earlier.exchange.response_status.as_u16(),
             });
-        return Some(Explainer::explain_repeat(&kept.verdict, earlier));
+        return Some(RefusalExplainer::explain_repeat(&kept.verdict, earlier));
     }
     Some(explainer.explain_verdict(&kept.verdict))
 }
 
 /// Converts a kept request for the explainer; returns `None` if it cannot be parsed again.
-fn seen(request: &RejectedRequest) -> Option<Seen> {
+fn past_request(request: &RejectedRequest) -> Option<PastRequest> {
     let headers = request.headers.iter().map(|(name, value)| {
         let value = HeaderValue::from_bytes(value).ok()?;
         Some((name.clone(), value))
     });
     let has_more = |length: u64| length > request.body.len() as u64;
-    Some(Seen {
+    Some(PastRequest {
         method: request.method.clone(),
         uri: request.target.parse().ok()?,
         version: Version::HTTP_11,
@@ -89,7 +91,7 @@ fn seen(request: &RejectedRequest) -> Option<Seen> {
         is_cut: request.is_cut || request.length.is_some_and(has_more),
         received_ms: Some(request.unix_ms()),
         source: Some(request.verdict.source.ip),
-        recorded: Some(Recorded {
+        recorded: Some(RecordedRefusal {
             reason: request.reason()?,
             check: request.verdict.last_check(),
         }),

@@ -6,22 +6,22 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::app::StartError;
-use crate::app::state::State;
-use crate::config::model::{Config, Mode, SecretEntry};
-use crate::forward::Targets;
+use crate::app::cross_reload::CrossReloadState;
+use crate::config::model::{GateConfig, RouteMode, SecretEntry};
+use crate::forward::RouteTargets;
 use crate::gate::Gate;
 use crate::gate::route::RouteTable;
-use crate::gate::rules::Rules;
-use crate::inbox::outlets::Outlets;
+use crate::gate::rules::RouteRules;
+use crate::inbox::subscriptions::RouteSubscriptions;
 use crate::model::ids::RouteName;
-use crate::net::client::Client;
-use crate::pipeline::{Generation, RouteWork};
+use crate::net::client::OutgoingClient;
+use crate::pipeline::{Generation, RouteDispatch};
 use crate::record::history::SecretName;
-use crate::record::{Recorder, SecretEnd};
+use crate::record::{SecretEnd, TelemetryRecorder};
 use crate::store::rows::DestinationId;
 
 /// Returns the expiry times of all secrets that have one.
-pub(super) fn secret_ends(config: &Config) -> Vec<SecretEnd> {
+pub(super) fn secret_ends(config: &GateConfig) -> Vec<SecretEnd> {
     let each = config.routes.iter().flat_map(|route| {
         let ending = route.secrets.iter().filter_map(|entry| {
             Some(SecretEnd {
@@ -36,15 +36,15 @@ pub(super) fn secret_ends(config: &Config) -> Vec<SecretEnd> {
 }
 
 /// Ids of each route's destinations in the store; empty without a store.
-pub(super) type Destinations = HashMap<RouteName, Vec<DestinationId>>;
+pub(super) type DestinationIds = HashMap<RouteName, Vec<DestinationId>>;
 
 /// Builds the configuration snapshot of a config.
 pub(super) fn build(
-    config: Config,
-    client: &Client,
-    recorder: &Recorder,
-    state: &State,
-    destinations: &Destinations,
+    config: GateConfig,
+    client: &OutgoingClient,
+    recorder: &TelemetryRecorder,
+    state: &CrossReloadState,
+    destinations: &DestinationIds,
 ) -> Result<Generation, StartError> {
     let table = RouteTable::build(&config.routes);
     let mut rules = Vec::with_capacity(config.routes.len());
@@ -53,24 +53,26 @@ pub(super) fn build(
         let name = route.name.clone();
         // A route in queue mode only delivers from the store, so it needs no target to forward to.
         let targets = match route.mode {
-            Mode::Queue => None,
-            Mode::Proxy | Mode::Hybrid { .. } => Some(Targets::build(&route, client)),
+            RouteMode::Queue => None,
+            RouteMode::Proxy | RouteMode::Hybrid { .. } => {
+                Some(RouteTargets::build(&route, client))
+            }
         };
         let targets = targets.transpose().map_err(|source| StartError::Upstream {
             route: name.clone(),
             source,
         })?;
         let numbers = destinations.get(&name);
-        routes.push(RouteWork {
+        routes.push(RouteDispatch {
             mode: route.mode,
             continues_trace: route.continue_trace,
             targets,
             counters: recorder.route_counters(&name),
-            outlets: numbers.map(|numbers| Outlets::build(&route, numbers)),
+            subscriptions: numbers.map(|numbers| RouteSubscriptions::build(&route, numbers)),
         });
         let provider_ips = state.provider_ips(&route);
         let (claims, limiter) = (state.claims(&name), state.limiter(&name));
-        let compiled = Rules::compile(Arc::new(route), claims, limiter, provider_ips);
+        let compiled = RouteRules::compile(Arc::new(route), claims, limiter, provider_ips);
         rules.push(compiled.map_err(|source| StartError::Scheme {
             route: name,
             source,
@@ -91,10 +93,10 @@ pub(super) fn build(
 }
 
 /// Carries counters over to the routes and secrets of a new snapshot, and drops those that it no longer has.
-pub(super) fn follow(recorder: &Recorder, old: Option<&Generation>, new: &Generation) {
+pub(super) fn follow(recorder: &TelemetryRecorder, old: Option<&Generation>, new: &Generation) {
     let old = old.map_or(&[][..], |old| old.gate.all_rules());
     let old = old.iter().map(|rules| (&rules.route().name, rules));
-    let old: HashMap<&RouteName, &Rules> = old.collect();
+    let old: HashMap<&RouteName, &RouteRules> = old.collect();
     let mut names = HashSet::new();
     for (work, rules) in new.routes.iter().zip(new.gate.all_rules()) {
         let route = rules.route();
@@ -118,5 +120,5 @@ pub(super) fn follow(recorder: &Recorder, old: Option<&Generation>, new: &Genera
         work.counters.history().set_secrets(secrets);
     }
     // Counters of removed routes are freed, so memory stays bounded by the config.
-    recorder.keep_routes(|name| names.contains(name));
+    recorder.retain_routes(|name| names.contains(name));
 }

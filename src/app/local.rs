@@ -20,9 +20,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{AdminListener, SocketFile};
 use crate::app::StartError;
-use crate::config::model::{AdminListen, Config};
+use crate::config::model::{AdminListen, GateConfig};
 use crate::model::ids::RouteName;
-use crate::model::source::Source;
+use crate::model::source::RequestSource;
 use crate::pipeline::{Generation, Pipeline};
 
 /// Maximum number of connections of allowed users to one socket.
@@ -48,7 +48,7 @@ pub(super) struct LocalListener {
 }
 
 /// Returns the paths of all sockets of a config.
-pub(super) fn paths(config: &Config) -> Vec<PathBuf> {
+pub(super) fn paths(config: &GateConfig) -> Vec<PathBuf> {
     let sockets = config
         .routes
         .iter()
@@ -57,7 +57,7 @@ pub(super) fn paths(config: &Config) -> Vec<PathBuf> {
 }
 
 /// Binds the socket of each route that has one. All users can connect; `users` decides who can post.
-pub(super) fn bind(config: &Config) -> Result<Vec<LocalListener>, StartError> {
+pub(super) fn bind(config: &GateConfig) -> Result<Vec<LocalListener>, StartError> {
     let mut listeners = Vec::new();
     for route in &config.routes {
         let Some(socket) = &route.socket else {
@@ -166,7 +166,7 @@ async fn converse(
     drain: CancellationToken,
 ) {
     // A Unix socket has no address; loopback is the closest one.
-    let source = Source {
+    let source = RequestSource {
         ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
         peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
         is_tls: false,

@@ -1,18 +1,18 @@
 //! Composition root: builds the gate from a config, runs it and reloads it.
 //!
-//! Only this module and `cli` know all other modules. `App::start` binds and serves; `run` adds the process around it:
+//! Only this module and `cli` know all other modules. `RunningGate::start` binds and serves; `run` adds the process around it:
 //! signals, systemd and the watch over certificates. No module below may read a signal, the environment or the command
 //! line.
 
+mod cross_reload;
 mod explain;
 mod generation;
 pub mod hardening;
-mod keeping;
 mod local;
 mod ranges;
 mod reload;
 mod run;
-mod state;
+mod store_runtime;
 pub mod systemd;
 mod traces;
 
@@ -31,28 +31,28 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Level;
 
-use crate::admin::controls::{GateNow, GateSource, ReloadAsk};
-use crate::admin::facts::Facts;
+use crate::admin::config_view::ConfigView;
+use crate::admin::controls::{GateSource, GateStatus, ReloadRequest};
 use crate::admin::tls::AdminTls;
-use crate::admin::{self, AdminError, AdminListener, AdminState, Api, Controls};
-use crate::app::generation::Destinations;
-use crate::app::keeping::Keeping;
-use crate::app::ranges::Refresher;
-use crate::app::state::{Shared, State};
-use crate::config::Loaded;
-use crate::config::model::{AdminListen, AdminToken, Config, Telemetry};
+use crate::admin::{self, AdminApi, AdminControls, AdminError, AdminListener, AdminState};
+use crate::app::cross_reload::{CrossReloadHandle, CrossReloadState};
+use crate::app::generation::DestinationIds;
+use crate::app::ranges::RangeRefresher;
+use crate::app::store_runtime::StoreRuntime;
+use crate::config::LoadedConfig;
+use crate::config::model::{AdminListen, AdminToken, GateConfig, TelemetrySection};
 use crate::console;
 use crate::deliver::PlanError;
-use crate::document::report::Report;
-use crate::edge::settings::Settings;
-use crate::edge::{Edge, EdgeError, listener};
+use crate::document::report::DiagnosticReport;
+use crate::edge::settings::EdgeSettings;
+use crate::edge::{EdgeError, EdgeServer, listener};
 use crate::forward::TargetError;
-use crate::model::clock::Now;
+use crate::model::clock::ClockReading;
 use crate::model::ids::{DestinationName, RouteName};
-use crate::net::client::{Client, ClientError};
+use crate::net::client::{ClientError, OutgoingClient};
 use crate::pipeline::{Generation, Pipeline};
-use crate::record::Recorder;
-use crate::record::log::{LogError, Logger};
+use crate::record::TelemetryRecorder;
+use crate::record::log::{LineLogger, LogError};
 use crate::scheme::SchemeError;
 use crate::store::StoreError;
 
@@ -124,23 +124,23 @@ pub enum StartError {
 }
 
 /// The running gate with all its parts.
-pub struct App {
-    edge: Arc<Edge>,
+pub struct RunningGate {
+    edge: Arc<EdgeServer>,
     generation: Arc<ArcSwap<Generation>>,
     pipeline: Arc<Pipeline>,
     /// Store, deliverer and retention; `None` without `[store]`.
-    keeping: Option<Keeping>,
-    recorder: Arc<Recorder>,
-    logger: Arc<Logger>,
+    store_runtime: Option<StoreRuntime>,
+    recorder: Arc<TelemetryRecorder>,
+    logger: Arc<LineLogger>,
     admin: Arc<AdminState>,
     admin_tls: Option<Arc<AdminTls>>,
     /// Reload requests of operators, until the task that knows the config file takes them over.
-    reload_asks: Mutex<Option<mpsc::Receiver<ReloadAsk>>>,
-    client: Client,
-    refresher: Arc<Refresher>,
-    state: Shared,
+    reload_asks: Mutex<Option<mpsc::Receiver<ReloadRequest>>>,
+    client: OutgoingClient,
+    refresher: Arc<RangeRefresher>,
+    state: CrossReloadHandle,
     addresses: Vec<SocketAddr>,
-    fixed: Fixed,
+    fixed: FixedSettings,
     serving: TaskTracker,
     drain: CancellationToken,
     abort: CancellationToken,
@@ -150,11 +150,11 @@ pub struct App {
 
 /// Settings that only a restart can change.
 #[derive(PartialEq)]
-struct Fixed {
+struct FixedSettings {
     listen: Vec<SocketAddr>,
     admin: Option<(AdminListen, Option<(PathBuf, PathBuf)>)>,
     store: Option<FixedStore>,
-    telemetry: Option<Telemetry>,
+    telemetry: Option<TelemetrySection>,
     sockets: Vec<PathBuf>,
 }
 
@@ -168,8 +168,8 @@ struct FixedStore {
     keys: Vec<[u8; 32]>,
 }
 
-impl Fixed {
-    fn of(config: &Config) -> Self {
+impl FixedSettings {
+    fn of(config: &GateConfig) -> Self {
         Self {
             listen: config.server.listen.clone(),
             admin: config.admin.as_ref().map(|admin| {
@@ -193,26 +193,26 @@ impl Fixed {
     }
 }
 
-impl App {
+impl RunningGate {
     /// Starts the gate on sockets of its own. Needs a tokio runtime.
     ///
     /// # Errors
     /// If a part cannot be built or bound. Nothing is left running then.
-    pub async fn start(loaded: Loaded, logger: Arc<Logger>) -> Result<Self, StartError> {
+    pub async fn start(loaded: LoadedConfig, logger: Arc<LineLogger>) -> Result<Self, StartError> {
         let app = Self::start_on(loaded, logger, Vec::new()).await?;
         // There may be no config file, so a reload request gets the error that reloads are not available.
-        drop(app.take_reload_asks());
+        drop(app.take_reload_requests());
         Ok(app)
     }
 
     /// Starts the gate on the sockets that systemd handed over, or on its own if the list is empty.
     async fn start_on(
-        loaded: Loaded,
-        logger: Arc<Logger>,
+        loaded: LoadedConfig,
+        logger: Arc<LineLogger>,
         handed: Vec<std::net::TcpListener>,
     ) -> Result<Self, StartError> {
-        let Loaded { config, report } = loaded;
-        let settings = Settings::build(&config.server, config.tls.as_ref());
+        let LoadedConfig { config, report } = loaded;
+        let settings = EdgeSettings::build(&config.server, config.tls.as_ref());
         let settings = settings.map_err(StartError::Edge)?;
         // Sockets come first: an address in use is the most common error, and it must leave no trace in the store.
         let listeners = open_listeners(&config, handed)?;
@@ -224,30 +224,30 @@ impl App {
 
         let sockets = local::bind(&config)?;
 
-        let recorder = Recorder::new(Arc::clone(&logger), config.log.accepted);
-        recorder.set_kept(config.server.keep_verdicts, config.server.keep_rejected);
-        let client = Client::new();
+        let recorder = TelemetryRecorder::new(Arc::clone(&logger), config.log.accepted);
+        recorder.set_capacities(config.server.keep_verdicts, config.server.keep_rejected);
+        let client = OutgoingClient::new();
         if let Some(telemetry) = &config.telemetry {
             recorder.start_tracing(traces::settings(telemetry, &client)?);
         }
         let state_dir = config.server.state_dir.clone();
-        let keeping = Keeping::open(&config, &client, &recorder).await?;
+        let keeping = StoreRuntime::open(&config, &client, &recorder).await?;
         let store = keeping.as_ref().map(|keeping| keeping.store.clone());
-        let first = State::new(state_dir.unwrap_or_else(systemd::state_dir), store);
+        let first = CrossReloadState::new(state_dir.unwrap_or_else(systemd::state_dir), store);
         // Reading claims back from the store blocks.
         let begun = tokio::task::spawn_blocking(move || (first.succeed(&config), config)).await;
         let (state, config) = begun.map_err(|_| StartError::Panicked)?;
         let state = state?;
-        let refresher = Refresher::new(&config, &state);
+        let refresher = RangeRefresher::new(&config, &state);
         let tokens = admin_tokens(&config);
-        let (facts, hosts) = (Facts::of(&config), admin_hosts(&config));
+        let (facts, hosts) = (ConfigView::of(&config), admin_hosts(&config));
         let shutdown_timeout = Mutex::new(config.server.shutdown_timeout);
-        let fixed = Fixed::of(&config);
+        let fixed = FixedSettings::of(&config);
         let destinations = match &keeping {
             Some(keeping) => keeping.destinations(&config).await?,
-            None => Destinations::new(),
+            None => DestinationIds::new(),
         };
-        let plans = Keeping::plans(&config, &destinations, &client)?;
+        let plans = StoreRuntime::plans(&config, &destinations, &client)?;
         recorder.set_secret_ends(generation::secret_ends(&config));
         let generation = generation::build(config, &client, &recorder, &state, &destinations)?;
         // Counters get their secrets before the first request can arrive.
@@ -256,7 +256,7 @@ impl App {
         let generation = Arc::new(ArcSwap::from_pointee(generation));
         let mut controls = keeping
             .as_ref()
-            .map_or_else(Controls::without_store, Keeping::controls);
+            .map_or_else(AdminControls::without_store, StoreRuntime::controls);
         let (asks, reload_asks) = mpsc::channel(1);
         let reload = asks.clone();
         controls.reload = Some(asks);
@@ -264,7 +264,7 @@ impl App {
         let kept = keeping
             .as_ref()
             .map(|keeping| (keeping.inbox(), Arc::clone(&keeping.deliverer)));
-        let edge = Edge::new(settings, Arc::new(move |event| observer.edge_event(&event)));
+        let edge = EdgeServer::new(settings, Arc::new(move |event| observer.edge_event(&event)));
         let pipeline = Pipeline::new(Arc::clone(&recorder), seed(), kept);
         controls.gate = gate_now(&edge, &pipeline, admin_tls.clone());
         let admin = AdminState::new(Arc::clone(&recorder), &tokens, controls.clone());
@@ -274,7 +274,7 @@ impl App {
             edge,
             generation,
             pipeline,
-            keeping,
+            store_runtime: keeping,
             admin,
             admin_tls,
             reload_asks: Mutex::new(Some(reload_asks)),
@@ -291,7 +291,7 @@ impl App {
             admin_stop: CancellationToken::new(),
             shutdown_timeout,
         };
-        app.tell_warnings(&report);
+        app.log_warnings(&report);
         app.register_metrics();
         for listener in listeners {
             app.serve(listener);
@@ -304,13 +304,14 @@ impl App {
         });
         let (refresher, drain) = (Arc::clone(&app.refresher), app.drain.clone());
         tokio::spawn(async move { drain.run_until_cancelled(refresher.run()).await });
-        if let Some(keeping) = &app.keeping {
+        if let Some(keeping) = &app.store_runtime {
             keeping.deliverer.follow(plans).await;
             keeping.tend(app.drain.clone());
             tokio::spawn(admin::run_replays(controls, app.drain.clone()));
             // The disk was full at the start. The gate runs without the store until there is room.
             if !keeping.store.was_opened() {
-                let late = keeping::take_up_late(keeping.store.clone(), app.state.clone(), reload);
+                let late =
+                    store_runtime::take_up_late(keeping.store.clone(), app.state.clone(), reload);
                 let drain = app.drain.clone();
                 tokio::spawn(async move { drain.run_until_cancelled(late).await });
             }
@@ -348,7 +349,7 @@ impl App {
         // Both drain at once: otherwise deliveries would begin until a slow request ends, and their outcomes might not
         // be stored in time.
         let deliveries = async {
-            if let Some(keeping) = &self.keeping {
+            if let Some(keeping) = &self.store_runtime {
                 keeping.deliverer.stop().await;
             }
         };
@@ -357,7 +358,7 @@ impl App {
             .await
             .is_err()
         {
-            self.tell(
+            self.log(
                 Level::WARN,
                 "shutdown_timeout is over, aborting the requests in flight",
                 |line| {
@@ -370,17 +371,17 @@ impl App {
         self.recorder.end_tracing().await;
         // The admin listener stays up until here, so that operators can watch the drain.
         self.admin_stop.cancel();
-        if let Some(Keeping { store, .. }) = &self.keeping {
+        if let Some(StoreRuntime { store, .. }) = &self.store_runtime {
             // Writes what is queued. The next start finds attempts that were aborted.
             let store = store.clone();
             let _ = tokio::task::spawn_blocking(|| store.close()).await;
         }
-        self.tell(Level::INFO, "stopped", |_| {});
+        self.log(Level::INFO, "stopped", |_| {});
         self.recorder.close();
     }
 
     /// Takes the reload requests of operators, for the task that knows the config file. Returns `None` the second time.
-    fn take_reload_asks(&self) -> Option<mpsc::Receiver<ReloadAsk>> {
+    fn take_reload_requests(&self) -> Option<mpsc::Receiver<ReloadRequest>> {
         let asks = self.reload_asks.lock();
         asks.unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -388,7 +389,7 @@ impl App {
     fn serve(&mut self, listener: TcpListener) {
         if let Ok(address) = listener.local_addr() {
             self.addresses.push(address);
-            self.tell(Level::INFO, "listening", |line| {
+            self.log(Level::INFO, "listening", |line| {
                 line.text("address", &address);
             });
         }
@@ -404,11 +405,11 @@ impl App {
     }
 
     fn serve_admin(&self, listener: AdminListener) {
-        self.tell(Level::INFO, "admin listening", |line| {
-            line.text("address", &listener.place());
+        self.log(Level::INFO, "admin listening", |line| {
+            line.text("address", &listener.local_address());
         });
         let (state, stop) = (Arc::clone(&self.admin), self.admin_stop.clone());
-        let console = console::router(Api::new(Arc::clone(&state)));
+        let console = console::router(AdminApi::new(Arc::clone(&state)));
         tokio::spawn(admin::serve(listener, state, Some(console), stop));
         let (recorder, stop) = (Arc::clone(&self.recorder), self.admin_stop.clone());
         tokio::spawn(async move { stop.run_until_cancelled(recorder.tend()).await });
@@ -425,7 +426,7 @@ impl App {
         });
         let book = Arc::clone(self.refresher.book());
         recorder.register_ranges(move || book.list());
-        if let Some(keeping) = &self.keeping {
+        if let Some(keeping) = &self.store_runtime {
             keeping.register_metrics(recorder);
         }
         let pipeline = Arc::clone(&self.pipeline);
@@ -450,28 +451,28 @@ impl App {
         recorder.register_gauge(
             "hookgate_dedup_entries",
             "Dedup keys of spent events in memory: one for each event, or two if the id is not signed.",
-            move || state::sum_claims(&state, |claims| claims.entries()),
+            move || cross_reload::sum_claims(&state, |claims| claims.entries()),
         );
         let state = Arc::clone(&self.state);
         recorder.register_counter(
             "hookgate_dedup_evicted",
             "Dedup keys of spent events that were dropped before their window was over, because `max_entries` was reached.",
-            move || state::sum_claims(&state, |claims| claims.evicted()),
+            move || cross_reload::sum_claims(&state, |claims| claims.evicted()),
         );
         let state = Arc::clone(&self.state);
         recorder.register_gauge(
             "hookgate_limiter_sources",
             "Sources that the per-source rate limit tracks.",
-            move || state::count_sources(&state),
+            move || cross_reload::count_sources(&state),
         );
     }
 
     /// Logs the warnings that `hookgate check` prints.
-    fn tell_warnings(&self, report: &Report) {
+    fn log_warnings(&self, report: &DiagnosticReport) {
         for diagnostic in report.diagnostics() {
-            self.tell(Level::WARN, "config warning", |line| {
+            self.log(Level::WARN, "config warning", |line| {
                 line.message("warning", &diagnostic.message);
-                line.text("place", &report.place(diagnostic));
+                line.text("place", &report.location(diagnostic));
             });
         }
     }
@@ -481,15 +482,22 @@ impl App {
         *timeout.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, level: Level, message: &str, add: impl FnOnce(&mut crate::record::line::Line)) {
-        let mut line = self.logger.line(Now::read(), level, "app", message);
+    fn log(
+        &self,
+        level: Level,
+        message: &str,
+        add: impl FnOnce(&mut crate::record::log_line::LogLine),
+    ) {
+        let mut line = self
+            .logger
+            .line(ClockReading::read(), level, "app", message);
         add(&mut line);
         self.logger.write(line);
     }
 }
 
 /// Returns the address of the admin listener. With a store there always is one, because the commands need it.
-fn admin_listen(config: &Config) -> Option<AdminListen> {
+fn admin_listen(config: &GateConfig) -> Option<AdminListen> {
     match &config.admin {
         Some(admin) => Some(admin.listen.clone()),
         None if config.store.is_some() => admin::default_listen(systemd::runtime_dir().as_deref()),
@@ -499,12 +507,12 @@ fn admin_listen(config: &Config) -> Option<AdminListen> {
 
 /// Returns the function by which the admin API reads the state of the public listeners.
 fn gate_now(
-    edge: &Arc<Edge>,
+    edge: &Arc<EdgeServer>,
     pipeline: &Arc<Pipeline>,
     admin_tls: Option<Arc<AdminTls>>,
 ) -> GateSource {
     let (edge, pipeline) = (Arc::clone(edge), Arc::clone(pipeline));
-    Arc::new(move || GateNow {
+    Arc::new(move || GateStatus {
         in_flight: pipeline.in_flight() as u64,
         connections: edge.counters().open.read() as u64,
         certificates: edge
@@ -516,25 +524,25 @@ fn gate_now(
     })
 }
 
-fn admin_tls(config: &Config) -> Result<Option<Arc<AdminTls>>, AdminError> {
+fn admin_tls(config: &GateConfig) -> Result<Option<Arc<AdminTls>>, AdminError> {
     let files = config.admin.as_ref().and_then(|admin| admin.tls.clone());
     let tls = files.map(AdminTls::load).transpose()?;
     Ok(tls.map(Arc::new))
 }
 
-fn admin_hosts(config: &Config) -> Vec<String> {
+fn admin_hosts(config: &GateConfig) -> Vec<String> {
     let admin = config.admin.as_ref();
     admin.map_or_else(Vec::new, |admin| admin.hosts.clone())
 }
 
-fn admin_tokens(config: &Config) -> Vec<AdminToken> {
+fn admin_tokens(config: &GateConfig) -> Vec<AdminToken> {
     let admin = config.admin.as_ref();
     admin.map_or_else(Vec::new, |admin| admin.tokens.clone())
 }
 
 /// Opens the public listeners: those that systemd handed over, else those of `listen`.
 fn open_listeners(
-    config: &Config,
+    config: &GateConfig,
     handed: Vec<std::net::TcpListener>,
 ) -> Result<Vec<TcpListener>, StartError> {
     if handed.is_empty() && config.server.listen.is_empty() {
@@ -568,7 +576,7 @@ fn seed() -> u64 {
     let random = aws_lc_rs::rand::fill(&mut bytes);
     // Without a random source TLS cannot work either. The clock still makes ids differ between processes.
     if random.is_err() {
-        bytes = Now::read().unix_ms.to_le_bytes();
+        bytes = ClockReading::read().unix_ms.to_le_bytes();
     }
     u64::from_le_bytes(bytes)
 }

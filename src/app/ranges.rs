@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::app::state::State;
-use crate::config::model::Config;
+use crate::app::cross_reload::CrossReloadState;
+use crate::config::model::GateConfig;
 use crate::model::clock::instant;
 use crate::model::error::chain;
-use crate::net::client::Client;
-use crate::net::fetch::Fetcher;
-use crate::ranges::{Change, Live, RangeBook, Refresh, RefreshError};
+use crate::net::client::OutgoingClient;
+use crate::net::fetch::HttpsFetcher;
+use crate::ranges::{LiveRanges, RangeBook, RangeChange, RangeRefresh, RefreshError};
 
 /// Pause after the first failure; it doubles after each further one, up to the period.
 const RETRY: Duration = Duration::from_secs(300);
@@ -26,32 +26,32 @@ const RETRY: Duration = Duration::from_secs(300);
 const FIRST: Duration = Duration::from_secs(30);
 
 /// Providers to refresh, and the period.
-pub(super) struct Plan {
+pub(super) struct RefreshPlan {
     period: Option<Duration>,
-    live: Vec<(String, Arc<Live>)>,
+    live: Vec<(String, Arc<LiveRanges>)>,
 }
 
 /// Refresh task and the handle by which a reload changes its plan.
-pub(super) struct Refresher {
+pub(super) struct RangeRefresher {
     book: Arc<RangeBook>,
-    refresh: Refresh,
-    plan: Mutex<Plan>,
+    refresh: RangeRefresh,
+    plan: Mutex<RefreshPlan>,
     changed: Notify,
 }
 
 /// Time of a provider's next refresh, and its failures in a row.
-struct Turn {
+struct RefreshState {
     next: Instant,
     failures: u32,
 }
 
-impl Refresher {
-    pub(super) fn new(config: &Config, state: &State) -> Arc<Self> {
+impl RangeRefresher {
+    pub(super) fn new(config: &GateConfig, state: &CrossReloadState) -> Arc<Self> {
         Arc::new(Self {
             book: Arc::clone(state.ranges()),
-            refresh: Refresh {
+            refresh: RangeRefresh {
                 // A client of its own, because the connections of the upstreams' client are a metric.
-                fetcher: Fetcher::new(Client::new()),
+                fetcher: HttpsFetcher::new(OutgoingClient::new()),
                 accepts_any_change: false,
             },
             plan: Mutex::new(Self::planned(config, state)),
@@ -60,7 +60,7 @@ impl Refresher {
     }
 
     /// Returns the plan of a config: providers whose ranges a route uses and that can be refreshed.
-    pub(super) fn planned(config: &Config, state: &State) -> Plan {
+    pub(super) fn planned(config: &GateConfig, state: &CrossReloadState) -> RefreshPlan {
         // A map, because several routes may use the same provider.
         let mut live = HashMap::new();
         for route in &config.routes {
@@ -70,7 +70,7 @@ impl Refresher {
                 live.insert(provider.id.clone(), own);
             }
         }
-        Plan {
+        RefreshPlan {
             period: config.server.refresh_ranges,
             live: live.into_iter().collect(),
         }
@@ -81,14 +81,14 @@ impl Refresher {
     }
 
     /// Replaces the plan and wakes the task.
-    pub(super) fn follow(&self, plan: Plan) {
+    pub(super) fn follow(&self, plan: RefreshPlan) {
         *self.plan() = plan;
         self.changed.notify_one();
     }
 
     /// Refreshes by the plan until the future is dropped.
     pub(super) async fn run(self: Arc<Self>) {
-        let mut turns: HashMap<String, Turn> = HashMap::new();
+        let mut turns: HashMap<String, RefreshState> = HashMap::new();
         loop {
             let (period, live) = {
                 let plan = self.plan();
@@ -102,7 +102,7 @@ impl Refresher {
             };
             let now = instant();
             for (id, live) in live {
-                let turn = turns.entry(id.clone()).or_insert_with(|| Turn {
+                let turn = turns.entry(id.clone()).or_insert_with(|| RefreshState {
                     next: now + random_part(FIRST.min(period / 10)),
                     failures: 0,
                 });
@@ -112,7 +112,7 @@ impl Refresher {
                     continue;
                 }
                 let outcome = self.book.refresh(&self.refresh, &live).await;
-                tell(&id, &live, &outcome);
+                log_refresh(&id, &live, &outcome);
                 turn.failures = match outcome {
                     // The fetch worked; only saving failed, which a retry would not fix.
                     Ok(_) | Err(RefreshError::Keep { .. }) => 0,
@@ -137,7 +137,7 @@ impl Refresher {
         }
     }
 
-    fn plan(&self) -> MutexGuard<'_, Plan> {
+    fn plan(&self) -> MutexGuard<'_, RefreshPlan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -160,7 +160,7 @@ fn random_part(whole: Duration) -> Duration {
 }
 
 /// Logs the outcome of a refresh.
-fn tell(id: &str, live: &Live, outcome: &Result<Change, RefreshError>) {
+fn log_refresh(id: &str, live: &LiveRanges, outcome: &Result<RangeChange, RefreshError>) {
     match outcome {
         Ok(change) if change.is_empty() => {
             tracing::debug!(provider = id, "IP ranges are unchanged");

@@ -9,17 +9,17 @@ use std::sync::{Arc, PoisonError};
 use thiserror::Error;
 use tracing::Level;
 
-use crate::admin::controls::ReloadRefused;
-use crate::admin::facts::Facts;
-use crate::app::generation::Destinations;
-use crate::app::keeping::Keeping;
-use crate::app::ranges::Refresher;
-use crate::app::{App, Fixed, StartError, admin_hosts, admin_tokens, generation};
-use crate::config::model::Mode;
-use crate::config::{self, Loaded};
-use crate::document::report::{Report, Style};
+use crate::admin::config_view::ConfigView;
+use crate::admin::controls::ReloadRejection;
+use crate::app::generation::DestinationIds;
+use crate::app::ranges::RangeRefresher;
+use crate::app::store_runtime::StoreRuntime;
+use crate::app::{FixedSettings, RunningGate, StartError, admin_hosts, admin_tokens, generation};
+use crate::config::model::RouteMode;
+use crate::config::{self, LoadedConfig};
+use crate::document::report::{DiagnosticReport, ReportStyle};
 use crate::edge::EdgeError;
-use crate::edge::settings::Settings;
+use crate::edge::settings::EdgeSettings;
 use crate::model::error::chain;
 
 /// Error that stopped a reload.
@@ -36,10 +36,10 @@ enum ReloadError {
     Store,
 }
 
-impl App {
+impl RunningGate {
     /// Reloads the config and records the outcome in log, metrics and admin API.
-    pub(super) async fn reload(&self, path: &Path) -> Result<usize, ReloadRefused> {
-        let applied = self.apply(path).await.map_err(|error| ReloadRefused {
+    pub(super) async fn reload(&self, path: &Path) -> Result<usize, ReloadRejection> {
+        let applied = self.apply(path).await.map_err(|error| ReloadRejection {
             text: chain(&error),
             diagnostics: match error {
                 ReloadError::Config { diagnostics, .. } => diagnostics,
@@ -66,8 +66,8 @@ impl App {
         };
         let renewed = tokio::task::spawn_blocking(renew).await;
         match renewed {
-            Ok(Ok(true)) => self.tell(Level::INFO, "certificates reloaded", |_| {}),
-            Ok(Err(error)) => self.tell(
+            Ok(Ok(true)) => self.log(Level::INFO, "certificates reloaded", |_| {}),
+            Ok(Err(error)) => self.log(
                 Level::ERROR,
                 "certificates rejected, the previous ones stay in use",
                 |line| {
@@ -84,7 +84,7 @@ impl App {
         let read = move || {
             let loaded = config::load(&path).map_err(|report| refused(&report))?;
             let (server, tls) = (&loaded.config.server, loaded.config.tls.as_ref());
-            let settings = Settings::build(server, tls).and_then(|settings| {
+            let settings = EdgeSettings::build(server, tls).and_then(|settings| {
                 // At the start an expired certificate is only logged; a reload has a valid one to keep.
                 settings.deny_expired()?;
                 Ok(settings)
@@ -94,36 +94,40 @@ impl App {
         };
         // Reading files and parsing certificates would hold up the requests on this worker.
         let read = tokio::task::spawn_blocking(read).await;
-        let (Loaded { config, report }, settings) =
+        let (LoadedConfig { config, report }, settings) =
             read.map_err(|_| ReloadError::Build(StartError::Panicked))??;
 
-        self.tell_warnings(&report);
-        if Fixed::of(&config) != self.fixed {
+        self.log_warnings(&report);
+        if FixedSettings::of(&config) != self.fixed {
             let message = "changes of `listen`, `socket`, `[telemetry]`, or of `[store]` except `retention`, take effect only after a restart";
-            self.tell(Level::WARN, message, |_| {});
+            self.log(Level::WARN, message, |_| {});
         }
         let shutdown_timeout = config.server.shutdown_timeout;
         let (keep_verdicts, keep_rejected) =
             (config.server.keep_verdicts, config.server.keep_rejected);
         let (level, accepted) = (config.log.level, config.log.accepted);
         let tokens = admin_tokens(&config);
-        let (facts, hosts) = (Facts::of(&config), admin_hosts(&config));
+        let (facts, hosts) = (ConfigView::of(&config), admin_hosts(&config));
 
-        let destinations = match &self.keeping {
+        let destinations = match &self.store_runtime {
             Some(keeping) => keeping.destinations(&config).await,
             // Without a store at the start there is no inbox that such a route could use.
-            None if config.routes.iter().any(|route| route.mode != Mode::Proxy) => {
+            None if config
+                .routes
+                .iter()
+                .any(|route| route.mode != RouteMode::Proxy) =>
+            {
                 return Err(ReloadError::Store);
             }
-            None => Ok(Destinations::new()),
+            None => Ok(DestinationIds::new()),
         };
         let destinations = destinations.map_err(ReloadError::Build)?;
-        let plans = Keeping::plans(&config, &destinations, &self.client);
+        let plans = StoreRuntime::plans(&config, &destinations, &self.client);
         let plans = plans.map_err(ReloadError::Build)?;
         let retention = config
             .store
             .as_ref()
-            .map(|wanted| Keeping::retained(&config, wanted));
+            .map(|wanted| StoreRuntime::retained(&config, wanted));
 
         // Blocking: claims of a new route are read from the store, which may take a while.
         let before = {
@@ -137,14 +141,14 @@ impl App {
         let routes = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             next.reread_ranges(&config);
-            let plan = Refresher::planned(&config, &next);
+            let plan = RangeRefresher::planned(&config, &next);
             let ends = generation::secret_ends(&config);
             let generation =
                 generation::build(config, &self.client, &self.recorder, &next, &destinations);
             let generation = generation.map_err(ReloadError::Build)?;
             let routes = generation.routes.len();
             // From here on no step can fail, so either everything changes or nothing.
-            self.recorder.set_kept(keep_verdicts, keep_rejected);
+            self.recorder.set_capacities(keep_verdicts, keep_rejected);
             *state = next;
             // Released before the swap, because the metrics read the state under this lock.
             drop(state);
@@ -156,8 +160,8 @@ impl App {
             self.generation.store(Arc::new(generation));
             routes
         };
-        if let Some(keeping) = &self.keeping {
-            keeping.keep(retention);
+        if let Some(keeping) = &self.store_runtime {
+            keeping.set_retention(retention);
             keeping.deliverer.follow(plans).await;
         }
         self.recorder.set_log(level, accepted);
@@ -171,8 +175,8 @@ impl App {
 }
 
 /// Converts the diagnostics of an invalid config to an error for the log and the admin API.
-fn refused(report: &Report) -> ReloadError {
-    let text = report.render(Style::Plain);
+fn refused(report: &DiagnosticReport) -> ReloadError {
+    let text = report.render(ReportStyle::Plain);
     let summary = report.summary();
     ReloadError::Config {
         text: format!("{text}\n{summary}; the running config is unchanged"),

@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
 
-use crate::admin::controls::{ReloadAsk, ReloadRefused};
-use crate::app::{App, StartError, hardening, systemd};
-use crate::config::{self, Loaded};
-use crate::document::report::Style;
+use crate::admin::controls::{ReloadRejection, ReloadRequest};
+use crate::app::{RunningGate, StartError, hardening, systemd};
+use crate::config::{self, LoadedConfig};
+use crate::document::report::ReportStyle;
 use crate::model::error::chain;
 use crate::record::log;
 
@@ -33,7 +33,11 @@ pub fn run(path: &Path) -> ExitCode {
         Ok(loaded) => loaded,
         // There is no log yet, because its format is in the config.
         Err(report) => {
-            eprintln!("{}\n{}", report.render(Style::Plain), report.summary());
+            eprintln!(
+                "{}\n{}",
+                report.render(ReportStyle::Plain),
+                report.summary()
+            );
             return ExitCode::from(EXIT_CONFIG);
         }
     };
@@ -46,7 +50,10 @@ pub fn run(path: &Path) -> ExitCode {
     }
 }
 
-fn serve(loaded: Loaded, path: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+fn serve(
+    loaded: LoadedConfig,
+    path: &Path,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     // Before any thread starts, because it changes the environment.
     let handed = systemd::listeners()?;
     let logger = log::init(&loaded.config.log, systemd::stderr()).map_err(StartError::Log)?;
@@ -56,8 +63,8 @@ fn serve(loaded: Loaded, path: &Path) -> Result<(), Box<dyn std::error::Error + 
     let main = runtime.spawn(async move {
         // Before the first listener is logged: a script that waits for that line may send a signal at once, and a
         // signal without a handler ends the process.
-        let signals = Signals::listen()?;
-        let app = App::start_on(loaded, logger, handed).await?;
+        let signals = ProcessSignals::listen()?;
+        let app = RunningGate::start_on(loaded, logger, handed).await?;
         watch(app, &path, signals).await;
         Ok(())
     });
@@ -79,13 +86,13 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 /// Signal handlers. A signal that arrives while the gate starts takes effect as soon as it has started.
-struct Signals {
+struct ProcessSignals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Signals {
+impl ProcessSignals {
     fn listen() -> std::io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
@@ -96,24 +103,24 @@ impl Signals {
 }
 
 /// Serves signals, reload requests and certificate checks until the gate has to stop, and stops it.
-async fn watch(app: App, path: &Path, mut signals: Signals) {
+async fn watch(app: RunningGate, path: &Path, mut signals: ProcessSignals) {
     let recorder = Arc::clone(&app.recorder);
     std::panic::set_hook(Box::new(move |info| recorder.panic(info)));
     systemd::notify_ready(&status(&app));
     // The probe is a task of its own, like a request, so it completes only while the workers take up new tasks.
     let watchdog = systemd::spawn_watchdog(|| async { tokio::spawn(async {}).await.is_ok() });
-    let mut asks = app.take_reload_asks();
+    let mut asks = app.take_reload_requests();
     let mut certificates = tokio::time::interval(CERTIFICATE_PERIOD);
     loop {
         tokio::select! {
-            () = came(&mut signals.hangup) => {
+            () = next_signal(&mut signals.hangup) => {
                 let _ = reload(&app, path).await;
             }
-            Some(ask) = asked(&mut asks) => {
+            Some(ask) = next_reload_request(&mut asks) => {
                 let _ = ask.send(reload(&app, path).await);
             }
-            () = came(&mut signals.terminate) => break,
-            () = came(&mut signals.interrupt) => break,
+            () = next_signal(&mut signals.terminate) => break,
+            () = next_signal(&mut signals.interrupt) => break,
             _ = certificates.tick() => app.renew_certificates().await,
         }
     }
@@ -125,7 +132,7 @@ async fn watch(app: App, path: &Path, mut signals: Signals) {
 }
 
 /// Reloads config and certificates, between the notifications that systemd expects of `Type=notify-reload`.
-async fn reload(app: &App, path: &Path) -> Result<usize, ReloadRefused> {
+async fn reload(app: &RunningGate, path: &Path) -> Result<usize, ReloadRejection> {
     systemd::notify_reloading();
     let reloaded = app.reload(path).await;
     app.renew_certificates().await;
@@ -134,7 +141,7 @@ async fn reload(app: &App, path: &Path) -> Result<usize, ReloadRefused> {
 }
 
 /// Waits for the next reload request of an operator.
-async fn asked(asks: &mut Option<Receiver<ReloadAsk>>) -> Option<ReloadAsk> {
+async fn next_reload_request(asks: &mut Option<Receiver<ReloadRequest>>) -> Option<ReloadRequest> {
     match asks {
         Some(asks) => asks.recv().await,
         None => std::future::pending().await,
@@ -142,14 +149,14 @@ async fn asked(asks: &mut Option<Receiver<ReloadAsk>>) -> Option<ReloadAsk> {
 }
 
 /// Waits for the next signal.
-async fn came(signal: &mut Signal) {
+async fn next_signal(signal: &mut Signal) {
     // `None` means that no signal can arrive any more, which only happens when the runtime ends.
     if signal.recv().await.is_none() {
         std::future::pending::<()>().await;
     }
 }
 
-fn status(app: &App) -> String {
+fn status(app: &RunningGate) -> String {
     let routes = app.generation.load().routes.len();
     format!("{routes} routes on {} listeners", app.addresses.len())
 }

@@ -18,7 +18,7 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 
 use crate::model::error::chain;
-use crate::record::log::Stderr;
+use crate::record::log::StderrKind;
 
 /// Error from a socket that systemd handed over.
 #[derive(Debug, Error)]
@@ -98,7 +98,7 @@ fn check(listener: &TcpListener, position: usize) -> Result<(), HandoverError> {
 
 /// Detects if stderr is the journal's own stream: `JOURNAL_STREAM` has its device and inode.
 #[must_use]
-pub fn stderr() -> Stderr {
+pub fn stderr() -> StderrKind {
     let is_journal = || {
         let told = env::var("JOURNAL_STREAM").ok()?;
         let (device, inode) = told.split_once(':')?;
@@ -107,8 +107,8 @@ pub fn stderr() -> Stderr {
         Some(told == (metadata.dev(), metadata.ino()))
     };
     match is_journal() {
-        Some(true) => Stderr::Journal,
-        _ => Stderr::Other,
+        Some(true) => StderrKind::Journal,
+        _ => StderrKind::Other,
     }
 }
 
@@ -121,7 +121,7 @@ pub fn notify_ready(status: &str) {
 pub fn notify_reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
-        Err(error) => tell(&error),
+        Err(error) => log_notify_error(&error),
     }
 }
 
@@ -162,11 +162,11 @@ async fn watch<F: Future<Output = bool>>(pause: Duration, probe: impl Fn() -> F)
 
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tell(&error);
+        log_notify_error(&error);
     }
 }
 
-fn tell(error: &io::Error) {
+fn log_notify_error(error: &io::Error) {
     tracing::warn!(error = %chain(error), "cannot notify systemd");
 }
 

@@ -5,15 +5,18 @@ use std::time::Duration;
 use http::uri::Scheme;
 
 use crate::app::StartError;
-use crate::config::model::Telemetry;
-use crate::net::client::{Client, ClientError, PoolKey};
-use crate::record::otlp::Settings;
+use crate::config::model::TelemetrySection;
+use crate::net::client::{ClientError, OutgoingClient, PoolKey};
+use crate::record::otlp::TraceSettings;
 
 /// Timeout of a request to the collector. Only the exporter waits for it.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Builds the exporter's settings, with a connection pool of its own.
-pub(super) fn settings(telemetry: &Telemetry, client: &Client) -> Result<Settings, StartError> {
+pub(super) fn settings(
+    telemetry: &TelemetrySection,
+    client: &OutgoingClient,
+) -> Result<TraceSettings, StartError> {
     let authority = telemetry.url.authority();
     let authority = authority.ok_or(StartError::Telemetry(ClientError::Host))?;
     let key = PoolKey {
@@ -25,7 +28,7 @@ pub(super) fn settings(telemetry: &Telemetry, client: &Client) -> Result<Setting
         own_tls: None,
         is_external: false,
     };
-    Ok(Settings {
+    Ok(TraceSettings {
         pool: client.pool(key).map_err(StartError::Telemetry)?,
         url: telemetry.url.clone(),
         headers: telemetry.headers.clone(),

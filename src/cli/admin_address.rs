@@ -6,21 +6,21 @@ use std::path::PathBuf;
 
 use http::uri::Authority;
 
-use crate::cli::failure::Failure;
+use crate::cli::failure::CommandFailure;
 use crate::net::host;
 
 /// Address of an admin listener: a Unix socket, loopback TCP, or TLS.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Address {
+pub(super) enum AdminAddress {
     Unix(PathBuf),
     Tcp(Authority),
     /// Host and port, and the name that its certificate must carry.
     Tls(Authority, String),
 }
 
-impl Address {
+impl AdminAddress {
     /// Parses `unix:/path`, `https://gate.example.com:9180`, `http://127.0.0.1:9180` or `127.0.0.1:9180`.
-    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
+    pub(super) fn parse(text: &str) -> Result<Self, CommandFailure> {
         if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
             return Ok(Self::Unix(path.into()));
         }
@@ -29,7 +29,7 @@ impl Address {
             None => (false, text.strip_prefix("http://").unwrap_or(text)),
         };
         let wrong = || {
-            Failure::usage(format!("`{text}` is not an address of an admin listener"))
+            CommandFailure::usage(format!("`{text}` is not an address of an admin listener"))
                 .help("use `unix:/run/hookgate/admin.sock`, `http://127.0.0.1:9180` or `https://gate.example.com:9180`")
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
@@ -50,7 +50,7 @@ impl Address {
             Err(_) => host.eq_ignore_ascii_case("localhost"),
         };
         if !is_loopback {
-            return Err(Failure::usage(format!(
+            return Err(CommandFailure::usage(format!(
                 "`{text}` is another machine, and plain HTTP would send the token there in clear text"
             ))
             .help(format!(
@@ -62,7 +62,7 @@ impl Address {
     }
 }
 
-impl std::fmt::Display for Address {
+impl std::fmt::Display for AdminAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
@@ -92,7 +92,7 @@ mod tests {
             ),
             ("https://[2001:db8::1]:9180", "https://[2001:db8::1]:9180"),
         ] {
-            assert_eq!(Address::parse(text).unwrap().to_string(), expected);
+            assert_eq!(AdminAddress::parse(text).unwrap().to_string(), expected);
         }
         for (text, part) in [
             ("unix:", "not an address of an admin listener"),
@@ -108,7 +108,7 @@ mod tests {
             ),
             ("http://gate.example:9180", "is another machine"),
         ] {
-            let failure = Address::parse(text).unwrap_err().plain();
+            let failure = AdminAddress::parse(text).unwrap_err().plain();
             assert!(failure.contains(part), "{text}: {failure}");
         }
     }

@@ -22,9 +22,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::admin::wire::ProblemDocument;
-use crate::cli::admin_address::Address;
-use crate::cli::failure::Failure;
+use crate::admin::documents::ProblemDocument;
+use crate::cli::admin_address::AdminAddress;
+use crate::cli::failure::CommandFailure;
 use crate::cli::output::clean;
 use crate::model::error::chain;
 use crate::model::secret::Secret;
@@ -46,18 +46,18 @@ const MAX_LINE: usize = 1 << 20;
 
 /// Client for the admin API of one gate.
 pub(super) struct AdminClient {
-    address: Address,
+    address: AdminAddress,
     token: Option<Secret>,
     /// Trust anchors for an address with TLS.
     tls: Option<Arc<ClientConfig>>,
 }
 
-trait Wire: AsyncRead + AsyncWrite + Send {}
+trait ClientStream: AsyncRead + AsyncWrite + Send {}
 
-impl<T: AsyncRead + AsyncWrite + Send> Wire for T {}
+impl<T: AsyncRead + AsyncWrite + Send> ClientStream for T {}
 
 impl AdminClient {
-    pub(super) fn new(address: Address, token: Option<Secret>) -> Self {
+    pub(super) fn new(address: AdminAddress, token: Option<Secret>) -> Self {
         Self {
             address,
             token,
@@ -76,14 +76,14 @@ impl AdminClient {
         &self,
         doing: &str,
         path: &str,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, CommandFailure> {
         let bytes = self.bytes(doing, path).await?;
         read(&bytes).map_err(|failure| failure.doing(doing))
     }
 
     /// Fetches a response as bytes, such as the body of an event.
-    pub(super) async fn bytes(&self, doing: &str, path: &str) -> Result<Bytes, Failure> {
-        let asked = self.ask(Method::GET, path, None, TIMEOUT);
+    pub(super) async fn bytes(&self, doing: &str, path: &str) -> Result<Bytes, CommandFailure> {
+        let asked = self.send_request(Method::GET, path, None, TIMEOUT);
         asked.await.map_err(|failure| failure.doing(doing))
     }
 
@@ -92,8 +92,8 @@ impl AdminClient {
         &self,
         doing: &str,
         path: &str,
-    ) -> Result<T, Failure> {
-        let asked = self.ask(Method::POST, path, None, TIMEOUT);
+    ) -> Result<T, CommandFailure> {
+        let asked = self.send_request(Method::POST, path, None, TIMEOUT);
         let read = asked.await.and_then(|bytes| read(&bytes));
         read.map_err(|failure| failure.doing(doing))
     }
@@ -104,15 +104,19 @@ impl AdminClient {
         doing: &str,
         path: &str,
         document: &impl Serialize,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, CommandFailure> {
         let body = serde_json::to_vec(document).unwrap_or_default();
-        let asked = self.ask(Method::POST, path, Some(body), LONG_TIMEOUT);
+        let asked = self.send_request(Method::POST, path, Some(body), LONG_TIMEOUT);
         let read = asked.await.and_then(|bytes| read(&bytes));
         read.map_err(|failure| failure.doing(doing))
     }
 
     /// Opens a response that arrives line by line and has no end of its own.
-    pub(super) async fn lines(&self, doing: &str, path: &str) -> Result<Lines, Failure> {
+    pub(super) async fn lines(
+        &self,
+        doing: &str,
+        path: &str,
+    ) -> Result<ResponseLines, CommandFailure> {
         let answer = self.send(Method::GET, path, None);
         // The limit covers the head only. The body continues as long as the caller reads it.
         let answer = timeout(TIMEOUT, answer)
@@ -127,19 +131,19 @@ impl AdminClient {
             let body = body.map(http_body_util::Collected::to_bytes);
             return Err(self.refused(status, &body.unwrap_or_default()).doing(doing));
         }
-        Ok(Lines {
+        Ok(ResponseLines {
             body: answer.into_body(),
             held: BytesMut::new(),
         })
     }
 
-    async fn ask(
+    async fn send_request(
         &self,
         method: Method,
         path: &str,
         body: Option<Vec<u8>>,
         limit: Duration,
-    ) -> Result<Bytes, Failure> {
+    ) -> Result<Bytes, CommandFailure> {
         // One limit for connecting, the head and the body together.
         let exchange = async {
             let answer = self.send(method, path, body).await?;
@@ -160,7 +164,7 @@ impl AdminClient {
         method: Method,
         path: &str,
         body: Option<Vec<u8>>,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<Incoming>, CommandFailure> {
         let connecting = timeout(CONNECT_TIMEOUT, self.connect()).await;
         let stream = connecting
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -182,14 +186,14 @@ impl AdminClient {
         method: Method,
         path: &str,
         body: Option<Vec<u8>>,
-    ) -> Result<Request<Full<Bytes>>, Failure> {
+    ) -> Result<Request<Full<Bytes>>, CommandFailure> {
         let host = match &self.address {
-            Address::Unix(_) => "localhost",
-            Address::Tcp(authority) => authority.as_str(),
+            AdminAddress::Unix(_) => "localhost",
+            AdminAddress::Tcp(authority) => authority.as_str(),
             // The listener always accepts `localhost`. A socket path is no host name, and an IPv6 address needs
             // brackets.
-            Address::Tls(_, name) if name.contains(':') => "localhost",
-            Address::Tls(_, name) => name,
+            AdminAddress::Tls(_, name) if name.contains(':') => "localhost",
+            AdminAddress::Tls(_, name) => name,
         };
         let mut request = Request::builder()
             .method(method)
@@ -198,8 +202,10 @@ impl AdminClient {
         if let Some(token) = &self.token {
             let mut value = HeaderValue::from_bytes(&[b"Bearer ", token.expose()].concat())
                 .map_err(|_| {
-                    Failure::usage("the token contains characters that an HTTP header cannot hold")
-                        .help("check the token file: it must contain the token and nothing else")
+                    CommandFailure::usage(
+                        "the token contains characters that an HTTP header cannot hold",
+                    )
+                    .help("check the token file: it must contain the token and nothing else")
                 })?;
             // Keeps the token out of debug output and of header compression.
             value.set_sensitive(true);
@@ -210,14 +216,16 @@ impl AdminClient {
         }
         let body = Full::new(Bytes::from(body.unwrap_or_default()));
         let request = request.body(body);
-        request.map_err(|err| Failure::usage(format!("`{path}` is not a valid path: {err}")))
+        request.map_err(|err| CommandFailure::usage(format!("`{path}` is not a valid path: {err}")))
     }
 
-    async fn connect(&self) -> io::Result<Pin<Box<dyn Wire>>> {
+    async fn connect(&self) -> io::Result<Pin<Box<dyn ClientStream>>> {
         match &self.address {
-            Address::Unix(path) => Ok(Box::pin(UnixStream::connect(path).await?)),
-            Address::Tcp(authority) => Ok(Box::pin(TcpStream::connect(authority.as_str()).await?)),
-            Address::Tls(authority, name) => {
+            AdminAddress::Unix(path) => Ok(Box::pin(UnixStream::connect(path).await?)),
+            AdminAddress::Tcp(authority) => {
+                Ok(Box::pin(TcpStream::connect(authority.as_str()).await?))
+            }
+            AdminAddress::Tls(authority, name) => {
                 let stream = TcpStream::connect(authority.as_str()).await?;
                 let tls = self.tls.as_ref().ok_or(io::ErrorKind::Unsupported)?;
                 let name = ServerName::try_from(name.clone());
@@ -228,31 +236,31 @@ impl AdminClient {
         }
     }
 
-    fn unreachable(&self, err: &io::Error) -> Failure {
+    fn unreachable(&self, err: &io::Error) -> CommandFailure {
         let address = &self.address;
         match err.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                Failure::new(format!("cannot reach a gate at `{address}`")).help(
+                CommandFailure::new(format!("cannot reach a gate at `{address}`")).help(
                     "start it (`systemctl start hookgate`), or name its admin listener: `--admin ADDRESS`, or \
                     `--config FILE`",
                 )
             }
             io::ErrorKind::PermissionDenied => {
-                Failure::new(format!("permission denied for `{address}`"))
+                CommandFailure::new(format!("permission denied for `{address}`"))
                     .help("run the command as the user of the gate, or as root with `sudo`")
             }
             // tokio-rustls reports a failed certificate verification as this kind.
             io::ErrorKind::InvalidData => {
-                Failure::new(format!("cannot verify the certificate of `{address}`: {err}")).help(
+                CommandFailure::new(format!("cannot verify the certificate of `{address}`: {err}")).help(
                     "use a name that its certificate contains; if a private authority signed it, add `--admin-ca FILE`",
                 )
             }
-            _ => Failure::new(format!("cannot connect to `{address}`: {err}")),
+            _ => CommandFailure::new(format!("cannot connect to `{address}`: {err}")),
         }
     }
 
-    fn broken(&self, err: &hyper::Error) -> Failure {
-        Failure::new(format!(
+    fn broken(&self, err: &hyper::Error) -> CommandFailure {
+        CommandFailure::new(format!(
             "the connection to the gate at `{}` failed: {}",
             self.address,
             chain(err)
@@ -260,8 +268,8 @@ impl AdminClient {
         .help("see the log of the gate; check that hookgate is what listens at this address")
     }
 
-    fn silent(&self, limit: Duration) -> Failure {
-        Failure::new(format!(
+    fn silent(&self, limit: Duration) -> CommandFailure {
+        CommandFailure::new(format!(
             "the gate at `{}` did not respond within {} seconds",
             self.address,
             limit.as_secs()
@@ -270,11 +278,11 @@ impl AdminClient {
     }
 
     /// Converts an error response into a failure that says what to do.
-    fn refused(&self, status: StatusCode, body: &[u8]) -> Failure {
+    fn refused(&self, status: StatusCode, body: &[u8]) -> CommandFailure {
         // The admin API always responds with a problem document (RFC 9457). Anything else is another server.
         let problem: Option<ProblemDocument> = serde_json::from_slice(body).ok();
         let Some(problem) = problem else {
-            return Failure::new(format!(
+            return CommandFailure::new(format!(
                 "the server at `{}` is not an admin API of hookgate (status {})",
                 self.address,
                 status.as_u16()
@@ -289,33 +297,33 @@ impl AdminClient {
                     Some(_) => "the gate rejects this token",
                     None => "the gate requires a token",
                 };
-                Failure::new(error).help(
+                CommandFailure::new(error).help(
                     "use `--token-file FILE`, the environment variable HOOKGATE_ADMIN_TOKEN, or `--config FILE` of \
                     the gate",
                 )
             }
-            StatusCode::BAD_REQUEST => Failure::usage(detail),
-            _ => Failure::new(detail),
+            StatusCode::BAD_REQUEST => CommandFailure::usage(detail),
+            _ => CommandFailure::new(detail),
         }
     }
 }
 
-fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CommandFailure> {
     serde_json::from_slice(bytes).map_err(|err| {
-        Failure::new(format!("cannot parse the response of the gate: {err}"))
+        CommandFailure::new(format!("cannot parse the response of the gate: {err}"))
             .help("gate and command may have different versions: use the `hookgate` binary that the gate runs")
     })
 }
 
 /// Lines of a streamed response.
-pub(super) struct Lines {
+pub(super) struct ResponseLines {
     body: Incoming,
     held: BytesMut,
 }
 
-impl Lines {
+impl ResponseLines {
     /// Returns the next line that is not empty, or `None` at the end. Empty lines only show that the gate is alive.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, CommandFailure> {
         loop {
             if let Some(end) = self.held.iter().position(|byte| *byte == b'\n') {
                 let mut line = self.held.split_to(end.saturating_add(1));
@@ -327,16 +335,18 @@ impl Lines {
             }
             // Bounds the memory if the server is not a gate.
             if self.held.len() > MAX_LINE {
-                return Err(Failure::new("the gate sent a line longer than 1 MiB"));
+                return Err(CommandFailure::new(
+                    "the gate sent a line longer than 1 MiB",
+                ));
             }
             let Ok(frame) = timeout(SILENCE, self.body.frame()).await else {
-                return Err(Failure::new("the gate sent nothing for 45 seconds"));
+                return Err(CommandFailure::new("the gate sent nothing for 45 seconds"));
             };
             let Some(frame) = frame else {
                 return Ok(None);
             };
             let frame = frame.map_err(|err| {
-                Failure::new(format!(
+                CommandFailure::new(format!(
                     "the connection to the gate failed: {}",
                     chain(&err)
                 ))
@@ -356,7 +366,7 @@ mod tests {
 
     fn client(socket: &std::path::Path, token: Option<&str>) -> AdminClient {
         let token = token.map(|token| Secret::new(token.as_bytes().to_vec()));
-        AdminClient::new(Address::Unix(socket.to_owned()), token)
+        AdminClient::new(AdminAddress::Unix(socket.to_owned()), token)
     }
 
     /// Returns the message of the failure when the status is fetched.
@@ -390,7 +400,8 @@ mod tests {
             assert_eq!(text, format!("{error}{help}"));
         }
         let right = client(&socket, Some("correct-horse-battery"));
-        let status: crate::admin::wire::Status = right.get("", "/api/v1/status").await.unwrap();
+        let status: crate::admin::documents::StatusDocument =
+            right.get("", "/api/v1/status").await.unwrap();
         assert!(!status.has_store);
         let listing = right.get::<serde_json::Value>("listing events", "/api/v1/events");
         assert_eq!(
@@ -424,7 +435,7 @@ mod tests {
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
-        let address = Address::parse(&format!("http://{address}")).unwrap();
+        let address = AdminAddress::parse(&format!("http://{address}")).unwrap();
         let other = AdminClient::new(address, None);
         assert!(
             told(&other)

@@ -14,14 +14,16 @@ use anstream::{ColorChoice, println};
 use http::Uri;
 
 use crate::config::model::CertificateFiles;
-use crate::config::{self, Examined};
-use crate::document::Span;
-use crate::document::report::{Diagnostic, Report, Severity, Style};
-use crate::edge::certificates::{self, CertificateError, Pair};
-use crate::model::clock::Now;
+use crate::config::{self, ExaminedConfig};
+use crate::document::TextSpan;
+use crate::document::report::{
+    ConfigDiagnostic, DiagnosticReport, DiagnosticSeverity, ReportStyle,
+};
+use crate::edge::certificates::{self, CertificateError, CertificatePair};
+use crate::model::clock::ClockReading;
 use crate::model::error;
 use crate::net::host;
-use crate::net::special::is_forbidden;
+use crate::net::special_addresses::is_forbidden;
 
 /// Remaining seconds below which a certificate is reported. Let's Encrypt certificates are renewed 30 days before they
 /// expire, so with 14 days left, renewal has failed for two weeks.
@@ -40,8 +42,8 @@ pub fn run(path: &Path, json: bool) -> ExitCode {
         // The report renders its own colors, so it needs the choice before it prints.
         let choice = anstream::AutoStream::choice(&std::io::stdout());
         let style = match choice {
-            ColorChoice::Never => Style::Plain,
-            _ => Style::Colour,
+            ColorChoice::Never => ReportStyle::Plain,
+            _ => ReportStyle::Colour,
         };
         println!("{}{}", report.render(style), report.summary());
     }
@@ -54,8 +56,8 @@ pub fn run(path: &Path, json: bool) -> ExitCode {
 
 /// Collects the diagnostics of a config file and of the files and names that it refers to, sorted by location.
 #[must_use]
-pub fn report(path: &Path) -> Report {
-    let Examined {
+pub fn report(path: &Path) -> DiagnosticReport {
+    let ExaminedConfig {
         mut report,
         certificates,
         client_ca,
@@ -77,14 +79,18 @@ pub fn report(path: &Path) -> Report {
 }
 
 /// Checks a certificate with its key, and against the certificates before it.
-fn check_certificate(files: &CertificateFiles, earlier: &mut Vec<Pair>, report: &mut Report) {
+fn check_certificate(
+    files: &CertificateFiles,
+    earlier: &mut Vec<CertificatePair>,
+    report: &mut DiagnosticReport,
+) {
     match certificates::load_pair(&files.cert, &files.key) {
         Ok(pair) => {
-            let left = pair.info.not_after - Now::read().unix_seconds();
+            let left = pair.info.not_after - ClockReading::read().unix_seconds();
             if left < SOON_SECONDS {
                 let days = left / (24 * 3600);
-                report.push(Diagnostic {
-                    severity: Severity::Warning,
+                report.push(ConfigDiagnostic {
+                    severity: DiagnosticSeverity::Warning,
                     span: Some(files.cert_span),
                     message: format!(
                         "the certificate in `{}` expires in {days} days",
@@ -97,9 +103,9 @@ fn check_certificate(files: &CertificateFiles, earlier: &mut Vec<Pair>, report: 
                     ),
                 });
             }
-            if pair.is_hidden_by(earlier) {
-                report.push(Diagnostic {
-                    severity: Severity::Warning,
+            if pair.is_shadowed_by(earlier) {
+                report.push(ConfigDiagnostic {
+                    severity: DiagnosticSeverity::Warning,
                     span: Some(files.cert_span),
                     message: format!(
                         "the certificate in `{}` is never used: those before it cover its names with the same kind of \
@@ -130,7 +136,7 @@ fn check_certificate(files: &CertificateFiles, earlier: &mut Vec<Pair>, report: 
     }
 }
 
-fn certificate_error(err: &CertificateError, span: Span) -> Diagnostic {
+fn certificate_error(err: &CertificateError, span: TextSpan) -> ConfigDiagnostic {
     // The message names the fault; the help names what to put there instead.
     let help = match err {
         CertificateError::Read { .. } => "check the path and who may read the file",
@@ -145,8 +151,8 @@ fn certificate_error(err: &CertificateError, span: Span) -> Diagnostic {
             "use a PEM file with the certificate of this host first, then the certificates that signed it"
         }
     };
-    Diagnostic {
-        severity: Severity::Error,
+    ConfigDiagnostic {
+        severity: DiagnosticSeverity::Error,
         span: Some(span),
         message: error::chain(err),
         label: String::new(),
@@ -156,7 +162,7 @@ fn certificate_error(err: &CertificateError, span: Span) -> Diagnostic {
 
 /// Resolves the names of upstreams. A name that does not resolve is a warning only: it may exist on the machine where
 /// the gate will run. A name that resolves to forbidden addresses only is an error.
-fn check_names(upstreams: &[(Uri, Span)], report: &mut Report) {
+fn check_names(upstreams: &[(Uri, TextSpan)], report: &mut DiagnosticReport) {
     let hosts: BTreeSet<String> = upstreams.iter().filter_map(|(url, _)| host(url)).collect();
     // All lookups run at the same time, so that a slow name does not delay the others.
     let (tx, answers) = mpsc::channel();
@@ -194,8 +200,8 @@ fn check_names(upstreams: &[(Uri, Span)], report: &mut Report) {
         match known.get(&host) {
             Some(false) => continue,
             Some(true) => {
-                report.push(Diagnostic {
-                    severity: Severity::Error,
+                report.push(ConfigDiagnostic {
+                    severity: DiagnosticSeverity::Error,
                     span: Some(*span),
                     message: format!(
                         "the name `{host}` resolves to link-local or metadata addresses only, which hookgate never \
@@ -208,8 +214,8 @@ fn check_names(upstreams: &[(Uri, Span)], report: &mut Report) {
             }
             None => {}
         }
-        report.push(Diagnostic {
-            severity: Severity::Warning,
+        report.push(ConfigDiagnostic {
+            severity: DiagnosticSeverity::Warning,
             span: Some(*span),
             message: format!("the name `{host}` does not resolve on this machine"),
             label: String::new(),
@@ -233,7 +239,8 @@ mod tests {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         let day = |days: i64| {
-            let end = jiff::Timestamp::from_second(Now::read().unix_seconds() + days * 86400);
+            let end =
+                jiff::Timestamp::from_second(ClockReading::read().unix_seconds() + days * 86400);
             let date = end.unwrap().to_string();
             let mut numbers = date.split(['-', 'T']).map(|part| part.parse().unwrap_or(1));
             let mut number = || numbers.next().unwrap();
@@ -248,7 +255,7 @@ mod tests {
         fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
     }
 
-    fn checked(folder: &Path, cert: &str, key: &str) -> Report {
+    fn checked(folder: &Path, cert: &str, key: &str) -> DiagnosticReport {
         let file = folder.join("hookgate.toml");
         let text = format!(
             "[tls]\ncert = \"{cert}\"\nkey = \"{key}\"\n[routes.a]\npath = \"/a\"\nprovider = \"github\"\nsecret = \
@@ -289,8 +296,8 @@ mod tests {
         let route = "[routes.a]\npath = \"/a\"\nprovider = \"github\"\nsecret = \"f3b8c1d09e7a4b52\"\nupstream = \"http://127.0.0.1:1/\"\n";
         fs::write(&file, format!("{}{route}", entries.concat())).unwrap();
         let report = report(&file);
-        let text = report.render(Style::Plain);
-        assert_eq!(report.count(Severity::Error), 0, "{text}");
+        let text = report.render(ReportStyle::Plain);
+        assert_eq!(report.count(DiagnosticSeverity::Error), 0, "{text}");
         let hidden = |name: &str| {
             text.contains(&format!(
                 "{name}.pem` is never used: those before it cover its names"
@@ -324,8 +331,8 @@ mod tests {
         }
         for name in ["marked", "wide"] {
             let report = checked(folder, &format!("{name}.pem"), &format!("{name}.key"));
-            let text = report.render(Style::Plain);
-            assert_eq!(report.count(Severity::Error), 0, "{text}");
+            let text = report.render(ReportStyle::Plain);
+            assert_eq!(report.count(DiagnosticSeverity::Error), 0, "{text}");
             assert!(certificates::load_authorities(&folder.join(format!("{name}.pem"))).is_ok());
         }
     }
@@ -347,8 +354,8 @@ mod tests {
             ("good.pem", "good.pem", 1, "holds no private key"),
         ] {
             let report = checked(folder, cert, key);
-            let text = report.render(Style::Plain);
-            assert_eq!(report.count(Severity::Error), errors, "{text}");
+            let text = report.render(ReportStyle::Plain);
+            assert_eq!(report.count(DiagnosticSeverity::Error), errors, "{text}");
             assert!(text.contains(message), "{text}");
         }
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 use zeroize::Zeroizing;
 
-use crate::cli::failure::Failure;
+use crate::cli::failure::CommandFailure;
 use crate::model::secret::Secret;
 use crate::net::text_file;
 
@@ -28,17 +28,17 @@ pub(super) struct ConfigFile {
 
 impl ConfigFile {
     /// Reads and parses a config file.
-    pub(super) fn load(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn load(path: &Path) -> Result<Self, CommandFailure> {
         let doing = format!("reading the config `{}`", path.display());
         let failed = |err: std::io::Error| {
-            Failure::usage(err.to_string())
+            CommandFailure::usage(err.to_string())
                 .doing(&doing)
                 .help("check the path and the permissions of the file")
         };
         // Before reading, so that a wrong path, such as that of a store, is not read into memory.
         let length = fs::metadata(path).map_err(failed)?.len();
         if length > MAX_FILE {
-            return Err(Failure::usage("the file is larger than 8 MiB").doing(&doing));
+            return Err(CommandFailure::usage("the file is larger than 8 MiB").doing(&doing));
         }
         let mut text = fs::read(path).map_err(failed)?;
         // Editors on Windows add a byte order mark or write UTF-16.
@@ -46,7 +46,7 @@ impl ConfigFile {
         let text = String::from_utf8_lossy(&text);
         // The parser's own message quotes the line, which may contain a secret.
         let root = text.parse().map_err(|_| {
-            Failure::usage("the file is not valid TOML")
+            CommandFailure::usage("the file is not valid TOML")
                 .doing(&doing)
                 .help(format!(
                     "`hookgate check --config {}` shows the line",
@@ -85,7 +85,7 @@ impl ConfigFile {
     }
 
     /// Reads the secrets of a key, which holds one secret or a list. Returns an empty list if the key is absent.
-    pub(super) fn secrets(&self, section: &str, key: &str) -> Result<Vec<Secret>, Failure> {
+    pub(super) fn secrets(&self, section: &str, key: &str) -> Result<Vec<Secret>, CommandFailure> {
         let one = |value| {
             self.secret(value).map_err(|failure| {
                 failure.doing(&format!(
@@ -103,7 +103,7 @@ impl ConfigFile {
 
     /// Reads the token for the admin listener: `token` of `[admin]`, else the first of `[[admin.tokens]]` with the role
     /// `operator`, since a viewer's token cannot change anything.
-    pub(super) fn admin_token(&self) -> Result<Option<Secret>, Failure> {
+    pub(super) fn admin_token(&self) -> Result<Option<Secret>, CommandFailure> {
         if let Some(token) = self.secrets("admin", "token")?.into_iter().next() {
             return Ok(Some(token));
         }
@@ -118,7 +118,7 @@ impl ConfigFile {
         })
     }
 
-    fn secret(&self, value: &Value) -> Result<Secret, Failure> {
+    fn secret(&self, value: &Value) -> Result<Secret, CommandFailure> {
         if let Some(text) = value.as_str() {
             return Ok(Secret::new(text.as_bytes().to_vec()));
         }
@@ -126,7 +126,7 @@ impl ConfigFile {
         if let Some(name) = named("env") {
             let text = env::var_os(name).filter(|text| !text.is_empty());
             let text = text.ok_or_else(|| {
-                Failure::usage(format!("the environment variable `{name}` is not set"))
+                CommandFailure::usage(format!("the environment variable `{name}` is not set"))
             })?;
             return Ok(Secret::new(text.into_encoded_bytes()));
         }
@@ -135,7 +135,7 @@ impl ConfigFile {
         }
         // A name with a slash could point outside of the credential folders.
         let Some(name) = named("credential").filter(|name| !name.contains('/')) else {
-            return Err(Failure::usage(
+            return Err(CommandFailure::usage(
                 "the value is neither text nor `{ env }`, `{ file }` or `{ credential }`",
             ));
         };
@@ -145,7 +145,7 @@ impl ConfigFile {
         let mut paths = folders.map(|folder| folder.join(name));
         match paths.find(|path| path.exists()) {
             Some(path) => read_secret(&path),
-            None => Err(Failure::usage(format!(
+            None => Err(CommandFailure::usage(format!(
                 "cannot read the credential `{name}` in the credential folders of systemd"
             ))
             .help("run the command as root, for example with `sudo`")),
@@ -154,9 +154,9 @@ impl ConfigFile {
 }
 
 /// Reads a secret from a file. Removes one line end at the end of the file, which editors add.
-pub(super) fn read_secret(path: &Path) -> Result<Secret, Failure> {
+pub(super) fn read_secret(path: &Path) -> Result<Secret, CommandFailure> {
     let bytes = fs::read(path).map_err(|err| {
-        Failure::usage(format!("cannot read `{}`: {err}", path.display()))
+        CommandFailure::usage(format!("cannot read `{}`: {err}", path.display()))
             .help("check the path and the permissions of the file")
     })?;
     // Overwritten when dropped, since the secret below is a copy without the line end.

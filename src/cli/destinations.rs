@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use comfy_table::{Cell, Color};
 
+use crate::admin::documents::{DestinationDocument, DestinationList};
 use crate::admin::path::segment;
-use crate::admin::wire::{Destination, Destinations};
 use crate::cli::admin_client::AdminClient;
-use crate::cli::ask::block_on;
-use crate::cli::door::Door;
-use crate::cli::failure::{self, Failure};
-use crate::cli::filters::ByRoute;
+use crate::cli::admin_options::AdminOptions;
+use crate::cli::confirm::block_on;
+use crate::cli::failure::{self, CommandFailure};
+use crate::cli::filters::RouteListArguments;
 use crate::cli::output::{clean, lines, list, print, print_json};
 use crate::cli::times;
 
@@ -23,26 +23,26 @@ pub(super) enum DestinationsCommand {
             hookgate destinations list\n  \
             hookgate destinations list --json | jq '.destinations[] | select(.deliveries.dead > 0)'\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
-    List(ByRoute),
+    List(RouteListArguments),
     /// Stop attempts to a destination; its events are still accepted and wait
     #[command(after_help = "Examples:\n  \
             hookgate destinations pause github/ci                      one destination\n  \
             hookgate destinations pause --route github                 all destinations of a route\n\n\
             A pause survives a restart of the gate.\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
-    Pause(Set),
+    Pause(PauseArguments),
     /// Resume attempts after a pause, or after a destination was disabled because it responded with 410
     #[command(after_help = "Examples:\n  \
             hookgate destinations resume github/ci                     one destination\n  \
             hookgate destinations resume --route github                a route; destinations paused by name stay \
             paused\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
-    Resume(Set),
+    Resume(PauseArguments),
 }
 
 #[derive(Args)]
 #[group(id = "which", required = true, multiple = false, args = ["destination", "route"])]
-pub(super) struct Set {
+pub(super) struct PauseArguments {
     /// Destination, as in `hookgate destinations list`
     #[arg(value_name = "ROUTE/NAME")]
     destination: Option<String>,
@@ -53,14 +53,14 @@ pub(super) struct Set {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    door: Door,
+    admin: AdminOptions,
 }
 
 /// Runs a subcommand and returns its exit code.
 pub(super) fn run(command: DestinationsCommand) -> ExitCode {
     failure::end(match command {
         DestinationsCommand::List(arguments) => arguments
-            .door
+            .admin
             .client()
             .and_then(|client| block_on(list_all(&client, &arguments))),
         DestinationsCommand::Pause(arguments) => set(&arguments, "pause"),
@@ -68,9 +68,12 @@ pub(super) fn run(command: DestinationsCommand) -> ExitCode {
     })
 }
 
-async fn list_all(client: &AdminClient, arguments: &ByRoute) -> Result<(), Failure> {
+async fn list_all(
+    client: &AdminClient,
+    arguments: &RouteListArguments,
+) -> Result<(), CommandFailure> {
     let path = "/api/v1/destinations";
-    let mut answer: Destinations = client.get("listing destinations", path).await?;
+    let mut answer: DestinationList = client.get("listing destinations", path).await?;
     if let Some(route) = &arguments.route {
         answer.destinations.retain(|one| one.route == *route);
     }
@@ -78,11 +81,11 @@ async fn list_all(client: &AdminClient, arguments: &ByRoute) -> Result<(), Failu
     Ok(())
 }
 
-fn set(arguments: &Set, verb: &str) -> Result<(), Failure> {
+fn set(arguments: &PauseArguments, verb: &str) -> Result<(), CommandFailure> {
     let (path, what) = match (&arguments.destination, &arguments.route) {
         (Some(destination), _) => {
             let Some((route, name)) = destination.split_once('/') else {
-                return Err(Failure::usage(format!("`{destination}` is not a destination")).help(
+                return Err(CommandFailure::usage(format!("`{destination}` is not a destination")).help(
                     format!(
                         "use `ROUTE/NAME` as in `hookgate destinations list`, or `--route {destination}` for all of a \
                         route"
@@ -111,13 +114,13 @@ fn set(arguments: &Set, verb: &str) -> Result<(), Failure> {
         "pause" => format!("pausing {what}"),
         _ => format!("resuming {what}"),
     };
-    let client = arguments.door.client()?;
-    let answer: Destinations = block_on(client.post(&doing, &path))?;
+    let client = arguments.admin.client()?;
+    let answer: DestinationList = block_on(client.post(&doing, &path))?;
     show(&answer, arguments.json);
     Ok(())
 }
 
-fn show(answer: &Destinations, json: bool) {
+fn show(answer: &DestinationList, json: bool) {
     if json {
         print_json(answer);
     } else {
@@ -138,7 +141,7 @@ const HEADER: [&str; 9] = [
 ];
 
 /// Formats a list of destinations, one line each.
-pub(super) fn table(destinations: &[Destination]) -> String {
+pub(super) fn table(destinations: &[DestinationDocument]) -> String {
     if destinations.is_empty() {
         return "no destinations found\n".to_owned();
     }
@@ -181,7 +184,7 @@ fn up_to(count: u64) -> String {
     }
 }
 
-fn state(one: &Destination) -> Cell {
+fn state(one: &DestinationDocument) -> Cell {
     match (&one.disabled, one.paused, one.route_paused) {
         // In the order of strength: a disabled destination stays off even if its pause ends.
         (Some(why), _, _) => Cell::new(clean(&format!("off: {why}"))).fg(Color::Red),
@@ -196,18 +199,18 @@ fn state(one: &Destination) -> Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::wire::Health;
+    use crate::admin::documents::HealthDocument;
     use crate::cli::testing::{WHEN, counts, plain};
 
     #[test]
     fn a_list_shows_the_state_of_destinations() {
-        let health = Health {
+        let health = HealthDocument {
             breaker: "half_open".to_owned(),
             in_flight: 0,
             last_success: Some(WHEN),
             last_failure: None,
         };
-        let active = Destination {
+        let active = DestinationDocument {
             route: "github".to_owned(),
             name: "ci".to_owned(),
             paused: false,
@@ -217,7 +220,7 @@ mod tests {
             oldest_open: None,
             health: Some(health),
         };
-        let with = |change: fn(&mut Destination)| {
+        let with = |change: fn(&mut DestinationDocument)| {
             let mut changed = active.clone();
             change(&mut changed);
             changed

@@ -7,15 +7,15 @@ use std::process::ExitCode;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 
+use crate::admin::documents::{EventDetail, EventDocument, EventList, StateCounts};
 use crate::admin::path::{segment, with_query};
-use crate::admin::wire::{Counts, Event, EventDetail, Events};
 use crate::cli::admin_client::AdminClient;
-use crate::cli::ask::{block_on, interrupted};
+use crate::cli::admin_options::AdminOptions;
+use crate::cli::confirm::{block_on, interrupted};
 use crate::cli::deliveries;
-use crate::cli::door::Door;
-use crate::cli::failure::{self, Failure};
+use crate::cli::failure::{self, CommandFailure};
 use crate::cli::filters::{self, EventFilters};
-use crate::cli::listing::{Listing, Paging};
+use crate::cli::listing::{ListDefinition, ListOptions};
 use crate::cli::output::{
     FAINT, STRONG, clean, clean_or_dash, facts, lines, list, print, print_json, styled,
 };
@@ -32,38 +32,38 @@ pub(super) enum EventsCommand {
             hookgate events list --text 'order 4711' --since 7d        search in bodies\n  \
             hookgate events list --type 'invoice.*' --json             for a program\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
-    List(List),
+    List(EventsListArguments),
     /// Show one event: its source, headers and deliveries
     #[command(after_help = "Examples:\n  \
             hookgate events show 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12\n  \
             hookgate events show 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12 --body > body.json\n\n\
             Header values that may be secrets of the sender are never shown.\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
-    Show(Show),
+    Show(EventsShowArguments),
     /// Show events as they are accepted, until Ctrl-C
     #[command(after_help = "Examples:\n  \
             hookgate events tail\n  \
             hookgate events tail --route github --since 10m            start with the last ten minutes\n  \
             hookgate events tail --json | jq -r .type                  one JSON document per line\n\n\
             Exit codes: 0 stopped by Ctrl-C, 1 failed, 2 wrong usage.")]
-    Tail(Tail),
+    Tail(EventsTailArguments),
 }
 
 #[derive(Args)]
-pub(super) struct List {
+pub(super) struct EventsListArguments {
     #[command(flatten)]
-    paging: Paging,
+    paging: ListOptions,
     #[command(flatten)]
     filters: EventFilters,
     /// Text in the body, type, ids or request target, in upper or lower case; slow, since it reads each body
     #[arg(long, value_name = "TEXT", help_heading = filters::EVENTS)]
     text: Option<String>,
     #[command(flatten)]
-    door: Door,
+    admin: AdminOptions,
 }
 
 #[derive(Args)]
-pub(super) struct Show {
+pub(super) struct EventsShowArguments {
     /// Event id, from the column EVENT of `hookgate events list`
     uid: String,
     /// Print one JSON document instead of text
@@ -73,47 +73,50 @@ pub(super) struct Show {
     #[arg(long)]
     body: bool,
     #[command(flatten)]
-    door: Door,
+    admin: AdminOptions,
 }
 
 #[derive(Args)]
-pub(super) struct Tail {
+pub(super) struct EventsTailArguments {
     /// Print one JSON document per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     filters: EventFilters,
     #[command(flatten)]
-    door: Door,
+    admin: AdminOptions,
 }
 
 /// Runs a subcommand and returns its exit code.
 pub(super) fn run(command: EventsCommand) -> ExitCode {
     failure::end(match command {
         EventsCommand::List(arguments) => arguments
-            .door
+            .admin
             .client()
             .and_then(|client| block_on(list_events(&client, &arguments))),
         EventsCommand::Show(arguments) => arguments
-            .door
+            .admin
             .client()
             .and_then(|client| block_on(show(&client, &arguments))),
         EventsCommand::Tail(arguments) => arguments
-            .door
+            .admin
             .client()
             .and_then(|client| block_on(tail(&client, &arguments))),
     })
 }
 
-const LISTING: Listing<Events, Event> = Listing {
+const LISTING: ListDefinition<EventList, EventDocument> = ListDefinition {
     doing: "listing events",
     path: "/api/v1/events",
     open: |part| (part.events, part.next),
-    close: |events, next| Events { events, next },
+    close: |events, next| EventList { events, next },
     table,
 };
 
-async fn list_events(client: &AdminClient, arguments: &List) -> Result<(), Failure> {
+async fn list_events(
+    client: &AdminClient,
+    arguments: &EventsListArguments,
+) -> Result<(), CommandFailure> {
     let mut pairs = arguments.filters.pairs();
     pairs.extend(arguments.text.clone().map(|text| ("text", text)));
     LISTING.print(client, pairs, &arguments.paging).await
@@ -129,7 +132,7 @@ const HEADER: [&str; 7] = [
     "DELIVERIES",
 ];
 
-fn table(events: &[Event], is_first: bool) -> String {
+fn table(events: &[EventDocument], is_first: bool) -> String {
     if events.is_empty() && is_first {
         return "no event matches\n".to_owned();
     }
@@ -143,7 +146,7 @@ fn table(events: &[Event], is_first: bool) -> String {
     lines(table)
 }
 
-fn row(event: &Event) -> [String; 7] {
+fn row(event: &EventDocument) -> [String; 7] {
     [
         times::exact(event.received),
         times::relative(event.received),
@@ -156,8 +159,11 @@ fn row(event: &Event) -> [String; 7] {
 }
 
 /// Formats counts of deliveries, such as `2 delivered, 1 dead`; a dash if there are no deliveries.
-pub(super) fn counts(counts: &Counts) -> String {
-    let some = counts.words().into_iter().filter(|(_, count)| *count > 0);
+pub(super) fn counts(counts: &StateCounts) -> String {
+    let some = counts
+        .with_names()
+        .into_iter()
+        .filter(|(_, count)| *count > 0);
     let some: Vec<_> = some
         .map(|(word, count)| format!("{count} {word}"))
         .collect();
@@ -167,7 +173,7 @@ pub(super) fn counts(counts: &Counts) -> String {
     }
 }
 
-async fn show(client: &AdminClient, arguments: &Show) -> Result<(), Failure> {
+async fn show(client: &AdminClient, arguments: &EventsShowArguments) -> Result<(), CommandFailure> {
     let doing = format!("showing event `{}`", arguments.uid);
     let path = format!("/api/v1/events/{}", segment(&arguments.uid));
     // The body has a resource of its own: it may be large, and need not be text.
@@ -185,14 +191,14 @@ async fn show(client: &AdminClient, arguments: &Show) -> Result<(), Failure> {
 }
 
 /// Writes a body to standard output: byte for byte to a file or pipe, but escaped to a terminal.
-fn write_body(body: &Bytes) -> Result<(), Failure> {
+fn write_body(body: &Bytes) -> Result<(), CommandFailure> {
     let mut out = std::io::stdout();
     if !out.is_terminal() {
         let _ = out.write_all(body).and_then(|()| out.flush());
         return Ok(());
     }
     let text = std::str::from_utf8(body).map_err(|_| {
-        Failure::new("the body is not text, so a terminal cannot show it")
+        CommandFailure::new("the body is not text, so a terminal cannot show it")
             .help("redirect it to a file or a program: `--body > FILE`")
     })?;
     // `clean` would escape a tab, which is common in formatted JSON.
@@ -242,7 +248,7 @@ fn text(event: &EventDetail) -> String {
     out
 }
 
-async fn tail(client: &AdminClient, arguments: &Tail) -> Result<(), Failure> {
+async fn tail(client: &AdminClient, arguments: &EventsTailArguments) -> Result<(), CommandFailure> {
     let doing = "following events";
     let path = with_query("/api/v1/events/tail", &arguments.filters.pairs());
     let mut tail = client.lines(doing, &path).await?;
@@ -257,7 +263,7 @@ async fn tail(client: &AdminClient, arguments: &Tail) -> Result<(), Failure> {
             _ = &mut ended => return Ok(()),
         };
         let Some(line) = line else {
-            return Err(Failure::new("the gate ended the stream")
+            return Err(CommandFailure::new("the gate ended the stream")
                 .doing(doing)
                 .help("the gate stopped, or its store failed: see its log"));
         };
@@ -274,7 +280,7 @@ async fn tail(client: &AdminClient, arguments: &Tail) -> Result<(), Failure> {
 }
 
 fn tail_line(line: &str) -> String {
-    match serde_json::from_str::<Event>(line) {
+    match serde_json::from_str::<EventDocument>(line) {
         Ok(event) => {
             let [received, _, uid, route, event_type, id, _] = row(&event);
             format!(
@@ -293,19 +299,23 @@ fn tail_line(line: &str) -> String {
     }
 }
 
-fn deliveries_made(counts: &Counts) -> String {
-    let all = counts.words().into_iter().map(|(_, count)| count).sum();
-    crate::cli::ask::deliveries(all)
+fn deliveries_made(counts: &StateCounts) -> String {
+    let all = counts
+        .with_names()
+        .into_iter()
+        .map(|(_, count)| count)
+        .sum();
+    crate::cli::confirm::deliveries(all)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::wire::{Body, Header, State};
+    use crate::admin::documents::{BodySummary, DeliveryStateName, HeaderDocument};
     use crate::cli::testing::{self, UID, WHEN, delivery, plain};
 
-    fn event(event_type: &str) -> Event {
-        Event {
+    fn event(event_type: &str) -> EventDocument {
+        EventDocument {
             uid: UID.to_owned(),
             route: "github".to_owned(),
             provider: "github".to_owned(),
@@ -349,7 +359,7 @@ mod tests {
 
     #[test]
     fn one_event_is_shown_whole() {
-        let header = |name: &str, value: Option<&str>| Header {
+        let header = |name: &str, value: Option<&str>| HeaderDocument {
             name: name.to_owned(),
             value: value.map(str::to_owned),
         };
@@ -370,12 +380,12 @@ mod tests {
                 header("content-type", Some("application/json")),
                 header("authorization", None),
             ],
-            body: Body {
+            body: BodySummary {
                 is_kept: true,
                 size: Some(17),
                 sha256: "07".repeat(32),
             },
-            deliveries: vec![delivery(1, State::Dead)],
+            deliveries: vec![delivery(1, DeliveryStateName::Dead)],
         };
         let expected = format!(
             "event {UID}\nroute github\nprovider github\ntype -\nprovider's id evt_1\nwebhook-id msg_1\n\

@@ -8,13 +8,13 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::failure::Failure;
+use crate::cli::failure::CommandFailure;
 use crate::cli::output::{BAD, FAINT, GOOD, STRONG, clean, styled};
 use crate::cli::signer::failure;
 use crate::document::value::parse_duration;
 use crate::net::request_file::RequestFile;
-use crate::scheme::spec::{Family, Place, Spec};
-use crate::testing::{Answer, Target, Trust};
+use crate::scheme::spec::{SchemeFamily, SchemeLocation, SchemeSpec};
+use crate::testing::{ReceivedResponse, SendTarget, ServerTrust};
 
 /// Characters of a body that are shown at most.
 const SHOWN: usize = 600;
@@ -22,7 +22,7 @@ const SHOWN: usize = 600;
 /// Options of the connection to a server: TLS trust and timeout.
 #[derive(Args, Clone)]
 #[command(next_help_heading = "The connection")]
-pub(super) struct Connect {
+pub(super) struct ConnectOptions {
     /// PEM file with the authorities to trust for the server's certificate, instead of those of the system
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     cacert: Option<PathBuf>,
@@ -34,15 +34,15 @@ pub(super) struct Connect {
     timeout: Duration,
 }
 
-impl Connect {
+impl ConnectOptions {
     /// Prepares connections to the host of a URL.
-    pub(super) fn target(&self, url: &str) -> Result<Target, Failure> {
+    pub(super) fn target(&self, url: &str) -> Result<SendTarget, CommandFailure> {
         let trust = match &self.cacert {
-            _ if self.insecure => Trust::Anybody,
-            Some(path) => Trust::File(path.clone()),
-            None => Trust::System,
+            _ if self.insecure => ServerTrust::Anybody,
+            Some(path) => ServerTrust::File(path.clone()),
+            None => ServerTrust::System,
         };
-        Target::new(url, trust, self.timeout).map_err(|error| failure(&error))
+        SendTarget::new(url, trust, self.timeout).map_err(|error| failure(&error))
     }
 }
 
@@ -55,13 +55,13 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
 }
 
 /// Returns the name of the header or parameter that carries the secret itself, which must never be shown.
-pub(super) fn secret_place(spec: &Spec, place: Option<&Place>) -> Option<String> {
+pub(super) fn secret_location(spec: &SchemeSpec, place: Option<&SchemeLocation>) -> Option<String> {
     // A signature may be shown: it does not reveal the secret. A token is the secret.
-    let is_token = matches!(spec.family, Family::Token(_));
+    let is_token = matches!(spec.family, SchemeFamily::Token(_));
     match place.filter(|_| is_token)? {
-        Place::Header(name) => Some(name.as_str().to_owned()),
-        Place::Query(name) => Some(name.clone()),
-        Place::Form(_) | Place::Json(_) => None,
+        SchemeLocation::Header(name) => Some(name.as_str().to_owned()),
+        SchemeLocation::Query(name) => Some(name.clone()),
+        SchemeLocation::Form(_) | SchemeLocation::Json(_) => None,
     }
 }
 
@@ -84,7 +84,7 @@ pub(super) fn request_text(request: &RequestFile, hidden: Option<&str>) -> Strin
 }
 
 /// Formats the response, or the error in its place, for people.
-pub(super) fn answer_text(answer: &Result<Answer, String>) -> String {
+pub(super) fn answer_text(answer: &Result<ReceivedResponse, String>) -> String {
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) => return format!("{} {}\n", styled(FAINT, "<"), styled(BAD, error)),
@@ -113,7 +113,7 @@ pub(super) fn answer_text(answer: &Result<Answer, String>) -> String {
 /// Builds the JSON document of a request and its response, for programs.
 pub(super) fn document(
     request: &RequestFile,
-    answer: &Result<Answer, String>,
+    answer: &Result<ReceivedResponse, String>,
     hidden: Option<&str>,
 ) -> Value {
     let headers = request.headers.iter();

@@ -12,16 +12,16 @@ use http::Version;
 
 use crate::admin::path::segment;
 use crate::cli::EXIT_USAGE;
-use crate::cli::ask::block_on;
-use crate::cli::door::Door;
-use crate::cli::failure::Failure;
+use crate::cli::admin_options::AdminOptions;
+use crate::cli::confirm::block_on;
+use crate::cli::failure::CommandFailure;
 use crate::cli::output::{BAD, FAINT, GOOD, STRONG, clean, print, print_json, styled};
-use crate::config::model::Config;
-use crate::document::report::Style;
-use crate::explain::{Explainer, Explanation, Seen};
+use crate::config::model::GateConfig;
+use crate::document::report::ReportStyle;
+use crate::explain::{PastRequest, RefusalExplainer, RefusalExplanation};
 use crate::gate::Gate;
 use crate::gate::route::RouteTable;
-use crate::gate::rules::Rules;
+use crate::gate::rules::RouteRules;
 use crate::model::ids::{RequestId, RouteName};
 use crate::net::request_file::{BODY, RECEIVED, RequestFile, SOURCE};
 use crate::ranges::RangeBook;
@@ -31,7 +31,7 @@ const EXIT_PASSES: u8 = 1;
 
 /// Arguments of `explain`: the request, and the config to check it against.
 #[derive(Args)]
-pub(super) struct Arguments {
+pub(super) struct ExplainArguments {
     /// A file with the raw request, as `hookgate capture` writes it; or the id of a request that the gate rejected and
     /// kept
     #[arg(value_name = "FILE|REQUEST_ID")]
@@ -49,11 +49,11 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    door: Door,
+    admin: AdminOptions,
 }
 
 /// Explains one request. The exit codes differ from those of other commands: 1 means that the request would pass.
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
+pub(super) fn run(arguments: &ExplainArguments) -> ExitCode {
     match explain(arguments) {
         Ok(explanation) => {
             if arguments.json {
@@ -68,30 +68,30 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             }
         }
         Err(failure) => {
-            failure.tell();
+            failure.print();
             ExitCode::from(EXIT_USAGE)
         }
     }
 }
 
-fn explain(arguments: &Arguments) -> Result<Explanation, Failure> {
+fn explain(arguments: &ExplainArguments) -> Result<RefusalExplanation, CommandFailure> {
     let path = Path::new(&arguments.request);
     // A file wins: its name may look like an id, but an id never names an existing file by accident.
     if !path.exists()
         && let Some(id) = RequestId::parse(&arguments.request)
     {
-        return block_on(ask(arguments, id));
+        return block_on(fetch_explanation(arguments, id));
     }
-    let Some(config) = arguments.door.config() else {
+    let Some(config) = arguments.admin.config() else {
         return Err(
-            Failure::usage("a request file needs a config to check it against")
+            CommandFailure::usage("a request file needs a config to check it against")
                 .help("add `--config /etc/hookgate/hookgate.toml`"),
         );
     };
     let (seen, note) = read(path, arguments)?;
     let loaded = crate::config::load(config).map_err(|report| {
-        let shown = report.render(Style::Plain);
-        Failure::usage(format!(
+        let shown = report.render(ReportStyle::Plain);
+        CommandFailure::usage(format!(
             "the config has errors:\n{shown}{}",
             report.summary()
         ))
@@ -105,8 +105,10 @@ fn explain(arguments: &Arguments) -> Result<Explanation, Failure> {
             .routes()
             .map(|route| route.name.as_str())
             .collect();
-        return Err(Failure::usage(format!("the config has no route `{name}`"))
-            .help(format!("its routes: {}", known.join(", "))));
+        return Err(
+            CommandFailure::usage(format!("the config has no route `{name}`"))
+                .help(format!("its routes: {}", known.join(", "))),
+        );
     }
     let mut explanation = block_on(async { Ok(explainer.explain(name.as_ref(), &seen).await) })?;
     explanation.notes.extend(note);
@@ -114,8 +116,11 @@ fn explain(arguments: &Arguments) -> Result<Explanation, Failure> {
 }
 
 /// Fetches the explanation of a request that the gate rejected and kept.
-async fn ask(arguments: &Arguments, id: RequestId) -> Result<Explanation, Failure> {
-    let client = arguments.door.client()?;
+async fn fetch_explanation(
+    arguments: &ExplainArguments,
+    id: RequestId,
+) -> Result<RefusalExplanation, CommandFailure> {
+    let client = arguments.admin.client()?;
     let path = format!(
         "/api/v1/rejections/{}/explanation",
         segment(&id.to_string())
@@ -124,10 +129,13 @@ async fn ask(arguments: &Arguments, id: RequestId) -> Result<Explanation, Failur
 }
 
 /// Reads a request file. The second value is a note about masked headers, if there are any.
-fn read(path: &Path, arguments: &Arguments) -> Result<(Seen, Option<String>), Failure> {
+fn read(
+    path: &Path,
+    arguments: &ExplainArguments,
+) -> Result<(PastRequest, Option<String>), CommandFailure> {
     let doing = format!("reading the request `{}`", path.display());
     let failed = |err: &dyn std::error::Error| {
-        Failure::usage(err.to_string()).doing(&doing).help(
+        CommandFailure::usage(err.to_string()).doing(&doing).help(
             "a request file has the format of HTTP/1.1: `POST /path HTTP/1.1`, headers, an empty line, the body",
         )
     };
@@ -144,7 +152,7 @@ fn read(path: &Path, arguments: &Arguments) -> Result<(Seen, Option<String>), Fa
     let received = received.map(|text| {
         let time = text.parse::<jiff::Timestamp>();
         time.map_err(|_| {
-            Failure::usage(format!("`{text}` is not a time"))
+            CommandFailure::usage(format!("`{text}` is not a time"))
                 .help("use the form `2026-05-03T10:11:12Z`")
         })
     });
@@ -155,7 +163,7 @@ fn read(path: &Path, arguments: &Arguments) -> Result<(Seen, Option<String>), Fa
     });
     // The file marks a body that is not complete: a digest over it says nothing about the original.
     let is_cut = file.fact(BODY).is_some();
-    let seen = Seen {
+    let seen = PastRequest {
         method: file.method,
         uri,
         // The file format has no other version, even for a request that arrived by HTTP/2.
@@ -172,26 +180,26 @@ fn read(path: &Path, arguments: &Arguments) -> Result<(Seen, Option<String>), Fa
 }
 
 /// Compiles the rules of a config as a gate does, but without dedup, limits or anything else that a running gate has.
-fn explainer(config: Config) -> Result<Explainer, Failure> {
+fn explainer(config: GateConfig) -> Result<RefusalExplainer, CommandFailure> {
     let folder: Option<PathBuf> = config.server.state_dir;
     let ranges = RangeBook::new(folder);
     let table = RouteTable::build(&config.routes);
-    let failed = |err: crate::scheme::SchemeError| Failure::usage(err.to_string());
+    let failed = |err: crate::scheme::SchemeError| CommandFailure::usage(err.to_string());
     let mut rules = Vec::with_capacity(config.routes.len());
     for route in config.routes {
         // Ranges that were refreshed on this machine count, as they do for the gate.
         let names_it = route.allow_ips.as_ref().is_some_and(|ips| ips.is_provider);
         let provider = route.provider.clone().filter(|_| names_it);
         let live = provider.and_then(|provider| ranges.live(&provider));
-        rules.push(Rules::compile(Arc::new(route), None, None, live).map_err(failed)?);
+        rules.push(RouteRules::compile(Arc::new(route), None, None, live).map_err(failed)?);
     }
     let timeout = config.server.body_timeout;
     let gate = Gate::new(table, rules, None, Arc::default(), timeout);
-    Explainer::new(&gate).map_err(failed)
+    RefusalExplainer::new(&gate).map_err(failed)
 }
 
 /// Formats an explanation for people.
-fn text(explanation: &Explanation) -> String {
+fn text(explanation: &RefusalExplanation) -> String {
     let mut text = String::new();
     let mut line = |label: &str, value: &str| {
         let label = styled(STRONG, &format!("{label:<9}"));

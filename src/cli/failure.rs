@@ -7,13 +7,13 @@ use crate::cli::output::{BAD, STRONG, styled};
 
 /// Error of a command, with the next step for the operator and the exit code.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct CommandFailure {
     error: String,
     help: Option<String>,
     is_usage: bool,
 }
 
-impl Failure {
+impl CommandFailure {
     /// Creates a failure with exit code 1: the command was valid but did not succeed.
     pub(super) fn new(error: impl Into<String>) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl Failure {
     }
 
     /// Prints the failure to standard error.
-    pub(super) fn tell(&self) {
+    pub(super) fn print(&self) {
         anstream::eprint!("{}", self.text());
     }
 
@@ -77,11 +77,11 @@ impl Failure {
 }
 
 /// Converts the result of a command into its exit code. Prints a failure first.
-pub(super) fn end(outcome: Result<(), Failure>) -> ExitCode {
+pub(super) fn end(outcome: Result<(), CommandFailure>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            failure.tell();
+            failure.print();
             failure.code()
         }
     }

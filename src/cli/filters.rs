@@ -4,7 +4,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde_json::{Map, Value};
 
-use crate::cli::door::Door;
+use crate::cli::admin_options::AdminOptions;
 use crate::model::delivery::DeliveryState;
 
 /// Forms of a time that `--since` and `--before` accept.
@@ -16,7 +16,7 @@ fn states() -> PossibleValuesParser {
 
 /// Options of lists that are filtered by route only.
 #[derive(Args)]
-pub(super) struct ByRoute {
+pub(super) struct RouteListArguments {
     /// Print one JSON document instead of text
     #[arg(long)]
     pub(super) json: bool,
@@ -24,7 +24,7 @@ pub(super) struct ByRoute {
     #[arg(long, value_name = "ROUTE")]
     pub(super) route: Option<String>,
     #[command(flatten)]
-    pub(super) door: Door,
+    pub(super) admin: AdminOptions,
 }
 
 /// Heading above the filters of events in a help text.
@@ -95,16 +95,16 @@ pub(super) struct DeliveryFilters {
 }
 
 /// Names and values of the filters that are set, as query parameters of the admin API.
-pub(super) type Pairs = Vec<(&'static str, String)>;
+pub(super) type FilterPairs = Vec<(&'static str, String)>;
 
-fn present<const N: usize>(fields: [(&'static str, Option<&String>); N]) -> Pairs {
+fn present<const N: usize>(fields: [(&'static str, Option<&String>); N]) -> FilterPairs {
     let fields = fields.into_iter();
     let fields = fields.filter_map(|(name, value)| Some((name, value?.clone())));
     fields.collect()
 }
 
 impl EventFilters {
-    pub(super) fn pairs(&self) -> Pairs {
+    pub(super) fn pairs(&self) -> FilterPairs {
         present([
             ("route", self.route.as_ref()),
             ("provider", self.provider.as_ref()),
@@ -118,7 +118,7 @@ impl EventFilters {
 }
 
 impl DeliveryFilters {
-    pub(super) fn pairs(&self) -> Pairs {
+    pub(super) fn pairs(&self) -> FilterPairs {
         let (route, destination) = match self.destination.as_deref() {
             // The route in `ROUTE/NAME` wins over `--route`, since it is more specific.
             Some(destination) => match destination.split_once('/') {

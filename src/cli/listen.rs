@@ -12,31 +12,31 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::ask::{block_on, interrupted};
-use crate::cli::exchange::{request_text, secret_place};
-use crate::cli::failure::{self, Failure};
+use crate::cli::confirm::{block_on, interrupted};
+use crate::cli::exchange::{request_text, secret_location};
+use crate::cli::failure::{self, CommandFailure};
 use crate::cli::output::{BAD, GOOD, STRONG, print, styled};
-use crate::cli::signer::{self, Known, Signer};
+use crate::cli::signer::{self, SenderProfile, SignerOptions};
 use crate::config::model::SecretEntry;
-use crate::document::Span;
+use crate::document::TextSpan;
 use crate::gate::reject::Reject;
-use crate::gate::signature::Keys;
-use crate::model::clock::Now;
+use crate::gate::signature::RouteVerifier;
+use crate::model::clock::ClockReading;
 use crate::model::span;
 use crate::net::request_file::RequestFile;
-use crate::scheme::Head;
-use crate::scheme::spec::Place;
-use crate::testing::receiver::Judge;
-use crate::testing::{Received, Receiver, Respond};
+use crate::scheme::RequestHead;
+use crate::scheme::spec::SchemeLocation;
+use crate::testing::receiver::RequestJudge;
+use crate::testing::{ReceivedRequest, ResponseBehavior, WebhookReceiver};
 
 #[derive(Args)]
-pub(super) struct Arguments {
+pub(super) struct ListenArguments {
     /// Address to listen on; port 0 selects a free port, which is printed
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Response to send: a status, `timeout`, `reset`, `slow:3s`, `flaky:0.3`, `sequence:500,500,200`
     #[arg(long, value_name = "HOW", default_value = "200")]
-    respond: Respond,
+    respond: ResponseBehavior,
     /// Folder in which to save each request as a file, for `hookgate replay-file`
     #[arg(long, value_name = "FOLDER")]
     save: Option<PathBuf>,
@@ -47,20 +47,20 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    signer: Signer,
+    signer: SignerOptions,
 }
 
 /// Runs `hookgate listen` until Ctrl-C or `--count`, and returns its exit code.
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
+pub(super) fn run(arguments: &ListenArguments) -> ExitCode {
     failure::end(listen(arguments))
 }
 
-fn listen(arguments: &Arguments) -> Result<(), Failure> {
+fn listen(arguments: &ListenArguments) -> Result<(), CommandFailure> {
     let known = arguments.signer.known()?;
-    let hidden = known.as_ref().and_then(hidden);
+    let hidden = known.as_ref().and_then(redacted_name);
     if let Some(folder) = &arguments.save {
         fs::create_dir_all(folder).map_err(|err| {
-            Failure::usage(format!(
+            CommandFailure::usage(format!(
                 "cannot create the folder `{}`: {err}",
                 folder.display()
             ))
@@ -69,7 +69,7 @@ fn listen(arguments: &Arguments) -> Result<(), Failure> {
     block_on(async {
         // Before the address is printed: a script that reads it may send the interrupt at once.
         let mut ended = pin!(interrupted()?);
-        let receiver = Receiver::with(arguments.listen, arguments.respond.clone()).await;
+        let receiver = WebhookReceiver::with(arguments.listen, arguments.respond.clone()).await;
         let receiver = receiver.map_err(|error| {
             signer::failure(&error)
                 .help("choose another address with `--listen`; port 0 selects a free port")
@@ -78,7 +78,7 @@ fn listen(arguments: &Arguments) -> Result<(), Failure> {
             // Only now: with port 0, the URL that some schemes verify is known after the bind.
             receiver.judge(judge(known, &receiver.url(""))?);
         }
-        tell_address(&receiver, arguments.json);
+        print_address(&receiver, arguments.json);
         let mut count = 0;
         while arguments.count.is_none_or(|most| count < most.get()) {
             let received = tokio::select! {
@@ -89,14 +89,14 @@ fn listen(arguments: &Arguments) -> Result<(), Failure> {
             if let Some(folder) = &arguments.save {
                 save(folder, &received)?;
             }
-            tell(&received, arguments.json, hidden.as_deref());
+            print_request(&received, arguments.json, hidden.as_deref());
         }
         receiver.stop().await;
         Ok(())
     })
 }
 
-fn tell_address(receiver: &Receiver, is_json: bool) {
+fn print_address(receiver: &WebhookReceiver, is_json: bool) {
     let address = receiver.address();
     match is_json {
         true => print(&format!(
@@ -110,7 +110,7 @@ fn tell_address(receiver: &Receiver, is_json: bool) {
     };
 }
 
-fn tell(received: &Received, is_json: bool, hidden: Option<&str>) {
+fn print_request(received: &ReceivedRequest, is_json: bool, hidden: Option<&str>) {
     if is_json {
         print(&format!("{}\n", received.document()));
         return;
@@ -134,7 +134,7 @@ fn tell(received: &Received, is_json: bool, hidden: Option<&str>) {
 }
 
 /// Writes a request file under a name that sorts by time of arrival.
-fn save(folder: &Path, received: &Received) -> Result<(), Failure> {
+fn save(folder: &Path, received: &ReceivedRequest) -> Result<(), CommandFailure> {
     // Padded, so that names sort by number within a millisecond.
     let name = format!(
         "{}-{:06}.http",
@@ -143,39 +143,39 @@ fn save(folder: &Path, received: &Received) -> Result<(), Failure> {
     );
     let path = folder.join(name);
     let bytes = received.request.to_bytes();
-    let bytes = bytes.map_err(|error| Failure::new(error.to_string()))?;
+    let bytes = bytes.map_err(|error| CommandFailure::new(error.to_string()))?;
     fs::write(&path, bytes)
-        .map_err(|err| Failure::new(format!("cannot write `{}`: {err}", path.display())))
+        .map_err(|err| CommandFailure::new(format!("cannot write `{}`: {err}", path.display())))
 }
 
 /// Returns the header or parameter that carries the secret itself, which is not printed.
-fn hidden(known: &Known) -> Option<String> {
-    use crate::scheme::spec::{Family, TokenPlace};
-    let Family::Token(token) = &known.spec.family else {
+fn redacted_name(known: &SenderProfile) -> Option<String> {
+    use crate::scheme::spec::{SchemeFamily, TokenLocation};
+    let SchemeFamily::Token(token) = &known.spec.family else {
         return None;
     };
-    let place = match &token.place {
-        TokenPlace::Header { name, .. } => Some(Place::Header(name.clone())),
-        TokenPlace::Query(name) => Some(Place::Query(name.clone())),
-        TokenPlace::Basic => Some(Place::Header(http::header::AUTHORIZATION)),
+    let place = match &token.location {
+        TokenLocation::Header { name, .. } => Some(SchemeLocation::Header(name.clone())),
+        TokenLocation::Query(name) => Some(SchemeLocation::Query(name.clone())),
+        TokenLocation::Basic => Some(SchemeLocation::Header(http::header::AUTHORIZATION)),
         _ => None,
     };
-    secret_place(&known.spec, place.as_ref())
+    secret_location(&known.spec, place.as_ref())
 }
 
 /// Builds the function that verifies the signature of each request as a gate would.
-fn judge(known: &Known, origin: &str) -> Result<Judge, Failure> {
+fn judge(known: &SenderProfile, origin: &str) -> Result<RequestJudge, CommandFailure> {
     let entry = SecretEntry {
         label: "1".into(),
         secret: crate::model::secret::Secret::new(known.secret.expose().to_vec()),
         not_before_ms: None,
         until_ms: None,
-        span: Span::default(),
+        span: TextSpan::default(),
     };
     // Without `--public-url`, schemes that sign the URL are verified against the address that the sender calls.
     let public_url = known.public_url.as_deref().unwrap_or(origin);
-    let keys = Keys::new(&known.spec, &[entry], Some(public_url), known.tolerance);
-    let keys = keys.map_err(|error| Failure::usage(error.to_string()))?;
+    let keys = RouteVerifier::new(&known.spec, &[entry], Some(public_url), known.tolerance);
+    let keys = keys.map_err(|error| CommandFailure::usage(error.to_string()))?;
     Ok(Box::new(move |request, unix_ms| {
         let verified = verify(&keys, request, unix_ms);
         verified
@@ -184,7 +184,7 @@ fn judge(known: &Known, origin: &str) -> Result<Judge, Failure> {
     }))
 }
 
-fn verify(keys: &Keys, request: &RequestFile, unix_ms: i64) -> Result<(), Reject> {
+fn verify(keys: &RouteVerifier, request: &RequestFile, unix_ms: i64) -> Result<(), Reject> {
     let malformed = |fault| Reject::MalformedMaterial {
         name: "the request".into(),
         fault,
@@ -197,15 +197,15 @@ fn verify(keys: &Keys, request: &RequestFile, unix_ms: i64) -> Result<(), Reject
         .header_map()
         .map_err(|_| malformed("has invalid headers"))?;
     let own_names = keys.own_names(&headers)?;
-    let head = Head {
+    let head = RequestHead {
         method: &request.method,
         uri: &uri,
         headers: own_names.as_deref().unwrap_or(&headers),
     };
     // The time of arrival, not of this call, decides whether the timestamp is fresh.
-    let now = Now {
+    let now = ClockReading {
         unix_ms,
-        ..Now::read()
+        ..ClockReading::read()
     };
     let mut pending = keys.open(head, &now)?;
     pending.update(&request.body);

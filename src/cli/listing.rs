@@ -6,13 +6,13 @@ use serde::de::DeserializeOwned;
 
 use crate::admin::path::with_query;
 use crate::cli::admin_client::AdminClient;
-use crate::cli::failure::Failure;
-use crate::cli::filters::Pairs;
+use crate::cli::failure::CommandFailure;
+use crate::cli::filters::FilterPairs;
 use crate::cli::output::{FAINT, print, print_json, styled};
 
 /// Options of each list: the number of rows, and the output format.
 #[derive(Args, Clone, Copy, Debug)]
-pub(super) struct Paging {
+pub(super) struct ListOptions {
     /// Maximum number of rows
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
@@ -25,7 +25,7 @@ pub(super) struct Paging {
 }
 
 /// Definition of a list: `D` is the document that the API returns, `R` a row of it.
-pub(super) struct Listing<D, R> {
+pub(super) struct ListDefinition<D, R> {
     /// Begins the message of a failure, such as `listing events`.
     pub(super) doing: &'static str,
     /// Path of the API resource.
@@ -41,7 +41,7 @@ pub(super) struct Listing<D, R> {
 /// Rows requested at once: the maximum of the API.
 const PART: u64 = 500;
 
-impl Paging {
+impl ListOptions {
     /// Returns the number of rows to print in total.
     fn wanted(&self) -> u64 {
         match self.all {
@@ -51,14 +51,14 @@ impl Paging {
     }
 }
 
-impl<D: DeserializeOwned + Serialize, R> Listing<D, R> {
+impl<D: DeserializeOwned + Serialize, R> ListDefinition<D, R> {
     /// Prints the rows that match the filters. Text appears page by page, JSON as one document at the end.
     pub(super) async fn print(
         &self,
         client: &AdminClient,
-        filters: Pairs,
-        paging: &Paging,
-    ) -> Result<(), Failure> {
+        filters: FilterPairs,
+        paging: &ListOptions,
+    ) -> Result<(), CommandFailure> {
         let mut left = paging.wanted();
         let mut cursor = None;
         // JSON is one document, so all pages are collected before it is printed.
@@ -96,7 +96,7 @@ impl<D: DeserializeOwned + Serialize, R> Listing<D, R> {
 }
 
 /// Returns the line below a list that was cut by `--limit`.
-fn more(filters: &Pairs) -> &'static str {
+fn more(filters: &FilterPairs) -> &'static str {
     // For a search for text, it is unknown whether a row that was not examined would match.
     match filters.iter().any(|(name, _)| *name == "text") {
         true => "\nthere may be more: `--all` or `--limit` shows them\n",
@@ -105,7 +105,7 @@ fn more(filters: &Pairs) -> &'static str {
 }
 
 /// Builds the query of the next page: the filters, the number of rows, the cursor.
-fn part(mut pairs: Pairs, left: u64, cursor: Option<String>) -> Pairs {
+fn part(mut pairs: FilterPairs, left: u64, cursor: Option<String>) -> FilterPairs {
     pairs.push(("limit", left.min(PART).to_string()));
     if let Some(cursor) = cursor {
         pairs.push(("cursor", cursor));

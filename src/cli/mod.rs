@@ -5,16 +5,16 @@
 
 mod admin_address;
 mod admin_client;
-mod ask;
+mod admin_options;
 mod capture;
 pub mod check;
 mod completions;
 pub mod config;
 mod config_file;
+mod confirm;
 mod deliveries;
 mod demo;
 mod destinations;
-mod door;
 mod events;
 mod exchange;
 mod explain;
@@ -65,13 +65,13 @@ pub const EXIT_USAGE: u8 = 2;
     arg_required_else_help = true,
     disable_help_subcommand = true
 )]
-struct Arguments {
+struct CommandLine {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run the gate
     #[command(
         long_about = "Run the gate in the foreground, with one config file.\n\n\
@@ -140,7 +140,7 @@ enum Command {
             Exit codes: 0 rejected, and the reason was explained; 1 the request would pass; 2 wrong usage or config, \
             or no such request."
     )]
-    Explain(explain::Arguments),
+    Explain(explain::ExplainArguments),
     /// Save a request from a running gate as a file, for `explain` and `replay-file`
     #[command(
         long_about = "Save a request from a running gate as a file, for `explain` and `replay-file`.\n\n\
@@ -155,7 +155,7 @@ enum Command {
             hookgate explain --config hookgate.toml event.http                         explain why it is rejected\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage."
     )]
-    Capture(capture::Arguments),
+    Capture(capture::CaptureArguments),
     /// List the supported providers, or show one in detail
     #[command(
         args_conflicts_with_subcommands = true,
@@ -186,7 +186,7 @@ enum Command {
             hookgate status --json | jq .status.needs  only what needs attention, for a program\n\n\
             Exit codes: 0 all is well, 1 something needs attention or the gate does not respond, 2 wrong usage."
     )]
-    Status(status::Arguments),
+    Status(status::StatusArguments),
     /// List, show or follow the events in the inbox of a running gate
     Events {
         #[command(subcommand)]
@@ -214,7 +214,7 @@ enum Command {
     )]
     Replay {
         #[command(flatten)]
-        begin: replay::Begin,
+        begin: replay::ReplayBeginArguments,
         #[command(subcommand)]
         command: Option<replay::ReplayCommand>,
     },
@@ -239,7 +239,7 @@ enum Command {
             hookgate promote stripe --json | jq .would_refuse\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage."
     )]
-    Promote(promote::Arguments),
+    Promote(promote::PromoteArguments),
     /// Check, copy or export the database file of a store; the gate may be running
     Store {
         #[command(subcommand)]
@@ -263,7 +263,7 @@ enum Command {
             Exit codes: 0 all responses were 2xx, or with `--bad` 4xx (a replay: rejected, or recognized as a \
             duplicate); 1 some were not; 2 wrong usage."
     )]
-    Send(Box<send::Arguments>),
+    Send(Box<send::SendArguments>),
     /// Receive webhooks during development: print them, verify them, send the response you choose
     #[command(
         long_about = "Receive webhooks during development.\n\n\
@@ -280,7 +280,7 @@ enum Command {
             curl http://127.0.0.1:8080/_events\n\n\
             Exit codes: 0 stopped by Ctrl-C or `--count`, 1 failed, 2 wrong usage."
     )]
-    Listen(Box<listen::Arguments>),
+    Listen(Box<listen::ListenArguments>),
     /// Send a saved request again, byte for byte
     #[command(
         long_about = "Send a saved request again.\n\n\
@@ -293,7 +293,7 @@ enum Command {
             --secret-env STRIPE_SECRET\n\n\
             Exit codes: 0 the response was 2xx, 1 it was not, 2 wrong usage."
     )]
-    ReplayFile(Box<replay_file::Arguments>),
+    ReplayFile(Box<replay_file::ReplayFileArguments>),
     /// Print the JSON Schema of the config file
     Config {
         #[command(subcommand)]
@@ -337,7 +337,7 @@ enum ProvidersCommand {
             systemctl reload hookgate                    make the gate use them\n\n\
             Exit codes: 0 all are up to date, 1 some could not be updated, 2 no such provider."
     )]
-    RefreshRanges(providers::refresh::Arguments),
+    RefreshRanges(providers::refresh::RefreshArguments),
 }
 
 #[derive(Subcommand)]
@@ -352,33 +352,33 @@ enum ConfigCommand {
 /// Parses the command line and runs the command. Wrong usage ends the process with [`EXIT_USAGE`].
 #[must_use]
 pub fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::Run { config } => run::run(&config),
-        Command::Check { config, json } => check::run(&config, json),
-        Command::Demo { once } => demo::run(once),
-        Command::Providers { json, command } => match command {
+    match CommandLine::parse().command {
+        CliCommand::Run { config } => run::run(&config),
+        CliCommand::Check { config, json } => check::run(&config, json),
+        CliCommand::Demo { once } => demo::run(once),
+        CliCommand::Providers { json, command } => match command {
             None => providers::list(json),
             Some(ProvidersCommand::Show { id, json }) => providers::show(&id, json),
             Some(ProvidersCommand::RefreshRanges(arguments)) => providers::refresh::run(arguments),
         },
-        Command::Explain(arguments) => explain::run(&arguments),
-        Command::Capture(arguments) => capture::run(&arguments),
-        Command::Status(arguments) => status::run(&arguments),
-        Command::Events { command } => events::run(command),
-        Command::Deliveries { command } => deliveries::run(command),
-        Command::Replay { begin, command } => replay::run(&begin, command),
-        Command::Destinations { command } => destinations::run(command),
-        Command::Secrets { command } => secrets::run(command),
-        Command::Promote(arguments) => promote::run(&arguments),
-        Command::Store { command } => store::run(command),
-        Command::Send(arguments) => send::run(&arguments),
-        Command::Listen(arguments) => listen::run(&arguments),
-        Command::ReplayFile(arguments) => replay_file::run(&arguments),
-        Command::Config {
+        CliCommand::Explain(arguments) => explain::run(&arguments),
+        CliCommand::Capture(arguments) => capture::run(&arguments),
+        CliCommand::Status(arguments) => status::run(&arguments),
+        CliCommand::Events { command } => events::run(command),
+        CliCommand::Deliveries { command } => deliveries::run(command),
+        CliCommand::Replay { begin, command } => replay::run(&begin, command),
+        CliCommand::Destinations { command } => destinations::run(command),
+        CliCommand::Secrets { command } => secrets::run(command),
+        CliCommand::Promote(arguments) => promote::run(&arguments),
+        CliCommand::Store { command } => store::run(command),
+        CliCommand::Send(arguments) => send::run(&arguments),
+        CliCommand::Listen(arguments) => listen::run(&arguments),
+        CliCommand::ReplayFile(arguments) => replay_file::run(&arguments),
+        CliCommand::Config {
             command: ConfigCommand::Schema,
         } => config::print_schema(),
-        Command::Completions { shell } => {
-            completions::print::<Arguments>(shell);
+        CliCommand::Completions { shell } => {
+            completions::print::<CommandLine>(shell);
             ExitCode::SUCCESS
         }
     }

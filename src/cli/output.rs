@@ -8,7 +8,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::presets::{NOTHING, UTF8_HORIZONTAL_ONLY};
 use comfy_table::{Attribute, Cell, ContentArrangement, Table};
 
-use crate::record::line::is_misleading;
+use crate::record::log_line::is_misleading;
 
 /// Style of a result that is as it should be.
 pub const GOOD: Style = AnsiColor::Green.on_default();

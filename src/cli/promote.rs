@@ -12,11 +12,11 @@ use comfy_table::Cell;
 use serde::Serialize;
 use toml::de::{DeTable, DeValue};
 
+use crate::admin::documents::PromotionDocument;
 use crate::admin::path::segment;
-use crate::admin::wire::Promotion;
-use crate::cli::ask::block_on;
-use crate::cli::door::Door;
-use crate::cli::failure::{self, Failure};
+use crate::cli::admin_options::AdminOptions;
+use crate::cli::confirm::block_on;
+use crate::cli::failure::{self, CommandFailure};
 use crate::cli::output::{STRONG, clean, clean_or_dash, lines, list, print, print_json, styled};
 use crate::cli::times;
 
@@ -27,7 +27,7 @@ const DEFAULT: &str = "/etc/hookgate/hookgate.toml";
 const SHOWN: usize = 10;
 
 #[derive(Args)]
-pub(super) struct Arguments {
+pub(super) struct PromoteArguments {
     /// Name of the route in the config
     #[arg(value_name = "ROUTE")]
     route: String,
@@ -35,39 +35,40 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    door: Door,
+    admin: AdminOptions,
 }
 
 /// The report: the answer of the gate, and the config line to change.
 #[derive(Serialize)]
-struct Told {
+struct PromotionReport {
     #[serde(flatten)]
-    promotion: Promotion,
+    promotion: PromotionDocument,
     /// Config line that keeps the route in monitor mode; `None` if the file cannot be read here.
-    place: Option<Place>,
+    place: Option<ConfigLine>,
 }
 
 /// Location of a line in the config.
 #[derive(Serialize)]
-struct Place {
+struct ConfigLine {
     file: PathBuf,
     /// Line number, counted from 1.
     line: usize,
 }
 
 /// Runs `hookgate promote` and returns its exit code.
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    failure::end(tell(arguments))
+pub(super) fn run(arguments: &PromoteArguments) -> ExitCode {
+    failure::end(print_report(arguments))
 }
 
-fn tell(arguments: &Arguments) -> Result<(), Failure> {
-    let client = arguments.door.client()?;
+fn print_report(arguments: &PromoteArguments) -> Result<(), CommandFailure> {
+    let client = arguments.admin.client()?;
     let path = format!("/api/v1/routes/{}/promotion", segment(&arguments.route));
-    let promotion: Promotion = block_on(client.get("counting what the route would reject", &path))?;
+    let promotion: PromotionDocument =
+        block_on(client.get("counting what the route would reject", &path))?;
     // Without `--config`, the file of the systemd unit may be readable here.
-    let file = arguments.door.config().unwrap_or(Path::new(DEFAULT));
-    let told = Told {
-        place: place(file, &arguments.route),
+    let file = arguments.admin.config().unwrap_or(Path::new(DEFAULT));
+    let told = PromotionReport {
+        place: find_monitor_line(file, &arguments.route),
         promotion,
     };
     match arguments.json {
@@ -79,7 +80,7 @@ fn tell(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn text(told: &Told) -> String {
+fn text(told: &PromotionReport) -> String {
     let promotion = &told.promotion;
     let route = clean(&promotion.route);
     let mut text = String::new();
@@ -134,7 +135,7 @@ fn text(told: &Told) -> String {
 }
 
 /// Finds the line that puts the route into monitor mode. Returns `None` if the file cannot be read or has no such line.
-fn place(file: &Path, route: &str) -> Option<Place> {
+fn find_monitor_line(file: &Path, route: &str) -> Option<ConfigLine> {
     let text = fs::read_to_string(file).ok()?;
     let root = DeTable::parse(&text).ok()?;
     let routes = table(root.get_ref(), "routes")?;
@@ -145,7 +146,7 @@ fn place(file: &Path, route: &str) -> Option<Place> {
     }
     // The parser gives byte offsets; the line number is the count of line ends before.
     let before = text.get(..name.span().start)?;
-    Some(Place {
+    Some(ConfigLine {
         file: file.to_owned(),
         line: before.matches('\n').count() + 1,
     })
@@ -169,7 +170,7 @@ mod tests {
         let text = "[routes.a]\nenforce = \"monitor\"\n\n[routes.\"b.c\"]\nprovider = \"x\"\n# enforce = \"monitor\"\n  \
             enforce = \"monitor\"\n[routes.d]\nenforce = \"block\"\n";
         fs::write(&file, text).unwrap();
-        let line = |route| place(&file, route).map(|place| place.line);
+        let line = |route| find_monitor_line(&file, route).map(|place| place.line);
         assert_eq!((line("a"), line("b.c")), (Some(2), Some(7)));
         assert_eq!((line("d"), line("e")), (None, None));
     }

@@ -10,11 +10,11 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use crate::admin::wire::{Replay, ReplayAsked, ReplayState, Replays};
+use crate::admin::documents::{ReplayCreated, ReplayDocument, ReplayList, ReplayState};
 use crate::cli::admin_client::AdminClient;
-use crate::cli::ask::{self, block_on, confirm};
-use crate::cli::door::Door;
-use crate::cli::failure::{self, Failure};
+use crate::cli::admin_options::AdminOptions;
+use crate::cli::confirm::{self, block_on, confirm};
+use crate::cli::failure::{self, CommandFailure};
 use crate::cli::filters::DeliveryFilters;
 use crate::cli::output::{lines, list, print, print_json};
 use crate::cli::times;
@@ -24,7 +24,7 @@ const PACE: Duration = Duration::from_millis(500);
 
 /// Arguments of `replay` without a subcommand.
 #[derive(Args)]
-pub(super) struct Begin {
+pub(super) struct ReplayBeginArguments {
     /// Replay all deliveries, without a filter
     #[arg(long)]
     all: bool,
@@ -43,7 +43,7 @@ pub(super) struct Begin {
     #[command(flatten)]
     filters: DeliveryFilters,
     #[command(flatten)]
-    door: Door,
+    admin: AdminOptions,
 }
 
 /// Subcommands of `hookgate replay`.
@@ -52,28 +52,28 @@ pub(super) enum ReplayCommand {
     /// List replays, newest first
     #[command(after_help = "Examples:\n  hookgate replay list\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
-    List(List),
+    List(ReplayListArguments),
     /// Pause a replay; deliveries that it already created are still attempted
     #[command(after_help = "Examples:\n  hookgate replay pause 3\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
-    Pause(One),
+    Pause(ReplayControlArguments),
     /// Resume a paused replay, and watch it
     #[command(after_help = "Examples:\n  hookgate replay resume 3\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
-    Resume(One),
+    Resume(ReplayControlArguments),
 }
 
 #[derive(Args)]
-pub(super) struct List {
+pub(super) struct ReplayListArguments {
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    door: Door,
+    admin: AdminOptions,
 }
 
 #[derive(Args)]
-pub(super) struct One {
+pub(super) struct ReplayControlArguments {
     /// Number of the replay, from `hookgate replay list`
     id: i64,
     /// Print one JSON document instead of text
@@ -83,15 +83,15 @@ pub(super) struct One {
     #[arg(long)]
     detach: bool,
     #[command(flatten)]
-    door: Door,
+    admin: AdminOptions,
 }
 
 /// Runs `hookgate replay` or one of its subcommands, and returns its exit code.
-pub(super) fn run(begin: &Begin, command: Option<ReplayCommand>) -> ExitCode {
+pub(super) fn run(begin: &ReplayBeginArguments, command: Option<ReplayCommand>) -> ExitCode {
     failure::end(match command {
         None => start(begin),
         Some(ReplayCommand::List(arguments)) => arguments
-            .door
+            .admin
             .client()
             .and_then(|client| block_on(list_all(&client, arguments.json))),
         Some(ReplayCommand::Pause(arguments)) => set(&arguments, true),
@@ -99,23 +99,26 @@ pub(super) fn run(begin: &Begin, command: Option<ReplayCommand>) -> ExitCode {
     })
 }
 
-fn start(arguments: &Begin) -> Result<(), Failure> {
+fn start(arguments: &ReplayBeginArguments) -> Result<(), CommandFailure> {
     // Without a filter, all events would be sent again. `--all` states that this is intended.
     if arguments.filters.pairs().is_empty() && !arguments.all {
-        return Err(Failure::usage("no deliveries selected")
+        return Err(CommandFailure::usage("no deliveries selected")
             .help("add filters or `--all`; `hookgate replay --help` has examples"));
     }
-    let client = arguments.door.client()?;
+    let client = arguments.admin.client()?;
     block_on(begin(&client, arguments))
 }
 
-async fn begin(client: &AdminClient, arguments: &Begin) -> Result<(), Failure> {
+async fn begin(
+    client: &AdminClient,
+    arguments: &ReplayBeginArguments,
+) -> Result<(), CommandFailure> {
     let path = "/api/v1/replays";
     // A dry run first: the number goes into the question.
     let asked = arguments.filters.many(arguments.all, true);
     let doing = "counting the deliveries of a replay";
-    let found: ReplayAsked = client.post_many(doing, path, &asked).await?;
-    let counted = ask::deliveries(found.count);
+    let found: ReplayCreated = client.post_many(doing, path, &asked).await?;
+    let counted = confirm::deliveries(found.count);
     if arguments.dry_run || found.count == 0 {
         match arguments.json {
             true => print_json(&found),
@@ -126,14 +129,14 @@ async fn begin(client: &AdminClient, arguments: &Begin) -> Result<(), Failure> {
         return Ok(());
     }
     if !confirm(&format!("Replay {counted}"), arguments.yes)? {
-        return Err(Failure::new("nothing was replayed"));
+        return Err(CommandFailure::new("nothing was replayed"));
     }
     let asked = arguments.filters.many(arguments.all, false);
-    let begun: ReplayAsked = client
+    let begun: ReplayCreated = client
         .post_many("starting the replay", path, &asked)
         .await?;
     let Some(replay) = begun.replay else {
-        return Err(Failure::new("the gate started no replay").doing("starting the replay"));
+        return Err(CommandFailure::new("the gate started no replay").doing("starting the replay"));
     };
     follow(client, replay, arguments.detach, arguments.json).await
 }
@@ -141,16 +144,16 @@ async fn begin(client: &AdminClient, arguments: &Begin) -> Result<(), Failure> {
 /// Watches a replay until it ends, is paused, or Ctrl-C ends the watching.
 async fn follow(
     client: &AdminClient,
-    mut replay: Replay,
+    mut replay: ReplayDocument,
     is_detached: bool,
     json: bool,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let id = replay.id;
     let doing = format!("watching replay {id}");
     let bar = bar(&replay);
     let path = format!("/api/v1/replays/{id}");
     // One future for the whole loop, so that a Ctrl-C between two requests is not lost.
-    let mut ended = pin!(ask::interrupted()?);
+    let mut ended = pin!(confirm::interrupted()?);
     while replay.state == ReplayState::Running && !is_detached {
         let look = async {
             tokio::time::sleep(PACE).await;
@@ -168,14 +171,14 @@ async fn follow(
     match json {
         true => print_json(&replay),
         false => {
-            print(&told(&replay));
+            print(&describe_replay(&replay));
         }
     }
     Ok(())
 }
 
 /// Creates a progress bar. It appears on standard error, and only if that is a terminal.
-fn bar(replay: &Replay) -> ProgressBar {
+fn bar(replay: &ReplayDocument) -> ProgressBar {
     let bar = ProgressBar::new(replay.total).with_position(replay.done);
     let style = "replay {msg} {bar:40} {pos}/{len} {rate}, {eta} left; Ctrl-C stops watching";
     if let Ok(style) = ProgressStyle::with_template(style) {
@@ -190,10 +193,10 @@ fn bar(replay: &Replay) -> ProgressBar {
 }
 
 /// Describes the state of a replay and the commands that change it.
-fn told(replay: &Replay) -> String {
+fn describe_replay(replay: &ReplayDocument) -> String {
     let id = replay.id;
     // `done` counts every delivery that was looked at, the skipped ones included.
-    let made = ask::deliveries(replay.done.saturating_sub(replay.skipped));
+    let made = confirm::deliveries(replay.done.saturating_sub(replay.skipped));
     let skipped = match replay.skipped {
         0 => String::new(),
         skipped => format!(", {skipped} skipped because their body is no longer stored"),
@@ -212,32 +215,32 @@ fn told(replay: &Replay) -> String {
     }
 }
 
-fn set(arguments: &One, is_paused: bool) -> Result<(), Failure> {
-    let client = arguments.door.client()?;
+fn set(arguments: &ReplayControlArguments, is_paused: bool) -> Result<(), CommandFailure> {
+    let client = arguments.admin.client()?;
     let id = arguments.id;
     block_on(async {
         // A paused replay has no progress to watch.
         if is_paused {
             let doing = format!("pausing replay {id}");
             let path = format!("/api/v1/replays/{id}/pause");
-            let replay: Replay = client.post(&doing, &path).await?;
+            let replay: ReplayDocument = client.post(&doing, &path).await?;
             match arguments.json {
                 true => print_json(&replay),
                 false => {
-                    print(&told(&replay));
+                    print(&describe_replay(&replay));
                 }
             }
             return Ok(());
         }
         let doing = format!("resuming replay {id}");
         let path = format!("/api/v1/replays/{id}/resume");
-        let replay: Replay = client.post(&doing, &path).await?;
+        let replay: ReplayDocument = client.post(&doing, &path).await?;
         follow(&client, replay, arguments.detach, arguments.json).await
     })
 }
 
-async fn list_all(client: &AdminClient, json: bool) -> Result<(), Failure> {
-    let replays: Replays = client.get("listing replays", "/api/v1/replays").await?;
+async fn list_all(client: &AdminClient, json: bool) -> Result<(), CommandFailure> {
+    let replays: ReplayList = client.get("listing replays", "/api/v1/replays").await?;
     if json {
         print_json(&replays);
     } else {
@@ -246,7 +249,7 @@ async fn list_all(client: &AdminClient, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn table(replays: &[Replay]) -> String {
+fn table(replays: &[ReplayDocument]) -> String {
     if replays.is_empty() {
         return "no replays found\n".to_owned();
     }
@@ -277,7 +280,7 @@ mod tests {
 
     #[test]
     fn the_state_of_a_replay_comes_with_its_commands() {
-        let replay = |state, skipped| Replay {
+        let replay = |state, skipped| ReplayDocument {
             id: 3,
             created: WHEN,
             state,
@@ -285,12 +288,12 @@ mod tests {
             done: 10,
             skipped,
         };
-        let over = told(&replay(ReplayState::Ended, 0));
+        let over = describe_replay(&replay(ReplayState::Ended, 0));
         assert_eq!(over, "replay 3 ended: 10 deliveries created\n");
-        let over = told(&replay(ReplayState::Ended, 9));
+        let over = describe_replay(&replay(ReplayState::Ended, 9));
         let expected = "replay 3 ended: 1 delivery created, 9 skipped because their body is no longer stored\n";
         assert_eq!(over, expected);
-        let running = told(&replay(ReplayState::Running, 0));
+        let running = describe_replay(&replay(ReplayState::Running, 0));
         for command in ["replay list", "replay pause 3", "replay resume 3"] {
             assert!(
                 running.contains(&format!("`hookgate {command}`")),

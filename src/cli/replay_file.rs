@@ -6,18 +6,18 @@ use std::process::ExitCode;
 use clap::Args;
 use http::Uri;
 
-use crate::cli::ask::block_on;
-use crate::cli::exchange::{Connect, answer_text, document, request_text, secret_place};
-use crate::cli::failure::{self, Failure};
+use crate::cli::confirm::block_on;
+use crate::cli::exchange::{ConnectOptions, answer_text, document, request_text, secret_location};
+use crate::cli::failure::{self, CommandFailure};
 use crate::cli::output::{clean, print, print_json};
-use crate::cli::signer::{self, Signer};
-use crate::model::clock::Now;
-use crate::net::hide::MASK;
+use crate::cli::signer::{self, SignerOptions};
+use crate::model::clock::ClockReading;
+use crate::net::redact::MASK;
 use crate::net::request_file::{BODY, RequestFile, is_framing};
-use crate::testing::Sender;
+use crate::testing::EventSender;
 
 #[derive(Args)]
-pub(super) struct Arguments {
+pub(super) struct ReplayFileArguments {
     /// Request file, as `hookgate capture`, `hookgate listen --save` or `hookgate send --print` write it
     file: PathBuf,
     /// URL to send the request to. Without a path in the URL, path and query are those of the file
@@ -34,20 +34,21 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    signer: Signer,
+    signer: SignerOptions,
     #[command(flatten)]
-    connect: Connect,
+    connect: ConnectOptions,
 }
 
 /// Runs `hookgate replay-file` and returns its exit code: 1 where the response is not 2xx.
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
+pub(super) fn run(arguments: &ReplayFileArguments) -> ExitCode {
     failure::end(replay(arguments))
 }
 
-fn replay(arguments: &Arguments) -> Result<(), Failure> {
+fn replay(arguments: &ReplayFileArguments) -> Result<(), CommandFailure> {
     let doing = format!("reading `{}`", arguments.file.display());
     let read = RequestFile::read(&arguments.file);
-    let mut request = read.map_err(|error| Failure::usage(error.to_string()).doing(&doing))?;
+    let mut request =
+        read.map_err(|error| CommandFailure::usage(error.to_string()).doing(&doing))?;
     if let Some(body) = request.fact(BODY) {
         anstream::eprintln!(
             "warning: the body in the file is incomplete: {}",
@@ -64,10 +65,10 @@ fn replay(arguments: &Arguments) -> Result<(), Failure> {
     // what is in the file.
     if arguments.resign {
         let known = arguments.signer.known()?.ok_or_else(|| {
-            Failure::usage("`--resign` needs a provider and its secret")
+            CommandFailure::usage("`--resign` needs a provider and its secret")
                 .help("add `--provider ID` and a secret, or `--config FILE --route NAME`")
         })?;
-        let sender = Sender::with(
+        let sender = EventSender::with(
             &known.spec,
             known.provider.as_deref(),
             &known.secret,
@@ -75,9 +76,9 @@ fn replay(arguments: &Arguments) -> Result<(), Failure> {
             known.public_url.as_deref(),
         );
         let sender = sender.map_err(|error| signer::failure(&error))?;
-        let signed = sender.sign(&mut request, Now::read().unix_ms);
+        let signed = sender.sign(&mut request, ClockReading::read().unix_ms);
         signed.map_err(|error| signer::failure(&error))?;
-        hidden = secret_place(sender.spec(), sender.signature_place().as_ref());
+        hidden = secret_location(sender.spec(), sender.signature_location().as_ref());
     }
     let masked = request.masked().join(", ");
     if !masked.is_empty() {
@@ -99,17 +100,17 @@ fn replay(arguments: &Arguments) -> Result<(), Failure> {
         }
         match answer {
             Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
-            Ok(answer) => Err(Failure::new(format!(
+            Ok(answer) => Err(CommandFailure::new(format!(
                 "the response was {}, not 2xx",
                 answer.status
             ))),
-            Err(_) => Err(Failure::new("no response received")),
+            Err(_) => Err(CommandFailure::new("no response received")),
         }
     })
 }
 
 /// Sets host and target. Everything else stays as in the file, except framing headers, which the client writes itself.
-fn aim(request: &mut RequestFile, arguments: &Arguments) {
+fn aim(request: &mut RequestFile, arguments: &ReplayFileArguments) {
     request.headers.retain(|(name, _)| !is_framing(name));
     match arguments.host.as_deref() {
         Some("file") => {}

@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use comfy_table::Cell;
 
-use crate::admin::wire::{SecretUse, Secrets};
+use crate::admin::documents::{SecretUseDocument, SecretUseList};
 use crate::cli::admin_client::AdminClient;
-use crate::cli::ask::block_on;
-use crate::cli::failure::{self, Failure};
-use crate::cli::filters::ByRoute;
+use crate::cli::confirm::block_on;
+use crate::cli::failure::{self, CommandFailure};
+use crate::cli::filters::RouteListArguments;
 use crate::cli::output::{clean, lines, list, print, print_json};
 use crate::cli::times;
 
@@ -26,18 +26,18 @@ pub(super) enum SecretsCommand {
             A secret that no longer matches can be removed from the config. Matches are counted since the gate \
             started; a reload keeps the counts.\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
-    List(ByRoute),
+    List(RouteListArguments),
 }
 
 /// Runs a subcommand and returns its exit code.
 pub(super) fn run(command: SecretsCommand) -> ExitCode {
     let SecretsCommand::List(arguments) = command;
-    let client = arguments.door.client();
+    let client = arguments.admin.client();
     failure::end(client.and_then(|client| block_on(show(&client, &arguments))))
 }
 
-async fn show(client: &AdminClient, arguments: &ByRoute) -> Result<(), Failure> {
-    let mut found: Secrets = client.get("listing secrets", "/api/v1/secrets").await?;
+async fn show(client: &AdminClient, arguments: &RouteListArguments) -> Result<(), CommandFailure> {
+    let mut found: SecretUseList = client.get("listing secrets", "/api/v1/secrets").await?;
     if let Some(route) = &arguments.route {
         found.secrets.retain(|secret| secret.route == *route);
     }
@@ -50,12 +50,12 @@ async fn show(client: &AdminClient, arguments: &ByRoute) -> Result<(), Failure> 
     Ok(())
 }
 
-fn text(found: &Secrets) -> String {
+fn text(found: &SecretUseList) -> String {
     if found.secrets.is_empty() {
         return "no secrets found\n".to_owned();
     }
     let mut table = list(&["ROUTE", "SECRET", "FROM", "UNTIL", "MATCHES", "LAST MATCH"]);
-    for SecretUse {
+    for SecretUseDocument {
         route,
         name,
         not_before,

@@ -10,21 +10,21 @@ use clap::Args;
 use http::Uri;
 
 use crate::cli::config_file::read_secret;
-use crate::cli::failure::Failure;
+use crate::cli::failure::CommandFailure;
 use crate::config;
-use crate::config::model::{Config, Route};
-use crate::document::report::Style;
+use crate::config::model::{GateConfig, Route};
+use crate::document::report::ReportStyle;
 use crate::document::suggest;
-use crate::model::clock::Now;
+use crate::model::clock::ClockReading;
 use crate::model::secret::Secret;
 use crate::providers;
-use crate::scheme::spec::Spec;
+use crate::scheme::spec::SchemeSpec;
 use crate::testing::TestingError;
 
 /// Options for the sender of events: provider, secret and URL.
 #[derive(Args, Clone, Default)]
 #[command(next_help_heading = "The sender")]
-pub(super) struct Signer {
+pub(super) struct SignerOptions {
     /// Provider id, from `hookgate providers`
     #[arg(long, value_name = "ID")]
     pub(super) provider: Option<String>,
@@ -49,10 +49,10 @@ pub(super) struct Signer {
 }
 
 /// The sender of the events: scheme, secret, and facts of its route.
-pub(super) struct Known {
+pub(super) struct SenderProfile {
     /// Provider id; `None` for a custom scheme of a route.
     pub(super) provider: Option<String>,
-    pub(super) spec: Spec,
+    pub(super) spec: SchemeSpec,
     pub(super) secret: Secret,
     pub(super) public_url: Option<String>,
     /// URL of the config's route on this machine.
@@ -62,13 +62,13 @@ pub(super) struct Known {
     pub(super) max_body: Option<usize>,
 }
 
-impl Signer {
+impl SignerOptions {
     /// Resolves the options. Returns `None` if they name neither a provider nor a route.
-    pub(super) fn known(&self) -> Result<Option<Known>, Failure> {
+    pub(super) fn known(&self) -> Result<Option<SenderProfile>, CommandFailure> {
         if let (Some(path), Some(name)) = (&self.config, &self.route) {
             let loaded = config::load(path).map_err(|report| {
-                let text = report.render(Style::Plain);
-                Failure::usage(format!("the config has errors:\n{text}"))
+                let text = report.render(ReportStyle::Plain);
+                CommandFailure::usage(format!("the config has errors:\n{text}"))
             })?;
             return self.of_route(loaded.config, name).map(Some);
         }
@@ -80,12 +80,12 @@ impl Signer {
         let secret = match self.secret()? {
             Some(secret) => secret,
             None => {
-                return Err(Failure::usage(format!("the secret for `{id}` is missing")).help(
+                return Err(CommandFailure::usage(format!("the secret for `{id}` is missing")).help(
                 "add `--secret-env NAME`, `--secret-file FILE`, or `--config FILE --route NAME`",
                 ));
             }
         };
-        Ok(Some(Known {
+        Ok(Some(SenderProfile {
             provider: Some(id.clone()),
             spec: provider.scheme.clone(),
             secret,
@@ -96,7 +96,7 @@ impl Signer {
         }))
     }
 
-    fn of_route(&self, config: Config, name: &str) -> Result<Known, Failure> {
+    fn of_route(&self, config: GateConfig, name: &str) -> Result<SenderProfile, CommandFailure> {
         let known: Vec<_> = config
             .routes
             .iter()
@@ -113,10 +113,10 @@ impl Signer {
             .and_then(url_of);
         let route = found.and_then(|index| config.routes.into_iter().nth(index));
         let route = route.ok_or_else(|| {
-            Failure::usage(format!("the config has no route `{name}`"))
+            CommandFailure::usage(format!("the config has no route `{name}`"))
                 .help(format!("its routes: {}", known.join(", ")))
         })?;
-        let now = Now::read().unix_ms;
+        let now = ClockReading::read().unix_ms;
         // A secret on the command line wins over the config's, which may not be readable here.
         let given = self.secret()?;
         let mut entries = route.secrets.into_iter();
@@ -124,10 +124,10 @@ impl Signer {
             .find(|entry| entry.is_current(now))
             .map(|entry| entry.secret);
         let secret = given.or(current).ok_or_else(|| {
-            Failure::usage(format!("route `{name}` has no current secret"))
+            CommandFailure::usage(format!("route `{name}` has no current secret"))
                 .help("check `not_before` and `until` of its secrets, or add `--secret-env NAME`")
         })?;
-        Ok(Known {
+        Ok(SenderProfile {
             provider: route.provider.map(|provider| provider.id.clone()),
             spec: route.scheme,
             secret,
@@ -138,14 +138,14 @@ impl Signer {
         })
     }
 
-    fn secret(&self) -> Result<Option<Secret>, Failure> {
+    fn secret(&self) -> Result<Option<Secret>, CommandFailure> {
         if let Some(text) = &self.secret {
             return Ok(Some(Secret::new(text.clone().into_bytes())));
         }
         if let Some(name) = &self.secret_env {
             let text = env::var_os(name).filter(|text| !text.is_empty());
             let text = text.ok_or_else(|| {
-                Failure::usage(format!("the environment variable `{name}` is not set"))
+                CommandFailure::usage(format!("the environment variable `{name}` is not set"))
             })?;
             return Ok(Some(Secret::new(text.into_encoded_bytes())));
         }
@@ -154,7 +154,7 @@ impl Signer {
 }
 
 /// Returns the URL of a route on this machine, or `None` if the config leaves the port to the system.
-fn url_of(route: &Route, config: &Config) -> Option<String> {
+fn url_of(route: &Route, config: &GateConfig) -> Option<String> {
     let listen = config
         .server
         .listen
@@ -178,8 +178,8 @@ fn url_of(route: &Route, config: &Config) -> Option<String> {
     Some(format!("{scheme}://{host}:{}{path}", listen.port()))
 }
 
-fn unknown(id: &str) -> Failure {
-    let failure = Failure::usage(format!("no provider has the id `{id}`"));
+fn unknown(id: &str) -> CommandFailure {
+    let failure = CommandFailure::usage(format!("no provider has the id `{id}`"));
     let close = suggest::nearest(id, providers::ids());
     failure.help(match close {
         Some(close) => format!("did you mean `{close}`? `hookgate providers` lists all ids"),
@@ -188,15 +188,15 @@ fn unknown(id: &str) -> Failure {
 }
 
 /// Converts an error of the test tools. Only I/O errors are failures; all others are wrong usage.
-pub(super) fn failure(error: &TestingError) -> Failure {
+pub(super) fn failure(error: &TestingError) -> CommandFailure {
     match error {
-        TestingError::Io(..) => Failure::new(error.to_string()),
-        _ => Failure::usage(error.to_string()),
+        TestingError::Io(..) => CommandFailure::new(error.to_string()),
+        _ => CommandFailure::usage(error.to_string()),
     }
 }
 
 /// Rejects a text that is not an http or https URL with a host.
-pub(super) fn check_url(url: &str) -> Result<(), Failure> {
+pub(super) fn check_url(url: &str) -> Result<(), CommandFailure> {
     let parsed: Option<Uri> = url.parse().ok();
     let is_whole = parsed.is_some_and(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some()
@@ -204,7 +204,7 @@ pub(super) fn check_url(url: &str) -> Result<(), Failure> {
     match is_whole {
         true => Ok(()),
         false => Err(
-            Failure::usage(format!("`{url}` is not a valid http or https URL"))
+            CommandFailure::usage(format!("`{url}` is not a valid http or https URL"))
                 .help("use a URL such as `https://localhost:8443/stripe`"),
         ),
     }

@@ -12,20 +12,20 @@ use clap::Args;
 use comfy_table::{Cell, Color};
 use serde::Serialize;
 
-use crate::admin::path::{segment, with_query};
-use crate::admin::wire::{
-    Certificate, Certificates, Destination, Destinations, History, Moment, Route, Routes, Status,
-    Verdicts,
+use crate::admin::documents::{
+    ApiTimestamp, CertificateDocument, CertificateList, DestinationDocument, DestinationList,
+    HistoryDocument, RouteDocument, RouteList, StatusDocument, VerdictList,
 };
+use crate::admin::path::{segment, with_query};
 use crate::cli::admin_client::AdminClient;
-use crate::cli::ask::{block_on, deliveries, interrupted};
+use crate::cli::admin_options::AdminOptions;
+use crate::cli::confirm::{block_on, deliveries, interrupted};
 use crate::cli::destinations;
-use crate::cli::door::Door;
 use crate::cli::exchange;
-use crate::cli::failure::{self, Failure};
+use crate::cli::failure::{self, CommandFailure};
 use crate::cli::output::{BAD, FAINT, GOOD, STRONG, clean, lines, list, print, print_json, styled};
 use crate::cli::times;
-use crate::model::clock::Now;
+use crate::model::clock::ClockReading;
 
 /// Columns of the chart and the time that each covers: one hour in total.
 const COLUMNS: usize = 20;
@@ -38,7 +38,7 @@ const VERDICTS: &str = "500";
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 #[derive(Args)]
-pub(super) struct Arguments {
+pub(super) struct StatusArguments {
     /// Refresh the screen until Ctrl-C
     #[arg(long, conflicts_with = "json")]
     watch: bool,
@@ -49,32 +49,32 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    door: Door,
+    admin: AdminOptions,
 }
 
 /// Data of one screen.
 #[derive(Serialize)]
-struct Screen {
-    status: Status,
-    routes: Vec<RouteNow>,
-    destinations: Vec<Destination>,
-    certificates: Vec<Certificate>,
+struct StatusScreen {
+    status: StatusDocument,
+    routes: Vec<RouteActivity>,
+    destinations: Vec<DestinationDocument>,
+    certificates: Vec<CertificateDocument>,
 }
 
 /// A route with its requests of the last hour.
 #[derive(Serialize)]
-struct RouteNow {
-    route: Route,
+struct RouteActivity {
+    route: RouteDocument,
     passed: u64,
     refused: u64,
     /// Requests in each part of the hour, oldest first.
     columns: [u64; COLUMNS],
-    last: Option<Moment>,
+    last: Option<ApiTimestamp>,
 }
 
 /// Runs `hookgate status`. Exits with 1 where something needs attention.
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let looked = arguments.door.client().and_then(|client| {
+pub(super) fn run(arguments: &StatusArguments) -> ExitCode {
+    let looked = arguments.admin.client().and_then(|client| {
         block_on(async {
             match arguments.watch {
                 true => watch(&client, arguments.every).await.map(|()| true),
@@ -89,8 +89,8 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-async fn once(client: &AdminClient, json: bool) -> Result<bool, Failure> {
-    let screen = ask(client).await?;
+async fn once(client: &AdminClient, json: bool) -> Result<bool, CommandFailure> {
+    let screen = load_screen(client).await?;
     match json {
         true => print_json(&screen),
         false => {
@@ -100,11 +100,11 @@ async fn once(client: &AdminClient, json: bool) -> Result<bool, Failure> {
     Ok(screen.is_well())
 }
 
-async fn watch(client: &AdminClient, every: Duration) -> Result<(), Failure> {
+async fn watch(client: &AdminClient, every: Duration) -> Result<(), CommandFailure> {
     let mut interrupted = std::pin::pin!(interrupted()?);
     let is_terminal = std::io::stdout().is_terminal();
     loop {
-        let shown = match ask(client).await {
+        let shown = match load_screen(client).await {
             Ok(screen) => text(&screen),
             // Keeps watching: a gate that restarts is back soon.
             Err(failure) => failure.text(),
@@ -124,30 +124,30 @@ async fn watch(client: &AdminClient, every: Duration) -> Result<(), Failure> {
     }
 }
 
-async fn ask(client: &AdminClient) -> Result<Screen, Failure> {
+async fn load_screen(client: &AdminClient) -> Result<StatusScreen, CommandFailure> {
     let doing = "fetching the status";
-    let status: Status = client.get(doing, "/api/v1/status").await?;
-    let Routes { routes } = client.get(doing, "/api/v1/routes").await?;
-    let Certificates { certificates } = client.get(doing, "/api/v1/certificates").await?;
+    let status: StatusDocument = client.get(doing, "/api/v1/status").await?;
+    let RouteList { routes } = client.get(doing, "/api/v1/routes").await?;
+    let CertificateList { certificates } = client.get(doing, "/api/v1/certificates").await?;
     // A gate without a store has no destinations, and rejects the request for them.
     let destinations = match status.has_store {
         true => {
-            let found: Destinations = client.get(doing, "/api/v1/destinations").await?;
+            let found: DestinationList = client.get(doing, "/api/v1/destinations").await?;
             found.destinations
         }
         false => Vec::new(),
     };
-    let now_ms = Now::read().unix_ms;
+    let now_ms = ClockReading::read().unix_ms;
     // One request for all routes; only the history needs one for each.
     let mut last = last(client).await?;
     let mut shown = Vec::with_capacity(routes.len());
     for route in routes {
         let path = format!("/api/v1/routes/{}/history", segment(&route.name));
-        let history: History = client.get(doing, &path).await?;
+        let history: HistoryDocument = client.get(doing, &path).await?;
         let last = last.remove(&route.name);
-        shown.push(RouteNow::of(route, &history, last, now_ms));
+        shown.push(RouteActivity::of(route, &history, last, now_ms));
     }
-    Ok(Screen {
+    Ok(StatusScreen {
         status,
         routes: shown,
         destinations,
@@ -156,20 +156,25 @@ async fn ask(client: &AdminClient) -> Result<Screen, Failure> {
 }
 
 /// Fetches the time of the latest request of each route, as far as the gate keeps verdicts.
-async fn last(client: &AdminClient) -> Result<HashMap<String, Moment>, Failure> {
+async fn last(client: &AdminClient) -> Result<HashMap<String, ApiTimestamp>, CommandFailure> {
     let path = with_query("/api/v1/verdicts", &[("limit", VERDICTS.to_owned())]);
-    let found: Verdicts = client.get("fetching the latest requests", &path).await?;
+    let found: VerdictList = client.get("fetching the latest requests", &path).await?;
     Ok(found.last_by_route())
 }
 
-impl Screen {
+impl StatusScreen {
     fn is_well(&self) -> bool {
         self.status.ready && self.status.needs.is_empty()
     }
 }
 
-impl RouteNow {
-    fn of(route: Route, history: &History, last: Option<Moment>, now_ms: i64) -> Self {
+impl RouteActivity {
+    fn of(
+        route: RouteDocument,
+        history: &HistoryDocument,
+        last: Option<ApiTimestamp>,
+        now_ms: i64,
+    ) -> Self {
         let mut found = Self {
             route,
             passed: history.passed(),
@@ -191,7 +196,7 @@ impl RouteNow {
     }
 }
 
-fn text(screen: &Screen) -> String {
+fn text(screen: &StatusScreen) -> String {
     let mut text = String::new();
     head(&mut text, &screen.status);
     if !screen.status.needs.is_empty() {
@@ -210,7 +215,7 @@ fn text(screen: &Screen) -> String {
     text
 }
 
-fn head(text: &mut String, status: &Status) {
+fn head(text: &mut String, status: &StatusDocument) {
     // Two separate facts: a gate whose store fails still serves routes in proxy mode.
     let state = match (status.ready, status.store_healthy) {
         (true, Some(false)) => styled(BAD, "ready, but its store is not writable"),
@@ -244,7 +249,7 @@ fn counted(count: u64, word: &str) -> String {
     format!("{count} {word}{plural}")
 }
 
-fn routes(routes: &[RouteNow]) -> String {
+fn routes(routes: &[RouteActivity]) -> String {
     let mut table = list(&[
         "ROUTE",
         "PROVIDER",
@@ -298,7 +303,7 @@ fn chart(columns: &[u64; COLUMNS]) -> String {
     columns.iter().map(|count| bar(*count)).collect()
 }
 
-fn certificates(certificates: &[Certificate]) -> String {
+fn certificates(certificates: &[CertificateDocument]) -> String {
     let mut table = list(&["CERTIFICATE", "EXPIRES"]);
     for one in certificates {
         let end = Cell::new(times::both(one.not_after));

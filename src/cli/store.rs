@@ -11,17 +11,17 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use crate::admin::input;
-use crate::admin::wire::{Counts, Moment};
+use crate::admin::documents::{ApiTimestamp, StateCounts};
+use crate::admin::parameters;
 use crate::cli::config_file::{self, ConfigFile};
 use crate::cli::events::counts;
-use crate::cli::failure::{self, Failure};
+use crate::cli::failure::{self, CommandFailure};
 use crate::cli::output::{clean, facts, print, print_json};
 use crate::cli::times;
-use crate::model::clock::Now;
+use crate::model::clock::ClockReading;
 use crate::model::error::chain;
 use crate::model::secret::Secret;
-use crate::store::partial::Partial;
+use crate::store::partial::PartialFile;
 use crate::store::{self, StoreError};
 
 /// Time between two steps of a spinner.
@@ -36,13 +36,13 @@ pub(super) enum StoreCommand {
             hookgate store check /var/lib/hookgate/hookgate.db --json\n\n\
             The gate may be running; the check does not block it.\n\n\
             Exit codes: 0 no damage, 1 damaged or failed, 2 wrong usage or config.")]
-    Check(Look),
+    Check(StoreReadArguments),
     /// Show the number of events and deliveries, and the size of the file
     #[command(after_help = "Examples:\n  \
             hookgate store stats --config /etc/hookgate/hookgate.toml\n  \
             hookgate store stats /var/lib/hookgate/hookgate.db --json\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage or config.")]
-    Stats(Look),
+    Stats(StoreReadArguments),
     /// Copy a store as a consistent backup
     #[command(
         long_about = "Copy a store as a consistent backup: a snapshot of one moment.\n\n\
@@ -53,7 +53,7 @@ pub(super) enum StoreCommand {
             hookgate store copy /var/lib/hookgate/hookgate.db /backup/hookgate.db\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage or config."
     )]
-    Copy(Copy),
+    Copy(StoreCopyArguments),
     /// Export events with their bodies and deliveries as JSON lines
     #[command(after_help = "Examples:\n  \
             hookgate store export --config /etc/hookgate/hookgate.toml --since 1d > events.jsonl\n  \
@@ -62,13 +62,13 @@ pub(super) enum StoreCommand {
             Each line is one event with its body, deliveries and attempts, oldest first. The export is not encrypted: \
             it contains the data of your customers, and tokens that senders put into headers.\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage or config.")]
-    Export(Export),
+    Export(StoreExportArguments),
 }
 
 /// Arguments that select a store: the path of its file, or a config.
 #[derive(Args)]
 #[group(id = "place", required = true, multiple = false, args = ["path", "config"])]
-pub(super) struct Place {
+pub(super) struct StoreLocation {
     /// Database file of the store
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
@@ -78,16 +78,16 @@ pub(super) struct Place {
 }
 
 #[derive(Args)]
-pub(super) struct Look {
+pub(super) struct StoreReadArguments {
     #[command(flatten)]
-    place: Place,
+    location: StoreLocation,
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Args)]
-pub(super) struct Copy {
+pub(super) struct StoreCopyArguments {
     /// Source file, unless `--config` has it, and target file, which must not exist yet
     #[arg(value_name = "FROM TO", required = true, num_args = 1..=2)]
     paths: Vec<PathBuf>,
@@ -97,9 +97,9 @@ pub(super) struct Copy {
 }
 
 #[derive(Args)]
-pub(super) struct Export {
+pub(super) struct StoreExportArguments {
     #[command(flatten)]
-    place: Place,
+    location: StoreLocation,
     /// Only events received at or after this time: 2h, 7d, 2026-11-25, 2026-11-25T08:30:00Z, or seconds since the epoch
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -124,9 +124,9 @@ pub(super) fn run(command: StoreCommand) -> ExitCode {
     })
 }
 
-impl Place {
+impl StoreLocation {
     /// Finds the file, and returns the config that names it, if one was given.
-    fn find(&self) -> Result<(PathBuf, Option<ConfigFile>), Failure> {
+    fn find(&self) -> Result<(PathBuf, Option<ConfigFile>), CommandFailure> {
         match (&self.path, &self.config) {
             (Some(path), _) => Ok((bare(path), None)),
             (None, config) => {
@@ -146,20 +146,22 @@ fn bare(path: &Path) -> PathBuf {
 }
 
 /// Returns the file that `[store]` names.
-fn file_of(config: &ConfigFile) -> Result<PathBuf, Failure> {
+fn file_of(config: &ConfigFile) -> Result<PathBuf, CommandFailure> {
     let Some(url) = config.text("store", "url") else {
-        return Err(Failure::usage("the config has no `[store]` with a `url`")
+        return Err(CommandFailure::usage("the config has no `[store]` with a `url`")
             .help("give the path of the file instead: `hookgate store check /var/lib/hookgate/hookgate.db`"));
     };
     match url.strip_prefix("sqlite:") {
         Some(path) => Ok(config.resolve(path)),
-        None => Err(Failure::usage(format!("`{}` is not a file", clean(url)))
-            .help("these commands support stores of the form `sqlite:PATH` only")),
+        None => Err(
+            CommandFailure::usage(format!("`{}` is not a file", clean(url)))
+                .help("these commands support stores of the form `sqlite:PATH` only"),
+        ),
     }
 }
 
-fn failed(doing: &str) -> impl Fn(StoreError) -> Failure {
-    move |err| Failure::new(chain(&err)).doing(doing)
+fn failed(doing: &str) -> impl Fn(StoreError) -> CommandFailure {
+    move |err| CommandFailure::new(chain(&err)).doing(doing)
 }
 
 fn spinner(message: String) -> ProgressBar {
@@ -177,8 +179,8 @@ fn bar(doing: &'static str) -> ProgressBar {
     bar
 }
 
-fn check(arguments: &Look) -> Result<(), Failure> {
-    let (path, _) = arguments.place.find()?;
+fn check(arguments: &StoreReadArguments) -> Result<(), CommandFailure> {
+    let (path, _) = arguments.location.find()?;
     let doing = format!("checking the store `{}`", path.display());
     // SQLite checks the file in one call, so there is no progress to measure.
     let spinner = spinner(doing.clone());
@@ -203,7 +205,7 @@ fn check(arguments: &Look) -> Result<(), Failure> {
         count => {
             let places = if count == 1 { "place" } else { "places" };
             return Err(
-                Failure::new(format!("the file is damaged in {count} {places}"))
+                CommandFailure::new(format!("the file is damaged in {count} {places}"))
                     .doing(&doing)
                     .help(
                         "stop the gate, keep the file, and restore a backup; \
@@ -215,13 +217,13 @@ fn check(arguments: &Look) -> Result<(), Failure> {
     Ok(())
 }
 
-fn stats(arguments: &Look) -> Result<(), Failure> {
-    let (path, _) = arguments.place.find()?;
+fn stats(arguments: &StoreReadArguments) -> Result<(), CommandFailure> {
+    let (path, _) = arguments.location.find()?;
     let doing = format!("reading the store `{}`", path.display());
     let stats = store::stats_of(&path).map_err(failed(&doing))?;
     // The same words and forms as in the admin API, so that scripts can read both.
-    let oldest = stats.oldest_open_ms.map(Moment);
-    let deliveries = Counts::new(stats.deliveries);
+    let oldest = stats.oldest_open_ms.map(ApiTimestamp);
+    let deliveries = StateCounts::new(stats.deliveries);
     if arguments.json {
         print_json(&json!({
             "store": path,
@@ -268,22 +270,22 @@ fn size(bytes: u64) -> String {
     shown
 }
 
-fn copy(arguments: &Copy) -> Result<(), Failure> {
+fn copy(arguments: &StoreCopyArguments) -> Result<(), CommandFailure> {
     // clap cannot express "one path with `--config`, else two", so it is checked here.
-    let (from, to) = match (&arguments.config, &*arguments.paths) {
-        (Some(config), [to]) => (file_of(&ConfigFile::load(config)?)?, bare(to)),
-        (None, [from, to]) => (bare(from), bare(to)),
-        (Some(_), _) => {
-            return Err(
-                Failure::usage("`--config` already names the source").help("give the target only")
-            );
-        }
-        (None, _) => {
-            return Err(Failure::usage("a copy needs a source and a target").help(
+    let (from, to) =
+        match (&arguments.config, &*arguments.paths) {
+            (Some(config), [to]) => (file_of(&ConfigFile::load(config)?)?, bare(to)),
+            (None, [from, to]) => (bare(from), bare(to)),
+            (Some(_), _) => {
+                return Err(CommandFailure::usage("`--config` already names the source")
+                    .help("give the target only"));
+            }
+            (None, _) => {
+                return Err(CommandFailure::usage("a copy needs a source and a target").help(
                 "use `hookgate store copy FROM TO`, or `hookgate store copy --config FILE TO`",
             ));
-        }
-    };
+            }
+        };
     let doing = format!(
         "copying the store `{}` to `{}`",
         from.display(),
@@ -300,18 +302,20 @@ fn copy(arguments: &Copy) -> Result<(), Failure> {
     Ok(())
 }
 
-fn export(arguments: &Export) -> Result<(), Failure> {
+fn export(arguments: &StoreExportArguments) -> Result<(), CommandFailure> {
     let since = match arguments.since.as_deref() {
         None => None,
-        Some(text) => match input::parse_time(text, Now::read().unix_ms) {
+        Some(text) => match parameters::parse_time(text, ClockReading::read().unix_ms) {
             Some(since) => Some(since),
             None => {
-                return Err(Failure::usage(format!("`--since`: `{text}` is not a time"))
-                    .help(format!("use {}", input::TIMES)));
+                return Err(
+                    CommandFailure::usage(format!("`--since`: `{text}` is not a time"))
+                        .help(format!("use {}", parameters::TIMES)),
+                );
             }
         },
     };
-    let (path, config) = arguments.place.find()?;
+    let (path, config) = arguments.location.find()?;
     let doing = format!("exporting the store `{}`", path.display());
     let mut keys: Vec<Secret> = Vec::new();
     for file in &arguments.key_file {
@@ -327,13 +331,14 @@ fn export(arguments: &Export) -> Result<(), Failure> {
     let written = match &arguments.out {
         Some(out) => {
             let failed = |err: io::Error| {
-                Failure::new(format!("cannot create `{}`: {err}", out.display())).doing(&doing)
+                CommandFailure::new(format!("cannot create `{}`: {err}", out.display()))
+                    .doing(&doing)
             };
             // Readable by its owner only, since the export is not encrypted. The file gets its name at the end, so that
             // an export that failed never looks complete.
-            let partial = Partial::begin(out).map_err(failed)?;
+            let partial = PartialFile::begin(out).map_err(failed)?;
             let folder = out.parent().filter(|folder| *folder != Path::new(""));
-            let source = Source {
+            let source = ExportSource {
                 path: &path,
                 keys: &keys,
                 since_ms: since,
@@ -350,7 +355,7 @@ fn export(arguments: &Export) -> Result<(), Failure> {
             written
         }
         None => {
-            let source = Source {
+            let source = ExportSource {
                 path: &path,
                 keys: &keys,
                 since_ms: since,
@@ -369,7 +374,7 @@ fn export(arguments: &Export) -> Result<(), Failure> {
 }
 
 /// Parameters of an export: the file, its keys, the time limit, and how to treat damage.
-struct Source<'a> {
+struct ExportSource<'a> {
     path: &'a Path,
     keys: &'a [Secret],
     since_ms: Option<i64>,
@@ -377,9 +382,9 @@ struct Source<'a> {
     salvage: Option<&'a Path>,
 }
 
-fn write(source: &Source<'_>, out: impl Write, bar: &ProgressBar) -> Result<(), StoreError> {
+fn write(source: &ExportSource<'_>, out: impl Write, bar: &ProgressBar) -> Result<(), StoreError> {
     let mut out = BufWriter::new(out);
-    let Source {
+    let ExportSource {
         path,
         keys,
         since_ms,
@@ -399,7 +404,7 @@ fn write(source: &Source<'_>, out: impl Write, bar: &ProgressBar) -> Result<(), 
 }
 
 /// Describes the result of a salvage in one line.
-fn salvaged(found: &store::Salvaged) -> String {
+fn salvaged(found: &store::SalvageResult) -> String {
     let mut text = format!(
         "{} events complete, {} partial, {} unreadable",
         found.whole, found.in_part, found.unreadable
@@ -443,7 +448,7 @@ mod tests {
         let path = folder.path().join("hookgate.toml");
         let place = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            let place = Place {
+            let place = StoreLocation {
                 path: None,
                 config: Some(path.clone()),
             };

@@ -5,28 +5,28 @@ use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
-use crate::admin::wire::{Counts, Delivery, Moment, State};
-use crate::admin::{AdminListener, AdminState, Controls, access, serve};
-use crate::config::model::{AdminListen, Role};
-use crate::record::Recorder;
-use crate::record::line::Encoding;
-use crate::record::log::Logger;
+use crate::admin::documents::{ApiTimestamp, DeliveryDocument, DeliveryStateName, StateCounts};
+use crate::admin::{AdminControls, AdminListener, AdminState, access, serve};
+use crate::config::model::{AdminListen, AdminRole};
+use crate::record::TelemetryRecorder;
+use crate::record::log::LineLogger;
+use crate::record::log_line::LineEncoding;
 
 /// Time of the sample rows: 2025-11-24, 16:00 UTC.
-pub(super) const WHEN: Moment = Moment(1_764_000_000_000);
+pub(super) const WHEN: ApiTimestamp = ApiTimestamp(1_764_000_000_000);
 
 pub(super) const UID: &str = "0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12";
 
-pub(super) fn counts(delivered: u64, dead: u64) -> Counts {
-    Counts {
+pub(super) fn counts(delivered: u64, dead: u64) -> StateCounts {
+    StateCounts {
         delivered,
         dead,
-        ..Counts::default()
+        ..StateCounts::default()
     }
 }
 
-pub(super) fn delivery(id: i64, state: State) -> Delivery {
-    Delivery {
+pub(super) fn delivery(id: i64, state: DeliveryStateName) -> DeliveryDocument {
+    DeliveryDocument {
         id,
         event: UID.to_owned(),
         route: "github".to_owned(),
@@ -69,19 +69,19 @@ pub(super) fn plain(text: &str) -> String {
 
 /// Serves an admin listener without a store on a socket in `folder`, until the returned token is cancelled.
 pub(super) fn door(folder: &Path, token: Option<&str>) -> (PathBuf, CancellationToken) {
-    open(folder, token, Controls::without_store())
+    open(folder, token, AdminControls::without_store())
 }
 
 pub(super) fn open(
     folder: &Path,
     token: Option<&str>,
-    controls: Controls,
+    controls: AdminControls,
 ) -> (PathBuf, CancellationToken) {
     let writer = Box::new(std::io::sink());
-    let logger = Logger::to_writer(Encoding::Json, Level::INFO, writer).unwrap();
-    let tokens = token.map(|token| access::token("admin", Role::Operator, token));
+    let logger = LineLogger::to_writer(LineEncoding::Json, Level::INFO, writer).unwrap();
+    let tokens = token.map(|token| access::token("admin", AdminRole::Operator, token));
     let tokens: Vec<_> = tokens.into_iter().collect();
-    let state = AdminState::new(Recorder::new(logger, true), &tokens, controls);
+    let state = AdminState::new(TelemetryRecorder::new(logger, true), &tokens, controls);
     let socket = folder.join("admin.sock");
     let listener = AdminListener::bind(&AdminListen::Unix(socket.clone())).unwrap();
     let stop = CancellationToken::new();

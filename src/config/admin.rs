@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::Context;
-use crate::config::model::{Admin, AdminListen, AdminToken, Role};
+use crate::config::LoadContext;
+use crate::config::model::{AdminListen, AdminRole, AdminSection, AdminToken};
 use crate::config::{secrets, tls};
-use crate::document::Span;
-use crate::document::key::{Key, Kind, Section};
-use crate::document::table::{Fault, Table, Value};
+use crate::document::TextSpan;
+use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use crate::document::table::{TomlTable, TomlValue, ValueFault};
 use crate::document::value;
 
 /// Name of the `token` of `[admin]` itself in the audit log.
@@ -18,13 +18,13 @@ const SINGLE: &str = "admin";
 const MAX_NAME: usize = 64;
 
 /// `[admin]` with the span that later checks point at.
-pub(super) struct ReadAdmin {
-    pub(super) admin: Admin,
-    pub(super) listen_span: Span,
+pub(super) struct SpannedAdminSection {
+    pub(super) admin: AdminSection,
+    pub(super) listen_span: TextSpan,
 }
 
 /// Reads the section; returns `None` if it has no valid `listen`.
-pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<ReadAdmin> {
+pub(super) fn read(mut table: TomlTable<'_>, context: &LoadContext) -> Option<SpannedAdminSection> {
     let listen = table.require(&LISTEN, |value| listen(value, context));
     let tokens = tokens(&mut table, context);
     let tls = table.table(&TLS).and_then(|table| tls::one(table, context));
@@ -46,7 +46,7 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<ReadAdmin>
                 "`[admin.tls]` has no effect on a Unix socket, which only its owner can use";
             table.error(
                 listen.span,
-                Fault::new(
+                ValueFault::new(
                     fault,
                     "remove `[admin.tls]`, or set `listen` to an address and port",
                 ),
@@ -54,8 +54,8 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<ReadAdmin>
         }
         AdminListen::Tcp(_) | AdminListen::Unix(_) => {}
     }
-    Some(ReadAdmin {
-        admin: Admin {
+    Some(SpannedAdminSection {
+        admin: AdminSection {
             listen: listen.value,
             tokens,
             tls,
@@ -66,19 +66,19 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<ReadAdmin>
 }
 
 /// Reads `token` and each of `[[admin.tokens]]`.
-fn tokens(table: &mut Table<'_>, context: &Context) -> Vec<AdminToken> {
+fn tokens(table: &mut TomlTable<'_>, context: &LoadContext) -> Vec<AdminToken> {
     let mut tokens = Vec::new();
     let single = table.value(&TOKEN);
     if let Some(secret) = single.and_then(|value| secrets::read_token(&value, context)) {
         tokens.push(AdminToken {
             name: SINGLE.into(),
-            role: Role::Operator,
+            role: AdminRole::Operator,
             secret: Arc::new(secret),
         });
     }
     for mut entry in table.tables(&TOKENS) {
         let name = entry.require(&NAME, token_name);
-        let role = entry.require(&ROLE, |value| value::choice(value, &Role::ALL));
+        let role = entry.require(&ROLE, |value| value::choice(value, &AdminRole::ALL));
         let secret = entry.value(&TOKEN);
         if secret.is_none() {
             entry.missing(&TOKEN);
@@ -95,7 +95,7 @@ fn tokens(table: &mut Table<'_>, context: &Context) -> Vec<AdminToken> {
             let fault = format!("two tokens have the name `{}`", name.value);
             entry.error(
                 name.span,
-                Fault::new(fault, "give each token a different name"),
+                ValueFault::new(fault, "give each token a different name"),
             );
         }
         // Equal tokens would make the name in the audit log a matter of order.
@@ -104,7 +104,7 @@ fn tokens(table: &mut Table<'_>, context: &Context) -> Vec<AdminToken> {
             let fault =
                 "two names have the same token, so the audit log could not distinguish them";
             let help = "give each name a different token";
-            entry.error(entry.span(), Fault::new(fault, help));
+            entry.error(entry.span(), ValueFault::new(fault, help));
         }
         tokens.push(AdminToken {
             name: name.value.into(),
@@ -115,24 +115,24 @@ fn tokens(table: &mut Table<'_>, context: &Context) -> Vec<AdminToken> {
     tokens
 }
 
-fn token_name(value: &Value<'_>) -> Result<String, Fault> {
+fn token_name(value: &TomlValue<'_>) -> Result<String, ValueFault> {
     let name = value::text(value)?;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte);
     if name.len() <= MAX_NAME && name.bytes().all(is_plain) {
         return Ok(name);
     }
-    Err(Fault::new(
+    Err(ValueFault::new(
         "this is not a valid token name",
         format!("use at most {MAX_NAME} letters, digits, `-`, `_`, `.` and `@`"),
     ))
 }
 
-fn listen(value: &Value<'_>, context: &Context) -> Result<AdminListen, Fault> {
+fn listen(value: &TomlValue<'_>, context: &LoadContext) -> Result<AdminListen, ValueFault> {
     let path = value.text().and_then(|text| text.strip_prefix("unix:"));
     if let Some(path) = path {
         // The kernel ends the path of a socket at the first NUL byte.
         return if path.is_empty() || path.contains('\0') {
-            Err(Fault::new(
+            Err(ValueFault::new(
                 "`unix:` needs a path",
                 "for example `\"unix:/run/hookgate/admin.sock\"`",
             ))
@@ -144,7 +144,7 @@ fn listen(value: &Value<'_>, context: &Context) -> Result<AdminListen, Fault> {
 }
 
 /// Returns an error if the address is reachable from other machines but lacks TLS or a token.
-fn exposed(address: SocketAddr, has_tls: bool, has_tokens: bool) -> Option<Fault> {
+fn exposed(address: SocketAddr, has_tls: bool, has_tokens: bool) -> Option<ValueFault> {
     // Without TLS a token could be read on the network; without a token TLS protects nothing.
     let lacks = match (has_tls, has_tokens) {
         (true, true) => return None,
@@ -152,7 +152,7 @@ fn exposed(address: SocketAddr, has_tls: bool, has_tokens: bool) -> Option<Fault
         (false, true) => "TLS",
         (false, false) => "TLS and a token",
     };
-    Some(Fault::new(
+    Some(ValueFault::new(
         format!(
             "the admin listener on `{address}` is reachable from other machines but lacks {lacks}"
         ),
@@ -161,7 +161,7 @@ fn exposed(address: SocketAddr, has_tls: bool, has_tokens: bool) -> Option<Fault
 }
 
 /// Keys of the `[admin]` section.
-pub(super) static SECTION: Section = Section {
+pub(super) static SECTION: SectionDefinition = SectionDefinition {
     path: "admin",
     doc: "The admin listener: metrics, health checks, the admin API and the console. Without this section hookgate opens no admin listener. If there is a `[store]`, it opens a Unix socket in the runtime folder of the service.",
     keys: &[&LISTEN, &TOKEN, &TOKENS, &TLS, &HOST],
@@ -170,7 +170,7 @@ pub(super) static SECTION: Section = Section {
 };
 
 /// Keys of the `[admin.tls]` section.
-pub(super) static TLS_SECTION: Section = Section {
+pub(super) static TLS_SECTION: SectionDefinition = SectionDefinition {
     path: "admin.tls",
     doc: "The certificate of the admin listener. Required unless it listens on loopback or a Unix socket. Reloaded when the files change.",
     keys: &[&tls::CERT, &tls::KEY],
@@ -178,24 +178,24 @@ pub(super) static TLS_SECTION: Section = Section {
     one_of: &[],
 };
 
-static TLS: Key = Key {
+static TLS: KeyDefinition = KeyDefinition {
     name: "tls",
-    kind: Kind::Table(&TLS_SECTION),
+    kind: ValueKind::Table(&TLS_SECTION),
     default: None,
     example: "{ cert = \"/etc/hookgate/tls/admin.pem\", key = \"/etc/hookgate/tls/admin.key\" }",
     doc: "The certificate of the admin listener.",
 };
 
-static HOST: Key = Key {
+static HOST: KeyDefinition = KeyDefinition {
     name: "host",
-    kind: Kind::OneOrMore(&Kind::Text),
+    kind: ValueKind::OneOrMore(&ValueKind::Text),
     default: None,
     example: "\"gate.example.com\"",
     doc: "Host names that clients may use for the admin listener, in addition to `localhost`, IP addresses and the names of its certificate. Other names are rejected, to prevent DNS rebinding from other websites.",
 };
 
 /// Keys of each `[[admin.tokens]]` table.
-pub(super) static TOKENS_SECTION: Section = Section {
+pub(super) static TOKENS_SECTION: SectionDefinition = SectionDefinition {
     path: "admin.tokens",
     doc: "Named tokens. The audit log records the name, and the role limits what the token may do.",
     keys: &[&NAME, &ROLE, &TOKEN],
@@ -203,41 +203,41 @@ pub(super) static TOKENS_SECTION: Section = Section {
     one_of: &[],
 };
 
-static LISTEN: Key = Key {
+static LISTEN: KeyDefinition = KeyDefinition {
     name: "listen",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     default: None,
     example: "\"127.0.0.1:9180\"",
     doc: "Address and port, or `unix:/path`, to listen on. An address other than loopback requires `[admin.tls]` and a token.",
 };
 
-static TOKEN: Key = Key {
+static TOKEN: KeyDefinition = KeyDefinition {
     name: "token",
-    kind: Kind::Either(&Kind::Text, &Kind::Table(&secrets::SECTION)),
+    kind: ValueKind::Either(&ValueKind::Text, &ValueKind::Table(&secrets::SECTION)),
     default: None,
     example: "{ credential = \"admin-token\" }",
     doc: "Bearer token for `/metrics` and the admin API, sent as `Authorization: Bearer TOKEN`. The `token` of `[admin]` has the role `operator`. Over TCP the API requires a token, because every user of the machine can connect.",
 };
 
-static TOKENS: Key = Key {
+static TOKENS: KeyDefinition = KeyDefinition {
     name: "tokens",
-    kind: Kind::Tables(&TOKENS_SECTION),
+    kind: ValueKind::Tables(&TOKENS_SECTION),
     default: None,
     example: "[{ name = \"ann\", role = \"operator\", token = { credential = \"admin-ann\" } }]",
     doc: "Additional tokens, each with a name and a role.",
 };
 
-static NAME: Key = Key {
+static NAME: KeyDefinition = KeyDefinition {
     name: "name",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     default: None,
     example: "\"ann\"",
     doc: "Name of the token's owner, as it appears in the audit log.",
 };
 
-static ROLE: Key = Key {
+static ROLE: KeyDefinition = KeyDefinition {
     name: "role",
-    kind: Kind::Choice(&value::choice_words(&Role::ALL)),
+    kind: ValueKind::Choice(&value::choice_words(&AdminRole::ALL)),
     default: None,
     example: "\"viewer\"",
     doc: "Permissions of the token. A `viewer` can read everything except the audit log, including payloads, and can change nothing. An `operator` can do everything.",

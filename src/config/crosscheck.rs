@@ -3,26 +3,26 @@
 use std::net::SocketAddr;
 
 use crate::config::STORE;
-use crate::config::admin::ReadAdmin;
-use crate::config::model::{AdminListen, Mode, PathRule, Store, Tls};
-use crate::config::route::PlacedRoute;
-use crate::config::server::ReadServer;
+use crate::config::admin::SpannedAdminSection;
+use crate::config::model::{AdminListen, PathRule, RouteMode, StoreSection, TlsSection};
+use crate::config::route::SpannedRoute;
+use crate::config::server::SpannedServerSection;
 use crate::config::store::URL;
-use crate::document::table::{Fault, Table};
+use crate::document::table::{TomlTable, ValueFault};
 
 /// The sections other than `[server]` and the routes.
-pub(super) struct Others<'a> {
-    pub(super) tls: Option<&'a Tls>,
-    pub(super) admin: Option<&'a ReadAdmin>,
-    pub(super) store: Option<&'a Store>,
+pub(super) struct OtherSections<'a> {
+    pub(super) tls: Option<&'a TlsSection>,
+    pub(super) admin: Option<&'a SpannedAdminSection>,
+    pub(super) store: Option<&'a StoreSection>,
 }
 
 /// Reports conflicts between sections and between routes.
 pub(super) fn check(
-    root: &Table<'_>,
-    server: &ReadServer,
-    others: &Others<'_>,
-    routes: &[PlacedRoute],
+    root: &TomlTable<'_>,
+    server: &SpannedServerSection,
+    others: &OtherSections<'_>,
+    routes: &[SpannedRoute],
 ) {
     listeners(root, server, others.tls);
     if let Some(admin) = others.admin {
@@ -33,18 +33,19 @@ pub(super) fn check(
     health(root, server, routes);
 }
 
-fn listeners(root: &Table<'_>, read: &ReadServer, tls: Option<&Tls>) {
+fn listeners(root: &TomlTable<'_>, read: &SpannedServerSection, tls: Option<&TlsSection>) {
     let listen = &read.server.listen;
     for (index, (address, span)) in listen.iter().zip(&read.listen_spans).enumerate() {
         // Port 0 means any free port, so it may be listed several times.
         if address.port() != 0 && listen.iter().take(index).any(|other| other == address) {
-            let fault = Fault::new(format!("`{address}` is listed twice"), "remove one of them");
+            let fault =
+                ValueFault::new(format!("`{address}` is listed twice"), "remove one of them");
             root.error(*span, fault);
         }
         // `::ffff:127.0.0.1` is loopback too, so compare the canonical address.
         let is_public = !address.ip().to_canonical().is_loopback();
         if is_public && tls.is_none() && !read.server.insecure_http {
-            let fault = Fault::new(
+            let fault = ValueFault::new(
                 format!("plain HTTP on `{address}` exposes events and tokens on the network"),
                 "add `[tls]` with `cert` and `key`; behind a proxy that terminates TLS, set `insecure_http = true`",
             );
@@ -53,7 +54,7 @@ fn listeners(root: &Table<'_>, read: &ReadServer, tls: Option<&Tls>) {
     }
 }
 
-fn admin_listener(root: &Table<'_>, read: &ReadServer, admin: &ReadAdmin) {
+fn admin_listener(root: &TomlTable<'_>, read: &SpannedServerSection, admin: &SpannedAdminSection) {
     let AdminListen::Tcp(address) = &admin.admin.listen else {
         return;
     };
@@ -68,7 +69,7 @@ fn admin_listener(root: &Table<'_>, read: &ReadServer, admin: &ReadAdmin) {
                         || (other.is_ipv6() && !read.server.is_v6_only(*other)))))
     };
     if let Some(other) = read.server.listen.iter().find(|other| covers(other)) {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             format!("the admin listener and `listen` of `[server]` (`{other}`) use the same port"),
             "choose another port for one of them",
         );
@@ -77,16 +78,16 @@ fn admin_listener(root: &Table<'_>, read: &ReadServer, admin: &ReadAdmin) {
 }
 
 /// Reports a route that stores events without a `[store]`.
-fn stores(root: &Table<'_>, store: Option<&Store>, routes: &[PlacedRoute]) {
+fn stores(root: &TomlTable<'_>, store: Option<&StoreSection>, routes: &[SpannedRoute]) {
     // A `[store]` that is present but wrong has an error of its own.
     if store.is_some() || root.has(&STORE) {
         return;
     }
     let mut stored = routes
         .iter()
-        .filter(|placed| placed.route.mode != Mode::Proxy);
+        .filter(|placed| placed.route.mode != RouteMode::Proxy);
     if let Some(placed) = stored.next() {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             format!(
                 "the route `{}` stores events, but the config has no `[store]`",
                 placed.route.name
@@ -97,7 +98,7 @@ fn stores(root: &Table<'_>, store: Option<&Store>, routes: &[PlacedRoute]) {
     }
 }
 
-fn overlaps(root: &Table<'_>, routes: &[PlacedRoute]) {
+fn overlaps(root: &TomlTable<'_>, routes: &[SpannedRoute]) {
     for (index, later) in routes.iter().enumerate() {
         let same = routes.iter().take(index).find(|earlier| {
             // Only equal rules collide: for different ones the gate has a fixed precedence.
@@ -111,7 +112,7 @@ fn overlaps(root: &Table<'_>, routes: &[PlacedRoute]) {
             (later, earlier)
         };
         let host = second.route.host.as_ref();
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             format!(
                 "the routes `{}` and `{}` match the same requests{}",
                 first.route.name,
@@ -124,7 +125,7 @@ fn overlaps(root: &Table<'_>, routes: &[PlacedRoute]) {
     }
 }
 
-fn health(root: &Table<'_>, read: &ReadServer, routes: &[PlacedRoute]) {
+fn health(root: &TomlTable<'_>, read: &SpannedServerSection, routes: &[SpannedRoute]) {
     let (Some(path), Some(span)) = (&read.server.health, read.health_span) else {
         return;
     };
@@ -134,7 +135,7 @@ fn health(root: &Table<'_>, read: &ReadServer, routes: &[PlacedRoute]) {
         // whole.
         .find(|placed| placed.route.path == PathRule::Exact(path.clone()));
     if let Some(placed) = taken {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             format!(
                 "`health` hides the route `{}`, which has the same path",
                 placed.route.name

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::config::model::{Dedup, MissingId, ReplayRule};
-use crate::config::verification::Origin;
-use crate::document::key::{Key, Kind, Section};
-use crate::document::table::{Fault, Table, Value};
+use crate::config::model::{DedupRule, MissingId, ReplayRule};
+use crate::config::verification::SchemeOrigin;
+use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use crate::document::table::{TomlTable, TomlValue, ValueFault};
 use crate::document::value;
 use crate::providers::Provider;
-use crate::scheme::spec::{IdentityKey, Spec};
+use crate::scheme::spec::{IdentityKey, SchemeSpec};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -18,14 +18,14 @@ const DEFAULT_WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
 const DEFAULT_MAX_ENTRIES: u64 = 1_000_000;
 
 /// Facts about a route that its dedup settings depend on.
-pub(super) struct Basis<'a> {
-    pub(super) spec: &'a Spec,
+pub(super) struct DedupBasis<'a> {
+    pub(super) spec: &'a SchemeSpec,
     pub(super) provider: Option<&'a Provider>,
     pub(super) tolerance: Duration,
 }
 
 /// Reads `dedup`; returns `None` if it is `false`.
-pub(super) fn read(table: &mut Table<'_>, basis: &Basis<'_>) -> Option<Dedup> {
+pub(super) fn read(table: &mut TomlTable<'_>, basis: &DedupBasis<'_>) -> Option<DedupRule> {
     let Some(value) = table.value(&DEDUP) else {
         return Some(defaults(basis));
     };
@@ -44,8 +44,8 @@ pub(super) fn read(table: &mut Table<'_>, basis: &Basis<'_>) -> Option<Dedup> {
 
 /// Returns the dedup settings of a route with this provider and without `dedup`.
 #[cfg(test)]
-pub(crate) fn usual_dedup(provider: &Provider) -> Dedup {
-    defaults(&Basis {
+pub(crate) fn usual_dedup(provider: &Provider) -> DedupRule {
+    defaults(&DedupBasis {
         spec: &provider.scheme,
         provider: Some(provider),
         tolerance: provider.tolerance,
@@ -57,14 +57,14 @@ pub(crate) fn usual_dedup(provider: &Provider) -> Dedup {
 /// A key that the signature does not cover counts only together with the digest of the body. Otherwise a captured
 /// request with a guessed id could suppress the event of that id. The digest alone would suppress distinct events with
 /// equal bodies.
-fn defaults(basis: &Basis<'_>) -> Dedup {
+fn defaults(basis: &DedupBasis<'_>) -> DedupRule {
     // Two events of an operator's own app may have equal bodies: only their key counts.
     let is_local = basis.provider.is_some_and(Provider::is_local);
     let key = default_key(basis);
     let is_signed = basis.spec.signs_key(&key);
     // Watch signed bytes only if a client without the secret could send them again under another key.
     let is_guarded = basis.spec.signs_bytes() && !is_local && !is_signed && !key.is_signed_bytes();
-    Dedup {
+    DedupRule {
         window: horizon(basis).unwrap_or(DEFAULT_WINDOW),
         binds_body: !is_local && !key.is_nothing() && !is_signed,
         key,
@@ -79,18 +79,18 @@ fn defaults(basis: &Basis<'_>) -> Dedup {
     }
 }
 
-fn default_key(basis: &Basis<'_>) -> IdentityKey {
+fn default_key(basis: &DedupBasis<'_>) -> IdentityKey {
     match basis.provider {
         Some(provider) => provider.identity.key.value.clone(),
         None => IdentityKey::of_fields(&basis.spec.event_id),
     }
 }
 
-fn horizon(basis: &Basis<'_>) -> Option<Duration> {
+fn horizon(basis: &DedupBasis<'_>) -> Option<Duration> {
     basis.provider.and_then(|provider| provider.retry_horizon)
 }
 
-fn read_table(table: &mut Table<'_>, basis: &Basis<'_>) -> Dedup {
+fn read_table(table: &mut TomlTable<'_>, basis: &DedupBasis<'_>) -> DedupRule {
     // Each key that is absent keeps the default of this provider, not a general one.
     let mut dedup = defaults(basis);
     if let Some(window) = table.read_placed(&WINDOW, value::duration) {
@@ -124,7 +124,7 @@ impl DedupBy {
         [("key", Self::Key), ("id", Self::Id), ("body", Self::Body)];
 }
 
-fn read_by(table: &mut Table<'_>, dedup: &mut Dedup, basis: &Basis<'_>) {
+fn read_by(table: &mut TomlTable<'_>, dedup: &mut DedupRule, basis: &DedupBasis<'_>) {
     let Some(value) = table.value(&BY) else {
         return;
     };
@@ -138,7 +138,7 @@ fn read_by(table: &mut Table<'_>, dedup: &mut Dedup, basis: &Basis<'_>) {
     let words: Vec<DedupBy> = words.map(|placed| placed.value).collect();
     dedup.by_body = words.contains(&DedupBy::Body);
     match (words.contains(&DedupBy::Key), words.contains(&DedupBy::Id)) {
-        (true, true) => value.fault(Fault::new(
+        (true, true) => value.fault(ValueFault::new(
             "`\"key\"` and `\"id\"` exclude each other: both say what identifies an event",
             "remove `\"id\"`: the provider's documentation gives the key",
         )),
@@ -153,12 +153,12 @@ fn read_by(table: &mut Table<'_>, dedup: &mut Dedup, basis: &Basis<'_>) {
     }
 }
 
-fn check_key(value: &Value<'_>, dedup: &Dedup, basis: &Basis<'_>) {
+fn check_key(value: &TomlValue<'_>, dedup: &DedupRule, basis: &DedupBasis<'_>) {
     if !dedup.key.is_nothing() {
         return;
     }
     value.fault(match basis.provider {
-        Some(provider) => Fault::new(
+        Some(provider) => ValueFault::new(
             format!(
                 "requests of {} have nothing that identifies an event",
                 provider.name
@@ -170,14 +170,14 @@ fn check_key(value: &Value<'_>, dedup: &Dedup, basis: &Basis<'_>) {
 }
 
 /// Applies `by = ["id"]`: the event id alone counts.
-fn by_id(value: &Value<'_>, dedup: &mut Dedup, basis: &Basis<'_>) {
+fn by_id(value: &TomlValue<'_>, dedup: &mut DedupRule, basis: &DedupBasis<'_>) {
     let spec = basis.spec;
     dedup.key = IdentityKey::of_fields(&spec.event_id);
     dedup.binds_body = false;
     if dedup.key.is_nothing() {
         match basis.provider {
             // In an earlier version this provider had an id: such a config must continue to work.
-            Some(provider) => value.warning(Fault::new(
+            Some(provider) => value.warning(ValueFault::new(
                 format!(
                     "{} has no reliable event id, so `\"id\"` has no effect",
                     provider.name
@@ -192,25 +192,29 @@ fn by_id(value: &Value<'_>, dedup: &mut Dedup, basis: &Basis<'_>) {
         dedup.replay = ReplayRule::Flag;
     }
     if !dedup.by_body && !spec.signs_event_id() {
-        value.warning(Fault::new(
+        value.warning(ValueFault::new(
             "the event id is not signed: a captured request with a guessed id can suppress the event of that id",
             "remove `by`: the id is then used together with the digest of the body",
         ));
     }
 }
 
-fn without_id() -> Fault {
-    Fault::new(
+fn without_id() -> ValueFault {
+    ValueFault::new(
         "the scheme has no `event_id`, so hookgate cannot find the event id",
         "add `event_id` to the scheme, or remove `by`",
     )
 }
 
 /// Adds a note if the scheme has no event id, so retries reach the app again.
-pub(super) fn note_no_id(table: &Table<'_>, origin: &Origin, dedup: Option<&Dedup>) {
+pub(super) fn note_missing_id(
+    table: &TomlTable<'_>,
+    origin: &SchemeOrigin,
+    dedup: Option<&DedupRule>,
+) {
     let Some(dedup) = dedup else { return };
     if origin.provider.is_none() && dedup.key.is_nothing() && !dedup.by_body {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             "no dedup: the scheme has no `event_id`, so the app gets retries of events that it has already taken",
             "add `event_id` if the sender has one",
         );
@@ -219,17 +223,20 @@ pub(super) fn note_no_id(table: &Table<'_>, origin: &Origin, dedup: Option<&Dedu
 }
 
 /// Returns a warning if the window is too short.
-fn short_window(window: Duration, basis: &Basis<'_>) -> Option<Fault> {
+fn short_window(window: Duration, basis: &DedupBasis<'_>) -> Option<ValueFault> {
     if let Some(horizon) = horizon(basis).filter(|horizon| window < *horizon) {
         let name = basis
             .provider
             .map_or("the provider", |provider| &provider.name);
-        return Some(Fault::new(
+        return Some(ValueFault::new(
             format!(
                 "{name} retries for {}: a late retry would reach the app a second time",
-                words(horizon)
+                format_duration(horizon)
             ),
-            format!("set `window` to at least `\"{}\"`", words(horizon)),
+            format!(
+                "set `window` to at least `\"{}\"`",
+                format_duration(horizon)
+            ),
         ));
     }
     // A signed timestamp is accepted from `tolerance` before now to `tolerance` after, so a request stays valid for
@@ -237,15 +244,15 @@ fn short_window(window: Duration, basis: &Basis<'_>) -> Option<Fault> {
     let is_dated = basis.spec.is_dated();
     let replayable = basis.tolerance.saturating_mul(2);
     (is_dated && window < replayable).then(|| {
-        Fault::new(
+        ValueFault::new(
             "the window ends while the signature is still valid: a captured request could be replayed",
-            format!("set `window` to at least twice the tolerance, `\"{}\"`", words(replayable)),
+            format!("set `window` to at least twice the tolerance, `\"{}\"`", format_duration(replayable)),
         )
     })
 }
 
 /// Formats a duration as the config writes it, in its largest whole unit.
-fn words(duration: Duration) -> String {
+fn format_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         _ if duration.subsec_millis() > 0 => format!("{}ms", duration.as_millis()),
@@ -256,16 +263,16 @@ fn words(duration: Duration) -> String {
     }
 }
 
-pub(super) static DEDUP: Key = Key {
+pub(super) static DEDUP: KeyDefinition = KeyDefinition {
     name: "dedup",
-    kind: Kind::FalseOr(&Kind::Table(&SECTION)),
+    kind: ValueKind::FalseOr(&ValueKind::Table(&SECTION)),
     default: Some("on"),
     example: "{ window = \"7d\" }",
     doc: "Suppresses duplicates: an event that the app has taken does not reach it again. `false` disables it.",
 };
 
 /// Keys of the `[routes.NAME.dedup]` section.
-pub(super) static SECTION: Section = Section {
+pub(super) static SECTION: SectionDefinition = SectionDefinition {
     path: "routes.NAME.dedup",
     doc: "Which events are duplicates of each other, and for how long.",
     keys: &[&WINDOW, &BY, &MISSING_ID, &REPLAY, &MAX_ENTRIES],
@@ -273,42 +280,42 @@ pub(super) static SECTION: Section = Section {
     one_of: &[],
 };
 
-static WINDOW: Key = Key {
+static WINDOW: KeyDefinition = KeyDefinition {
     name: "window",
-    kind: Kind::Duration,
+    kind: ValueKind::Duration,
     default: Some("as long as the provider retries, else \"7d\""),
     example: "\"7d\"",
     doc: "How long to remember an event that the app has taken.",
 };
 
-static BY: Key = Key {
+static BY: KeyDefinition = KeyDefinition {
     name: "by",
-    kind: Kind::List(&Kind::Choice(&value::choice_words(&DedupBy::ALL))),
+    kind: ValueKind::List(&ValueKind::Choice(&value::choice_words(&DedupBy::ALL))),
     default: Some("[\"key\"] if the provider or the scheme has one"),
     example: "[\"key\"]",
     doc: "What identifies an event. `key` is the key that the provider documents (see `hookgate providers show`), or `event_id` of your own scheme; if the signature does not cover it, it is combined with the digest of the body. `id` is the event id alone. `body` is the digest of the signed bytes, so two events with equal bodies count as one. With several values, a match of any of them is a duplicate.",
 };
 
-static MISSING_ID: Key = Key {
+static MISSING_ID: KeyDefinition = KeyDefinition {
     name: "missing_id",
-    kind: Kind::Choice(&value::choice_words(&MissingId::ALL)),
+    kind: ValueKind::Choice(&value::choice_words(&MissingId::ALL)),
     default: Some("\"accept\""),
     example: "\"reject\"",
     doc: "What to do with an event that lacks its key: `accept` forwards it without dedup, `reject` rejects it, and `body` uses the digest of the signed bytes as the key.",
 };
 
-static REPLAY: Key = Key {
+static REPLAY: KeyDefinition = KeyDefinition {
     name: "replay",
-    kind: Kind::Choice(&value::choice_words(&ReplayRule::ALL)),
+    kind: ValueKind::Choice(&value::choice_words(&ReplayRule::ALL)),
     default: Some("\"flag\" if the signature does not cover the key"),
     example: "\"block\"",
     doc: "What to do with a request whose signed bytes the app has already taken under another key. Such a request is either a replay by a client that saw the first one, or a second event with the same bytes. `flag` forwards it with `Hookgate-Replayed-Body: true`, logs it and counts it. `block` rejects it with 409. `off` disables the check.",
 };
 
 // About 250 MiB when full; a route that takes 1.6 events a second fills it in 7 days.
-static MAX_ENTRIES: Key = Key {
+static MAX_ENTRIES: KeyDefinition = KeyDefinition {
     name: "max_entries",
-    kind: Kind::Count,
+    kind: ValueKind::Count,
     default: Some("1000000"),
     example: "100000",
     doc: "How many keys to remember. hookgate keeps at least this many and at most twice as many, at about 50 bytes each. An event takes one key, or two if `replay` checks its bytes as well. Beyond the limit the oldest keys are forgotten, and a metric counts them.",

@@ -8,17 +8,19 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::config::model::{Destination, Mode, Order, Upstream};
-use crate::config::verification::Origin;
-use crate::config::{Context, destination_tls, filter, retry, secrets, sign_upstream, upstream};
-use crate::document::key::{Key, Kind, Section};
-use crate::document::table::{Fault, Placed, Table, Value};
-use crate::document::{Span, value};
+use crate::config::model::{DeliveryOrder, DestinationSection, RouteMode, UpstreamSettings};
+use crate::config::verification::SchemeOrigin;
+use crate::config::{
+    LoadContext, destination_tls, filter, retry, secrets, sign_upstream, upstream,
+};
+use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use crate::document::table::{SpannedValue, TomlTable, TomlValue, ValueFault};
+use crate::document::{TextSpan, value};
 use crate::model::ids::DestinationName;
 use crate::model::secret::Secret;
 use crate::net::host;
-use crate::net::special::is_public;
-use crate::scheme::standard::SigningKey;
+use crate::net::special_addresses::is_public;
+use crate::scheme::standard_webhooks::SigningKey;
 
 /// Name of the destination for the route's `upstream`.
 pub(super) const UPSTREAM_NAME: &str = "upstream";
@@ -27,10 +29,10 @@ pub(super) const UPSTREAM_NAME: &str = "upstream";
 const MAX_CONCURRENCY: usize = 1024;
 
 /// Facts about a route that its destinations depend on.
-pub(super) struct Basis<'a> {
-    pub(super) origin: Option<&'a Origin>,
-    pub(super) upstream: Option<&'a Upstream>,
-    pub(super) mode: Mode,
+pub(super) struct DestinationBasis<'a> {
+    pub(super) origin: Option<&'a SchemeOrigin>,
+    pub(super) upstream: Option<&'a UpstreamSettings>,
+    pub(super) mode: RouteMode,
     pub(super) resigns: bool,
     /// Keys that sign requests of the route to its upstream.
     pub(super) keys: &'a [Arc<SigningKey>],
@@ -38,14 +40,14 @@ pub(super) struct Basis<'a> {
 
 /// Reads the destinations of a route; returns an empty list in proxy mode.
 pub(super) fn read_all(
-    table: &mut Table<'_>,
-    basis: &Basis<'_>,
-    context: &Context,
-) -> Vec<Arc<Destination>> {
+    table: &mut TomlTable<'_>,
+    basis: &DestinationBasis<'_>,
+    context: &LoadContext,
+) -> Vec<Arc<DestinationSection>> {
     let tables = table.named_tables(&DESTINATIONS);
-    if basis.mode == Mode::Proxy {
+    if basis.mode == RouteMode::Proxy {
         if let Some(span) = table.name_span_of(&DESTINATIONS) {
-            let fault = Fault::new(
+            let fault = ValueFault::new(
                 "a route in proxy mode has no destinations: it forwards requests without a store",
                 "add `mode = \"queue\"`, or remove `destinations`",
             );
@@ -60,8 +62,8 @@ pub(super) fn read_all(
     for (name, mut own) in tables {
         check_name(name, &own);
         // The first attempt of hybrid mode uses the route's `upstream`, so a retry must go to the same place.
-        if basis.mode != Mode::Queue && name != UPSTREAM_NAME {
-            let fault = Fault::new(
+        if basis.mode != RouteMode::Queue && name != UPSTREAM_NAME {
+            let fault = ValueFault::new(
                 "a route in hybrid mode delivers to its `upstream` only",
                 "use `mode = \"queue\"` for several destinations",
             );
@@ -88,13 +90,13 @@ pub(super) fn read_all(
 }
 
 /// Rejects a route or destination name that is unfit for headers, logs and metrics.
-pub(super) fn check_name(name: &str, table: &Table<'_>) {
+pub(super) fn check_name(name: &str, table: &TomlTable<'_>) {
     let is_fit = (1..=64).contains(&name.len())
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     if !is_fit {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             "this name cannot be used in headers, logs and metrics",
             "use 1 to 64 letters, digits, `_` and `-`",
         );
@@ -103,8 +105,12 @@ pub(super) fn check_name(name: &str, table: &Table<'_>) {
 }
 
 /// Returns the destination for a route's `upstream`, with default settings.
-fn of_upstream(upstream: &Upstream, basis: &Basis<'_>, table: &Table<'_>) -> Destination {
-    Destination {
+fn of_upstream(
+    upstream: &UpstreamSettings,
+    basis: &DestinationBasis<'_>,
+    table: &TomlTable<'_>,
+) -> DestinationSection {
+    DestinationSection {
         name: DestinationName::new(UPSTREAM_NAME),
         span: table.span(),
         url: upstream.url.clone(),
@@ -119,7 +125,7 @@ fn of_upstream(upstream: &Upstream, basis: &Basis<'_>, table: &Table<'_>) -> Des
         concurrency: DEFAULT_CONCURRENCY,
         rate_limit: None,
         retry: retry::default(),
-        order: Order::None,
+        order: DeliveryOrder::None,
         headers: Vec::new(),
         secrets: basis.keys.to_vec(),
         resign: basis.resigns,
@@ -132,17 +138,17 @@ fn of_upstream(upstream: &Upstream, basis: &Basis<'_>, table: &Table<'_>) -> Des
 
 fn read(
     name: &str,
-    table: &mut Table<'_>,
-    basis: &Basis<'_>,
-    context: &Context,
-) -> Option<Destination> {
+    table: &mut TomlTable<'_>,
+    basis: &DestinationBasis<'_>,
+    context: &LoadContext,
+) -> Option<DestinationSection> {
     let is_upstream = name == UPSTREAM_NAME && basis.upstream.is_some();
     let url = url(table, basis, is_upstream);
     let usual = basis.upstream;
     let filter = filter::read_events(table, basis.origin);
     let when = filter::when(table, basis.origin);
     let active = table.read(&ACTIVE, value::boolean);
-    let mut duration = |key: &Key| table.read(key, value::duration);
+    let mut duration = |key: &KeyDefinition| table.read(key, value::duration);
     let connect_timeout = duration(&upstream::CONNECT_TIMEOUT);
     let timeout = duration(&TIMEOUT);
     let pool_idle_timeout = duration(&upstream::POOL_IDLE_TIMEOUT);
@@ -162,7 +168,7 @@ fn read(
     let external = table.read(&EXTERNAL, value::boolean).unwrap_or(false);
     let repr_digest = table.read(&REPR_DIGEST, value::boolean);
     let breaker = table.read(&BREAKER, |value| value::false_or(value, value::count));
-    if basis.mode != Mode::Queue {
+    if basis.mode != RouteMode::Queue {
         refuse_in_hybrid(table, order.as_ref());
     }
     table.deny_unknown();
@@ -176,11 +182,11 @@ fn read(
         check_external(table, &url.0, url.1);
     }
     // A route's timeouts apply to its `upstream` only; other destinations have defaults of their own.
-    let or = |own: Option<Duration>, of: fn(&Upstream) -> Duration, default: u64| {
+    let or = |own: Option<Duration>, of: fn(&UpstreamSettings) -> Duration, default: u64| {
         let usual = usual.filter(|_| is_upstream).map(of);
         own.or(usual).unwrap_or(Duration::from_secs(default))
     };
-    Some(Destination {
+    Some(DestinationSection {
         name: DestinationName::new(name),
         span: table.span(),
         url: url.0,
@@ -195,7 +201,7 @@ fn read(
         concurrency: concurrency.unwrap_or(DEFAULT_CONCURRENCY),
         rate_limit,
         retry,
-        order: order.unwrap_or(Order::None),
+        order: order.unwrap_or(DeliveryOrder::None),
         headers,
         secrets,
         resign: basis.resigns,
@@ -208,9 +214,9 @@ fn read(
     })
 }
 
-fn check_external(table: &Table<'_>, url: &http::Uri, span: Span) {
+fn check_external(table: &TomlTable<'_>, url: &http::Uri, span: TextSpan) {
     if url.scheme_str() != Some("https") {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             "an external destination is on the internet, and `http://` is not encrypted",
             "use an `https://` URL",
         );
@@ -221,7 +227,7 @@ fn check_external(table: &Table<'_>, url: &http::Uri, span: Span) {
     let literal = host::bare(host).parse();
     let is_inside = literal.map_or(host == "localhost", |ip| !is_public(ip));
     if is_inside {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             format!(
                 "`{host}` is not public, so hookgate never connects to it for an external destination"
             ),
@@ -233,8 +239,8 @@ fn check_external(table: &Table<'_>, url: &http::Uri, span: Span) {
 
 /// Rejects keys that the first attempt of hybrid mode ignores. It is made while the sender waits, with the keys of the
 /// route, so such a key would apply to retries only.
-fn refuse_in_hybrid(table: &Table<'_>, order: Option<&Order>) {
-    let is_ordered = order.is_some_and(|order| *order != Order::None);
+fn refuse_in_hybrid(table: &TomlTable<'_>, order: Option<&DeliveryOrder>) {
+    let is_ordered = order.is_some_and(|order| *order != DeliveryOrder::None);
     let ordered = is_ordered.then_some(&ORDER);
     let unknown = [
         &filter::EVENTS,
@@ -248,7 +254,7 @@ fn refuse_in_hybrid(table: &Table<'_>, order: Option<&Order>) {
     ];
     for key in unknown.into_iter().chain(ordered) {
         if let Some(span) = table.name_span_of(key) {
-            let fault = Fault::new(
+            let fault = ValueFault::new(
                 format!("in hybrid mode the first attempt ignores `{}`", key.name),
                 "use `mode = \"queue\"`, or the keys of the route (`events`, `when`, `sign_upstream`)",
             );
@@ -257,13 +263,17 @@ fn refuse_in_hybrid(table: &Table<'_>, order: Option<&Order>) {
     }
 }
 
-fn url(table: &mut Table<'_>, basis: &Basis<'_>, is_upstream: bool) -> Option<Placed<http::Uri>> {
+fn url(
+    table: &mut TomlTable<'_>,
+    basis: &DestinationBasis<'_>,
+    is_upstream: bool,
+) -> Option<SpannedValue<http::Uri>> {
     if !is_upstream {
         return table.require(&URL, value::destination_url);
     }
     let url = table.read_placed(&URL, value::destination_url);
     if let (Some(url), Some(_)) = (&url, basis.upstream) {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             "the route's `upstream` is the URL of this destination",
             "remove `url`, or give the destination another name",
         );
@@ -272,10 +282,10 @@ fn url(table: &mut Table<'_>, basis: &Basis<'_>, is_upstream: bool) -> Option<Pl
     None
 }
 
-fn concurrency(value: &Value<'_>) -> Result<usize, Fault> {
+fn concurrency(value: &TomlValue<'_>) -> Result<usize, ValueFault> {
     let count = value::size_count(value)?;
     if count > MAX_CONCURRENCY {
-        return Err(Fault::new(
+        return Err(ValueFault::new(
             format!("{count} attempts at the same time are too many"),
             format!("set at most {MAX_CONCURRENCY}"),
         ));
@@ -283,28 +293,30 @@ fn concurrency(value: &Value<'_>) -> Result<usize, Fault> {
     Ok(count)
 }
 
-fn order(value: &Value<'_>) -> Result<Order, Fault> {
+fn order(value: &TomlValue<'_>) -> Result<DeliveryOrder, ValueFault> {
     const HELP: &str =
         "use `\"none\"`, `\"fifo\"`, `\"fifo:header:X-Account\"` or `\"fifo:json:/data/account\"`";
     let text = value::text(value)?;
-    let fault = || Fault::new(format!("`{text}` is not an order"), HELP);
+    let fault = || ValueFault::new(format!("`{text}` is not an order"), HELP);
     // The two words first: all other orders have an argument.
     match text.as_str() {
-        "none" => return Ok(Order::None),
-        "fifo" => return Ok(Order::Fifo),
+        "none" => return Ok(DeliveryOrder::None),
+        "fifo" => return Ok(DeliveryOrder::Fifo),
         _ => {}
     }
     if let Some(name) = text.strip_prefix("fifo:header:") {
         let name = name.parse::<HeaderName>();
-        return name.map(Order::FifoByHeader).map_err(|_| fault());
+        return name.map(DeliveryOrder::FifoByHeader).map_err(|_| fault());
     }
     match text.strip_prefix("fifo:json:") {
-        Some(pointer) if pointer.starts_with('/') => Ok(Order::FifoByJson(pointer.to_owned())),
+        Some(pointer) if pointer.starts_with('/') => {
+            Ok(DeliveryOrder::FifoByJson(pointer.to_owned()))
+        }
         _ => Err(fault()),
     }
 }
 
-fn headers(table: &mut Table<'_>, context: &Context) -> Vec<(HeaderName, HeaderValue)> {
+fn headers(table: &mut TomlTable<'_>, context: &LoadContext) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers = Vec::new();
     for (name, value) in table.named_values(&HEADERS) {
         let Some(secret) = secrets::read_header(name, &value, context) else {
@@ -316,9 +328,9 @@ fn headers(table: &mut Table<'_>, context: &Context) -> Vec<(HeaderName, HeaderV
     headers
 }
 
-fn header(name: &str, secret: &Secret) -> Result<(HeaderName, HeaderValue), Fault> {
+fn header(name: &str, secret: &Secret) -> Result<(HeaderName, HeaderValue), ValueFault> {
     let help = "name a header of your app, such as `Authorization = \"Bearer ...\"`";
-    let wrong = |what: &str| Fault::new(format!("`{name}` {what}"), help);
+    let wrong = |what: &str| ValueFault::new(format!("`{name}` {what}"), help);
     let parsed: HeaderName = name
         .parse()
         .map_err(|_| wrong("is not a valid header name"))?;
@@ -352,16 +364,16 @@ const DEFAULT_CONCURRENCY: usize = 16;
 // Fewer failures in a row are network noise; each further one costs a whole timeout in vain.
 const DEFAULT_BREAKER: u32 = 10;
 
-pub(super) static DESTINATIONS: Key = Key {
+pub(super) static DESTINATIONS: KeyDefinition = KeyDefinition {
     name: "destinations",
-    kind: Kind::Named(&SECTION),
+    kind: ValueKind::Named(&SECTION),
     default: None,
     example: "{ ci = { url = \"http://127.0.0.1:9000/ci\" } }",
     doc: "Destinations of stored events, by name. Each event is delivered to each of them independently.",
 };
 
 /// Keys of the `[routes.NAME.destinations.NAME]` section.
-pub(super) static SECTION: Section = Section {
+pub(super) static SECTION: SectionDefinition = SectionDefinition {
     path: "routes.NAME.destinations.NAME",
     doc: "An endpoint to which a route in queue mode delivers its events. A table named `upstream`, without `url`, sets how events are delivered to the route's `upstream`.",
     keys: &[
@@ -387,64 +399,64 @@ pub(super) static SECTION: Section = Section {
     one_of: &[],
 };
 
-static URL: Key = Key {
+static URL: KeyDefinition = KeyDefinition {
     name: "url",
-    kind: Kind::Url,
+    kind: ValueKind::Url,
     default: None,
     example: "\"http://127.0.0.1:9000/ci\"",
     doc: "URL to which events are delivered. May contain a query.",
 };
 
-static ACTIVE: Key = Key {
+static ACTIVE: KeyDefinition = KeyDefinition {
     name: "active",
-    kind: Kind::Bool,
+    kind: ValueKind::Bool,
     default: Some("true"),
     example: "false",
     doc: "Attempts deliveries to this destination. `false` creates deliveries, which wait until it is active again.",
 };
 
 // Long enough for an app that processes an event before it responds.
-static TIMEOUT: Key = Key {
+static TIMEOUT: KeyDefinition = KeyDefinition {
     name: "timeout",
-    kind: Kind::Duration,
+    kind: ValueKind::Duration,
     default: Some("\"30s\""),
     example: "\"10s\"",
     doc: "Maximum time from the request to the end of the response. After that the attempt fails.",
 };
 
-static CONCURRENCY: Key = Key {
+static CONCURRENCY: KeyDefinition = KeyDefinition {
     name: "concurrency",
-    kind: Kind::Count,
+    kind: ValueKind::Count,
     default: Some("16"),
     example: "4",
     doc: "Maximum number of attempts at the same time. As many events of this destination are held in memory. For an app that handles thousands of events a second, use 256.",
 };
 
-static RATE_LIMIT: Key = Key {
+static RATE_LIMIT: KeyDefinition = KeyDefinition {
     name: "rate_limit",
-    kind: Kind::Rate,
+    kind: ValueKind::Rate,
     default: Some("no limit"),
     example: "\"20/s\"",
     doc: "Maximum rate of attempts.",
 };
 
-static ORDER: Key = Key {
+static ORDER: KeyDefinition = KeyDefinition {
     name: "order",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     default: Some("\"none\""),
     example: "\"fifo:json:/data/account\"",
     doc: "Order of deliveries. `\"none\"` delivers events independently of each other. `\"fifo\"` delivers one event after the other, in the order of acceptance: an event that waits for a retry or for the end of its delay blocks all later ones, whatever their priority, until it is delivered or becomes a dead letter. `\"fifo:header:NAME\"` and `\"fifo:json:/pointer\"` keep this order among events with the same value.",
 };
 
-static HEADERS: Key = Key {
+static HEADERS: KeyDefinition = KeyDefinition {
     name: "headers",
-    kind: Kind::Map(&secrets::HEADER_VALUE),
+    kind: ValueKind::Map(&secrets::HEADER_VALUE),
     default: None,
     example: "{ Authorization = { credential = \"app\" } }",
     doc: "Headers to set on each attempt. They replace headers of the same name. Each value is a string, or a table with its source, as for a secret.",
 };
 
-static SECRET: Key = Key {
+static SECRET: KeyDefinition = KeyDefinition {
     name: "secret",
     kind: sign_upstream::SIGN_UPSTREAM.kind,
     default: None,
@@ -452,33 +464,33 @@ static SECRET: Key = Key {
     doc: "Keys that sign each attempt according to Standard Webhooks, with the time of the attempt. `whsec_` keys make `v1` signatures; Ed25519 keys (`whsk_`) make `v1a` signatures. To rotate a key, list the old and the new one: all of them sign.",
 };
 
-static TLS: Key = Key {
+static TLS: KeyDefinition = KeyDefinition {
     name: "tls",
-    kind: Kind::Table(&destination_tls::SECTION),
+    kind: ValueKind::Table(&destination_tls::SECTION),
     default: None,
     example: "{ ca = \"partner-ca.pem\" }",
     doc: "Custom CAs and client certificate for this destination.",
 };
 
-static EXTERNAL: Key = Key {
+static EXTERNAL: KeyDefinition = KeyDefinition {
     name: "external",
-    kind: Kind::Bool,
+    kind: ValueKind::Bool,
     default: Some("false"),
     example: "true",
     doc: "Protects against SSRF for endpoints on the internet whose URL your users may choose. Requires `https`, and never connects to an address of this machine, of a private network or of a cloud metadata service, whatever the host name resolves to.",
 };
 
-static REPR_DIGEST: Key = Key {
+static REPR_DIGEST: KeyDefinition = KeyDefinition {
     name: "repr_digest",
-    kind: Kind::Bool,
+    kind: ValueKind::Bool,
     default: Some("false"),
     example: "true",
     doc: "Adds `Repr-Digest` (RFC 9530), the SHA-256 of the body at the time the event was accepted, for apps that check it themselves. `Hookgate-Body-Digest` has the same digest and is always sent.",
 };
 
-static BREAKER: Key = Key {
+static BREAKER: KeyDefinition = KeyDefinition {
     name: "breaker",
-    kind: Kind::FalseOr(&Kind::Count),
+    kind: ValueKind::FalseOr(&ValueKind::Count),
     default: Some("10"),
     example: "5",
     doc: "Circuit breaker: after this many failures in a row, attempts pause, and single attempts probe until the destination is back. `false` disables it.",

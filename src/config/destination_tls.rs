@@ -1,14 +1,14 @@
 //! `[routes.NAME.destinations.NAME.tls]`: CAs and a client certificate for one destination.
 
-use crate::config::Context;
+use crate::config::LoadContext;
 use crate::config::model::DestinationTls;
-use crate::document::key::{Key, Kind, Section};
-use crate::document::table::{Fault, Table};
+use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use crate::document::table::{TomlTable, ValueFault};
 use crate::document::value;
 
 /// Reads the table. Relative paths start at the folder of the config.
-pub(super) fn read(mut table: Table<'_>, context: &Context) -> DestinationTls {
-    let mut path = |key: &Key| {
+pub(super) fn read(mut table: TomlTable<'_>, context: &LoadContext) -> DestinationTls {
+    let mut path = |key: &KeyDefinition| {
         let read = table.read_placed(key, value::path);
         read.map(|placed| (context.folder.join(placed.value), placed.span))
     };
@@ -17,7 +17,7 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> DestinationTls {
     let client = match (cert, key) {
         (Some((cert, _)), Some((key, _))) => Some((cert, key)),
         (Some((_, span)), None) | (None, Some((_, span))) => {
-            let fault = Fault::new(
+            let fault = ValueFault::new(
                 "a client certificate needs both its chain and its key",
                 "set both `cert` and `key`",
             );
@@ -33,7 +33,7 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> DestinationTls {
 }
 
 /// Keys of the `[routes.NAME.destinations.NAME.tls]` section.
-pub(super) static SECTION: Section = Section {
+pub(super) static SECTION: SectionDefinition = SectionDefinition {
     path: "routes.NAME.destinations.NAME.tls",
     doc: "Outgoing TLS to one destination: trusted CAs and client certificate.",
     keys: &[&CA, &CERT, &KEY],
@@ -41,25 +41,25 @@ pub(super) static SECTION: Section = Section {
     one_of: &[],
 };
 
-static CA: Key = Key {
+static CA: KeyDefinition = KeyDefinition {
     name: "ca",
-    kind: Kind::Path,
+    kind: ValueKind::Path,
     default: Some("the system's CAs"),
     example: "\"partner-ca.pem\"",
     doc: "PEM file with the CAs that the destination's certificate must chain to.",
 };
 
-static CERT: Key = Key {
+static CERT: KeyDefinition = KeyDefinition {
     name: "cert",
-    kind: Kind::Path,
+    kind: ValueKind::Path,
     default: None,
     example: "\"client.pem\"",
     doc: "PEM file with the client certificate chain to present.",
 };
 
-static KEY: Key = Key {
+static KEY: KeyDefinition = KeyDefinition {
     name: "key",
-    kind: Kind::Path,
+    kind: ValueKind::Path,
     default: None,
     example: "\"client.key\"",
     doc: "PEM file with the private key of `cert`.",

@@ -2,32 +2,36 @@
 
 use std::sync::Arc;
 
-use crate::config::unsigned;
-use crate::config::verification::Origin;
-use crate::criteria::when::{When, WhenError};
-use crate::document::key::{Key, Kind};
-use crate::document::table::{Fault, Table};
+use crate::config::unsigned_filters;
+use crate::config::verification::SchemeOrigin;
+use crate::criteria::when::{WhenError, WhenExpression};
+use crate::document::key::{KeyDefinition, ValueKind};
+use crate::document::table::{TomlTable, ValueFault};
 use crate::document::value;
-use crate::model::glob::Patterns;
-use crate::scheme::spec::{Field, Spec};
+use crate::model::glob::PatternList;
+use crate::scheme::spec::{FieldLocation, SchemeSpec};
 
 /// Patterns for the events of a route that reach the app.
 #[derive(Default)]
-pub(super) struct Filter {
-    pub(super) events: Option<Patterns>,
-    pub(super) versions: Option<Patterns>,
+pub(super) struct FilterPatterns {
+    pub(super) events: Option<PatternList>,
+    pub(super) versions: Option<PatternList>,
 }
 
 /// Reads the condition of a route or destination.
-pub(super) fn when(table: &mut Table<'_>, origin: Option<&Origin>) -> Option<Arc<When>> {
+pub(super) fn when(
+    table: &mut TomlTable<'_>,
+    origin: Option<&SchemeOrigin>,
+) -> Option<Arc<WhenExpression>> {
     let when = table.read_placed(&WHEN, |value| {
         let text = value::text(value)?;
-        When::compile(&text).map_err(|err| Fault::new(err.to_string(), when_help(&err)))
+        WhenExpression::compile(&text)
+            .map_err(|err| ValueFault::new(err.to_string(), when_help(&err)))
     })?;
     // A filter on unsigned values is weaker than it looks: a captured request can carry other values.
     if let Some(origin) = origin {
-        let loose = unsigned::of_condition(&when.value, &origin.spec);
-        if let Some(fault) = unsigned::fault(&WHEN, &loose, origin) {
+        let loose = unsigned_filters::of_condition(&when.value, &origin.spec);
+        if let Some(fault) = unsigned_filters::fault(&WHEN, &loose, origin) {
             table.warning(when.span, fault);
         }
     }
@@ -49,27 +53,30 @@ fn when_help(err: &WhenError) -> &'static str {
 }
 
 /// Reads the patterns of a table. Without an origin, which has an error of its own, only their form is checked.
-pub(super) fn read(table: &mut Table<'_>, origin: Option<&Origin>) -> Filter {
-    Filter {
-        events: patterns(table, Word::Type, origin),
-        versions: patterns(table, Word::Version, origin),
+pub(super) fn read(table: &mut TomlTable<'_>, origin: Option<&SchemeOrigin>) -> FilterPatterns {
+    FilterPatterns {
+        events: patterns(table, PatternSubject::Type, origin),
+        versions: patterns(table, PatternSubject::Version, origin),
     }
 }
 
 /// Reads the patterns for event types only.
-pub(super) fn read_events(table: &mut Table<'_>, origin: Option<&Origin>) -> Option<Patterns> {
-    patterns(table, Word::Type, origin)
+pub(super) fn read_events(
+    table: &mut TomlTable<'_>,
+    origin: Option<&SchemeOrigin>,
+) -> Option<PatternList> {
+    patterns(table, PatternSubject::Type, origin)
 }
 
 /// Property of an event that patterns are compared with.
 #[derive(Clone, Copy)]
-enum Word {
+enum PatternSubject {
     Type,
     Version,
 }
 
-impl Word {
-    fn key(self) -> &'static Key {
+impl PatternSubject {
+    fn key(self) -> &'static KeyDefinition {
         match self {
             Self::Type => &EVENTS,
             Self::Version => &VERSIONS,
@@ -83,7 +90,7 @@ impl Word {
         }
     }
 
-    fn places(self, spec: &Spec) -> &[Field] {
+    fn locations(self, spec: &SchemeSpec) -> &[FieldLocation] {
         match self {
             Self::Type => &spec.event_type,
             Self::Version => &spec.version,
@@ -91,7 +98,11 @@ impl Word {
     }
 }
 
-fn patterns(table: &mut Table<'_>, word: Word, origin: Option<&Origin>) -> Option<Patterns> {
+fn patterns(
+    table: &mut TomlTable<'_>,
+    word: PatternSubject,
+    origin: Option<&SchemeOrigin>,
+) -> Option<PatternList> {
     let key = word.key();
     let value = table.value(key)?;
     let Some(items) = value.items() else {
@@ -99,71 +110,71 @@ fn patterns(table: &mut Table<'_>, word: Word, origin: Option<&Origin>) -> Optio
         return None;
     };
     if items.is_empty() {
-        value.fault(Fault::new(
+        value.fault(ValueFault::new(
             "an empty list filters nothing",
             format!("add patterns, or remove `{}`", key.name),
         ));
     }
     // Without such a location every event would be rejected as unreadable at run time.
-    if let Some(origin) = origin.filter(|origin| word.places(&origin.spec).is_empty()) {
+    if let Some(origin) = origin.filter(|origin| word.locations(&origin.spec).is_empty()) {
         value.fault(nowhere(word, origin));
     }
     if let Some(origin) = origin {
-        let loose = unsigned::of_fields(word.places(&origin.spec), &origin.spec);
-        if let Some(fault) = unsigned::fault(key, &loose, origin) {
+        let loose = unsigned_filters::of_fields(word.locations(&origin.spec), &origin.spec);
+        if let Some(fault) = unsigned_filters::fault(key, &loose, origin) {
             value.warning(fault);
         }
     }
     // All patterns are parsed, so that every invalid one is reported.
-    let mut patterns = Patterns::default();
+    let mut patterns = PatternList::default();
     for item in items {
         item.check(|value| {
             let text = value::text(value)?;
             patterns.add(&text).map_err(|err| {
                 let help = "`*` matches any characters, a leading `!` excludes, and other characters match themselves";
-                Fault::new(format!("`{text}`: {err}"), help)
+                ValueFault::new(format!("`{text}`: {err}"), help)
             })
         });
     }
     Some(patterns)
 }
 
-fn nowhere(word: Word, origin: &Origin) -> Fault {
+fn nowhere(word: PatternSubject, origin: &SchemeOrigin) -> ValueFault {
     let what = word.name();
     match &origin.provider {
-        Some(provider) => Fault::new(
+        Some(provider) => ValueFault::new(
             format!(
                 "hookgate cannot read the {what} of events from {}",
                 provider.name
             ),
             "remove it",
         ),
-        None => Fault::new(
+        None => ValueFault::new(
             format!("the scheme does not say where to find the {what}"),
             format!("add `{}` to the scheme", what.replace(' ', "_")),
         ),
     }
 }
 
-pub(super) static EVENTS: Key = Key {
+pub(super) static EVENTS: KeyDefinition = KeyDefinition {
     name: "events",
-    kind: Kind::List(&Kind::Text),
+    kind: ValueKind::List(&ValueKind::Text),
     default: Some("every event"),
     example: "[\"invoice.*\", \"!invoice.upcoming\"]",
     doc: "Types of the events to forward. `*` matches any characters; a leading `!` excludes. On a route, hookgate responds to other events with 200 and forwards them nowhere. On an entry of `upstreams` or a destination, only that one does not get them.",
 };
 
-pub(super) static WHEN: Key = Key {
+pub(super) static WHEN: KeyDefinition = KeyDefinition {
     name: "when",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     default: Some("true"),
     example: "\"body.amount > 100\"",
     doc: "A CEL condition on `method`, `path`, `query`, `headers`, `event` (`id`, `type`, `version`), `body`, `provider`, `route` and `source`. If it is false on a route, hookgate responds with 200 and forwards the event nowhere; if it is false on a destination, only that destination does not get the event. If it fails with an error, the sender gets 422.",
 };
 
-pub(super) static VERSIONS: Key = Key {
+pub(super) static VERSIONS: KeyDefinition = KeyDefinition {
     name: "versions",
-    kind: Kind::List(&Kind::Text),
+    kind: ValueKind::List(&ValueKind::Text),
     default: Some("every version"),
     example: "[\"2025-*\"]",
     doc: "Versions of the payload to forward. Patterns work as in `events`.",

@@ -2,9 +2,9 @@
 
 use tracing::Level;
 
-use crate::config::model::{Log, LogFormat};
-use crate::document::key::{Key, Kind, Section};
-use crate::document::table::Table;
+use crate::config::model::{LogFormat, LogSection};
+use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use crate::document::table::TomlTable;
 use crate::document::value;
 
 const LEVELS: [(&str, Level); 5] = [
@@ -16,8 +16,8 @@ const LEVELS: [(&str, Level); 5] = [
 ];
 
 /// Reads the section; without it every default applies.
-pub(super) fn read(table: Option<Table<'_>>) -> Log {
-    let mut log = Log {
+pub(super) fn read(table: Option<TomlTable<'_>>) -> LogSection {
+    let mut log = LogSection {
         format: LogFormat::Auto,
         level: Level::INFO,
         accepted: true,
@@ -37,7 +37,7 @@ pub(super) fn read(table: Option<Table<'_>>) -> Log {
 }
 
 /// Keys of the `[log]` section.
-pub(super) static SECTION: Section = Section {
+pub(super) static SECTION: SectionDefinition = SectionDefinition {
     path: "log",
     doc: "Format and level of the logs.",
     keys: &[&FORMAT, &LEVEL, &ACCEPTED],
@@ -45,26 +45,26 @@ pub(super) static SECTION: Section = Section {
     one_of: &[],
 };
 
-static FORMAT: Key = Key {
+static FORMAT: KeyDefinition = KeyDefinition {
     name: "format",
-    kind: Kind::Choice(&value::choice_words(&LogFormat::ALL)),
+    kind: ValueKind::Choice(&value::choice_words(&LogFormat::ALL)),
     default: Some("\"auto\""),
     example: "\"json\"",
     doc: "Format of log lines: `text`, `json`, or `auto`, which writes text on a terminal, native journald fields under systemd, and JSON otherwise.",
 };
 
-static LEVEL: Key = Key {
+static LEVEL: KeyDefinition = KeyDefinition {
     name: "level",
-    kind: Kind::Choice(&value::choice_words(&LEVELS)),
+    kind: ValueKind::Choice(&value::choice_words(&LEVELS)),
     default: Some("\"info\""),
     example: "\"warn\"",
     doc: "Lowest level of the lines that are logged.",
 };
 
 // On by default: an operator who looks for an event needs the line. Operators with too many of them can turn them off.
-static ACCEPTED: Key = Key {
+static ACCEPTED: KeyDefinition = KeyDefinition {
     name: "accepted",
-    kind: Kind::Bool,
+    kind: ValueKind::Bool,
     default: Some("true"),
     example: "false",
     doc: "Logs accepted requests. Rejected requests are always logged.",

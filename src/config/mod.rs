@@ -1,4 +1,4 @@
-//! Loads a TOML config into a checked `Config` and reports every error at once.
+//! Loads a TOML config into a checked `GateConfig` and reports every error at once.
 //!
 //! One file per section reads its table into checked values; `crosscheck` then compares sections with each other. This
 //! module uses no network and no DNS. It reads the clock only to find secrets that have expired.
@@ -7,6 +7,7 @@ pub mod model;
 pub mod reference;
 
 mod admin;
+mod audience;
 mod crosscheck;
 mod dedup;
 mod destination;
@@ -27,8 +28,7 @@ mod socket;
 mod store;
 mod telemetry;
 mod tls;
-mod trust;
-mod unsigned;
+mod unsigned_filters;
 mod upstream;
 mod upstreams;
 mod verification;
@@ -40,38 +40,38 @@ use http::Uri;
 #[cfg(test)]
 pub(crate) use crate::config::dedup::usual_dedup;
 use crate::config::destination::UPSTREAM_NAME;
-use crate::config::model::{CertificateFiles, Config, Tls};
-use crate::document::key::{Key, Kind};
-use crate::document::report::{Diagnostic, Report, Severity};
-use crate::document::table::Table;
-use crate::document::{Document, Source, Span};
-use crate::model::clock::Now;
+use crate::config::model::{CertificateFiles, GateConfig, TlsSection};
+use crate::document::key::{KeyDefinition, ValueKind};
+use crate::document::report::{ConfigDiagnostic, DiagnosticReport, DiagnosticSeverity};
+use crate::document::table::TomlTable;
+use crate::document::{SourceText, TextSpan, TomlDocument};
+use crate::model::clock::ClockReading;
 
 /// Configuration that loaded without errors.
-pub struct Loaded {
+pub struct LoadedConfig {
     /// The checked configuration, ready to run.
-    pub config: Config,
+    pub config: GateConfig,
     /// Warnings and notes; it holds no errors.
-    pub report: Report,
+    pub report: DiagnosticReport,
 }
 
 /// Result of `hookgate check`: diagnostics and what to check next, even if the config has errors. It cannot be run.
-pub struct Examined {
+pub struct ExaminedConfig {
     /// All diagnostics of the load.
-    pub report: Report,
+    pub report: DiagnosticReport,
     /// Certificate files that the config names, for `check` to load.
     pub certificates: Vec<CertificateFiles>,
     /// The CA file for client certificates, with its location in the config.
-    pub client_ca: Option<(PathBuf, Span)>,
+    pub client_ca: Option<(PathBuf, TextSpan)>,
     /// The URLs of upstreams and destinations that could be read, with their locations.
-    pub upstreams: Vec<(Uri, Span)>,
+    pub upstreams: Vec<(Uri, TextSpan)>,
 }
 
 /// Values that every section may need beside its table.
-struct Context {
+struct LoadContext {
     /// The folder of the config file; relative paths start here.
     folder: PathBuf,
-    now: Now,
+    now: ClockReading,
 }
 
 /// Largest config file in bytes. A config of a thousand routes has 200 KiB; a larger file is probably the wrong one.
@@ -81,7 +81,7 @@ const MAX_FILE: u64 = 8 << 20;
 ///
 /// # Errors
 /// Returns the report of all diagnostics; at least one of them is an error.
-pub fn load(path: &Path) -> Result<Loaded, Report> {
+pub fn load(path: &Path) -> Result<LoadedConfig, DiagnosticReport> {
     let text = read_file(path)?;
     load_text(&path.display().to_string(), text)
 }
@@ -90,21 +90,21 @@ pub fn load(path: &Path) -> Result<Loaded, Report> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_text(name: &str, text: impl Into<String>) -> Result<Loaded, Report> {
+pub fn load_text(name: &str, text: impl Into<String>) -> Result<LoadedConfig, DiagnosticReport> {
     let (config, report) = read(name, text.into());
     if report.has_errors() {
         return Err(report);
     }
-    Ok(Loaded { config, report })
+    Ok(LoadedConfig { config, report })
 }
 
 /// Loads as much of a config file as possible, for `hookgate check`.
 #[must_use]
-pub fn examine(path: &Path) -> Examined {
+pub fn examine(path: &Path) -> ExaminedConfig {
     let text = match read_file(path) {
         Ok(text) => text,
         Err(report) => {
-            return Examined {
+            return ExaminedConfig {
                 report,
                 certificates: Vec::new(),
                 client_ca: None,
@@ -113,14 +113,14 @@ pub fn examine(path: &Path) -> Examined {
         }
     };
     let (config, report) = read(&path.display().to_string(), text);
-    let Tls {
+    let TlsSection {
         certificates,
         client_ca,
         ..
-    } = config.tls.unwrap_or_else(Tls::none);
+    } = config.tls.unwrap_or_else(TlsSection::none);
     // The certificate of the admin listener is not part of `[tls]`, but `check` loads it in the same way.
     let own = config.admin.and_then(|admin| admin.tls);
-    Examined {
+    ExaminedConfig {
         report,
         certificates: certificates.into_iter().chain(own).collect(),
         client_ca,
@@ -145,11 +145,12 @@ pub fn examine(path: &Path) -> Examined {
     }
 }
 
-fn read_file(path: &Path) -> Result<String, Report> {
+fn read_file(path: &Path) -> Result<String, DiagnosticReport> {
     let fail = |what: String, help: &str| {
-        let mut report = Report::new(Source::new(&path.display().to_string(), String::new()));
-        report.push(Diagnostic {
-            severity: Severity::Error,
+        let mut report =
+            DiagnosticReport::new(SourceText::new(&path.display().to_string(), String::new()));
+        report.push(ConfigDiagnostic {
+            severity: DiagnosticSeverity::Error,
             span: None,
             message: format!("cannot read `{}`: {what}", path.display()),
             label: String::new(),
@@ -170,20 +171,20 @@ fn read_file(path: &Path) -> Result<String, Report> {
 }
 
 /// Reads all sections. A wrong value is replaced by its default, so use the config only if the report has no errors.
-fn read(name: &str, text: String) -> (Config, Report) {
-    let source = Source::new(name, text);
-    let document = Document::parse(&source);
+fn read(name: &str, text: String) -> (GateConfig, DiagnosticReport) {
+    let source = SourceText::new(name, text);
+    let document = TomlDocument::parse(&source);
     // Paths in the config are relative to its own folder, wherever hookgate was started.
     let folder = Path::new(name).parent().unwrap_or(Path::new(""));
-    let context = Context {
+    let context = LoadContext {
         folder: folder.to_owned(),
-        now: Now::read(),
+        now: ClockReading::read(),
     };
     let config = sections(&mut document.root(), &context);
     (config, document.into_report())
 }
 
-fn sections(root: &mut Table<'_>, context: &Context) -> Config {
+fn sections(root: &mut TomlTable<'_>, context: &LoadContext) -> GateConfig {
     let server = server::read(root.table(&SERVER));
     let tls = root.table(&TLS).map(|table| tls::read(table, context));
     let admin = root
@@ -198,14 +199,14 @@ fn sections(root: &mut Table<'_>, context: &Context) -> Config {
         .and_then(|table| store::read(table, context));
     // Only after every section was read: a key that no section asked for is unknown.
     root.deny_unknown();
-    let others = crosscheck::Others {
+    let others = crosscheck::OtherSections {
         tls: tls.as_ref(),
         admin: admin.as_ref(),
         store: store.as_ref(),
     };
     // Last, because it compares sections that were read above.
     crosscheck::check(root, &server, &others, &routes);
-    Config {
+    GateConfig {
         server: server.server,
         tls,
         admin: admin.map(|admin| admin.admin),
@@ -216,57 +217,57 @@ fn sections(root: &mut Table<'_>, context: &Context) -> Config {
     }
 }
 
-static SERVER: Key = Key {
+static SERVER: KeyDefinition = KeyDefinition {
     name: "server",
-    kind: Kind::Table(&server::SECTION),
+    kind: ValueKind::Table(&server::SECTION),
     default: None,
     example: "{ listen = [\"0.0.0.0:443\"] }",
     doc: "Addresses to listen on, and limits for clients.",
 };
 
-static TLS: Key = Key {
+static TLS: KeyDefinition = KeyDefinition {
     name: "tls",
-    kind: Kind::Table(&tls::SECTION),
+    kind: ValueKind::Table(&tls::SECTION),
     default: None,
     example: "{ cert = \"fullchain.pem\", key = \"privkey.pem\" }",
     doc: "TLS certificates and protocol versions of the listeners.",
 };
 
-static ADMIN: Key = Key {
+static ADMIN: KeyDefinition = KeyDefinition {
     name: "admin",
-    kind: Kind::Table(&admin::SECTION),
+    kind: ValueKind::Table(&admin::SECTION),
     default: None,
     example: "{ listen = \"127.0.0.1:9180\" }",
     doc: "The admin listener: metrics, health checks, the admin API and the console.",
 };
 
-static STORE: Key = Key {
+static STORE: KeyDefinition = KeyDefinition {
     name: "store",
-    kind: Kind::Table(&store::SECTION),
+    kind: ValueKind::Table(&store::SECTION),
     default: None,
     example: "{ url = \"sqlite:/var/lib/hookgate/hookgate.db\" }",
     doc: "The database that stores accepted events.",
 };
 
-static LOG: Key = Key {
+static LOG: KeyDefinition = KeyDefinition {
     name: "log",
-    kind: Kind::Table(&log::SECTION),
+    kind: ValueKind::Table(&log::SECTION),
     default: None,
     example: "{ format = \"json\" }",
     doc: "Format and level of the logs.",
 };
 
-static TELEMETRY: Key = Key {
+static TELEMETRY: KeyDefinition = KeyDefinition {
     name: "telemetry",
-    kind: Kind::Table(&telemetry::SECTION),
+    kind: ValueKind::Table(&telemetry::SECTION),
     default: None,
     example: "{ otlp = \"http://127.0.0.1:4318\" }",
     doc: "Export of traces to an OpenTelemetry collector.",
 };
 
-static ROUTES: Key = Key {
+static ROUTES: KeyDefinition = KeyDefinition {
     name: "routes",
-    kind: Kind::Named(&route::SECTION),
+    kind: ValueKind::Named(&route::SECTION),
     default: None,
     example: "{ stripe = { path = \"/stripe\", provider = \"stripe\", secret = { credential = \"stripe\" }, upstream = \"http://127.0.0.1:8080/\" } }",
     doc: "One table per webhook endpoint, named by you.",

@@ -2,26 +2,26 @@
 
 use std::time::Duration;
 
-use crate::config::model::{Mode, ModeName};
-use crate::config::verification::Origin;
-use crate::document::Span;
-use crate::document::key::{Key, Kind};
-use crate::document::table::{Fault, Table, Value};
+use crate::config::model::{ModeName, RouteMode};
+use crate::config::verification::SchemeOrigin;
+use crate::document::TextSpan;
+use crate::document::key::{KeyDefinition, ValueKind};
+use crate::document::table::{TomlTable, TomlValue, ValueFault};
 use crate::document::value;
-use crate::scheme::spec::Family;
+use crate::scheme::spec::SchemeFamily;
 
 // Below the timeouts of senders, which end the connection first (GitHub 10 s, Stripe 20 s). Slack's 3 s are shorter,
 // but most apps meet them.
 const DEFAULT_ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Reads `mode` and the keys that belong to hybrid mode.
-pub(super) fn read(table: &mut Table<'_>) -> Mode {
+pub(super) fn read(table: &mut TomlTable<'_>) -> RouteMode {
     let name = table.read(&MODE, |value| value::choice(value, &ModeName::ALL));
     let answer_within = table.read_placed(&ANSWER_WITHIN, value::duration);
     let store_on = table.read_placed(&STORE_ON, store_on);
     // A wrong word is reported already; go on as in proxy mode, which needs no other section.
     match name.unwrap_or(ModeName::Proxy) {
-        ModeName::Hybrid => Mode::Hybrid {
+        ModeName::Hybrid => RouteMode::Hybrid {
             answer_within: answer_within.map_or(DEFAULT_ANSWER_WITHIN, |placed| placed.value),
             stores_4xx: store_on.is_some(),
         },
@@ -37,22 +37,22 @@ pub(super) fn read(table: &mut Table<'_>) -> Mode {
                 }
             }
             match other {
-                ModeName::Queue => Mode::Queue,
-                _ => Mode::Proxy,
+                ModeName::Queue => RouteMode::Queue,
+                _ => RouteMode::Proxy,
             }
         }
     }
 }
 
-fn only_hybrid(table: &Table<'_>, key: &Key, span: Span) {
-    let fault = Fault::new(
+fn only_hybrid(table: &TomlTable<'_>, key: &KeyDefinition, span: TextSpan) {
+    let fault = ValueFault::new(
         format!("`{}` requires `mode = \"hybrid\"`", key.name),
         "set `mode = \"hybrid\"`, or remove the key",
     );
     table.error(span, fault);
 }
 
-fn store_on(value: &Value<'_>) -> Result<(), Fault> {
+fn store_on(value: &TomlValue<'_>) -> Result<(), ValueFault> {
     let fault = || value.unexpected("`[\"4xx\"]`", STORE_ON.example);
     let items = value.items().ok_or_else(fault)?;
     match items.as_slice() {
@@ -63,32 +63,36 @@ fn store_on(value: &Value<'_>) -> Result<(), Fault> {
 }
 
 /// Reads `resign`, which signs deliveries again in the sender's own scheme.
-pub(super) fn read_resign(table: &mut Table<'_>, mode: Mode, origin: Option<&Origin>) -> bool {
+pub(super) fn read_resign(
+    table: &mut TomlTable<'_>,
+    mode: RouteMode,
+    origin: Option<&SchemeOrigin>,
+) -> bool {
     let resign = table.read_placed(&RESIGN, |value| value::choice(value, &[("provider", ())]));
     let Some(resign) = resign else {
         return false;
     };
-    if mode == Mode::Proxy {
-        let fault = Fault::new(
+    if mode == RouteMode::Proxy {
+        let fault = ValueFault::new(
             "a route in proxy mode forwards the sender's own signature at once",
             "remove `resign`, or set `mode = \"queue\"`",
         );
         table.error(resign.span, fault);
     }
     // A shared token proves nothing about a body, and the credentials of local apps are for the gate only.
-    let signs_nothing = |origin: &Origin| {
+    let signs_nothing = |origin: &SchemeOrigin| {
         let provider = origin.provider.as_ref();
-        matches!(origin.spec.family, Family::Token(_))
+        matches!(origin.spec.family, SchemeFamily::Token(_))
             || provider.is_some_and(|provider| provider.is_local())
     };
     if origin.is_some_and(signs_nothing) {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             "hookgate cannot create the credentials of this sender for another app",
             "remove `resign`, and set `secret` of the destination to sign deliveries",
         );
         table.error(resign.span, fault);
     } else if origin.is_some_and(|origin| !origin.spec.can_be_signed()) {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             "only the sender has the key to sign in this scheme",
             "remove `resign`, and set `secret` of the destination to sign deliveries",
         );
@@ -97,33 +101,33 @@ pub(super) fn read_resign(table: &mut Table<'_>, mode: Mode, origin: Option<&Ori
     true
 }
 
-pub(super) static MODE: Key = Key {
+pub(super) static MODE: KeyDefinition = KeyDefinition {
     name: "mode",
-    kind: Kind::Choice(&value::choice_words(&ModeName::ALL)),
+    kind: ValueKind::Choice(&value::choice_words(&ModeName::ALL)),
     default: Some("\"proxy\""),
     example: "\"hybrid\"",
     doc: "How verified requests reach the app. `proxy` forwards the request while the provider waits, and returns the app's own response. `queue` commits the event to the store, responds with 200 at once, and delivers it with retries. `hybrid` works like `proxy` while the app responds in time, and like `queue` otherwise. `queue` and `hybrid` require `[store]`.",
 };
 
-pub(super) static ANSWER_WITHIN: Key = Key {
+pub(super) static ANSWER_WITHIN: KeyDefinition = KeyDefinition {
     name: "answer_within",
-    kind: Kind::Duration,
+    kind: ValueKind::Duration,
     default: Some("\"5s\""),
     example: "\"2s\"",
     doc: "In hybrid mode, how long to wait for the app's response. After that the event is stored and the sender gets 202. The attempt continues, and its outcome still counts.",
 };
 
-pub(super) static STORE_ON: Key = Key {
+pub(super) static STORE_ON: KeyDefinition = KeyDefinition {
     name: "store_on",
-    kind: Kind::List(&Kind::Choice(&["4xx"])),
+    kind: ValueKind::List(&ValueKind::Choice(&["4xx"])),
     default: Some("on a 5xx of the app, no connection, or no response in time"),
     example: "[\"4xx\"]",
     doc: "In hybrid mode, more reasons to store the event. `[\"4xx\"]` also stores it if the app responds with 4xx, instead of passing the response to the sender.",
 };
 
-pub(super) static RESIGN: Key = Key {
+pub(super) static RESIGN: KeyDefinition = KeyDefinition {
     name: "resign",
-    kind: Kind::Choice(&["provider"]),
+    kind: ValueKind::Choice(&["provider"]),
     default: Some("deliveries keep the sender's original signature"),
     example: "\"provider\"",
     doc: "Signs deliveries from the store again, in the sender's own scheme and with the time of the attempt. Apps that verify signatures themselves then accept events that are older than their tolerance. The first current secret of the route signs.",

@@ -11,39 +11,39 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method, Uri};
 use ipnet::IpNet;
 
-use crate::criteria::schema::Schema;
-use crate::criteria::when::When;
-use crate::document::Span;
+use crate::criteria::schema::EventSchema;
+use crate::criteria::when::WhenExpression;
+use crate::document::TextSpan;
 use crate::document::value::choice_word;
-use crate::model::glob::{Glob, Patterns};
+use crate::model::glob::{GlobPattern, PatternList};
 use crate::model::ids::{DestinationName, RouteName};
-use crate::model::rate::Rate;
+use crate::model::rate::RateLimit;
 use crate::model::secret::Secret;
 use crate::providers::Provider;
 use crate::providers::challenge::OnChallenge;
-use crate::scheme::spec::{Field, IdentityKey, Spec};
-use crate::scheme::standard::SigningKey;
+use crate::scheme::spec::{FieldLocation, IdentityKey, SchemeSpec};
+use crate::scheme::standard_webhooks::SigningKey;
 
 /// The contents of one config file.
-pub struct Config {
+pub struct GateConfig {
     /// Settings of the `[server]` section.
-    pub server: Server,
+    pub server: ServerSection,
     /// Settings of the `[tls]` section; `None`: every listener speaks plain HTTP.
-    pub tls: Option<Tls>,
+    pub tls: Option<TlsSection>,
     /// Settings of the `[admin]` section.
-    pub admin: Option<Admin>,
+    pub admin: Option<AdminSection>,
     /// Settings of the `[store]` section; always present if a route needs a store.
-    pub store: Option<Store>,
+    pub store: Option<StoreSection>,
     /// Settings of the `[log]` section.
-    pub log: Log,
+    pub log: LogSection,
     /// Settings of the `[telemetry]` section; `None`: no traces.
-    pub telemetry: Option<Telemetry>,
+    pub telemetry: Option<TelemetrySection>,
     /// The `[routes.NAME]` tables, sorted by name.
     pub routes: Vec<Route>,
 }
 
 /// Settings of `[server]`: listeners and their limits.
-pub struct Server {
+pub struct ServerSection {
     /// Addresses to listen on; ignored if systemd passes sockets.
     pub listen: Vec<SocketAddr>,
     /// Allows plain HTTP on addresses other than loopback.
@@ -59,7 +59,7 @@ pub struct Server {
     /// Limit of requests in flight to upstreams.
     pub max_in_flight: usize,
     /// Limit of unverified requests per source, applied before the body is read.
-    pub per_source_rate_limit: Option<Rate>,
+    pub per_source_rate_limit: Option<RateLimit>,
     /// Time limit from accept to the end of the TLS handshake, PROXY header included.
     pub handshake_timeout: Duration,
     /// Time limit from the first byte of a request head to its end.
@@ -84,7 +84,7 @@ pub struct Server {
     pub keep_rejected: usize,
 }
 
-impl Server {
+impl ServerSection {
     /// Returns whether an IPv6 listener must not accept IPv4, because another listener has an IPv4 address on the same
     /// port. By default `[::]` accepts both.
     #[must_use]
@@ -118,12 +118,12 @@ impl ProxyProtocol {
 }
 
 /// Settings of `[tls]`: certificates and protocol versions.
-pub struct Tls {
+pub struct TlsSection {
     /// `cert` and `key` first, then each of `[[tls.certificates]]`; the first serves names that no other certificate
     /// covers.
     pub certificates: Vec<CertificateFiles>,
     /// PEM file of the CAs that client certificates must chain to; `None`: clients need no certificate.
-    pub client_ca: Option<(PathBuf, Span)>,
+    pub client_ca: Option<(PathBuf, TextSpan)>,
     /// The lowest TLS version to accept.
     pub min_version: TlsVersion,
 }
@@ -136,9 +136,9 @@ pub struct CertificateFiles {
     /// The private key of the leaf certificate.
     pub key: PathBuf,
     /// Span of `cert` in the config.
-    pub cert_span: Span,
+    pub cert_span: TextSpan,
     /// Span of `key` in the config.
-    pub key_span: Span,
+    pub key_span: TextSpan,
 }
 
 /// Lowest TLS version to accept (`min_version`).
@@ -162,7 +162,7 @@ impl TlsVersion {
 }
 
 /// Settings of `[admin]`: the admin listener.
-pub struct Admin {
+pub struct AdminSection {
     /// `listen`: a TCP address or `unix:/path`.
     pub listen: AdminListen,
     /// `token` and `[[admin.tokens]]`. If there are any, requests need one of them as `Authorization: Bearer TOKEN`.
@@ -179,21 +179,21 @@ pub struct AdminToken {
     /// Name of the token in the audit log.
     pub name: Arc<str>,
     /// Role that decides which actions are allowed.
-    pub role: Role,
+    pub role: AdminRole,
     /// The token that the client must send.
     pub secret: Arc<Secret>,
 }
 
 /// Role of an admin token (`role`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Role {
+pub enum AdminRole {
     /// May read everything except the audit log.
     Viewer,
     /// May read and change everything.
     Operator,
 }
 
-impl Role {
+impl AdminRole {
     /// All values with their words in a config.
     pub const ALL: [(&'static str, Self); 2] =
         [("viewer", Self::Viewer), ("operator", Self::Operator)];
@@ -215,7 +215,7 @@ pub enum AdminListen {
 }
 
 /// Settings of `[log]`: format and level.
-pub struct Log {
+pub struct LogSection {
     /// `format`: the format of log lines.
     pub format: LogFormat,
     /// `level`: `error`, `warn`, `info`, `debug` or `trace`.
@@ -226,7 +226,7 @@ pub struct Log {
 
 /// Settings of `[telemetry]`: the trace exporter.
 #[derive(Clone, PartialEq)]
-pub struct Telemetry {
+pub struct TelemetrySection {
     /// `otlp`, with the path for traces appended.
     pub url: Uri,
     /// `sample`: share of traced requests, 0.0 to 1.0.
@@ -277,7 +277,7 @@ pub struct Route {
     /// NAME of the route's table.
     pub name: RouteName,
     /// Span of the table's name in the config.
-    pub span: Span,
+    pub span: TextSpan,
     /// `host` in lower case, without port; `None`: every host.
     pub host: Option<String>,
     /// The rule for the request path: `path` or `prefix`.
@@ -289,7 +289,7 @@ pub struct Route {
     /// The provider, if the route names one.
     pub provider: Option<Arc<Provider>>,
     /// The provider's signature scheme, or the route's own.
-    pub scheme: Spec,
+    pub scheme: SchemeSpec,
     /// Secrets that may verify a request, in config order.
     pub secrets: Vec<SecretEntry>,
     /// Largest difference between a signed timestamp and now.
@@ -299,15 +299,15 @@ pub struct Route {
     /// Source addresses that may send; `None`: all.
     pub allow_ips: Option<AllowIps>,
     /// Limit of verified requests per time.
-    pub rate_limit: Option<Rate>,
+    pub rate_limit: Option<RateLimit>,
     /// Limit of the request body, in bytes.
     pub max_body: usize,
     /// Deduplication settings; `None`: `dedup = false`.
-    pub dedup: Option<Dedup>,
+    pub dedup: Option<DedupRule>,
     /// Customers whose events it accepts; `None` if each customer has a signing key.
     pub tenant: Option<TenantRule>,
     /// `enforce`: block or monitor failed checks.
-    pub enforce: Enforce,
+    pub enforce: EnforceMode,
     /// `continue_trace`: continues the sender's trace.
     pub continue_trace: bool,
     /// Token that proves that a URL check comes from the provider, if the check is not signed.
@@ -315,32 +315,32 @@ pub struct Route {
     /// Handling of the provider's URL checks; `None`: like any other request.
     pub on_challenge: Option<OnChallenge>,
     /// Event types that the upstream gets; `None`: all.
-    pub events: Option<Patterns>,
+    pub events: Option<PatternList>,
     /// Event versions that the upstream gets; `None`: all.
-    pub versions: Option<Patterns>,
+    pub versions: Option<PatternList>,
     /// Condition for an event to reach the upstream; `None`: always.
-    pub when: Option<Arc<When>>,
+    pub when: Option<Arc<WhenExpression>>,
     /// JSON Schemas by pattern of event type; a body must fit every schema whose pattern matches.
-    pub schemas: Vec<(Glob, Arc<Schema>)>,
+    pub schemas: Vec<(GlobPattern, Arc<EventSchema>)>,
     /// Keys that sign forwarded requests; empty: no signature.
     pub sign_upstream: Vec<Arc<SigningKey>>,
     /// Handling of verified requests: forward, store or both.
-    pub mode: Mode,
+    pub mode: RouteMode,
     /// Upstream that gets verified requests while the sender waits; always present in proxy and hybrid mode.
-    pub upstream: Option<Upstream>,
+    pub upstream: Option<UpstreamSettings>,
     /// Other upstreams for some of the events; the first match counts.
-    pub branches: Vec<Branch>,
+    pub branches: Vec<UpstreamBranch>,
     /// Upstream for requests that failed a check in monitor mode; `None`: `upstream`.
-    pub unverified_upstream: Option<Upstream>,
+    pub unverified_upstream: Option<UpstreamSettings>,
     /// Unix socket on which local apps post without a secret; `None`: no socket.
     pub socket: Option<LocalSocket>,
     /// Destinations of stored events; at least one in queue and hybrid mode, empty otherwise.
-    pub destinations: Vec<Arc<Destination>>,
+    pub destinations: Vec<Arc<DestinationSection>>,
 }
 
 /// Handling of verified requests (`mode`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Mode {
+pub enum RouteMode {
     /// Forwards the request while the sender waits.
     Proxy,
     /// Commits the event to the inbox, responds at once and delivers it from there.
@@ -354,7 +354,7 @@ pub enum Mode {
     },
 }
 
-impl Mode {
+impl RouteMode {
     /// Returns the mode without its settings.
     #[must_use]
     pub fn name(self) -> ModeName {
@@ -369,11 +369,11 @@ impl Mode {
 /// A mode without its settings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ModeName {
-    /// See [`Mode::Proxy`].
+    /// See [`RouteMode::Proxy`].
     Proxy,
-    /// See [`Mode::Queue`].
+    /// See [`RouteMode::Queue`].
     Queue,
-    /// See [`Mode::Hybrid`].
+    /// See [`RouteMode::Hybrid`].
     Hybrid,
 }
 
@@ -402,7 +402,7 @@ pub struct LocalSocket {
 }
 
 /// Settings of `[store]`: location, limits and retention.
-pub struct Store {
+pub struct StoreSection {
     /// The database file of `sqlite:PATH`.
     pub path: PathBuf,
     /// Bytes to leave free on the disk.
@@ -412,7 +412,7 @@ pub struct Store {
     /// Limit of stored events; `None`: no limit.
     pub max_events: Option<u64>,
     /// Retention of events and attempts that have ended.
-    pub retention: Retention,
+    pub retention: RetentionSection,
     /// Keeps the body of an event after its deliveries.
     pub keep_body: bool,
     /// Keys that encrypt payloads: the first one seals, all of them open. Empty: payloads are stored unencrypted.
@@ -421,7 +421,7 @@ pub struct Store {
 
 /// Retention (`[store] retention`). `None` in a field: forever.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Retention {
+pub struct RetentionSection {
     /// Age limit of events whose deliveries were all delivered or cancelled.
     pub delivered: Option<Duration>,
     /// Age limit of dead letters.
@@ -434,21 +434,21 @@ pub struct Retention {
 
 /// One destination: `[routes.NAME.destinations.NAME]`, or the `upstream` of a queue or hybrid route under the name
 /// `upstream`.
-pub struct Destination {
+pub struct DestinationSection {
     /// NAME of the destination's table.
     pub name: DestinationName,
     /// Span of the table's name in the config.
-    pub span: Span,
+    pub span: TextSpan,
     /// `http://` or `https://`, host, optional port, path, optional query.
     pub url: Uri,
     /// Span of the URL in the config.
-    pub url_span: Span,
+    pub url_span: TextSpan,
     /// Appends the path behind the route's prefix, and the query, as in proxy mode. True for the `upstream` of a route.
     pub appends_rest: bool,
     /// Event types that it gets; `None`: all.
-    pub events: Option<Patterns>,
+    pub events: Option<PatternList>,
     /// Condition for an event to be delivered; `None`: always.
-    pub when: Option<Arc<When>>,
+    pub when: Option<Arc<WhenExpression>>,
     /// Attempts deliveries now. Deliveries are created in any case.
     pub active: bool,
     /// Time limit from the start to an established connection, TLS included.
@@ -460,11 +460,11 @@ pub struct Destination {
     /// Limit of attempts at the same time.
     pub concurrency: usize,
     /// Limit of attempts per time.
-    pub rate_limit: Option<Rate>,
+    pub rate_limit: Option<RateLimit>,
     /// Schedule for retries of failed attempts.
-    pub retry: Retry,
+    pub retry: RetryPolicy,
     /// Order in which deliveries are attempted.
-    pub order: Order,
+    pub order: DeliveryOrder,
     /// Headers to set on each attempt; they replace headers of the same name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Keys that sign each attempt as Standard Webhooks; empty: no signature.
@@ -492,9 +492,9 @@ pub struct DestinationTls {
 
 /// Retry schedule of a destination (`retry`).
 #[derive(Clone, PartialEq, Debug)]
-pub struct Retry {
+pub struct RetryPolicy {
     /// Pauses after the first, second, ... failed attempt.
-    pub pauses: Pauses,
+    pub pauses: RetryPauses,
     /// Limit of attempts, the first one included.
     pub max_attempts: u32,
     /// Age of a delivery after which no attempt begins; `None`: no limit.
@@ -505,7 +505,7 @@ pub struct Retry {
 
 /// Lengths of the pauses between attempts.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Pauses {
+pub enum RetryPauses {
     /// One after the other; the last one is used for all later attempts.
     List(Vec<Duration>),
     /// Begins with `base`; each pause is `factor` times the one before, but at most `cap`.
@@ -521,7 +521,7 @@ pub enum Pauses {
 
 /// Order of the deliveries to a destination (`order`).
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Order {
+pub enum DeliveryOrder {
     /// No order: deliveries do not wait for each other.
     None,
     /// One delivery after the other, in the order of acceptance.
@@ -564,7 +564,7 @@ pub struct SecretEntry {
     /// End of its validity (exclusive), in milliseconds since the epoch.
     pub until_ms: Option<i64>,
     /// Span of the secret in the config.
-    pub span: Span,
+    pub span: TextSpan,
 }
 
 impl SecretEntry {
@@ -578,7 +578,7 @@ impl SecretEntry {
 
 /// Deduplication: `dedup = { window, by, missing_id, replay, max_entries }`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Dedup {
+pub struct DedupRule {
     /// Time for which a spent key is remembered.
     pub window: Duration,
     /// The key that identifies an event; empty: requests have no key.
@@ -625,7 +625,7 @@ impl ReplayRule {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TenantRule {
     /// The signed locations that name customers; each one with a value counts.
-    pub place: Vec<Field>,
+    pub location: Vec<FieldLocation>,
     /// Ids of the customers to accept.
     pub allowed: Vec<String>,
 }
@@ -658,14 +658,14 @@ impl MissingId {
 
 /// Handling of failed checks (`enforce`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Enforce {
+pub enum EnforceMode {
     /// Rejects requests that fail a check.
     Block,
     /// Records requests that fail a check, and forwards them.
     Monitor,
 }
 
-impl Enforce {
+impl EnforceMode {
     /// All values with their words in a config.
     pub const ALL: [(&'static str, Self); 2] = [("block", Self::Block), ("monitor", Self::Monitor)];
 
@@ -677,22 +677,22 @@ impl Enforce {
 }
 
 /// Another upstream for some of a route's events.
-pub struct Branch {
+pub struct UpstreamBranch {
     /// Types of these events; `None`: all.
-    pub events: Option<Patterns>,
+    pub events: Option<PatternList>,
     /// Versions of these events; `None`: all.
-    pub versions: Option<Patterns>,
+    pub versions: Option<PatternList>,
     /// Upstream that gets these events.
-    pub upstream: Upstream,
+    pub upstream: UpstreamSettings,
 }
 
 /// Endpoint that gets verified requests, and its time limits.
 #[derive(Clone, Debug)]
-pub struct Upstream {
+pub struct UpstreamSettings {
     /// `http://` or `https://`, host, optional port, path; no query, no fragment, no user info.
     pub url: Uri,
     /// Span of the URL in the config.
-    pub span: Span,
+    pub span: TextSpan,
     /// Time limit from the start to an established connection, TLS included.
     pub connect_timeout: Duration,
     /// Time limit from the request to the response head, and between two pieces of its body.
@@ -705,7 +705,7 @@ pub struct Upstream {
     pub grace: Duration,
 }
 
-impl Server {
+impl ServerSection {
     /// Returns whether the peer's statement about the client's address is trusted.
     #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {

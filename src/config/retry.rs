@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::config::model::{Pauses, Retry};
-use crate::document::key::{Key, Kind, Section};
-use crate::document::table::{Fault, Table, Value};
+use crate::config::model::{RetryPauses, RetryPolicy};
+use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use crate::document::table::{TomlTable, TomlValue, ValueFault};
 use crate::document::value;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const MAX_PAUSES: usize = 100;
 const DEFAULT_JITTER: f64 = 0.1;
 
 /// Reads `retry`; returns the default if it is absent or wrong.
-pub(super) fn read(table: &mut Table<'_>) -> Retry {
+pub(super) fn read(table: &mut TomlTable<'_>) -> RetryPolicy {
     let Some(value) = table.value(&RETRY) else {
         return default();
     };
@@ -40,16 +40,16 @@ pub(super) fn read(table: &mut Table<'_>) -> Retry {
 }
 
 /// Returns the schedule of a destination without `retry`.
-pub(super) fn default() -> Retry {
+pub(super) fn default() -> RetryPolicy {
     of_list(seconds(&STANDARD))
 }
 
-fn of_list(pauses: Vec<Duration>) -> Retry {
-    Retry {
+fn of_list(pauses: Vec<Duration>) -> RetryPolicy {
+    RetryPolicy {
         max_attempts: u32::try_from(pauses.len())
             .unwrap_or(u32::MAX)
             .saturating_add(1),
-        pauses: Pauses::List(pauses),
+        pauses: RetryPauses::List(pauses),
         max_age: None,
         jitter: DEFAULT_JITTER,
     }
@@ -60,7 +60,7 @@ fn seconds(all: &[u64]) -> Vec<Duration> {
 }
 
 /// Reads a named schedule or a list of pauses; `[]` means no retry.
-fn pauses(value: &Value<'_>) -> Result<Vec<Duration>, Fault> {
+fn pauses(value: &TomlValue<'_>) -> Result<Vec<Duration>, ValueFault> {
     let Some(items) = value.items() else {
         let choices = [
             ("standard", &STANDARD[..]),
@@ -70,7 +70,7 @@ fn pauses(value: &Value<'_>) -> Result<Vec<Duration>, Fault> {
         return value::choice(value, &choices).map(seconds);
     };
     if items.len() > MAX_PAUSES {
-        return Err(Fault::new(
+        return Err(ValueFault::new(
             format!("the list has more than {MAX_PAUSES} pauses"),
             "the last pause is used for all later attempts: use a table with `max_attempts` instead",
         ));
@@ -78,7 +78,7 @@ fn pauses(value: &Value<'_>) -> Result<Vec<Duration>, Fault> {
     items.iter().map(value::duration).collect()
 }
 
-fn read_table(mut table: Table<'_>) -> Retry {
+fn read_table(mut table: TomlTable<'_>) -> RetryPolicy {
     let has_list = table.has(&SCHEDULE);
     let schedule = table.read(&SCHEDULE, pauses);
     let base = table.read(&BASE, value::duration);
@@ -88,15 +88,15 @@ fn read_table(mut table: Table<'_>) -> Retry {
     let grows = base.is_some() || factor.is_some() || cap.is_some();
     // Both describe all pauses, so it would be unclear which one applies.
     if has_list && grows {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             "`schedule` and `base`, `factor`, `cap` exclude each other: both set the pauses",
             "remove `schedule`, or `base`, `factor` and `cap`",
         );
         table.error(table.span(), fault);
     }
     let mut retry = match (schedule, grows) {
-        (None, true) => Retry {
-            pauses: Pauses::Exponential {
+        (None, true) => RetryPolicy {
+            pauses: RetryPauses::Exponential {
                 base: base.unwrap_or(5 * SECOND),
                 factor: factor.unwrap_or(3.0),
                 cap: cap.unwrap_or(24 * 3600 * SECOND),
@@ -119,14 +119,14 @@ fn read_table(mut table: Table<'_>) -> Retry {
     retry
 }
 
-pub(super) static RETRY: Key = Key {
+pub(super) static RETRY: KeyDefinition = KeyDefinition {
     name: "retry",
-    kind: Kind::Either(
-        &Kind::Either(
-            &Kind::Choice(&["standard", "short", "none"]),
-            &Kind::List(&Kind::Duration),
+    kind: ValueKind::Either(
+        &ValueKind::Either(
+            &ValueKind::Choice(&["standard", "short", "none"]),
+            &ValueKind::List(&ValueKind::Duration),
         ),
-        &Kind::Table(&SECTION),
+        &ValueKind::Table(&SECTION),
     ),
     default: Some("\"standard\""),
     example: "[\"5s\", \"1m\", \"10m\", \"1h\"]",
@@ -134,7 +134,7 @@ pub(super) static RETRY: Key = Key {
 };
 
 /// Keys of the `[routes.NAME.destinations.NAME.retry]` section.
-pub(super) static SECTION: Section = Section {
+pub(super) static SECTION: SectionDefinition = SectionDefinition {
     path: "routes.NAME.destinations.NAME.retry",
     doc: "When to retry a failed attempt, and when to give up. A delivery without further retries becomes a dead letter.",
     keys: &[
@@ -150,60 +150,60 @@ pub(super) static SECTION: Section = Section {
     one_of: &[],
 };
 
-static SCHEDULE: Key = Key {
+static SCHEDULE: KeyDefinition = KeyDefinition {
     name: "schedule",
-    kind: Kind::Either(
-        &Kind::Choice(&["standard", "short", "none"]),
-        &Kind::List(&Kind::Duration),
+    kind: ValueKind::Either(
+        &ValueKind::Choice(&["standard", "short", "none"]),
+        &ValueKind::List(&ValueKind::Duration),
     ),
     default: Some("\"standard\""),
     example: "[\"5s\", \"1m\"]",
     doc: "A named schedule, or a list of pauses. The last pause is used for all later attempts.",
 };
 
-static BASE: Key = Key {
+static BASE: KeyDefinition = KeyDefinition {
     name: "base",
-    kind: Kind::Duration,
+    kind: ValueKind::Duration,
     default: Some("\"5s\""),
     example: "\"10s\"",
     doc: "First pause, if pauses grow by a factor.",
 };
 
-static FACTOR: Key = Key {
+static FACTOR: KeyDefinition = KeyDefinition {
     name: "factor",
-    kind: Kind::Number,
+    kind: ValueKind::Number,
     default: Some("3"),
     example: "2",
     doc: "Growth factor: each pause is this many times as long as the one before. From 1 to 100.",
 };
 
-static CAP: Key = Key {
+static CAP: KeyDefinition = KeyDefinition {
     name: "cap",
-    kind: Kind::Duration,
+    kind: ValueKind::Duration,
     default: Some("\"24h\""),
     example: "\"1h\"",
     doc: "Longest pause, if pauses grow by a factor.",
 };
 
-static JITTER: Key = Key {
+static JITTER: KeyDefinition = KeyDefinition {
     name: "jitter",
-    kind: Kind::Number,
+    kind: ValueKind::Number,
     default: Some("0.1"),
     example: "0.2",
     doc: "Largest share by which each pause is extended at random, from 0 to 1.",
 };
 
-static MAX_ATTEMPTS: Key = Key {
+static MAX_ATTEMPTS: KeyDefinition = KeyDefinition {
     name: "max_attempts",
-    kind: Kind::Count,
+    kind: ValueKind::Count,
     default: Some("one more than the number of pauses in the schedule, else 15"),
     example: "20",
     doc: "Maximum number of attempts, the first one included.",
 };
 
-static MAX_AGE: Key = Key {
+static MAX_AGE: KeyDefinition = KeyDefinition {
     name: "max_age",
-    kind: Kind::Duration,
+    kind: ValueKind::Duration,
     default: Some("no bound"),
     example: "\"3d\"",
     doc: "Maximum age of a delivery: no attempt begins later than this after the event was accepted.",

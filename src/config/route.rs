@@ -4,26 +4,28 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::config::Context;
-use crate::config::destination::{self, Basis};
-use crate::config::model::{Branch, Destination, Enforce, Mode, Order, PathRule, Route};
-use crate::config::verification::Origin;
+use crate::config::LoadContext;
+use crate::config::destination::{self, DestinationBasis};
+use crate::config::model::{
+    DeliveryOrder, DestinationSection, EnforceMode, PathRule, Route, RouteMode, UpstreamBranch,
+};
+use crate::config::verification::SchemeOrigin;
 use crate::config::{
-    dedup, filter, mode, schemas, secrets, sign_upstream, socket, trust, upstream, upstreams,
+    audience, dedup, filter, mode, schemas, secrets, sign_upstream, socket, upstream, upstreams,
     verification,
 };
 use crate::criteria::json;
-use crate::criteria::when::When;
-use crate::document::key::{Key, Kind, Section};
-use crate::document::table::{Fault, Placed, Table, Value};
-use crate::document::{Span, value};
+use crate::criteria::when::WhenExpression;
+use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use crate::document::table::{SpannedValue, TomlTable, TomlValue, ValueFault};
+use crate::document::{TextSpan, value};
 use crate::model::ids::RouteName;
 use crate::scheme::public_url;
 
 /// A route with the span of its path, which later checks point at.
-pub(super) struct PlacedRoute {
+pub(super) struct SpannedRoute {
     pub(super) route: Route,
-    pub(super) path_span: Span,
+    pub(super) path_span: TextSpan,
 }
 
 /// 1 MiB: most senders stay far below; a provider file states the limit of the others.
@@ -36,7 +38,11 @@ const LARGEST_MAX_BODY: usize = 1 << 30;
 const LARGEST_STORED: usize = 512 << 20;
 
 /// Reads all routes, sorted by name.
-pub(super) fn read_all(root: &mut Table<'_>, key: &Key, context: &Context) -> Vec<PlacedRoute> {
+pub(super) fn read_all(
+    root: &mut TomlTable<'_>,
+    key: &KeyDefinition,
+    context: &LoadContext,
+) -> Vec<SpannedRoute> {
     let tables = root.named_tables(key);
     if tables.is_empty() {
         root.absent(
@@ -50,7 +56,7 @@ pub(super) fn read_all(root: &mut Table<'_>, key: &Key, context: &Context) -> Ve
         .collect()
 }
 
-fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRoute> {
+fn read(name: &str, table: &mut TomlTable<'_>, context: &LoadContext) -> Option<SpannedRoute> {
     destination::check_name(name, table);
     let host = table.read(&HOST, value::host);
     let path = path_rule(table);
@@ -72,7 +78,7 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
     let upstream = upstream::read(table, mode);
     let branches = upstreams::read(table, origin, upstream.as_ref());
     let unverified_upstream = upstream::read_unverified(table, enforce, upstream.as_ref());
-    let basis = Basis {
+    let basis = DestinationBasis {
         origin,
         upstream: upstream.as_ref(),
         mode,
@@ -82,9 +88,9 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
     let destinations = destination::read_all(table, &basis, context);
     // A condition, a schema or an order by JSON value needs the body as a parsed document, which has a lower limit.
     let names_body =
-        |when: &Option<Arc<When>>| when.as_ref().is_some_and(|when| when.names("body"));
-    let parses = |destination: &Arc<Destination>| {
-        names_body(&destination.when) || matches!(destination.order, Order::FifoByJson(_))
+        |when: &Option<Arc<WhenExpression>>| when.as_ref().is_some_and(|when| when.names("body"));
+    let parses = |destination: &Arc<DestinationSection>| {
+        names_body(&destination.when) || matches!(destination.order, DeliveryOrder::FifoByJson(_))
     };
     let is_parsed = !schemas.is_empty() || names_body(&when) || destinations.iter().any(parses);
     // A provider's documented limit replaces the general default, so that its largest events pass.
@@ -130,18 +136,18 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
         socket,
         destinations,
     };
-    Some(PlacedRoute {
+    Some(SpannedRoute {
         route,
         path_span: path.span,
     })
 }
 
-fn values<T>(placed: Vec<Placed<T>>) -> Vec<T> {
+fn values<T>(placed: Vec<SpannedValue<T>>) -> Vec<T> {
     placed.into_iter().map(|placed| placed.value).collect()
 }
 
 /// Warns about a `public_url` that ends with the route's own path, which each request already contains.
-fn check_public_url(table: &Table<'_>, path: &PathRule, public_url: Option<&str>) {
+fn check_public_url(table: &TomlTable<'_>, path: &PathRule, public_url: Option<&str>) {
     let own = match path {
         PathRule::Exact(path) | PathRule::Prefix(path) => path.trim_end_matches('/'),
     };
@@ -154,7 +160,7 @@ fn check_public_url(table: &Table<'_>, path: &PathRule, public_url: Option<&str>
         return;
     };
     let origin = public_url.and_then(|url| url.strip_suffix(base));
-    let fault = Fault::new(
+    let fault = ValueFault::new(
         "`public_url` ends with the path of the route, so the signed URL would contain the path twice",
         format!(
             "remove the path: `\"{}{rest}\"`, unless the sender really calls a URL with the path twice",
@@ -164,13 +170,13 @@ fn check_public_url(table: &Table<'_>, path: &PathRule, public_url: Option<&str>
     table.warning(span, fault);
 }
 
-fn path_rule(table: &mut Table<'_>) -> Option<Placed<PathRule>> {
+fn path_rule(table: &mut TomlTable<'_>) -> Option<SpannedValue<PathRule>> {
     if table.has(&PATH) && table.has(&PREFIX) {
         // Reading both marks them as known, so that only this error is reported.
         let prefix = table.value(&PREFIX);
         table.value(&PATH);
         if let Some(prefix) = prefix {
-            let fault = Fault::new(
+            let fault = ValueFault::new(
                 "`path` and `prefix` exclude each other",
                 "remove one of them",
             );
@@ -183,7 +189,7 @@ fn path_rule(table: &mut Table<'_>) -> Option<Placed<PathRule>> {
         return table.read_placed(&PREFIX, |value| {
             let text = raw_path(value)?;
             match text.strip_suffix('/') {
-                Some(shorter) if !shorter.is_empty() => Err(Fault::new(
+                Some(shorter) if !shorter.is_empty() => Err(ValueFault::new(
                     format!("the prefix `{text}` ends with a slash"),
                     format!("write `\"{shorter}\"`: it matches itself and everything below it"),
                 )),
@@ -196,9 +202,9 @@ fn path_rule(table: &mut Table<'_>) -> Option<Placed<PathRule>> {
 }
 
 /// Reads a path as it appears in a request line, because paths are compared byte by byte.
-pub(super) fn raw_path(value: &Value<'_>) -> Result<String, Fault> {
+pub(super) fn raw_path(value: &TomlValue<'_>) -> Result<String, ValueFault> {
     let text = value::text(value)?;
-    let wrong = |what: &str, help: &str| Fault::new(format!("the path `{text}` {what}"), help);
+    let wrong = |what: &str, help: &str| ValueFault::new(format!("the path `{text}` {what}"), help);
     if !text.starts_with('/') {
         return Err(wrong(
             "does not begin with `/`",
@@ -228,7 +234,7 @@ pub(super) fn raw_path(value: &Value<'_>) -> Result<String, Fault> {
     Ok(text)
 }
 
-fn media_type(value: &Value<'_>) -> Result<String, Fault> {
+fn media_type(value: &TomlValue<'_>) -> Result<String, ValueFault> {
     let text = value::text(value)?;
     let lower = text.to_ascii_lowercase();
     let is_token = |part: &str| {
@@ -239,17 +245,17 @@ fn media_type(value: &Value<'_>) -> Result<String, Fault> {
     };
     match lower.split_once('/') {
         Some((kind, subtype)) if is_token(kind) && is_token(subtype) => Ok(lower),
-        _ => Err(Fault::new(
+        _ => Err(ValueFault::new(
             format!("`{text}` is not a media type"),
             "write type and subtype without parameters: `\"application/json\"`",
         )),
     }
 }
 
-fn max_body(value: &Value<'_>) -> Result<usize, Fault> {
+fn max_body(value: &TomlValue<'_>) -> Result<usize, ValueFault> {
     let size = value::size(value)?;
     if size > LARGEST_MAX_BODY {
-        return Err(Fault::new(
+        return Err(ValueFault::new(
             "this limit is too high: a body is held in memory until it is verified",
             "set at most `\"1GiB\"`; GitHub sends up to 25 MiB, most others less than 1 MiB",
         ));
@@ -259,11 +265,11 @@ fn max_body(value: &Value<'_>) -> Result<usize, Fault> {
 
 /// Enforces the limit of `max_body`, which is lower for bodies that are parsed whole or stored than for others.
 fn check_max_body(
-    table: &Table<'_>,
-    max_body: Option<Placed<usize>>,
+    table: &TomlTable<'_>,
+    max_body: Option<SpannedValue<usize>>,
     usual: usize,
     is_parsed: bool,
-    mode: Mode,
+    mode: RouteMode,
 ) -> usize {
     let Some(max_body) = max_body else {
         // A default must never make a config invalid: a body that cannot be parsed or stored is rejected at run time.
@@ -273,14 +279,14 @@ fn check_max_body(
         };
     };
     if is_parsed && max_body.value > json::MAX_BODY {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             "this limit is too high: `schemas`, `when` and `order` need the whole body parsed",
             "set at most `\"4MiB\"`, or remove them from this route",
         );
         table.error(max_body.span, fault);
     }
-    if mode != Mode::Proxy && max_body.value > LARGEST_STORED {
-        let fault = Fault::new(
+    if mode != RouteMode::Proxy && max_body.value > LARGEST_STORED {
+        let fault = ValueFault::new(
             "this limit is too high: a row of the store cannot hold such a body",
             "set at most `\"512MiB\"`, or `mode = \"proxy\"`",
         );
@@ -290,22 +296,22 @@ fn check_max_body(
 }
 
 /// Returns the largest body that the sender documents, but never less than the general default.
-fn usual_max_body(origin: &Origin) -> usize {
+fn usual_max_body(origin: &SchemeOrigin) -> usize {
     let provider = origin.provider.as_ref();
     let documented = provider.and_then(|provider| provider.identity.max_body.as_ref());
     documented.map_or(DEFAULT_MAX_BODY, |fact| fact.value.max(DEFAULT_MAX_BODY))
 }
 
 /// Warns if the sender uses the app's response but gets one from hookgate.
-fn check_response(table: &Table<'_>, origin: Option<&Origin>, mode: Mode) {
+fn check_response(table: &TomlTable<'_>, origin: Option<&SchemeOrigin>, mode: RouteMode) {
     let provider = origin.and_then(|origin| origin.provider.as_deref());
     let Some(provider) = provider.filter(|provider| provider.uses_response()) else {
         return;
     };
-    if mode == Mode::Queue
+    if mode == RouteMode::Queue
         && let Some(span) = table.name_span_of(&mode::MODE)
     {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             format!(
                 "{} uses the body of the response, but in queue mode it gets an empty one",
                 provider.name
@@ -316,14 +322,14 @@ fn check_response(table: &Table<'_>, origin: Option<&Origin>, mode: Mode) {
     }
 }
 
-fn enforce(table: &mut Table<'_>) -> Enforce {
-    let enforce = table.read_placed(&ENFORCE, |value| value::choice(value, &Enforce::ALL));
+fn enforce(table: &mut TomlTable<'_>) -> EnforceMode {
+    let enforce = table.read_placed(&ENFORCE, |value| value::choice(value, &EnforceMode::ALL));
     let Some(enforce) = enforce else {
-        return Enforce::Block;
+        return EnforceMode::Block;
     };
     // A warning on every load, so that a trial does not stay in production unnoticed.
-    if enforce.value == Enforce::Monitor {
-        let fault = Fault::new(
+    if enforce.value == EnforceMode::Monitor {
+        let fault = ValueFault::new(
             "monitor mode is on: unverified requests of this route reach the app",
             "set `\"block\"` once the log shows that genuine requests pass",
         );
@@ -333,21 +339,26 @@ fn enforce(table: &mut Table<'_>) -> Enforce {
 }
 
 /// Reports settings that are not possible in queue and hybrid mode.
-fn check_mode(table: &Table<'_>, mode: Mode, enforce: Enforce, branches: &[Branch]) {
-    if mode == Mode::Proxy {
+fn check_mode(
+    table: &TomlTable<'_>,
+    mode: RouteMode,
+    enforce: EnforceMode,
+    branches: &[UpstreamBranch],
+) {
+    if mode == RouteMode::Proxy {
         return;
     }
-    if enforce == Enforce::Monitor
+    if enforce == EnforceMode::Monitor
         && let Some(span) = table.name_span_of(&ENFORCE)
     {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             "monitor mode forwards unverified requests, but only verified events can be stored",
             "set `mode = \"proxy\"` while you try out the route",
         );
         table.error(span, fault);
     }
     if let Some(branch) = branches.first() {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             "`upstreams` requires `mode = \"proxy\"`",
             "use `mode = \"queue\"` and destinations with `events`",
         );
@@ -356,7 +367,7 @@ fn check_mode(table: &Table<'_>, mode: Mode, enforce: Enforce, branches: &[Branc
 }
 
 /// Keys of the `[routes.NAME]` section.
-pub(super) static SECTION: Section = Section {
+pub(super) static SECTION: SectionDefinition = SectionDefinition {
     path: "routes.NAME",
     doc: "One webhook endpoint: which requests it matches, how they are verified, and where they go.",
     keys: &[
@@ -368,9 +379,9 @@ pub(super) static SECTION: Section = Section {
         &verification::PROVIDER,
         &verification::SCHEME,
         &secrets::SECRET,
-        &trust::AUDIENCE,
-        &trust::CLAIMS,
-        &trust::JWKS,
+        &audience::AUDIENCE,
+        &audience::CLAIMS,
+        &audience::JWKS,
         &verification::TOLERANCE,
         &verification::PUBLIC_URL,
         &verification::ALLOW_IPS,
@@ -405,74 +416,74 @@ pub(super) static SECTION: Section = Section {
     one_of: &[&["path", "prefix"], &["provider", "scheme"]],
 };
 
-static HOST: Key = Key {
+static HOST: KeyDefinition = KeyDefinition {
     name: "host",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     default: Some("every host"),
     example: "\"hooks.example.com\"",
     doc: "Host name that requests must have. A route with a host takes precedence over one without.",
 };
 
-static PATH: Key = Key {
+static PATH: KeyDefinition = KeyDefinition {
     name: "path",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     default: None,
     example: "\"/stripe\"",
     doc: "Path that requests must have, compared byte by byte. Set either `path` or `prefix`.",
 };
 
-static PREFIX: Key = Key {
+static PREFIX: KeyDefinition = KeyDefinition {
     name: "prefix",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     default: None,
     example: "\"/hooks\"",
     doc: "Matches this path and everything below it. The rest of the path is appended to the upstream's path. Paths that a server may read differently get 404: parent segments in any spelling, empty segments, encoded delimiters and control characters. An exact path takes precedence over a prefix, and a longer prefix over a shorter one.",
 };
 
 // Every provider sends events by POST.
-static METHODS: Key = Key {
+static METHODS: KeyDefinition = KeyDefinition {
     name: "methods",
-    kind: Kind::List(&Kind::Text),
+    kind: ValueKind::List(&ValueKind::Text),
     default: Some("[\"POST\"]"),
     example: "[\"POST\", \"PUT\"]",
     doc: "Allowed methods. Requests with other methods get 405.",
 };
 
-static CONTENT_TYPES: Key = Key {
+static CONTENT_TYPES: KeyDefinition = KeyDefinition {
     name: "content_types",
-    kind: Kind::List(&Kind::Text),
+    kind: ValueKind::List(&ValueKind::Text),
     default: Some("every type"),
     example: "[\"application/json\"]",
     doc: "Allowed media types, without parameters. Requests with other types get 415.",
 };
 
-static RATE_LIMIT: Key = Key {
+static RATE_LIMIT: KeyDefinition = KeyDefinition {
     name: "rate_limit",
-    kind: Kind::Rate,
+    kind: ValueKind::Rate,
     default: Some("no limit"),
     example: "\"100/s\"",
     doc: "Maximum rate of verified requests on this route. Further requests get 429, and the provider retries them later.",
 };
 
-static MAX_BODY: Key = Key {
+static MAX_BODY: KeyDefinition = KeyDefinition {
     name: "max_body",
-    kind: Kind::Size,
+    kind: ValueKind::Size,
     default: Some("the largest body that the provider documents, at least \"1MiB\""),
     example: "\"25MiB\"",
     doc: "Maximum size of the request body. A larger one gets 413.",
 };
 
-static CONTINUE_TRACE: Key = Key {
+static CONTINUE_TRACE: KeyDefinition = KeyDefinition {
     name: "continue_trace",
-    kind: Kind::Bool,
+    kind: ValueKind::Bool,
     default: Some("false"),
     example: "true",
     doc: "With `[telemetry]`, continues the trace in the `traceparent` of a verified request. Otherwise each request begins a new trace, and the sender's `traceparent` is ignored.",
 };
 
-static ENFORCE: Key = Key {
+static ENFORCE: KeyDefinition = KeyDefinition {
     name: "enforce",
-    kind: Kind::Choice(&value::choice_words(&Enforce::ALL)),
+    kind: ValueKind::Choice(&value::choice_words(&EnforceMode::ALL)),
     default: Some("\"block\""),
     example: "\"monitor\"",
     doc: "How to handle requests that fail a check. `block` rejects them. `monitor` records the reason and forwards them anyway: use it to try out a route in front of an app that still verifies signatures itself.",

@@ -6,23 +6,23 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::verification::Origin;
-use crate::config::{Context, file};
-use crate::criteria::schema::Schema;
-use crate::document::key::{Key, Kind};
-use crate::document::table::{Fault, Table, Value};
+use crate::config::verification::SchemeOrigin;
+use crate::config::{LoadContext, file};
+use crate::criteria::schema::EventSchema;
+use crate::document::key::{KeyDefinition, ValueKind};
+use crate::document::table::{TomlTable, TomlValue, ValueFault};
 use crate::document::value;
-use crate::model::glob::Glob;
+use crate::model::glob::GlobPattern;
 
 /// Largest schema file in bytes. Published schemas of whole APIs stay below; a larger file is probably the wrong one.
 const MAX_FILE: u64 = 4 << 20;
 
 /// Reads and compiles each schema file.
 pub(super) fn read(
-    table: &mut Table<'_>,
-    origin: Option<&Origin>,
-    context: &Context,
-) -> Vec<(Glob, Arc<Schema>)> {
+    table: &mut TomlTable<'_>,
+    origin: Option<&SchemeOrigin>,
+    context: &LoadContext,
+) -> Vec<(GlobPattern, Arc<EventSchema>)> {
     let has_type = origin.is_none_or(|origin| !origin.spec.event_type.is_empty());
     let mut schemas = Vec::new();
     for (name, value) in table.named_values(&SCHEMAS) {
@@ -36,21 +36,21 @@ pub(super) fn read(
     schemas
 }
 
-fn pattern(name: &str, has_type: bool) -> Result<Glob, Fault> {
-    let glob = Glob::parse(name).map_err(|err| {
+fn pattern(name: &str, has_type: bool) -> Result<GlobPattern, ValueFault> {
+    let glob = GlobPattern::parse(name).map_err(|err| {
         let help =
             "write the event type: `*` matches any characters, other characters match themselves";
-        Fault::new(format!("`{name}`: {err}"), help)
+        ValueFault::new(format!("`{name}`: {err}"), help)
     })?;
     if name.starts_with('!') {
         let help = "name the event types that must fit the schema";
-        return Err(Fault::new(
+        return Err(ValueFault::new(
             format!("`{name}`: the pattern of a schema cannot exclude event types"),
             help,
         ));
     }
     if !has_type && !glob.is_any() {
-        return Err(Fault::new(
+        return Err(ValueFault::new(
             "hookgate cannot read the event type on this route",
             "write `\"*\"`, which matches every event",
         ));
@@ -58,22 +58,22 @@ fn pattern(name: &str, has_type: bool) -> Result<Glob, Fault> {
     Ok(glob)
 }
 
-fn load(value: &Value<'_>, context: &Context) -> Result<Schema, Fault> {
+fn load(value: &TomlValue<'_>, context: &LoadContext) -> Result<EventSchema, ValueFault> {
     let path = context.folder.join(value::path(value)?);
     let text = read_file(&path)?;
-    Schema::compile(&text).map_err(|err| {
+    EventSchema::compile(&text).map_err(|err| {
         let message = format!("cannot use `{}`: {err}", path.display());
-        Fault::new(
+        ValueFault::new(
             message,
             "fix the file; `$ref` can refer only to parts of the same file",
         )
     })
 }
 
-fn read_file(path: &Path) -> Result<String, Fault> {
+fn read_file(path: &Path) -> Result<String, ValueFault> {
     let fail = |what: &str| {
         let message = format!("cannot read `{}`: {what}", path.display());
-        Fault::new(
+        ValueFault::new(
             message,
             "name a JSON Schema file; a relative path starts at the folder of this config",
         )
@@ -84,9 +84,9 @@ fn read_file(path: &Path) -> Result<String, Fault> {
     String::from_utf8(bytes).map_err(|_| fail("it is not valid UTF-8"))
 }
 
-pub(super) static SCHEMAS: Key = Key {
+pub(super) static SCHEMAS: KeyDefinition = KeyDefinition {
     name: "schemas",
-    kind: Kind::Map(&Kind::Path),
+    kind: ValueKind::Map(&ValueKind::Path),
     default: None,
     example: "{ \"invoice.*\" = \"schemas/invoice.json\" }",
     doc: "JSON Schema files by event type, with `*` as in `events`. The body must fit every schema whose pattern matches; other requests get 422. The files are read again on reload.",

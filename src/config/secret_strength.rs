@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::document::table::Fault;
+use crate::document::table::ValueFault;
 
 /// Shortest accepted key, in bytes. A shorter one can be found by brute force.
 const MIN_BYTES: usize = 8;
@@ -43,7 +43,7 @@ const PLACEHOLDERS: [&str; 28] = [
 ];
 
 /// Returns the weakness of a key, and whether it is an error instead of a warning.
-pub(super) fn weakness(key: &[u8]) -> Option<(bool, Fault)> {
+pub(super) fn weakness(key: &[u8]) -> Option<(bool, ValueFault)> {
     const HELP: &str = "use a random value such as the output of `openssl rand -base64 32`, and set it at the provider too";
     let lower = Zeroizing::new(key.to_ascii_lowercase());
     let is_known = PLACEHOLDERS
@@ -55,7 +55,7 @@ pub(super) fn weakness(key: &[u8]) -> Option<(bool, Fault)> {
             .zip(pair.last())
             .is_some_and(|(left, right)| left == right || left.wrapping_add(1) == *right)
     });
-    let fault = |message: &str| Fault::new(message, HELP);
+    let fault = |message: &str| ValueFault::new(message, HELP);
     if key.is_empty() {
         return Some((true, fault("the secret is empty")));
     }

@@ -2,7 +2,7 @@
 //!
 //! Never an error, since a provider may issue any text. No message contains a part of the secret.
 
-use crate::document::table::Fault;
+use crate::document::table::ValueFault;
 
 /// Straight quotes, and the typographic ones that word processors make of them.
 const QUOTES: [&str; 11] = [
@@ -11,10 +11,11 @@ const QUOTES: [&str; 11] = [
 ];
 
 /// Returns a warning if the text of a secret looks wrong.
-pub(super) fn oddity(bytes: &[u8]) -> Option<Fault> {
+pub(super) fn oddity(bytes: &[u8]) -> Option<ValueFault> {
     let text = std::str::from_utf8(bytes).ok()?;
     let shown = "unless the provider shows the secret like this";
-    let fault = |message: &str, help: &str| Some(Fault::new(message, format!("{help}, {shown}")));
+    let fault =
+        |message: &str, help: &str| Some(ValueFault::new(message, format!("{help}, {shown}")));
     if QUOTES.iter().any(|quote| text.starts_with(quote))
         || QUOTES.iter().any(|quote| text.ends_with(quote))
     {

@@ -11,14 +11,14 @@ use zeroize::Zeroizing;
 
 use crate::config::model::SecretEntry;
 use crate::config::secret_strength::weakness;
-use crate::config::{Context, file, secret_text};
-use crate::document::key::{Key, Kind, Section};
+use crate::config::{LoadContext, file, secret_text};
+use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 use crate::document::mask::looks_like_variable;
-use crate::document::table::{Fault, Table, Value};
+use crate::document::table::{TomlTable, TomlValue, ValueFault};
 use crate::document::value;
 use crate::model::secret::Secret;
-use crate::net::hide;
-use crate::scheme::spec::{Family, Spec, TokenPlace};
+use crate::net::redact;
+use crate::scheme::spec::{SchemeFamily, SchemeSpec, TokenLocation};
 use crate::scheme::{MAX_SECRETS, Scheme};
 
 /// Largest secret file in bytes. No provider's secret is nearly as large; a larger file is probably the wrong one.
@@ -34,9 +34,9 @@ const PUBLISHED_KEY: &str = "published-key";
 ///
 /// A scheme with a well-known public key needs no secret, and a scheme with fetched keys has no secret.
 pub(super) fn read_all(
-    table: &mut Table<'_>,
-    context: &Context,
-    spec: Option<&Spec>,
+    table: &mut TomlTable<'_>,
+    context: &LoadContext,
+    spec: Option<&SchemeSpec>,
 ) -> Vec<SecretEntry> {
     let no_secret = |label: &str, key: &str| {
         vec![SecretEntry {
@@ -50,14 +50,14 @@ pub(super) fn read_all(
     // A scheme needs at least one entry per key that can match, so these schemes get one with a fixed label.
     let published = spec.filter(|spec| spec.has_own_keys());
     let published = published.map(|_| no_secret(PUBLISHED_KEY, ""));
-    let known = spec.and_then(Spec::known_key);
+    let known = spec.and_then(SchemeSpec::known_key);
     let known = known.map(|key| no_secret(KNOWN_KEY, key));
     let value = table.value(&SECRET);
     let value = match (value, published, known) {
         (Some(value), Some(entries), _) => {
             let fault =
                 "this sender signs with keys that it publishes, so the route needs no secret";
-            value.fault(Fault::new(fault, "remove `secret`"));
+            value.fault(ValueFault::new(fault, "remove `secret`"));
             return entries;
         }
         (None, Some(entries), _) | (None, None, Some(entries)) => return entries,
@@ -70,17 +70,17 @@ pub(super) fn read_all(
     entries(value, context)
 }
 
-fn entries(value: Value<'_>, context: &Context) -> Vec<SecretEntry> {
+fn entries(value: TomlValue<'_>, context: &LoadContext) -> Vec<SecretEntry> {
     // A single secret is treated like a list with one entry.
     let items = value.items().unwrap_or_else(|| vec![value]);
     if items.is_empty() {
-        value.fault(Fault::new(
+        value.fault(ValueFault::new(
             "the list of secrets is empty",
             format!("add at least one, for example `{}`", SECRET.example),
         ));
     }
     if items.len() > MAX_SECRETS {
-        value.fault(Fault::new(
+        value.fault(ValueFault::new(
             format!("a route can have at most {MAX_SECRETS} secrets"),
             "remove secrets that are no longer used",
         ));
@@ -100,10 +100,10 @@ fn entries(value: Value<'_>, context: &Context) -> Vec<SecretEntry> {
 }
 
 /// Reads a bearer token that clients show to hookgate.
-pub(super) fn read_token(value: &Value<'_>, context: &Context) -> Option<Secret> {
+pub(super) fn read_token(value: &TomlValue<'_>, context: &LoadContext) -> Option<Secret> {
     let entry = entry(value, 0, context)?;
     if entry.not_before_ms.is_some() || entry.until_ms.is_some() {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             "this token cannot have time limits",
             "remove `not_before` and `until`",
         );
@@ -114,7 +114,11 @@ pub(super) fn read_token(value: &Value<'_>, context: &Context) -> Option<Secret>
 }
 
 /// Reads the value of an outgoing header, which may be a credential: the text itself, or a table with its source.
-pub(super) fn read_header(name: &str, value: &Value<'_>, context: &Context) -> Option<Secret> {
+pub(super) fn read_header(
+    name: &str,
+    value: &TomlValue<'_>,
+    context: &LoadContext,
+) -> Option<Secret> {
     if let Some(mut table) = value.table(value.span(), "secret".to_owned()) {
         let secret = source(value, &mut table, context);
         table.deny_unknown();
@@ -124,17 +128,18 @@ pub(super) fn read_header(name: &str, value: &Value<'_>, context: &Context) -> O
         value.fault(value.unexpected("a string or a secret's table", "{ env = \"API_KEY\" }"));
         return None;
     };
-    if hide::is_secret(&name.to_ascii_lowercase()) {
+    if redact::is_secret(&name.to_ascii_lowercase()) {
         value.warning(plain_text());
     }
     Some(Secret::new(text.as_bytes().to_vec()))
 }
 
 /// Kind of the values that [`read_header`] reads.
-pub(super) static HEADER_VALUE: Kind = Kind::Either(&Kind::Text, &Kind::Table(&SECTION));
+pub(super) static HEADER_VALUE: ValueKind =
+    ValueKind::Either(&ValueKind::Text, &ValueKind::Table(&SECTION));
 
-fn plain_text() -> Fault {
-    Fault::new(
+fn plain_text() -> ValueFault {
+    ValueFault::new(
         "the secret is in the config file, where backups and colleagues can see it",
         "use `{ credential = \"NAME\" }`, `{ env = \"NAME\" }` or `{ file = \"PATH\" }`",
     )
@@ -142,14 +147,14 @@ fn plain_text() -> Fault {
 
 /// Reports a secret that the scheme cannot use, or that is easy to guess.
 pub(super) fn check_use(
-    table: &Table<'_>,
+    table: &TomlTable<'_>,
     entry: &SecretEntry,
-    spec: &Spec,
+    spec: &SchemeSpec,
     public_url: Option<&str>,
 ) {
     if let Err(err) = Scheme::compile(spec, &[&entry.secret], public_url) {
         let help = "copy the secret from the provider's page again, complete and without spaces";
-        table.error(entry.span, Fault::new(err.to_string(), help));
+        table.error(entry.span, ValueFault::new(err.to_string(), help));
         return;
     }
     if spec.is_secret_public() || spec.has_own_keys() {
@@ -158,8 +163,7 @@ pub(super) fn check_use(
     // The strength is that of the decoded key: base64 text is longer than the key it encodes.
     let decoded = Scheme::decode_key(&spec.secret_form(), &entry.secret).ok();
     let key = decoded.as_ref().unwrap_or(&entry.secret).expose();
-    let is_basic =
-        matches!(&spec.family, Family::Token(token) if matches!(token.place, TokenPlace::Basic));
+    let is_basic = matches!(&spec.family, SchemeFamily::Token(token) if matches!(token.location, TokenLocation::Basic));
     // In Basic credentials only the password is secret, not the user name before the colon.
     let key = match key.iter().position(|byte| *byte == b':') {
         Some(colon) if is_basic => key.get(colon + 1..).unwrap_or_default(),
@@ -174,7 +178,7 @@ pub(super) fn check_use(
     }
 }
 
-fn check_strength(value: &Value<'_>, key: &[u8]) {
+fn check_strength(value: &TomlValue<'_>, key: &[u8]) {
     if let Some((is_error, fault)) = weakness(key) {
         if is_error {
             value.fault(fault);
@@ -184,7 +188,7 @@ fn check_strength(value: &Value<'_>, key: &[u8]) {
     }
 }
 
-fn entry(value: &Value<'_>, index: usize, context: &Context) -> Option<SecretEntry> {
+fn entry(value: &TomlValue<'_>, index: usize, context: &LoadContext) -> Option<SecretEntry> {
     let label: Arc<str> = (index + 1).to_string().into();
     if let Some(text) = value.text() {
         value.warning(plain_text());
@@ -209,7 +213,7 @@ fn entry(value: &Value<'_>, index: usize, context: &Context) -> Option<SecretEnt
     if let (Some(start), Some(end)) = (not_before, &until)
         && start >= end.value
     {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             "`until` is not after `not_before`",
             "make `until` later than `not_before`",
         );
@@ -225,12 +229,16 @@ fn entry(value: &Value<'_>, index: usize, context: &Context) -> Option<SecretEnt
 }
 
 /// Reads the secret from the one source that the table names.
-fn source(value: &Value<'_>, table: &mut Table<'_>, context: &Context) -> Option<Secret> {
+fn source(
+    value: &TomlValue<'_>,
+    table: &mut TomlTable<'_>,
+    context: &LoadContext,
+) -> Option<Secret> {
     let named = [&ENV, &FILE, &CREDENTIAL]
         .into_iter()
         .filter(|key| table.has(key));
     if named.count() != 1 {
-        value.fault(Fault::new(
+        value.fault(ValueFault::new(
             "a secret needs exactly one source",
             "write `{ env = \"NAME\" }`, `{ file = \"PATH\" }` or `{ credential = \"NAME\" }`",
         ));
@@ -259,10 +267,10 @@ fn source(value: &Value<'_>, table: &mut Table<'_>, context: &Context) -> Option
     usable_text(&credential, &bytes, None)
 }
 
-fn read_env(value: &Value<'_>) -> Result<Zeroizing<Vec<u8>>, Fault> {
+fn read_env(value: &TomlValue<'_>) -> Result<Zeroizing<Vec<u8>>, ValueFault> {
     let name = value::text(value)?;
     if name.contains(['=', '\0']) {
-        return Err(Fault::new(
+        return Err(ValueFault::new(
             "this is not a valid name of an environment variable",
             "use letters, digits and `_`",
         ));
@@ -270,7 +278,7 @@ fn read_env(value: &Value<'_>) -> Result<Zeroizing<Vec<u8>>, Fault> {
     match env::var_os(&name) {
         Some(text) if !text.is_empty() => Ok(Zeroizing::new(text.into_encoded_bytes())),
         // An empty variable usually means that a tool did not set it.
-        _ => Err(Fault::new(
+        _ => Err(ValueFault::new(
             // A text that does not look like a variable's name may be the secret itself, so the message must not repeat
             // it.
             if looks_like_variable(&name) {
@@ -283,24 +291,24 @@ fn read_env(value: &Value<'_>) -> Result<Zeroizing<Vec<u8>>, Fault> {
     }
 }
 
-fn read_credential(value: &Value<'_>) -> Result<Zeroizing<Vec<u8>>, Fault> {
+fn read_credential(value: &TomlValue<'_>) -> Result<Zeroizing<Vec<u8>>, ValueFault> {
     let name = value::text(value)?;
     if name.contains(['/', '\0']) || name.starts_with('.') {
-        return Err(Fault::new(
+        return Err(ValueFault::new(
             "this is not a valid name of a credential",
             "use the name before the `:` in `LoadCredential=`",
         ));
     }
     // systemd sets this variable for each service with credentials.
     let Some(folder) = env::var_os("CREDENTIALS_DIRECTORY") else {
-        return Err(Fault::new(
+        return Err(ValueFault::new(
             format!("cannot read the credential `{name}`: systemd passed no credentials"),
             format!(
                 "add `LoadCredential={name}:/etc/hookgate/secrets/{name}` to the unit; without systemd, set `CREDENTIALS_DIRECTORY` to a folder with a file of this name"
             ),
         ));
     };
-    read_path(&Path::new(&folder).join(&name)).map_err(|fault| Fault {
+    read_path(&Path::new(&folder).join(&name)).map_err(|fault| ValueFault {
         help: Some(format!(
             "add `LoadCredential={name}:/etc/hookgate/secrets/{name}` to the unit"
         )),
@@ -308,9 +316,9 @@ fn read_credential(value: &Value<'_>) -> Result<Zeroizing<Vec<u8>>, Fault> {
     })
 }
 
-fn read_path(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
+fn read_path(path: &Path) -> Result<Zeroizing<Vec<u8>>, ValueFault> {
     let fail = |what: String| {
-        Fault::new(
+        ValueFault::new(
             format!("cannot read `{}`: {what}", path.display()),
             "check that the path is right and that hookgate may read the file",
         )
@@ -326,7 +334,7 @@ fn read_path(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
 ///
 /// White space around PEM has no meaning and is allowed. Removing a line break silently would be a guess, because the
 /// sender may sign with it.
-fn usable_text(value: &Value<'_>, bytes: &[u8], path: Option<&Path>) -> Option<Secret> {
+fn usable_text(value: &TomlValue<'_>, bytes: &[u8], path: Option<&Path>) -> Option<Secret> {
     // Windows editors write a byte-order mark, which is never part of a secret.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let trimmed = bytes.trim_ascii();
@@ -341,12 +349,12 @@ fn usable_text(value: &Value<'_>, bytes: &[u8], path: Option<&Path>) -> Option<S
             ),
             None => "remove it: write the secret with `printf %s`, which adds no line break, instead of `echo`".to_owned(),
         };
-        value.fault(Fault::new("the secret ends with a line break", help));
+        value.fault(ValueFault::new("the secret ends with a line break", help));
         return None;
     }
     let is_space = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
     if is_space(bytes.first()) || is_space(bytes.last()) {
-        value.warning(Fault::new(
+        value.warning(ValueFault::new(
             "the secret begins or ends with white space",
             "remove it, unless the provider shows the secret like this",
         ));
@@ -356,7 +364,7 @@ fn usable_text(value: &Value<'_>, bytes: &[u8], path: Option<&Path>) -> Option<S
     Some(Secret::new(bytes.to_vec()))
 }
 
-fn label_text(value: &Value<'_>) -> Result<String, Fault> {
+fn label_text(value: &TomlValue<'_>) -> Result<String, ValueFault> {
     let text = value::text(value)?;
     let is_fit = text.len() <= 64
         && text
@@ -365,7 +373,7 @@ fn label_text(value: &Value<'_>) -> Result<String, Fault> {
     if is_fit {
         Ok(text)
     } else {
-        Err(Fault::new(
+        Err(ValueFault::new(
             "this name cannot be used in logs",
             "use up to 64 letters, digits, `_`, `-` and `.`",
         ))
@@ -373,27 +381,27 @@ fn label_text(value: &Value<'_>) -> Result<String, Fault> {
 }
 
 /// Reports secrets of one route with the same name or the same text.
-fn compare(value: &Value<'_>, entry: &SecretEntry, others: &[SecretEntry]) {
+fn compare(value: &TomlValue<'_>, entry: &SecretEntry, others: &[SecretEntry]) {
     for other in others {
         if other.label == entry.label {
-            value.fault(Fault::new(
+            value.fault(ValueFault::new(
                 format!("two secrets of this route are named `{}`", entry.label),
                 "give each its own `name`",
             ));
         }
         if other.secret.is_equal(entry.secret.expose()) {
-            let fault = Fault::new("this secret is listed twice", "remove one of them");
+            let fault = ValueFault::new("this secret is listed twice", "remove one of them");
             value.warning(fault);
         }
     }
 }
 
-fn check_times(value: &Value<'_>, entries: &[SecretEntry], context: &Context) {
+fn check_times(value: &TomlValue<'_>, entries: &[SecretEntry], context: &LoadContext) {
     let now = context.now.unix_ms;
     // The clock is read once per load, so all entries are compared with the same time.
     let is_over = |entry: &SecretEntry| entry.until_ms.is_some_and(|until| until <= now);
     if !entries.is_empty() && entries.iter().all(is_over) {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             "every secret of this route has expired (`until`), so no request can be verified",
             "add the secret that the provider signs with now",
         );
@@ -403,7 +411,7 @@ fn check_times(value: &Value<'_>, entries: &[SecretEntry], context: &Context) {
     let items = value.items().unwrap_or_else(|| vec![*value]);
     for (item, entry) in items.iter().zip(entries) {
         if is_over(entry) {
-            let fault = Fault::new(
+            let fault = ValueFault::new(
                 "this secret has expired (`until`) and is no longer used",
                 "remove it",
             );
@@ -412,23 +420,26 @@ fn check_times(value: &Value<'_>, entries: &[SecretEntry], context: &Context) {
     }
     let waits = |entry: &SecretEntry| entry.not_before_ms.is_some_and(|start| start > now);
     if !entries.iter().any(|entry| !is_over(entry) && !waits(entry)) && !entries.is_empty() {
-        value.warning(Fault::new(
+        value.warning(ValueFault::new(
             "no secret of this route is valid yet: every request is rejected until the first `not_before`",
             "keep the old secret in the list until then",
         ));
     }
 }
 
-pub(super) static SECRET: Key = Key {
+pub(super) static SECRET: KeyDefinition = KeyDefinition {
     name: "secret",
-    kind: Kind::OneOrMore(&Kind::Either(&Kind::Text, &Kind::Table(&SECTION))),
+    kind: ValueKind::OneOrMore(&ValueKind::Either(
+        &ValueKind::Text,
+        &ValueKind::Table(&SECTION),
+    )),
     default: None,
     example: "{ credential = \"stripe\" }",
     doc: "Secret or key that the provider gives you to verify its requests. To rotate it, list the old and the new secret: a signature of any of them is accepted.",
 };
 
 /// Keys of a secret that is written as a table.
-pub(super) static SECTION: Section = Section {
+pub(super) static SECTION: SectionDefinition = SectionDefinition {
     path: "routes.NAME.secret",
     doc: "Source of a secret. Set exactly one of `env`, `file` and `credential`.",
     keys: &[&ENV, &FILE, &CREDENTIAL, &NAME, &NOT_BEFORE, &UNTIL],
@@ -436,49 +447,49 @@ pub(super) static SECTION: Section = Section {
     one_of: &[&["env", "file", "credential"]],
 };
 
-static ENV: Key = Key {
+static ENV: KeyDefinition = KeyDefinition {
     name: "env",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     default: None,
     example: "\"STRIPE_SECRET\"",
     doc: "Environment variable that holds the secret.",
 };
 
-static FILE: Key = Key {
+static FILE: KeyDefinition = KeyDefinition {
     name: "file",
-    kind: Kind::Path,
+    kind: ValueKind::Path,
     default: None,
     example: "\"/etc/hookgate/secrets/stripe\"",
     doc: "File that holds only the secret, without a line break at the end. White space around PEM is ignored.",
 };
 
-static CREDENTIAL: Key = Key {
+static CREDENTIAL: KeyDefinition = KeyDefinition {
     name: "credential",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     default: None,
     example: "\"stripe\"",
     doc: "Name of a systemd credential (`LoadCredential=`).",
 };
 
-static NAME: Key = Key {
+static NAME: KeyDefinition = KeyDefinition {
     name: "name",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     default: Some("its position in the list, from \"1\""),
     example: "\"2026\"",
     doc: "Name of the secret in logs, where it is logged if it verified a request.",
 };
 
-static NOT_BEFORE: Key = Key {
+static NOT_BEFORE: KeyDefinition = KeyDefinition {
     name: "not_before",
-    kind: Kind::Time,
+    kind: ValueKind::Time,
     default: None,
     example: "2026-12-01",
     doc: "Time from which the secret is valid. A date begins at 00:00 UTC.",
 };
 
-static UNTIL: Key = Key {
+static UNTIL: KeyDefinition = KeyDefinition {
     name: "until",
-    kind: Kind::Time,
+    kind: ValueKind::Time,
     default: None,
     example: "2026-12-31",
     doc: "Time until which the secret is valid.",

@@ -4,19 +4,19 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::model::{ProxyProtocol, Server};
+use crate::config::model::{ProxyProtocol, ServerSection};
 use crate::config::route::raw_path;
-use crate::document::Span;
-use crate::document::key::{Key, Kind, Section};
-use crate::document::table::{Fault, Table, Value};
+use crate::document::TextSpan;
+use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use crate::document::table::{TomlTable, TomlValue, ValueFault};
 use crate::document::value;
-use crate::model::rate::Rate;
+use crate::model::rate::RateLimit;
 
 /// `[server]` with the spans that later checks point at.
-pub(super) struct ReadServer {
-    pub(super) server: Server,
-    pub(super) listen_spans: Vec<Span>,
-    pub(super) health_span: Option<Span>,
+pub(super) struct SpannedServerSection {
+    pub(super) server: ServerSection,
+    pub(super) listen_spans: Vec<TextSpan>,
+    pub(super) health_span: Option<TextSpan>,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -31,9 +31,9 @@ const DEFAULT_SOURCE_RATE: Option<(NonZeroU32, NonZeroU32)> =
     };
 
 /// Reads the section; without it every default applies.
-pub(super) fn read(table: Option<Table<'_>>) -> ReadServer {
+pub(super) fn read(table: Option<TomlTable<'_>>) -> SpannedServerSection {
     let Some(mut table) = table else {
-        return ReadServer {
+        return SpannedServerSection {
             server: defaults(),
             listen_spans: Vec::new(),
             health_span: None,
@@ -61,21 +61,21 @@ pub(super) fn read(table: Option<Table<'_>>) -> ReadServer {
     let keep_rejected = table.read(&KEEP_REJECTED, |value| value::amount(value, MOST_REJECTED));
     server.keep_rejected = keep_rejected.unwrap_or(server.keep_rejected);
     table.deny_unknown();
-    ReadServer {
+    SpannedServerSection {
         server,
         listen_spans,
         health_span,
     }
 }
 
-fn read_sources(table: &mut Table<'_>, server: &mut Server) {
+fn read_sources(table: &mut TomlTable<'_>, server: &mut ServerSection) {
     let insecure_http = table.read(&INSECURE_HTTP, value::boolean);
     server.insecure_http = insecure_http.unwrap_or(server.insecure_http);
     let proxies = table.list(&TRUSTED_PROXIES, value::network);
     for placed in proxies.iter().flatten() {
         // A /0 range trusts every client to name any source address, which defeats source limits and `allow_ips`.
         if placed.value.prefix_len() == 0 {
-            let fault = Fault::new(
+            let fault = ValueFault::new(
                 format!(
                     "`{}` trusts every client to state its own source address",
                     placed.value
@@ -99,7 +99,7 @@ fn read_sources(table: &mut Table<'_>, server: &mut Server) {
         if protocol.value == ProxyProtocol::Required && server.trusted_proxies.is_empty() {
             table.error(
                 protocol.span,
-                Fault::new(
+                ValueFault::new(
                     "`proxy_protocol` is required but no proxy is trusted, so every connection would be closed",
                     "add `trusted_proxies = [\"10.0.0.7\"]` with the addresses of your load balancers",
                 ),
@@ -108,7 +108,7 @@ fn read_sources(table: &mut Table<'_>, server: &mut Server) {
     }
 }
 
-fn read_limits(table: &mut Table<'_>, server: &mut Server) {
+fn read_limits(table: &mut TomlTable<'_>, server: &mut ServerSection) {
     for (key, slot) in [
         (&MAX_CONNECTIONS, &mut server.max_connections),
         (
@@ -142,7 +142,7 @@ fn read_limits(table: &mut Table<'_>, server: &mut Server) {
         if (1 << 10..=1 << 20).contains(&size) {
             Ok(size)
         } else {
-            Err(Fault::new(
+            Err(ValueFault::new(
                 "this limit for the request head is out of range",
                 "set a size from `\"1KiB\"` to `\"1MiB\"`",
             ))
@@ -153,14 +153,14 @@ fn read_limits(table: &mut Table<'_>, server: &mut Server) {
 
 /// Warns if a load balancer in front may send a request on a connection that is being closed. The side that reuses
 /// connections must close idle ones first.
-fn check_idle_timeout(table: &Table<'_>, server: &Server) {
+fn check_idle_timeout(table: &TomlTable<'_>, server: &ServerSection) {
     let Some(span) = table.name_span_of(&IDLE_TIMEOUT) else {
         return;
     };
     if server.trusted_proxies.is_empty() || server.idle_timeout > BALANCER_IDLE {
         return;
     }
-    let fault = Fault::new(
+    let fault = ValueFault::new(
         "load balancers keep idle connections for 60 seconds (AWS ALB, nginx) or longer: a request on a connection that hookgate is closing is lost",
         "set `idle_timeout` longer than the idle timeout of the load balancer, for example `\"75s\"`",
     );
@@ -168,34 +168,34 @@ fn check_idle_timeout(table: &Table<'_>, server: &Server) {
 }
 
 /// Reads an interval that is short enough to follow a sender's changes and long enough not to burden it.
-fn refresh_period(value: &Value<'_>) -> Result<Option<Duration>, Fault> {
+fn refresh_period(value: &TomlValue<'_>) -> Result<Option<Duration>, ValueFault> {
     let Some(period) = value::false_or(value, value::duration)? else {
         return Ok(None);
     };
     if (LEAST_REFRESH..=MOST_REFRESH).contains(&period) {
         return Ok(Some(period));
     }
-    Err(Fault::new(
+    Err(ValueFault::new(
         "this interval is out of range: published ranges change a few times a year",
         "set an interval from `\"1m\"` to `\"30d\"`; `\"24h\"` is usual",
     ))
 }
 
-fn absolute_path(value: &Value<'_>) -> Result<PathBuf, Fault> {
+fn absolute_path(value: &TomlValue<'_>) -> Result<PathBuf, ValueFault> {
     let path = value::path(value)?;
     // systemd starts services in `/`, so a relative path would not be where the operator expects it.
     if path.is_absolute() {
         return Ok(path);
     }
-    Err(Fault::new(
+    Err(ValueFault::new(
         "the folder is not an absolute path",
         "write it as in `\"/var/lib/hookgate\"`",
     ))
 }
 
 /// Returns the defaults. A comment at each key gives the reason for its value.
-fn defaults() -> Server {
-    Server {
+fn defaults() -> ServerSection {
+    ServerSection {
         listen: Vec::new(),
         insecure_http: false,
         trusted_proxies: Vec::new(),
@@ -203,7 +203,7 @@ fn defaults() -> Server {
         max_connections: 10_000,
         max_connections_per_source: 256,
         max_in_flight: 1024,
-        per_source_rate_limit: DEFAULT_SOURCE_RATE.map(|(per_second, burst)| Rate {
+        per_source_rate_limit: DEFAULT_SOURCE_RATE.map(|(per_second, burst)| RateLimit {
             count: per_second,
             period: SECOND,
             burst,
@@ -223,7 +223,7 @@ fn defaults() -> Server {
 }
 
 /// Keys of the `[server]` section.
-pub(super) static SECTION: Section = Section {
+pub(super) static SECTION: SectionDefinition = SectionDefinition {
     path: "server",
     doc: "Addresses to listen on, and limits for clients.",
     keys: &[
@@ -251,42 +251,42 @@ pub(super) static SECTION: Section = Section {
     one_of: &[],
 };
 
-static LISTEN: Key = Key {
+static LISTEN: KeyDefinition = KeyDefinition {
     name: "listen",
-    kind: Kind::List(&Kind::Address),
+    kind: ValueKind::List(&ValueKind::Address),
     default: Some("only the sockets that systemd hands over"),
     example: "[\"0.0.0.0:443\", \"[::]:443\"]",
     doc: "Addresses to listen on. `[::]` accepts IPv4 as well, unless an IPv4 address with the same port is listed. Sockets that systemd passes replace these addresses.",
 };
 
-static INSECURE_HTTP: Key = Key {
+static INSECURE_HTTP: KeyDefinition = KeyDefinition {
     name: "insecure_http",
-    kind: Kind::Bool,
+    kind: ValueKind::Bool,
     default: Some("false"),
     example: "true",
     doc: "Allows plain HTTP on an address other than loopback. Anyone on the network path can then read and replay every event.",
 };
 
-static TRUSTED_PROXIES: Key = Key {
+static TRUSTED_PROXIES: KeyDefinition = KeyDefinition {
     name: "trusted_proxies",
-    kind: Kind::List(&Kind::Network),
+    kind: ValueKind::List(&ValueKind::Network),
     default: Some("[]"),
     example: "[\"10.0.0.0/8\"]",
     doc: "Proxies and load balancers whose `X-Forwarded-For` and PROXY protocol headers are trusted. Headers from other clients are dropped. If a PROXY header names no address, the peer is the source, and `X-Forwarded-For` is ignored.",
 };
 
-static PROXY_PROTOCOL: Key = Key {
+static PROXY_PROTOCOL: KeyDefinition = KeyDefinition {
     name: "proxy_protocol",
-    kind: Kind::Choice(&value::choice_words(&ProxyProtocol::ALL)),
+    kind: ValueKind::Choice(&value::choice_words(&ProxyProtocol::ALL)),
     default: Some("\"off\""),
     example: "\"required\"",
     doc: "With `required`, each connection must begin with a PROXY protocol header (version 1 or 2) from a trusted proxy, or is closed.",
 };
 
 // At most about 200 MiB of connection state; an idle TLS connection takes some 20 KiB.
-static MAX_CONNECTIONS: Key = Key {
+static MAX_CONNECTIONS: KeyDefinition = KeyDefinition {
     name: "max_connections",
-    kind: Kind::Count,
+    kind: ValueKind::Count,
     default: Some("10000"),
     example: "10000",
     doc: "Maximum number of connections. Further ones are closed at once. The process needs somewhat more file descriptors than this.",
@@ -294,9 +294,9 @@ static MAX_CONNECTIONS: Key = Key {
 
 // A provider's pool opens a few dozen connections. With 256, only forty sources together reach the total, and no single
 // one can.
-static MAX_CONNECTIONS_PER_SOURCE: Key = Key {
+static MAX_CONNECTIONS_PER_SOURCE: KeyDefinition = KeyDefinition {
     name: "max_connections_per_source",
-    kind: Kind::Count,
+    kind: ValueKind::Count,
     default: Some("256"),
     example: "256",
     doc: "Maximum number of connections from one source, which is an IPv4 address or the /64 network of an IPv6 address.",
@@ -304,45 +304,45 @@ static MAX_CONNECTIONS_PER_SOURCE: Key = Key {
 
 // With bodies of 1 MiB this bounds memory at 1 GiB. An app that responds in 50 ms takes 20,000 requests a second with
 // 1024 in flight.
-static MAX_IN_FLIGHT: Key = Key {
+static MAX_IN_FLIGHT: KeyDefinition = KeyDefinition {
     name: "max_in_flight",
-    kind: Kind::Count,
+    kind: ValueKind::Count,
     default: Some("1024"),
     example: "1024",
     doc: "Maximum number of requests in flight to apps. Each verified request takes one permit; further requests get 503 with `Retry-After`. In addition, as many requests (at least 256) may wait for verification, at most a fourth of them from one source. The memory for bodies is bounded by these numbers times the largest `max_body`.",
 };
 
 // Verified requests are refunded, so this leaves room for probes and mistakes, far below a harmful flood.
-static PER_SOURCE_RATE_LIMIT: Key = Key {
+static PER_SOURCE_RATE_LIMIT: KeyDefinition = KeyDefinition {
     name: "per_source_rate_limit",
-    kind: Kind::FalseOr(&Kind::Rate),
+    kind: ValueKind::FalseOr(&ValueKind::Rate),
     default: Some("{ per_second = 50, burst = 100 }"),
     example: "\"50/s\"",
     doc: "Maximum rate of unverified requests from one source. Further requests get 429 before their body is read. A request with a valid signature does not count. `false` disables the limit.",
 };
 
 // A handshake takes three round trips and a few milliseconds; a phone on a bad connection needs 2 seconds.
-static HANDSHAKE_TIMEOUT: Key = Key {
+static HANDSHAKE_TIMEOUT: KeyDefinition = KeyDefinition {
     name: "handshake_timeout",
-    kind: Kind::Duration,
+    kind: ValueKind::Duration,
     default: Some("\"10s\""),
     example: "\"10s\"",
     doc: "Maximum time from the start of a connection to the end of its TLS handshake, including the PROXY protocol header.",
 };
 
 // Senders write the head in one piece; a client that sends it slowly only occupies the connection.
-static HEADER_TIMEOUT: Key = Key {
+static HEADER_TIMEOUT: KeyDefinition = KeyDefinition {
     name: "header_timeout",
-    kind: Kind::Duration,
+    kind: ValueKind::Duration,
     default: Some("\"10s\""),
     example: "\"10s\"",
     doc: "Maximum time from the first byte of a request head to its end. For the first request of a connection, it begins at the end of the handshake.",
 };
 
 // Providers wait 5 to 30 seconds for a response, so no provider still waits for one whose body takes longer.
-static BODY_TIMEOUT: Key = Key {
+static BODY_TIMEOUT: KeyDefinition = KeyDefinition {
     name: "body_timeout",
-    kind: Kind::Duration,
+    kind: ValueKind::Duration,
     default: Some("\"30s\""),
     example: "\"30s\"",
     doc: "Maximum time for the whole request body, not for each piece of it.",
@@ -350,35 +350,35 @@ static BODY_TIMEOUT: Key = Key {
 
 // Longer than the pause between two bursts of events, so that a sender's pool stays warm. Also longer than load
 // balancers keep a connection by default (60 s), so that the balancer closes it first.
-static IDLE_TIMEOUT: Key = Key {
+static IDLE_TIMEOUT: KeyDefinition = KeyDefinition {
     name: "idle_timeout",
-    kind: Kind::Duration,
+    kind: ValueKind::Duration,
     default: Some("\"75s\""),
     example: "\"75s\"",
     doc: "How long a connection is kept open after its last request. Behind a load balancer, set it longer than the balancer's own idle timeout.",
 };
 
 // As long as the default `timeout` of a route, so that each request in flight can end.
-static SHUTDOWN_TIMEOUT: Key = Key {
+static SHUTDOWN_TIMEOUT: KeyDefinition = KeyDefinition {
     name: "shutdown_timeout",
-    kind: Kind::Duration,
+    kind: ValueKind::Duration,
     default: Some("\"30s\""),
     example: "\"30s\"",
     doc: "Maximum time from the stop signal to the end of the process. Requests in flight can finish within it.",
 };
 
 // The longest heads of providers (with JWTs, B3 and W3C trace headers) stay below 8 KiB.
-static MAX_HEADER_SIZE: Key = Key {
+static MAX_HEADER_SIZE: KeyDefinition = KeyDefinition {
     name: "max_header_size",
-    kind: Kind::Size,
+    kind: ValueKind::Size,
     default: Some("\"16KiB\""),
     example: "\"16KiB\"",
     doc: "Maximum size of a request head. A larger one gets 431.",
 };
 
-static HEALTH: Key = Key {
+static HEALTH: KeyDefinition = KeyDefinition {
     name: "health",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     default: None,
     example: "\"/healthz\"",
     doc: "Path of a health check for load balancers, which gets 200 on every host. Without it there is no health check on these listeners.",
@@ -388,17 +388,17 @@ static HEALTH: Key = Key {
 const LEAST_REFRESH: Duration = Duration::from_secs(60);
 const MOST_REFRESH: Duration = Duration::from_secs(30 * 86_400);
 
-static REFRESH_RANGES: Key = Key {
+static REFRESH_RANGES: KeyDefinition = KeyDefinition {
     name: "refresh_ranges",
-    kind: Kind::FalseOr(&Kind::Duration),
+    kind: ValueKind::FalseOr(&ValueKind::Duration),
     default: Some("false"),
     example: "\"24h\"",
     doc: "How often to fetch the ranges of `allow_ips = [\"provider\"]` from providers that publish them in machine-readable form. A response that fails, is empty or differs implausibly is logged and changes nothing.",
 };
 
-static STATE_DIR: Key = Key {
+static STATE_DIR: KeyDefinition = KeyDefinition {
     name: "state_dir",
-    kind: Kind::Path,
+    kind: ValueKind::Path,
     default: Some("`STATE_DIRECTORY` of systemd, else \"/var/lib/hookgate\""),
     example: "\"/var/lib/hookgate\"",
     doc: "Folder for state that hookgate fetches: address ranges, keys and certificates. A change requires a restart.",
@@ -408,9 +408,9 @@ static STATE_DIR: Key = Key {
 const MOST_VERDICTS: usize = 50_000;
 
 // An hour for an account that sends an event every four seconds; 1.4 MB.
-static KEEP_VERDICTS: Key = Key {
+static KEEP_VERDICTS: KeyDefinition = KeyDefinition {
     name: "keep_verdicts",
-    kind: Kind::Amount,
+    kind: ValueKind::Amount,
     default: Some("1000"),
     example: "1000",
     doc: "Number of recent verdicts to hold in memory for lists, live tails and searches by request id. As many again are held for unverified requests. `0` disables it.",
@@ -420,9 +420,9 @@ static KEEP_VERDICTS: Key = Key {
 const MOST_REJECTED: usize = 1000;
 
 // Room for a few examples of each problem that a gate has at one time; their bodies take 8 MiB at most.
-static KEEP_REJECTED: Key = Key {
+static KEEP_REJECTED: KeyDefinition = KeyDefinition {
     name: "keep_rejected",
-    kind: Kind::Amount,
+    kind: ValueKind::Amount,
     default: Some("100"),
     example: "100",
     doc: "Number of rejected requests to hold in memory for troubleshooting: the head with masked tokens, the first 64 KiB of the body, and the reason. `0` disables it.",

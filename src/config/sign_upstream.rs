@@ -2,30 +2,30 @@
 
 use std::sync::Arc;
 
-use crate::config::verification::Origin;
-use crate::config::{Context, secrets};
-use crate::document::key::{Key, Kind};
-use crate::document::table::{Fault, Table};
-use crate::scheme::standard::{ID, SIGNATURE, SigningKey, SigningKeyError, TIMESTAMP};
+use crate::config::verification::SchemeOrigin;
+use crate::config::{LoadContext, secrets};
+use crate::document::key::{KeyDefinition, ValueKind};
+use crate::document::table::{TomlTable, ValueFault};
+use crate::scheme::standard_webhooks::{ID, SIGNATURE, SigningKey, SigningKeyError, TIMESTAMP};
 
 /// Limit of signatures on one request: usually one, or two while a key is rotated.
 const MAX_KEYS: usize = 4;
 
 /// Reads the keys; returns an empty list if the route does not sign.
 pub(super) fn read(
-    table: &mut Table<'_>,
-    origin: Option<&Origin>,
-    context: &Context,
+    table: &mut TomlTable<'_>,
+    origin: Option<&SchemeOrigin>,
+    context: &LoadContext,
 ) -> Vec<Arc<SigningKey>> {
     read_keys(table, &SIGN_UPSTREAM, origin, context)
 }
 
 /// Reads another key of the config that has the same form as `sign_upstream`.
 pub(super) fn read_keys(
-    table: &mut Table<'_>,
-    key: &Key,
-    origin: Option<&Origin>,
-    context: &Context,
+    table: &mut TomlTable<'_>,
+    key: &KeyDefinition,
+    origin: Option<&SchemeOrigin>,
+    context: &LoadContext,
 ) -> Vec<Arc<SigningKey>> {
     let Some(value) = table.value(key) else {
         return Vec::new();
@@ -38,7 +38,7 @@ pub(super) fn read_keys(
         .iter()
         .any(|name| [ID, TIMESTAMP, SIGNATURE].contains(name))
     {
-        value.fault(Fault::new(
+        value.fault(ValueFault::new(
             "this sender uses the same signature headers, so the app would lose the sender's own signature",
             "remove this key; the app can verify the sender's signature with Standard Webhooks too",
         ));
@@ -46,7 +46,7 @@ pub(super) fn read_keys(
     }
     let items = value.items().unwrap_or_else(|| vec![value]);
     if !(1..=MAX_KEYS).contains(&items.len()) {
-        value.fault(Fault::new(
+        value.fault(ValueFault::new(
             format!("a route can sign with 1 to {MAX_KEYS} keys"),
             format!("for example `{} = {}`", key.name, key.example),
         ));
@@ -58,7 +58,7 @@ pub(super) fn read_keys(
         };
         match SigningKey::parse(&secret) {
             Ok(key) => keys.push(Arc::new(key)),
-            Err(err) => item.fault(Fault::new(err.to_string(), help(err))),
+            Err(err) => item.fault(ValueFault::new(err.to_string(), help(err))),
         }
     }
     keys
@@ -75,9 +75,12 @@ fn help(err: SigningKeyError) -> &'static str {
     }
 }
 
-pub(super) static SIGN_UPSTREAM: Key = Key {
+pub(super) static SIGN_UPSTREAM: KeyDefinition = KeyDefinition {
     name: "sign_upstream",
-    kind: Kind::OneOrMore(&Kind::Either(&Kind::Text, &Kind::Table(&secrets::SECTION))),
+    kind: ValueKind::OneOrMore(&ValueKind::Either(
+        &ValueKind::Text,
+        &ValueKind::Table(&secrets::SECTION),
+    )),
     default: None,
     example: "{ credential = \"to-app\" }",
     doc: "Keys with which hookgate signs forwarded requests according to Standard Webhooks (`webhook-id`, `webhook-timestamp`, `webhook-signature`). `whsec_` keys make `v1` signatures; Ed25519 keys (`whsk_`) make `v1a` signatures. To rotate a key, list the old and the new one.",

@@ -2,19 +2,19 @@
 //!
 //! The kernel identifies the user of the app, so these requests need no secret.
 
-use crate::config::Context;
-use crate::config::model::{LocalSocket, Mode};
-use crate::config::verification::Origin;
-use crate::document::key::{Key, Kind, Section};
-use crate::document::table::{Fault, Table, Value};
+use crate::config::LoadContext;
+use crate::config::model::{LocalSocket, RouteMode};
+use crate::config::verification::SchemeOrigin;
+use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use crate::document::table::{TomlTable, TomlValue, ValueFault};
 use crate::document::value;
 
 /// Reads the table; returns `None` if the route has no usable socket.
 pub(super) fn read(
-    table: &mut Table<'_>,
-    mode: Mode,
-    origin: Option<&Origin>,
-    context: &Context,
+    table: &mut TomlTable<'_>,
+    mode: RouteMode,
+    origin: Option<&SchemeOrigin>,
+    context: &LoadContext,
 ) -> Option<LocalSocket> {
     let mut own = table.table(&SOCKET)?;
     let path = own.require(&PATH, value::path);
@@ -23,12 +23,12 @@ pub(super) fn read(
     }
     let users = own.list(&USERS, user);
     own.deny_unknown();
-    let is_local = |origin: &Origin| {
+    let is_local = |origin: &SchemeOrigin| {
         let provider = origin.provider.as_ref();
         provider.is_some_and(|provider| provider.is_local())
     };
-    if mode != Mode::Queue || origin.is_some_and(|origin| !is_local(origin)) {
-        let fault = Fault::new(
+    if mode != RouteMode::Queue || origin.is_some_and(|origin| !is_local(origin)) {
+        let fault = ValueFault::new(
             "`socket` requires a route for local apps that stores its events",
             "set `provider = \"local\"` and `mode = \"queue\"`",
         );
@@ -36,7 +36,7 @@ pub(super) fn read(
     }
     let users: Vec<u32> = users?.into_iter().map(|placed| placed.value).collect();
     if users.is_empty() {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             "`users` is empty, so no app may post on this socket",
             USERS.example,
         );
@@ -51,9 +51,9 @@ pub(super) fn read(
 /// User id that the kernel reports for all users outside the user namespace (`overflowuid`).
 const NOBODY: u32 = 65534;
 
-fn user(value: &Value<'_>) -> Result<u32, Fault> {
+fn user(value: &TomlValue<'_>) -> Result<u32, ValueFault> {
     match number(value)? {
-        NOBODY => Err(Fault::new(
+        NOBODY => Err(ValueFault::new(
             format!("the user id {NOBODY} means any unmapped user and does not identify an app"),
             "run the app under a user of its own",
         )),
@@ -62,7 +62,7 @@ fn user(value: &Value<'_>) -> Result<u32, Fault> {
 }
 
 /// Reads a user id, or the name of a user in `/etc/passwd`.
-fn number(value: &Value<'_>) -> Result<u32, Fault> {
+fn number(value: &TomlValue<'_>) -> Result<u32, ValueFault> {
     let Some(name) = value.text() else {
         let number = value::number(value, 0.0, f64::from(u32::MAX))?;
         #[expect(
@@ -80,7 +80,7 @@ fn number(value: &Value<'_>) -> Result<u32, Fault> {
         is_it.then(|| fields.nth(1)?.parse().ok()).flatten()
     });
     found.ok_or_else(|| {
-        Fault::new(
+        ValueFault::new(
             format!("this machine has no user `{name}`"),
             "use a name from `/etc/passwd`, or the user id without quotes",
         )
@@ -88,16 +88,16 @@ fn number(value: &Value<'_>) -> Result<u32, Fault> {
 }
 
 /// The key that gives a route its Unix socket.
-pub(super) static SOCKET: Key = Key {
+pub(super) static SOCKET: KeyDefinition = KeyDefinition {
     name: "socket",
-    kind: Kind::Table(&SECTION),
+    kind: ValueKind::Table(&SECTION),
     default: None,
     example: "{ path = \"/run/hookgate/orders.sock\", users = [\"shop\"] }",
     doc: "Unix socket on which local apps post events without a secret.",
 };
 
 /// Keys of the `[routes.NAME.socket]` section.
-pub(super) static SECTION: Section = Section {
+pub(super) static SECTION: SectionDefinition = SectionDefinition {
     path: "routes.NAME.socket",
     doc: "For `provider = \"local\"`: apps on this machine post events to a Unix socket. They are identified by their user, as reported by the kernel, and need no secret. They need access to the folder of the socket. Any request path posts to this route.",
     keys: &[&PATH, &USERS],
@@ -105,17 +105,17 @@ pub(super) static SECTION: Section = Section {
     one_of: &[],
 };
 
-static PATH: Key = Key {
+static PATH: KeyDefinition = KeyDefinition {
     name: "path",
-    kind: Kind::Path,
+    kind: ValueKind::Path,
     default: None,
     example: "\"/run/hookgate/orders.sock\"",
     doc: "Path of the socket, which hookgate creates at start.",
 };
 
-static USERS: Key = Key {
+static USERS: KeyDefinition = KeyDefinition {
     name: "users",
-    kind: Kind::List(&Kind::Either(&Kind::Text, &Kind::Count)),
+    kind: ValueKind::List(&ValueKind::Either(&ValueKind::Text, &ValueKind::Count)),
     default: None,
     example: "[\"www-data\", 1000]",
     doc: "Users who may post events, by name or user id. Under systemd, set `PrivateUsers=no` so that the service can see them.",

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::model::{Retention, Store};
-use crate::config::{Context, secrets};
-use crate::document::key::{Key, Kind, Section};
-use crate::document::table::{Fault, Table, Value};
+use crate::config::model::{RetentionSection, StoreSection};
+use crate::config::{LoadContext, secrets};
+use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use crate::document::table::{TomlTable, TomlValue, ValueFault};
 use crate::document::value;
 use crate::model::secret::Secret;
 
@@ -20,7 +20,7 @@ const MAX_KEYS: usize = 4;
 const MIN_KEY: usize = 16;
 
 /// Reads the section; returns `None` if it has no valid `url`.
-pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<Store> {
+pub(super) fn read(mut table: TomlTable<'_>, context: &LoadContext) -> Option<StoreSection> {
     let path = table.require(&URL, |value| sqlite_path(value, context));
     let min_free = table.read(&MIN_FREE, size);
     let max_size = table.read(&MAX_SIZE, size);
@@ -32,7 +32,7 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<Store> {
     let keep_body = table.read(&KEEP_BODY, value::boolean);
     let encryption_keys = encryption_keys(&mut table, context);
     table.deny_unknown();
-    Some(Store {
+    Some(StoreSection {
         path: path?.value,
         min_free: min_free.unwrap_or(DEFAULT_MIN_FREE),
         max_size,
@@ -43,36 +43,36 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<Store> {
     })
 }
 
-fn sqlite_path(value: &Value<'_>, context: &Context) -> Result<PathBuf, Fault> {
+fn sqlite_path(value: &TomlValue<'_>, context: &LoadContext) -> Result<PathBuf, ValueFault> {
     let text = value::text(value)?;
     // Operators may expect it, so say that it is not supported instead of "invalid URL".
     if text.starts_with("postgres:") || text.starts_with("postgresql:") {
-        return Err(Fault::new(
+        return Err(ValueFault::new(
             "this version does not support PostgreSQL",
             URL.example,
         ));
     }
     match text.strip_prefix("sqlite:") {
         Some(path) if !path.is_empty() && !path.contains('\0') => Ok(context.folder.join(path)),
-        _ => Err(Fault::new(
+        _ => Err(ValueFault::new(
             format!("`{text}` is not a valid store URL"),
             format!("write `sqlite:` and a path, as in `{}`", URL.example),
         )),
     }
 }
 
-fn size(value: &Value<'_>) -> Result<u64, Fault> {
+fn size(value: &TomlValue<'_>) -> Result<u64, ValueFault> {
     let size = value::size(value)?;
     Ok(u64::try_from(size).unwrap_or(u64::MAX))
 }
 
-fn retention(mut table: Table<'_>) -> Retention {
+fn retention(mut table: TomlTable<'_>) -> RetentionSection {
     // `false` means forever, so the default may only replace a key that is absent.
-    let mut age = |key: &Key, default: Option<Duration>| {
+    let mut age = |key: &KeyDefinition, default: Option<Duration>| {
         let read = table.read(key, |value| value::false_or(value, value::duration));
         read.unwrap_or(default)
     };
-    let retention = Retention {
+    let retention = RetentionSection {
         delivered: age(&DELIVERED, DEFAULT_RETENTION.delivered),
         dead: age(&DEAD, DEFAULT_RETENTION.dead),
         attempts: age(&ATTEMPTS, DEFAULT_RETENTION.attempts),
@@ -80,16 +80,16 @@ fn retention(mut table: Table<'_>) -> Retention {
     };
     let size = table.read(&SIZE, size);
     table.deny_unknown();
-    Retention { size, ..retention }
+    RetentionSection { size, ..retention }
 }
 
-fn encryption_keys(table: &mut Table<'_>, context: &Context) -> Vec<Arc<Secret>> {
+fn encryption_keys(table: &mut TomlTable<'_>, context: &LoadContext) -> Vec<Arc<Secret>> {
     let Some(value) = table.value(&ENCRYPTION_KEY) else {
         return Vec::new();
     };
     let items = value.items().unwrap_or_else(|| vec![value]);
     if !(1..=MAX_KEYS).contains(&items.len()) {
-        value.fault(Fault::new(
+        value.fault(ValueFault::new(
             format!("a store can have 1 to {MAX_KEYS} keys"),
             "list the new key first, then the old keys of events that are still stored",
         ));
@@ -101,7 +101,7 @@ fn encryption_keys(table: &mut Table<'_>, context: &Context) -> Vec<Arc<Secret>>
             continue;
         };
         if key.expose().len() < MIN_KEY {
-            item.fault(Fault::new(
+            item.fault(ValueFault::new(
                 format!("this key has fewer than {MIN_KEY} bytes"),
                 "make one with `openssl rand -base64 32`",
             ));
@@ -114,7 +114,7 @@ fn encryption_keys(table: &mut Table<'_>, context: &Context) -> Vec<Arc<Secret>>
 // Enough for the store's write-ahead log, and for other programs on this disk to notice before it is full.
 const DEFAULT_MIN_FREE: u64 = 256 << 20;
 
-const DEFAULT_RETENTION: Retention = Retention {
+const DEFAULT_RETENTION: RetentionSection = RetentionSection {
     delivered: Some(Duration::from_secs(7 * 24 * 3600)),
     dead: Some(Duration::from_secs(30 * 24 * 3600)),
     attempts: Some(DAY.saturating_mul(7)),
@@ -122,7 +122,7 @@ const DEFAULT_RETENTION: Retention = Retention {
 };
 
 /// Keys of the `[store]` section.
-pub(super) static SECTION: Section = Section {
+pub(super) static SECTION: SectionDefinition = SectionDefinition {
     path: "store",
     doc: "Database for the events of routes in queue and hybrid mode. With a store, dedup of proxy routes also survives restarts.",
     keys: &[
@@ -138,64 +138,67 @@ pub(super) static SECTION: Section = Section {
     one_of: &[],
 };
 
-pub(super) static URL: Key = Key {
+pub(super) static URL: KeyDefinition = KeyDefinition {
     name: "url",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     default: None,
     example: "\"sqlite:/var/lib/hookgate/hookgate.db\"",
     doc: "`sqlite:` and the path of the database file, which is created if it does not exist. It must be on a local disk.",
 };
 
-static MIN_FREE: Key = Key {
+static MIN_FREE: KeyDefinition = KeyDefinition {
     name: "min_free",
-    kind: Kind::Size,
+    kind: ValueKind::Size,
     default: Some("\"256MiB\""),
     example: "\"1GiB\"",
     doc: "Free space to keep on the store's disk. With less, events get 503, and their senders retry later.",
 };
 
-static MAX_SIZE: Key = Key {
+static MAX_SIZE: KeyDefinition = KeyDefinition {
     name: "max_size",
-    kind: Kind::Size,
+    kind: ValueKind::Size,
     default: Some("no limit but `min_free`"),
     example: "\"20GiB\"",
     doc: "Maximum size of the store. Beyond it, events get 503, and their senders retry later.",
 };
 
-static MAX_EVENTS: Key = Key {
+static MAX_EVENTS: KeyDefinition = KeyDefinition {
     name: "max_events",
-    kind: Kind::Count,
+    kind: ValueKind::Count,
     default: Some("no limit"),
     example: "5000000",
     doc: "Maximum number of events in the store. Beyond it, events get 503, and their senders retry later.",
 };
 
-static KEEP_BODY: Key = Key {
+static KEEP_BODY: KeyDefinition = KeyDefinition {
     name: "keep_body",
-    kind: Kind::Bool,
+    kind: ValueKind::Bool,
     default: Some("true"),
     example: "false",
     doc: "Keeps the body of an event after all its deliveries were delivered or cancelled. With `false`, such events cannot be replayed.",
 };
 
-static RETENTION: Key = Key {
+static RETENTION: KeyDefinition = KeyDefinition {
     name: "retention",
-    kind: Kind::Table(&RETENTION_SECTION),
+    kind: ValueKind::Table(&RETENTION_SECTION),
     default: None,
     example: "{ delivered = \"7d\", dead = \"30d\" }",
     doc: "How long to keep events and attempts that have ended.",
 };
 
-static ENCRYPTION_KEY: Key = Key {
+static ENCRYPTION_KEY: KeyDefinition = KeyDefinition {
     name: "encryption_key",
-    kind: Kind::OneOrMore(&Kind::Either(&Kind::Text, &Kind::Table(&secrets::SECTION))),
+    kind: ValueKind::OneOrMore(&ValueKind::Either(
+        &ValueKind::Text,
+        &ValueKind::Table(&secrets::SECTION),
+    )),
     default: None,
     example: "{ credential = \"store-key\" }",
     doc: "Key that encrypts bodies, headers and responses in the store. Event ids and types stay readable. To rotate it, list the new key first, then the old ones: the first key encrypts, and all of them decrypt.",
 };
 
 /// Keys of the `[store.retention]` section.
-pub(super) static RETENTION_SECTION: Section = Section {
+pub(super) static RETENTION_SECTION: SectionDefinition = SectionDefinition {
     path: "store.retention",
     doc: "How long to keep events and attempts that have ended. Events with pending deliveries are always kept.",
     keys: &[&DELIVERED, &DEAD, &ATTEMPTS, &SIZE],
@@ -204,33 +207,33 @@ pub(super) static RETENTION_SECTION: Section = Section {
 };
 
 // Long enough to replay the events of last week after a bug in the app.
-static DELIVERED: Key = Key {
+static DELIVERED: KeyDefinition = KeyDefinition {
     name: "delivered",
-    kind: Kind::FalseOr(&Kind::Duration),
+    kind: ValueKind::FalseOr(&ValueKind::Duration),
     default: Some("\"7d\""),
     example: "\"30d\"",
     doc: "How long to keep events whose deliveries were all delivered or cancelled. `false` keeps them forever.",
 };
 
-static DEAD: Key = Key {
+static DEAD: KeyDefinition = KeyDefinition {
     name: "dead",
-    kind: Kind::FalseOr(&Kind::Duration),
+    kind: ValueKind::FalseOr(&ValueKind::Duration),
     default: Some("\"30d\""),
     example: "\"90d\"",
     doc: "How long to keep dead letters. `false` keeps them until an operator retries or discards them.",
 };
 
-static ATTEMPTS: Key = Key {
+static ATTEMPTS: KeyDefinition = KeyDefinition {
     name: "attempts",
-    kind: Kind::FalseOr(&Kind::Duration),
+    kind: ValueKind::FalseOr(&ValueKind::Duration),
     default: Some("\"7d\""),
     example: "\"1d\"",
     doc: "How long to keep the attempts of deliveries that have ended. `false` keeps them as long as their event.",
 };
 
-static SIZE: Key = Key {
+static SIZE: KeyDefinition = KeyDefinition {
     name: "size",
-    kind: Kind::Size,
+    kind: ValueKind::Size,
     default: Some("no limit"),
     example: "\"10GiB\"",
     doc: "Size of the store above which the oldest ended events are deleted, whatever their age.",

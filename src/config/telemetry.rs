@@ -2,15 +2,15 @@
 
 use http::{HeaderName, HeaderValue, Uri};
 
-use crate::config::model::Telemetry;
-use crate::config::{Context, secrets};
-use crate::document::key::{Key, Kind, Section};
-use crate::document::table::{Fault, Table};
+use crate::config::model::TelemetrySection;
+use crate::config::{LoadContext, secrets};
+use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use crate::document::table::{TomlTable, ValueFault};
 use crate::document::value;
 use crate::model::secret::Secret;
 
 /// Reads the section; returns `None` if it has no valid URL.
-pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<Telemetry> {
+pub(super) fn read(mut table: TomlTable<'_>, context: &LoadContext) -> Option<TelemetrySection> {
     let otlp = table.require(&OTLP, value::http_url);
     let sample = table.read(&SAMPLE, |value| value::number(value, 0.0, 1.0));
     let service = table.read(&SERVICE, value::text);
@@ -23,7 +23,7 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<Telemetry>
         headers.extend(checked.map(|placed| placed.value));
     }
     table.deny_unknown();
-    Some(Telemetry {
+    Some(TelemetrySection {
         url: traces(&otlp?.value)?,
         sample: sample.unwrap_or(1.0),
         service: service.unwrap_or_else(|| "hookgate".to_owned()),
@@ -40,8 +40,8 @@ fn traces(base: &Uri) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-fn header(name: &str, secret: &Secret) -> Result<(HeaderName, HeaderValue), Fault> {
-    let wrong = |what: &str| Fault::new(format!("`{name}` {what}"), HEADERS.example);
+fn header(name: &str, secret: &Secret) -> Result<(HeaderName, HeaderValue), ValueFault> {
+    let wrong = |what: &str| ValueFault::new(format!("`{name}` {what}"), HEADERS.example);
     let name: HeaderName = name
         .parse()
         .map_err(|_| wrong("is not a valid header name"))?;
@@ -65,7 +65,7 @@ fn header(name: &str, secret: &Secret) -> Result<(HeaderName, HeaderValue), Faul
 }
 
 /// Keys of the `[telemetry]` section.
-pub(super) static SECTION: Section = Section {
+pub(super) static SECTION: SectionDefinition = SectionDefinition {
     path: "telemetry",
     doc: "Export of traces of requests, deliveries and attempts, by OTLP over HTTP. Without this section tracing is off and costs nothing.",
     keys: &[&OTLP, &SAMPLE, &SERVICE, &HEADERS],
@@ -73,33 +73,33 @@ pub(super) static SECTION: Section = Section {
     one_of: &[],
 };
 
-static OTLP: Key = Key {
+static OTLP: KeyDefinition = KeyDefinition {
     name: "otlp",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     default: None,
     example: "\"http://127.0.0.1:4318\"",
     doc: "URL of the collector, to which `/v1/traces` is appended. Traces that it does not accept are dropped and counted.",
 };
 
-static SAMPLE: Key = Key {
+static SAMPLE: KeyDefinition = KeyDefinition {
     name: "sample",
-    kind: Kind::Number,
+    kind: ValueKind::Number,
     default: Some("1.0"),
     example: "0.1",
     doc: "Share of requests to trace, from 0 to 1. For continued traces (`continue_trace` of a route) the sender decides.",
 };
 
-static SERVICE: Key = Key {
+static SERVICE: KeyDefinition = KeyDefinition {
     name: "service_name",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     default: Some("\"hookgate\""),
     example: "\"hookgate-eu\"",
     doc: "Name of the service in traces (`service.name`).",
 };
 
-static HEADERS: Key = Key {
+static HEADERS: KeyDefinition = KeyDefinition {
     name: "headers",
-    kind: Kind::Map(&secrets::HEADER_VALUE),
+    kind: ValueKind::Map(&secrets::HEADER_VALUE),
     default: None,
     example: "{ x-api-key = { credential = \"collector\" } }",
     doc: "Headers for requests to the collector. Each value is a string, or a table with its source, as for a secret.",

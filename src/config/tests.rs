@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 
-use crate::config::model::{Dedup, MissingId, Mode, ModeName, Order, ReplayRule};
-use crate::config::{Loaded, load_text};
-use crate::document::report::Style;
+use crate::config::model::{DedupRule, DeliveryOrder, MissingId, ModeName, ReplayRule, RouteMode};
+use crate::config::{LoadedConfig, load_text};
+use crate::document::report::ReportStyle;
 use crate::document::value::choice_words;
 
 const MINIMAL: &str = "[routes.a]
@@ -14,21 +14,21 @@ secret = \"f3b8c1d09e7a4b52\"
 upstream = \"http://127.0.0.1:8080/\"
 ";
 
-fn loaded(text: &str) -> Loaded {
+fn loaded(text: &str) -> LoadedConfig {
     load_text("hookgate.toml", text)
-        .unwrap_or_else(|report| panic!("{}", report.render(Style::Plain)))
+        .unwrap_or_else(|report| panic!("{}", report.render(ReportStyle::Plain)))
 }
 
 fn fault(text: &str) -> String {
     match load_text("hookgate.toml", text) {
         Ok(_) => panic!("it loads: {text}"),
-        Err(report) => report.render(Style::Plain),
+        Err(report) => report.render(ReportStyle::Plain),
     }
 }
 
 #[test]
 fn four_lines_make_a_route() {
-    let Loaded { config, report } = loaded(MINIMAL);
+    let LoadedConfig { config, report } = loaded(MINIMAL);
     assert_eq!(report.summary(), "0 errors, 1 warning");
     let route = config.routes.first().unwrap();
     assert_eq!(route.methods, [http::Method::POST]);
@@ -40,7 +40,7 @@ fn four_lines_make_a_route() {
     assert_eq!(dedup.window.as_secs(), 7 * 24 * 3600);
 }
 
-fn dedup(text: &str) -> Dedup {
+fn dedup(text: &str) -> DedupRule {
     let config = loaded(text).config;
     config.routes.first().unwrap().dedup.clone().unwrap()
 }
@@ -63,13 +63,13 @@ fn without_a_key_nothing_is_a_duplicate() {
         "provider = \"github\"",
         "scheme = { type = \"token\", token = { header = \"X-Token\" } }",
     );
-    let Loaded { config, report } = loaded(&own);
+    let LoadedConfig { config, report } = loaded(&own);
     let dedup = config.routes.first().unwrap().dedup.clone().unwrap();
     assert!(dedup.key.is_nothing() && !dedup.by_body);
     // A shared token signs no bytes that could be replayed.
     assert_eq!(dedup.replay, ReplayRule::Off);
     let notes: Vec<String> = report
-        .render(Style::Plain)
+        .render(ReportStyle::Plain)
         .lines()
         .filter(|line| line.starts_with("note: "))
         .map(str::to_owned)
@@ -119,7 +119,7 @@ fn no_report_shows_a_secret() {
     ] {
         let report = load_text("hookgate.toml", text.as_str()).map(|loaded| loaded.report);
         let report = report.unwrap_or_else(|report| report);
-        let shown = report.render(Style::Plain) + &report.to_json().to_string();
+        let shown = report.render(ReportStyle::Plain) + &report.to_json().to_string();
         assert!(!shown.contains(hidden), "{shown}");
         assert!(!report.diagnostics().is_empty(), "{text}");
     }
@@ -151,7 +151,7 @@ fn what_is_stored_needs_a_store_and_a_way_out() {
     assert!(shown.contains("has no `[store]`"), "{shown}");
     let kept = loaded(&format!("{queue}[store]\nurl = \"sqlite:x.db\"\n")).config;
     let route = &kept.routes[0];
-    assert_eq!(route.mode, Mode::Queue);
+    assert_eq!(route.mode, RouteMode::Queue);
     let names: Vec<_> = route
         .destinations
         .iter()
@@ -165,7 +165,7 @@ fn what_is_stored_needs_a_store_and_a_way_out() {
     let kept = loaded(&format!("{queue}{two}[store]\nurl = \"sqlite:x.db\"\n")).config;
     let ci = &kept.routes[0].destinations[0];
     assert_eq!((ci.name.as_str(), ci.appends_rest), ("ci", false));
-    assert_eq!(ci.order, Order::FifoByJson("/account".to_owned()));
+    assert_eq!(ci.order, DeliveryOrder::FifoByJson("/account".to_owned()));
     assert_eq!(kept.routes[0].destinations.len(), 2);
 }
 
@@ -190,7 +190,7 @@ proptest! {
         text.replace_range(at..end, &put);
         let report = load_text("a.toml", text).map(|loaded| loaded.report);
         let report = report.unwrap_or_else(|report| report);
-        let _ = report.render(Style::Plain);
+        let _ = report.render(ReportStyle::Plain);
         let _ = report.to_json();
     }
 }

@@ -4,14 +4,14 @@
 
 use std::path::PathBuf;
 
-use crate::config::Context;
-use crate::config::model::{CertificateFiles, Tls, TlsVersion};
-use crate::document::Span;
-use crate::document::key::{Key, Kind, Section};
-use crate::document::table::{Fault, Placed, Table};
+use crate::config::LoadContext;
+use crate::config::model::{CertificateFiles, TlsSection, TlsVersion};
+use crate::document::TextSpan;
+use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use crate::document::table::{SpannedValue, TomlTable, ValueFault};
 use crate::document::value;
 
-impl Tls {
+impl TlsSection {
     /// Returns default settings without any certificates.
     pub(super) fn none() -> Self {
         Self {
@@ -23,8 +23,8 @@ impl Tls {
 }
 
 /// Reads the section, including `[[tls.certificates]]`.
-pub(super) fn read(mut table: Table<'_>, context: &Context) -> Tls {
-    let mut tls = Tls::none();
+pub(super) fn read(mut table: TomlTable<'_>, context: &LoadContext) -> TlsSection {
+    let mut tls = TlsSection::none();
     let has_list = table.has(&CERTIFICATES);
     // `cert` and `key` are optional if there is a list, but then both or neither must be set.
     if table.has(&CERT) || table.has(&KEY) || !has_list {
@@ -38,7 +38,7 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> Tls {
         entry.deny_unknown();
     }
     if let Some(repeated) = repeated(&tls.certificates) {
-        let fault = Fault::new("this certificate is listed twice", "remove one of them");
+        let fault = ValueFault::new("this certificate is listed twice", "remove one of them");
         table.error(repeated, fault);
     }
     let client_ca = table.read_placed(&CLIENT_CA, value::path);
@@ -47,7 +47,7 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> Tls {
     tls.min_version = version.unwrap_or(tls.min_version);
     // Name the planned section, since "unknown key" would not say how to get certificates today.
     table.refuse("acme", |_| {
-        Fault::new(
+        ValueFault::new(
             "this version does not support `[tls.acme]`",
             "use certbot or lego to write `cert` and `key`: hookgate reloads the files when they change",
         )
@@ -57,16 +57,16 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> Tls {
 }
 
 /// Reads a table that holds one certificate.
-pub(super) fn one(mut table: Table<'_>, context: &Context) -> Option<CertificateFiles> {
+pub(super) fn one(mut table: TomlTable<'_>, context: &LoadContext) -> Option<CertificateFiles> {
     let files = certificate(&mut table, context);
     table.deny_unknown();
     files
 }
 
-fn certificate(table: &mut Table<'_>, context: &Context) -> Option<CertificateFiles> {
+fn certificate(table: &mut TomlTable<'_>, context: &LoadContext) -> Option<CertificateFiles> {
     let cert = table.require(&CERT, value::path);
     let key = table.require(&KEY, value::path);
-    let join = |placed: Placed<PathBuf>| (context.folder.join(placed.value), placed.span);
+    let join = |placed: SpannedValue<PathBuf>| (context.folder.join(placed.value), placed.span);
     let (cert, cert_span) = join(cert?);
     let (key, key_span) = join(key?);
     Some(CertificateFiles {
@@ -77,7 +77,7 @@ fn certificate(table: &mut Table<'_>, context: &Context) -> Option<CertificateFi
     })
 }
 
-fn repeated(certificates: &[CertificateFiles]) -> Option<Span> {
+fn repeated(certificates: &[CertificateFiles]) -> Option<TextSpan> {
     certificates.iter().enumerate().find_map(|(at, files)| {
         // The error belongs to the later one of two equal entries.
         let is_before = certificates
@@ -89,7 +89,7 @@ fn repeated(certificates: &[CertificateFiles]) -> Option<Span> {
 }
 
 /// Keys of the `[tls]` section.
-pub(super) static SECTION: Section = Section {
+pub(super) static SECTION: SectionDefinition = SectionDefinition {
     path: "tls",
     doc: "TLS certificates and protocol versions of the listeners. Without this section every listener speaks plain HTTP.",
     keys: &[&CERT, &KEY, &CERTIFICATES, &CLIENT_CA, &MIN_VERSION],
@@ -98,7 +98,7 @@ pub(super) static SECTION: Section = Section {
 };
 
 /// Keys of each `[[tls.certificates]]` table.
-pub(super) static CERTIFICATE_SECTION: Section = Section {
+pub(super) static CERTIFICATE_SECTION: SectionDefinition = SectionDefinition {
     path: "tls.certificates",
     doc: "Additional certificates, selected by the server name that the client requests.",
     keys: &[&CERT, &KEY],
@@ -106,42 +106,42 @@ pub(super) static CERTIFICATE_SECTION: Section = Section {
     one_of: &[],
 };
 
-pub(super) static CERT: Key = Key {
+pub(super) static CERT: KeyDefinition = KeyDefinition {
     name: "cert",
-    kind: Kind::Path,
+    kind: ValueKind::Path,
     default: None,
     example: "\"/etc/hookgate/tls/fullchain.pem\"",
     doc: "PEM file with the certificate chain, leaf certificate first. Reloaded when it changes.",
 };
 
-pub(super) static KEY: Key = Key {
+pub(super) static KEY: KeyDefinition = KeyDefinition {
     name: "key",
-    kind: Kind::Path,
+    kind: ValueKind::Path,
     default: None,
     example: "\"/etc/hookgate/tls/privkey.pem\"",
     doc: "PEM file with the private key of `cert`.",
 };
 
-static CERTIFICATES: Key = Key {
+static CERTIFICATES: KeyDefinition = KeyDefinition {
     name: "certificates",
-    kind: Kind::Tables(&CERTIFICATE_SECTION),
+    kind: ValueKind::Tables(&CERTIFICATE_SECTION),
     default: None,
     example: "[{ cert = \"/etc/hookgate/tls/b.pem\", key = \"/etc/hookgate/tls/b.key\" }]",
     doc: "Additional certificates, selected by the server name that the client requests and the signature algorithms that it supports. So an RSA and an ECDSA certificate can share a name. The very first certificate serves names that no other one covers.",
 };
 
-static CLIENT_CA: Key = Key {
+static CLIENT_CA: KeyDefinition = KeyDefinition {
     name: "client_ca",
-    kind: Kind::Path,
+    kind: ValueKind::Path,
     default: None,
     example: "\"/etc/hookgate/tls/clients.pem\"",
     doc: "PEM file with the CAs of client certificates (mutual TLS). If set, every client must present a certificate that chains to one of them.",
 };
 
 // Providers still send from stacks without TLS 1.3; rustls offers only safe suites in 1.2.
-static MIN_VERSION: Key = Key {
+static MIN_VERSION: KeyDefinition = KeyDefinition {
     name: "min_version",
-    kind: Kind::Choice(&value::choice_words(&TlsVersion::ALL)),
+    kind: ValueKind::Choice(&value::choice_words(&TlsVersion::ALL)),
     default: Some("\"1.2\""),
     example: "\"1.3\"",
     doc: "Lowest TLS version to accept.",

@@ -1,35 +1,35 @@
 //! `[[routes.NAME.upstreams]]`: other upstreams for some of a route's events.
 
 use crate::config::filter;
-use crate::config::model::{Branch, Upstream};
-use crate::config::verification::Origin;
-use crate::document::key::{Key, Kind, Section};
-use crate::document::table::{Fault, Table};
+use crate::config::model::{UpstreamBranch, UpstreamSettings};
+use crate::config::verification::SchemeOrigin;
+use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use crate::document::table::{TomlTable, ValueFault};
 use crate::document::value;
 
 /// Reads the entries. All settings except the URL are those of the route's `upstream`, which gets all other events.
 pub(super) fn read(
-    table: &mut Table<'_>,
-    origin: Option<&Origin>,
-    usual: Option<&Upstream>,
-) -> Vec<Branch> {
+    table: &mut TomlTable<'_>,
+    origin: Option<&SchemeOrigin>,
+    usual: Option<&UpstreamSettings>,
+) -> Vec<UpstreamBranch> {
     let rows = table.tables(&UPSTREAMS);
     let read = rows
         .into_iter()
         .map(|mut row| branch(&mut row, origin, usual));
-    let branches: Vec<Option<Branch>> = read.collect();
+    let branches: Vec<Option<UpstreamBranch>> = read.collect();
     branches.into_iter().flatten().collect()
 }
 
 fn branch(
-    row: &mut Table<'_>,
-    origin: Option<&Origin>,
-    usual: Option<&Upstream>,
-) -> Option<Branch> {
+    row: &mut TomlTable<'_>,
+    origin: Option<&SchemeOrigin>,
+    usual: Option<&UpstreamSettings>,
+) -> Option<UpstreamBranch> {
     let url = row.require(&URL, value::http_url);
     let filter = filter::read(row, origin);
     if filter.events.is_none() && filter.versions.is_none() {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             "this upstream selects no events",
             "add `events` or `versions`; all other events go to `upstream`",
         );
@@ -38,10 +38,10 @@ fn branch(
     row.deny_unknown();
     // Without a valid `upstream` there is an error already, and no settings to copy.
     let (url, usual) = (url?, usual?);
-    Some(Branch {
+    Some(UpstreamBranch {
         events: filter.events,
         versions: filter.versions,
-        upstream: Upstream {
+        upstream: UpstreamSettings {
             url: url.value,
             span: url.span,
             ..usual.clone()
@@ -49,15 +49,15 @@ fn branch(
     })
 }
 
-pub(super) static UPSTREAMS: Key = Key {
+pub(super) static UPSTREAMS: KeyDefinition = KeyDefinition {
     name: "upstreams",
-    kind: Kind::Tables(&SECTION),
+    kind: ValueKind::Tables(&SECTION),
     default: None,
     example: "[{ url = \"http://127.0.0.1:8081/in\", events = [\"payout.*\"] }]",
     doc: "Other apps for some of the events. The first matching entry gets the event; `upstream` gets all other events.",
 };
 
-pub(super) static SECTION: Section = Section {
+pub(super) static SECTION: SectionDefinition = SectionDefinition {
     path: "routes.NAME.upstreams",
     doc: "Another app for some of a route's events.",
     keys: &[&URL, &filter::EVENTS, &filter::VERSIONS],
@@ -65,9 +65,9 @@ pub(super) static SECTION: Section = Section {
     one_of: &[],
 };
 
-static URL: Key = Key {
+static URL: KeyDefinition = KeyDefinition {
     name: "url",
-    kind: Kind::Url,
+    kind: ValueKind::Url,
     default: None,
     example: "\"http://127.0.0.1:8081/in\"",
     doc: "URL of the app, as for `upstream`. The timeouts of the route apply here too.",

@@ -3,48 +3,48 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Context;
-use crate::config::dedup::{self, Basis};
-use crate::config::model::{AllowIps, Dedup, SecretEntry, TenantRule};
-use crate::config::{secrets, trust};
-use crate::document::key::{Key, Kind};
-use crate::document::table::{Fault, Placed, Table, Value};
-use crate::document::{Span, suggest, value};
+use crate::config::LoadContext;
+use crate::config::dedup::{self, DedupBasis};
+use crate::config::model::{AllowIps, DedupRule, SecretEntry, TenantRule};
+use crate::config::{audience, secrets};
+use crate::document::key::{KeyDefinition, ValueKind};
+use crate::document::table::{SpannedValue, TomlTable, TomlValue, ValueFault};
+use crate::document::{TextSpan, suggest, value};
 use crate::model::secret::Secret;
-use crate::providers::challenge::{Challenge, OnChallenge};
+use crate::providers::challenge::{OnChallenge, ProviderChallenge};
 use crate::providers::{self, Provider};
 use crate::scheme::boundary;
 use crate::scheme::parse::{self, parse_spec};
-use crate::scheme::spec::Spec;
+use crate::scheme::spec::SchemeSpec;
 use crate::scheme::{Scheme, SchemeError};
 
 /// 5 minutes, the default of the libraries of Stripe and Standard Webhooks.
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
 
 /// The scheme of a route and its source: a provider, or the route itself.
-pub(super) struct Origin {
+pub(super) struct SchemeOrigin {
     pub(super) provider: Option<Arc<Provider>>,
-    pub(super) spec: Spec,
-    pub(super) span: Span,
+    pub(super) spec: SchemeSpec,
+    pub(super) span: TextSpan,
 }
 
 /// Verification settings of one route.
-pub(super) struct Verification {
-    pub(super) origin: Origin,
+pub(super) struct VerificationRules {
+    pub(super) origin: SchemeOrigin,
     pub(super) secrets: Vec<SecretEntry>,
     pub(super) tolerance: Duration,
     pub(super) public_url: Option<String>,
     pub(super) allow_ips: Option<AllowIps>,
     pub(super) verify_token: Option<Secret>,
     pub(super) on_challenge: Option<OnChallenge>,
-    pub(super) dedup: Option<Dedup>,
+    pub(super) dedup: Option<DedupRule>,
     pub(super) tenant: Option<TenantRule>,
 }
 
 /// Reads all keys that depend on the scheme; returns `None` if the scheme is absent or wrong.
-pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verification> {
+pub(super) fn read(table: &mut TomlTable<'_>, context: &LoadContext) -> Option<VerificationRules> {
     let mut origin = origin(table);
-    let tenant = trust::read(table, origin.as_mut(), context);
+    let tenant = audience::read(table, origin.as_mut(), context);
     let spec = origin.as_ref().map(|origin| &origin.spec);
     let secrets = secrets::read_all(table, context, spec);
     let tolerance = table.read_placed(&TOLERANCE, value::duration);
@@ -73,14 +73,14 @@ pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verificat
     let usual = origin.provider.as_ref().map(|provider| provider.tolerance);
     let tolerance = tolerance.map(|placed| placed.value).or(usual);
     let tolerance = tolerance.unwrap_or(DEFAULT_TOLERANCE);
-    let basis = Basis {
+    let basis = DedupBasis {
         spec: &origin.spec,
         provider: origin.provider.as_deref(),
         tolerance,
     };
     let dedup = dedup::read(table, &basis);
-    dedup::note_no_id(table, &origin, dedup.as_ref());
-    Some(Verification {
+    dedup::note_missing_id(table, &origin, dedup.as_ref());
+    Some(VerificationRules {
         origin,
         secrets,
         tolerance,
@@ -94,7 +94,7 @@ pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verificat
 }
 
 /// Reads the provider, or a scheme of the route's own.
-fn origin(table: &mut Table<'_>) -> Option<Origin> {
+fn origin(table: &mut TomlTable<'_>) -> Option<SchemeOrigin> {
     let scheme_span = table.name_span_of(&SCHEME);
     // An unknown provider must not lead to the error that the provider is missing.
     let is_named = table.has(&PROVIDER);
@@ -103,19 +103,19 @@ fn origin(table: &mut Table<'_>) -> Option<Origin> {
     match (is_named, scheme, scheme_span) {
         // Both are set: which one applies would be a guess.
         (true, _, Some(span)) => {
-            let fault = Fault::new(
+            let fault = ValueFault::new(
                 "`provider` and `scheme` exclude each other",
                 "remove `provider` to use your own scheme",
             );
             table.error(span, fault);
             None
         }
-        (true, None, None) => provider.map(|provider| Origin {
+        (true, None, None) => provider.map(|provider| SchemeOrigin {
             spec: provider.value.scheme.clone(),
             provider: Some(provider.value),
             span: provider.span,
         }),
-        (false, Some(mut scheme), _) => parse_spec(&mut scheme).map(|spec| Origin {
+        (false, Some(mut scheme), _) => parse_spec(&mut scheme).map(|spec| SchemeOrigin {
             provider: None,
             spec,
             span: scheme.span(),
@@ -134,7 +134,7 @@ fn origin(table: &mut Table<'_>) -> Option<Origin> {
     }
 }
 
-fn find_provider(value: &Value<'_>) -> Result<Arc<Provider>, Fault> {
+fn find_provider(value: &TomlValue<'_>) -> Result<Arc<Provider>, ValueFault> {
     let id = value::text(value)?;
     providers::find(&id).ok_or_else(|| {
         const LIST: &str = "`hookgate providers` lists";
@@ -143,14 +143,18 @@ fn find_provider(value: &Value<'_>) -> Result<Arc<Provider>, Fault> {
             Some(near) => format!("did you mean `{near}`? {LIST} all {count}"),
             None => format!("{LIST} {count}; `[routes.NAME.scheme]` describes any other sender"),
         };
-        Fault::new(format!("unknown provider `{id}`"), help).label("no provider has this id")
+        ValueFault::new(format!("unknown provider `{id}`"), help).label("no provider has this id")
     })
 }
 
-fn check_tolerance(table: &Table<'_>, origin: &Origin, tolerance: Option<&Placed<Duration>>) {
+fn check_tolerance(
+    table: &TomlTable<'_>,
+    origin: &SchemeOrigin,
+    tolerance: Option<&SpannedValue<Duration>>,
+) {
     let is_dated = origin.spec.is_dated();
     if let Some(tolerance) = tolerance.filter(|_| !is_dated) {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             "this scheme signs no timestamp, so `tolerance` has no effect",
             "remove it; only dedup prevents the replay of a captured request",
         );
@@ -159,11 +163,11 @@ fn check_tolerance(table: &Table<'_>, origin: &Origin, tolerance: Option<&Placed
 }
 
 /// Warns about a plain digest with data behind the secret (length extension). A provider file states this risk itself.
-fn warn_of_extension(table: &Table<'_>, origin: &Origin) {
+fn warn_of_extension(table: &TomlTable<'_>, origin: &SchemeOrigin) {
     if origin.provider.is_some() || !boundary::is_extendable(&origin.spec) {
         return;
     }
-    let fault = Fault::new(
+    let fault = ValueFault::new(
         "this scheme allows length extension: with one signature, a client can sign a longer request without the secret",
         "use `type = \"hmac\"` if the sender supports it, else put `{secret}` at the end of `signed`; hookgate rejects bodies that are neither valid JSON nor plain text",
     );
@@ -171,15 +175,15 @@ fn warn_of_extension(table: &Table<'_>, origin: &Origin) {
 }
 
 /// Reports errors of a scheme that do not depend on its secrets. Returns true if the scheme is valid.
-fn check_scheme(table: &Table<'_>, origin: &Origin, public_url: Option<&str>) -> bool {
+fn check_scheme(table: &TomlTable<'_>, origin: &SchemeOrigin, public_url: Option<&str>) -> bool {
     // Secrets are checked separately, because each of them has a location of its own.
     let Err(err) = Scheme::check(&origin.spec, public_url) else {
         return true;
     };
     // A key that is present but wrong has an error of its own.
     let is_told = match err {
-        SchemeError::NeedsAudience => table.has(&trust::AUDIENCE),
-        SchemeError::NeedsJwks => table.has(&trust::JWKS),
+        SchemeError::NeedsAudience => table.has(&audience::AUDIENCE),
+        SchemeError::NeedsJwks => table.has(&audience::JWKS),
         SchemeError::NeedsPublicUrl => table.has(&PUBLIC_URL),
         _ => false,
     };
@@ -204,15 +208,15 @@ fn check_scheme(table: &Table<'_>, origin: &Origin, public_url: Option<&str>) ->
         }
         _ => "fix `signed`, `signature`, `timestamp` or `event_id` of the scheme",
     };
-    table.error(origin.span, Fault::new(err.to_string(), help));
+    table.error(origin.span, ValueFault::new(err.to_string(), help));
     false
 }
 
 /// Reports a missing `public_url` if the response to the provider's URL check contains the URL.
-fn check_challenge_url(table: &Table<'_>, origin: &Origin) {
+fn check_challenge_url(table: &TomlTable<'_>, origin: &SchemeOrigin) {
     let challenge = origin.provider.as_ref().and_then(|one| one.challenge);
-    if challenge.is_some_and(Challenge::needs_public_url) && !table.has(&PUBLIC_URL) {
-        let fault = Fault::new(
+    if challenge.is_some_and(ProviderChallenge::needs_public_url) && !table.has(&PUBLIC_URL) {
+        let fault = ValueFault::new(
             "the response to this provider's URL check contains the URL, and `public_url` is not set",
             "add `public_url = \"https://hooks.example.com\"`, the address that the sender calls, or `on_challenge = \"forward\"`",
         );
@@ -221,14 +225,14 @@ fn check_challenge_url(table: &Table<'_>, origin: &Origin) {
 }
 
 /// Reads the address ranges that may send to the route.
-fn allow_ips(table: &mut Table<'_>, origin: Option<&Origin>) -> Option<AllowIps> {
+fn allow_ips(table: &mut TomlTable<'_>, origin: Option<&SchemeOrigin>) -> Option<AllowIps> {
     let value = table.value(&ALLOW_IPS)?;
     let Some(items) = value.items() else {
         value.fault(value.unexpected("a list", ALLOW_IPS.example));
         return None;
     };
     if items.is_empty() {
-        value.fault(Fault::new(
+        value.fault(ValueFault::new(
             "an empty list allows no address to send",
             "add ranges, or remove `allow_ips` to allow every address",
         ));
@@ -251,28 +255,28 @@ fn allow_ips(table: &mut Table<'_>, origin: Option<&Origin>) -> Option<AllowIps>
     Some(allowed)
 }
 
-fn no_ranges(provider: Option<&Provider>) -> Fault {
+fn no_ranges(provider: Option<&Provider>) -> ValueFault {
     let message = match provider {
         Some(provider) => format!("{} publishes no address ranges", provider.name),
         None => "`\"provider\"` requires a route with a provider".to_owned(),
     };
-    Fault::new(message, "list the ranges, or remove `\"provider\"`")
+    ValueFault::new(message, "list the ranges, or remove `\"provider\"`")
 }
 
 /// Reads the token of an unsigned URL check. It is required if the gate responds to the check, and an error otherwise.
 fn verify_token(
-    table: &mut Table<'_>,
+    table: &mut TomlTable<'_>,
     provider: Option<&Provider>,
-    context: &Context,
+    context: &LoadContext,
 ) -> Option<Secret> {
     let is_needed = provider
         .and_then(|provider| provider.challenge)
-        .is_some_and(Challenge::needs_verify_token);
+        .is_some_and(ProviderChallenge::needs_verify_token);
     let value = table.value(&VERIFY_TOKEN);
     match (value, is_needed) {
         (Some(value), true) => secrets::read_token(&value, context),
         (Some(value), false) => {
-            value.fault(Fault::new(
+            value.fault(ValueFault::new(
                 "`verify_token` has no effect: hookgate responds to no URL check with a token on this route",
                 "remove `verify_token`",
             ));
@@ -286,7 +290,7 @@ fn verify_token(
     }
 }
 
-fn on_challenge(table: &mut Table<'_>, provider: Option<&Provider>) -> Option<OnChallenge> {
+fn on_challenge(table: &mut TomlTable<'_>, provider: Option<&Provider>) -> Option<OnChallenge> {
     let choice = table.read_placed(&ON_CHALLENGE, |value| {
         value::choice(value, &OnChallenge::ALL)
     });
@@ -294,11 +298,11 @@ fn on_challenge(table: &mut Table<'_>, provider: Option<&Provider>) -> Option<On
     // Without a choice the provider's usual handling applies.
     // No choice was made, or it was wrong and has an error.
     let Some(choice) = choice else {
-        return challenge.and_then(Challenge::usual);
+        return challenge.and_then(ProviderChallenge::usual);
     };
     let fault = match (provider, challenge) {
         (None, _) => return None,
-        (Some(provider), None) => Fault::new(
+        (Some(provider), None) => ValueFault::new(
             format!("{} has no URL check", provider.name),
             "remove `on_challenge`",
         ),
@@ -308,7 +312,7 @@ fn on_challenge(table: &mut Table<'_>, provider: Option<&Provider>) -> Option<On
                 return Some(choice.value);
             }
             let words = choices.iter().map(|one| format!("`\"{}\"`", one.word()));
-            Fault::new(
+            ValueFault::new(
                 format!(
                     "the URL check of {} does not support `{}`",
                     provider.name,
@@ -322,57 +326,57 @@ fn on_challenge(table: &mut Table<'_>, provider: Option<&Provider>) -> Option<On
     None
 }
 
-pub(super) static PROVIDER: Key = Key {
+pub(super) static PROVIDER: KeyDefinition = KeyDefinition {
     name: "provider",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     default: None,
     example: "\"stripe\"",
     doc: "Id of the provider that sends the webhooks; `hookgate providers` lists them. Set either `provider` or `scheme`.",
 };
 
-pub(super) static SCHEME: Key = Key {
+pub(super) static SCHEME: KeyDefinition = KeyDefinition {
     name: "scheme",
-    kind: Kind::Table(&parse::keys::SECTION),
+    kind: ValueKind::Table(&parse::keys::SECTION),
     default: None,
     example: "{ type = \"token\", token = { header = \"X-Token\" } }",
     doc: "Your own signature scheme, if no provider fits.",
 };
 
-pub(super) static TOLERANCE: Key = Key {
+pub(super) static TOLERANCE: KeyDefinition = KeyDefinition {
     name: "tolerance",
-    kind: Kind::Duration,
+    kind: ValueKind::Duration,
     default: Some("the provider's, else \"5m\""),
     example: "\"5m\"",
     doc: "Maximum difference between a signed timestamp and the current time, in both directions.",
 };
 
-pub(super) static PUBLIC_URL: Key = Key {
+pub(super) static PUBLIC_URL: KeyDefinition = KeyDefinition {
     name: "public_url",
-    kind: Kind::Url,
+    kind: ValueKind::Url,
     default: None,
     example: "\"https://hooks.example.com\"",
     doc: "Scheme, host and port of the URL that the sender calls. If a proxy in front removes a base path, include it: it is put before the path of each request in signed texts. Required if the scheme signs the URL, or if the response to a URL check contains it, as with eBay.",
 };
 
-pub(super) static ALLOW_IPS: Key = Key {
+pub(super) static ALLOW_IPS: KeyDefinition = KeyDefinition {
     name: "allow_ips",
-    kind: Kind::List(&Kind::Network),
+    kind: ValueKind::List(&ValueKind::Network),
     default: Some("every address"),
     example: "[\"provider\", \"10.0.0.0/8\"]",
     doc: "Source addresses that may send requests. `\"provider\"` means the ranges that the provider publishes. Other addresses get 403.",
 };
 
-pub(super) static VERIFY_TOKEN: Key = Key {
+pub(super) static VERIFY_TOKEN: KeyDefinition = KeyDefinition {
     name: "verify_token",
-    kind: Kind::Either(&Kind::Text, &Kind::Table(&secrets::SECTION)),
+    kind: ValueKind::Either(&ValueKind::Text, &ValueKind::Table(&secrets::SECTION)),
     default: None,
     example: "{ env = \"VERIFY_TOKEN\" }",
     doc: "Token that the provider sends with its unsigned URL check: the verify token of Meta, or the topic of a WebSub subscription. For Braintree, set its public key, with which hookgate responds to the check; for eBay, the verification token.",
 };
 
-pub(super) static ON_CHALLENGE: Key = Key {
+pub(super) static ON_CHALLENGE: KeyDefinition = KeyDefinition {
     name: "on_challenge",
-    kind: Kind::Choice(&value::choice_words(&OnChallenge::ALL)),
+    kind: ValueKind::Choice(&value::choice_words(&OnChallenge::ALL)),
     default: Some("\"answer\" if hookgate can respond to the provider's URL check"),
     example: "\"forward\"",
     doc: "How to handle the provider's URL check. `\"answer\"`: hookgate responds to it. `\"forward\"`: the app responds; an unsigned check is forwarded as unverified, to the route's own path and with nothing but the check. `\"confirm\"` opens the confirmation URL of Amazon SNS. `\"show\"` logs the token of Notion's check until a secret has verified a request.",

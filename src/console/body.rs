@@ -14,7 +14,7 @@ const LINE: usize = 16;
 
 /// The form in which a page shows a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum View {
+pub(super) enum BodyView {
     Pretty,
     Raw,
     Hex,
@@ -22,7 +22,7 @@ pub(super) enum View {
 
 /// A run of characters with the same color.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Piece {
+pub(super) struct BodySegment {
     /// CSS class that gives the color; empty for plain text.
     pub(super) class: &'static str,
     pub(super) text: String,
@@ -30,14 +30,14 @@ pub(super) struct Piece {
 
 /// The visible part of a body.
 #[derive(Debug)]
-pub(super) struct Shown {
-    pub(super) view: View,
-    pub(super) pieces: Vec<Piece>,
+pub(super) struct RenderedBody {
+    pub(super) view: BodyView,
+    pub(super) pieces: Vec<BodySegment>,
     /// True if the body is longer than the visible part.
     pub(super) is_cut: bool,
 }
 
-impl View {
+impl BodyView {
     /// Parses the view from a query; an unknown word gives the default view.
     pub(super) fn parse(word: &str) -> Self {
         match word {
@@ -57,8 +57,12 @@ impl View {
 }
 
 /// Shows a body in a view, or in the next view that can show it: pretty, then raw, then hex.
-pub(super) fn show(body: &[u8], view: View) -> Shown {
-    let max = if view == View::Hex { MAX_HEX } else { MAX_TEXT };
+pub(super) fn show(body: &[u8], view: BodyView) -> RenderedBody {
+    let max = if view == BodyView::Hex {
+        MAX_HEX
+    } else {
+        MAX_TEXT
+    };
     let is_cut = body.len() > max;
     let start = body.get(..max).unwrap_or(body);
     let text = match std::str::from_utf8(start) {
@@ -72,24 +76,24 @@ pub(super) fn show(body: &[u8], view: View) -> Shown {
     };
     // `is_json` looks at the whole body: the visible part alone is seldom a whole document.
     let (view, pieces) = match (view, text) {
-        (View::Pretty, Some(text)) if is_json(body) => (View::Pretty, pretty(text)),
-        (View::Pretty | View::Raw, Some(text)) => (View::Raw, vec![plain(text)]),
+        (BodyView::Pretty, Some(text)) if is_json(body) => (BodyView::Pretty, pretty(text)),
+        (BodyView::Pretty | BodyView::Raw, Some(text)) => (BodyView::Raw, vec![plain(text)]),
         _ => {
             // A fallback to hex was measured by `MAX_TEXT` above, so cut to the bound of hex here.
             let start = body.get(..MAX_HEX).unwrap_or(body);
-            (View::Hex, vec![plain(&hex(start))])
+            (BodyView::Hex, vec![plain(&hex(start))])
         }
     };
-    let is_cut = is_cut || (view == View::Hex && body.len() > MAX_HEX);
-    Shown {
+    let is_cut = is_cut || (view == BodyView::Hex && body.len() > MAX_HEX);
+    RenderedBody {
         view,
         pieces,
         is_cut,
     }
 }
 
-fn plain(text: &str) -> Piece {
-    Piece {
+fn plain(text: &str) -> BodySegment {
+    BodySegment {
         class: "",
         text: text.to_owned(),
     }
@@ -102,8 +106,8 @@ fn is_json(body: &[u8]) -> bool {
 /// Indents JSON and keeps every token as the sender wrote it.
 ///
 /// A parser and a printer would round numbers and might reorder keys, so this splits the text into tokens instead.
-fn pretty(text: &str) -> Vec<Piece> {
-    let mut writer = Writer::default();
+fn pretty(text: &str) -> Vec<BodySegment> {
+    let mut writer = SegmentWriter::default();
     let mut rest = text;
     // Each round takes one token. The text may end in the middle of one, because `show` cuts long bodies.
     while let Some(first) = rest.chars().next() {
@@ -137,14 +141,14 @@ fn string_end(text: &str) -> usize {
 }
 
 #[derive(Default)]
-struct Writer {
-    pieces: Vec<Piece>,
+struct SegmentWriter {
+    pieces: Vec<BodySegment>,
     depth: usize,
     /// True if the last token opened an object or a list, which may turn out to be empty.
     is_open: bool,
 }
 
-impl Writer {
+impl SegmentWriter {
     fn token(&mut self, first: char, token: &str, after: &str) {
         if first.is_whitespace() {
             return;
@@ -185,7 +189,7 @@ impl Writer {
     fn put(&mut self, class: &'static str, text: &str) {
         match self.pieces.last_mut() {
             Some(last) if last.class == class => last.text.push_str(text),
-            _ => self.pieces.push(Piece {
+            _ => self.pieces.push(BodySegment {
                 class,
                 text: text.to_owned(),
             }),
@@ -223,7 +227,7 @@ fn hex(body: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn text(body: &[u8], view: View) -> (View, String) {
+    fn text(body: &[u8], view: BodyView) -> (BodyView, String) {
         let shown = show(body, view);
         let texts = shown.pieces.iter().map(|piece| piece.text.as_str());
         (shown.view, texts.collect())
@@ -246,29 +250,29 @@ mod tests {
   "a": null
 }"#;
         assert_eq!(
-            text(body, View::Pretty),
-            (View::Pretty, expected.to_owned())
+            text(body, BodyView::Pretty),
+            (BodyView::Pretty, expected.to_owned())
         );
-        let pieces = show(br#"{"k":"v"}"#, View::Pretty).pieces;
+        let pieces = show(br#"{"k":"v"}"#, BodyView::Pretty).pieces;
         let classes: Vec<_> = pieces.iter().map(|piece| piece.class).collect();
         assert_eq!(classes, ["", "key", "", "string", ""]);
     }
 
     #[test]
     fn each_body_has_a_view() {
-        let raw = |text: &str| (View::Raw, text.to_owned());
-        assert_eq!(text(b"a=1&b=<b>", View::Pretty), raw("a=1&b=<b>"));
-        assert_eq!(text(b"{\"a\":1}", View::Raw), raw("{\"a\":1}"));
-        assert_eq!(text(b"", View::Pretty), raw(""));
+        let raw = |text: &str| (BodyView::Raw, text.to_owned());
+        assert_eq!(text(b"a=1&b=<b>", BodyView::Pretty), raw("a=1&b=<b>"));
+        assert_eq!(text(b"{\"a\":1}", BodyView::Raw), raw("{\"a\":1}"));
+        assert_eq!(text(b"", BodyView::Pretty), raw(""));
         let line = "00000000  ff 00 41                                          ..A\n";
         assert_eq!(
-            text(b"\xff\x00A", View::Pretty),
-            (View::Hex, line.to_owned())
+            text(b"\xff\x00A", BodyView::Pretty),
+            (BodyView::Hex, line.to_owned())
         );
         let long = "ä".repeat(MAX_TEXT);
-        let shown = show(long.as_bytes(), View::Raw);
-        assert!(shown.is_cut && shown.view == View::Raw);
-        let shown = show(&vec![0xff; MAX_TEXT], View::Raw);
-        assert!(shown.is_cut && shown.view == View::Hex);
+        let shown = show(long.as_bytes(), BodyView::Raw);
+        assert!(shown.is_cut && shown.view == BodyView::Raw);
+        let shown = show(&vec![0xff; MAX_TEXT], BodyView::Raw);
+        assert!(shown.is_cut && shown.view == BodyView::Hex);
     }
 }

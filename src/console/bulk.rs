@@ -8,13 +8,13 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::{StatusCode, Uri};
 use serde_json::{Map, Value, json};
 
-use crate::admin::wire::{Changed, Moment, ReplayAsked};
-use crate::console::client::{Client, Refused};
-use crate::console::layout::{self, Layout};
-use crate::console::query::Query;
-use crate::console::show;
-use crate::console::visitor::{Posted, Visitor};
-use crate::model::clock::Now;
+use crate::admin::documents::{ApiTimestamp, BulkChangeResult, ReplayCreated};
+use crate::console::client::{ApiClient, ApiRefusal};
+use crate::console::display;
+use crate::console::layout::{self, PageLayout};
+use crate::console::query::QueryPairs;
+use crate::console::user::{ConsoleUser, PostedForm};
+use crate::model::clock::ClockReading;
 
 /// Filters that select deliveries, under the names of the API.
 pub(super) const FILTERS: [&str; 10] = [
@@ -31,7 +31,7 @@ pub(super) const FILTERS: [&str; 10] = [
 ];
 
 /// An action on many deliveries.
-struct Action {
+struct BulkAction {
     word: &'static str,
     /// Label for the heading and the button.
     name: &'static str,
@@ -39,27 +39,27 @@ struct Action {
     path: &'static str,
 }
 
-const ACTIONS: [Action; 4] = [
-    Action {
+const ACTIONS: [BulkAction; 4] = [
+    BulkAction {
         word: "replay",
         name: "Replay",
         what: "Creates a new delivery of the same event to the same destination for each matching delivery. Apps \
                receive the same webhook-id again.",
         path: "/replays",
     },
-    Action {
+    BulkAction {
         word: "retry",
         name: "Retry",
         what: "Attempts each matching delivery now. Dead letters become pending deliveries again.",
         path: "/deliveries/retry",
     },
-    Action {
+    BulkAction {
         word: "cancel",
         name: "Cancel",
         what: "Ends the matching deliveries. They are not attempted again.",
         path: "/deliveries/cancel",
     },
-    Action {
+    BulkAction {
         word: "discard",
         name: "Discard",
         what: "Ends the matching dead letters. They are not attempted again, and retention removes them later.",
@@ -70,9 +70,9 @@ const ACTIONS: [Action; 4] = [
 #[derive(Template)]
 #[template(path = "bulk.html", config = "src/console/askama.toml")]
 struct BulkPage {
-    layout: Layout,
-    action: &'static Action,
-    filter: Query,
+    layout: PageLayout,
+    action: &'static BulkAction,
+    filter: QueryPairs,
     /// The filter in readable form.
     words: Vec<(String, String)>,
     count: u64,
@@ -80,41 +80,44 @@ struct BulkPage {
     is_all: bool,
 }
 
-pub(super) async fn ask(
-    visitor: Visitor,
+pub(super) async fn show_confirmation(
+    visitor: ConsoleUser,
     Path(word): Path<String>,
     uri: Uri,
-) -> Result<Response, Refused> {
+) -> Result<Response, ApiRefusal> {
     let action = find(&word)?;
-    let mut filter = Query::parse(uri.query()).only(&FILTERS);
+    let mut filter = QueryPairs::parse(uri.query()).only(&FILTERS);
     let is_all = filter.is_empty();
-    let now = Now::read().unix_ms;
+    let now = ClockReading::read().unix_ms;
     // Count before `before` is set: without an end in time the store need not read each delivery for most filters.
     let count = run(&visitor.client, action, &filter, true).await?;
     if filter.first("before").is_none() {
         filter.push("before", &now.to_string());
     }
     Ok(layout::page(&BulkPage {
-        layout: Layout::new(&visitor, "events", action.name),
+        layout: PageLayout::new(&visitor, "events", action.name),
         action,
-        words: words(&filter),
+        words: describe_filter(&filter),
         filter,
         count,
         is_all,
     }))
 }
 
-pub(super) async fn act(Path(word): Path<String>, posted: Posted) -> Result<Response, Refused> {
+pub(super) async fn act(
+    Path(word): Path<String>,
+    posted: PostedForm,
+) -> Result<Response, ApiRefusal> {
     let action = find(&word)?;
     let filter = posted.fields.only(&FILTERS);
     // The form always has `before`, so an empty filter is no form of ours and must not select everything.
     if filter.is_empty() {
-        return Err(Refused::new(
+        return Err(ApiRefusal::new(
             StatusCode::BAD_REQUEST,
             "The form has no filter, so no delivery is selected. Go back, filter the list and choose the action again.",
         ));
     }
-    run(&posted.visitor.client, action, &filter, false).await?;
+    run(&posted.user.client, action, &filter, false).await?;
     let page = match action.word {
         "replay" => "/console/replays".to_owned(),
         _ => filter
@@ -124,15 +127,15 @@ pub(super) async fn act(Path(word): Path<String>, posted: Posted) -> Result<Resp
     Ok(Redirect::to(&layout::with_notice(&page, action.word)).into_response())
 }
 
-fn find(word: &str) -> Result<&'static Action, Refused> {
+fn find(word: &str) -> Result<&'static BulkAction, ApiRefusal> {
     let action = ACTIONS.iter().find(|action| action.word == word);
-    action.ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "This action does not exist."))
+    action.ok_or_else(|| ApiRefusal::new(StatusCode::NOT_FOUND, "This action does not exist."))
 }
 
-fn words(filter: &Query) -> Vec<(String, String)> {
+fn describe_filter(filter: &QueryPairs) -> Vec<(String, String)> {
     let words = filter.pairs().iter().map(|(name, value)| {
         let text = match (name.as_str(), value.parse()) {
-            ("before", Ok(ms)) => Moment(ms).to_string(),
+            ("before", Ok(ms)) => ApiTimestamp(ms).to_string(),
             ("state", _) => value.replace('_', " "),
             _ => value.clone(),
         };
@@ -143,11 +146,11 @@ fn words(filter: &Query) -> Vec<(String, String)> {
 
 /// Runs an action, or only counts with `is_dry`. Returns how many deliveries it concerns.
 async fn run(
-    client: &Client,
-    action: &Action,
-    filter: &Query,
+    client: &ApiClient,
+    action: &BulkAction,
+    filter: &QueryPairs,
     is_dry: bool,
-) -> Result<u64, Refused> {
+) -> Result<u64, ApiRefusal> {
     let mut search = Map::new();
     for (name, value) in filter.pairs() {
         let value = match name.as_str() {
@@ -159,9 +162,9 @@ async fn run(
     // `all` allows an empty search. Only a count may use one.
     let many = json!({ "search": search, "dry_run": is_dry, "all": is_dry });
     if action.word == "replay" {
-        let asked: ReplayAsked = client.post_json(action.path, &many).await?;
+        let asked: ReplayCreated = client.post_json(action.path, &many).await?;
         return Ok(asked.count);
     }
-    let changed: Changed = client.post_json(action.path, &many).await?;
+    let changed: BulkChangeResult = client.post_json(action.path, &many).await?;
     Ok(changed.count)
 }

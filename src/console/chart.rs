@@ -2,7 +2,7 @@
 //!
 //! The content security policy allows neither, so classes of the style sheet give the colors.
 
-use crate::admin::wire::{History, Moment, Verdict};
+use crate::admin::documents::{ApiTimestamp, HistoryDocument, VerdictDocument};
 
 /// Width of a chart in its own units; the page scales it.
 pub(super) const WIDTH: u32 = 240;
@@ -13,7 +13,7 @@ const COLUMNS: usize = 60;
 const STEP: u32 = 4;
 
 /// One rectangle of a chart.
-pub(super) struct Bar {
+pub(super) struct ChartBar {
     pub(super) class: &'static str,
     pub(super) x: u32,
     pub(super) y: u32,
@@ -22,13 +22,13 @@ pub(super) struct Bar {
 }
 
 /// A bar chart whose columns are stacks of one or more parts.
-pub(super) struct Chart {
-    pub(super) bars: Vec<Bar>,
+pub(super) struct BarChart {
+    pub(super) bars: Vec<ChartBar>,
     /// Text alternative for screen readers.
     pub(super) title: String,
 }
 
-impl Chart {
+impl BarChart {
     pub(super) fn width(&self) -> u32 {
         WIDTH
     }
@@ -53,7 +53,7 @@ impl Chart {
                     .clamp(2, HEIGHT)
                     .min(y);
                 y -= height;
-                bars.push(Bar {
+                bars.push(ChartBar {
                     class,
                     x: WIDTH - index * STEP,
                     y,
@@ -66,7 +66,7 @@ impl Chart {
     }
 
     /// Draws passed and rejected requests for each minute of the last hour.
-    pub(super) fn of_hour(history: &History, now_ms: i64) -> Self {
+    pub(super) fn of_hour(history: &HistoryDocument, now_ms: i64) -> Self {
         let mut columns = vec![vec![("pass", 0), ("refuse", 0)]; COLUMNS];
         // The history leaves out minutes without requests, so each minute finds its column by its age.
         for minute in &history.minutes {
@@ -83,7 +83,7 @@ impl Chart {
     }
 
     /// Draws the duration of each attempt, oldest first.
-    pub(super) fn of_durations(attempts: &[(Moment, u32, bool)]) -> Self {
+    pub(super) fn of_durations(attempts: &[(ApiTimestamp, u32, bool)]) -> Self {
         let columns: Vec<_> = attempts
             .iter()
             .map(|(_, ms, is_good)| {
@@ -96,14 +96,14 @@ impl Chart {
         let title = format!(
             "Duration of the last {} attempts; the longest took {}",
             attempts.len(),
-            crate::console::show::duration(&longest)
+            crate::console::display::duration(&longest)
         );
         Self::draw(&columns, title)
     }
 }
 
 /// Returns whether the gate rejected a request, or would have outside of monitor mode.
-pub(super) fn is_refused(verdict: &Verdict) -> bool {
+pub(super) fn is_refused(verdict: &VerdictDocument) -> bool {
     matches!(verdict.verdict.as_str(), "refused" | "monitored")
 }
 
@@ -118,11 +118,11 @@ mod tests {
     #[test]
     fn bars_stay_in_the_picture() {
         let attempts = [
-            (Moment(0), 0, true),
-            (Moment(1), u32::MAX, false),
-            (Moment(2), 1, true),
+            (ApiTimestamp(0), 0, true),
+            (ApiTimestamp(1), u32::MAX, false),
+            (ApiTimestamp(2), 1, true),
         ];
-        let chart = Chart::of_durations(&attempts);
+        let chart = BarChart::of_durations(&attempts);
         assert_eq!(chart.bars.len(), 3);
         for bar in &chart.bars {
             assert!(bar.height >= 2 && bar.y + bar.height == HEIGHT);
@@ -131,6 +131,6 @@ mod tests {
         let classes: Vec<_> = chart.bars.iter().map(|bar| bar.class).collect();
         assert_eq!(classes, ["pass", "refuse", "pass"]);
         assert_eq!(chart.bars[0].x, WIDTH - STEP);
-        assert!(Chart::of_durations(&[]).bars.is_empty());
+        assert!(BarChart::of_durations(&[]).bars.is_empty());
     }
 }

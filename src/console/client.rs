@@ -10,40 +10,40 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::admin::wire::ProblemDocument;
-use crate::admin::{Api, Visit};
-use crate::console::layout::{self, ErrorPage, Layout};
+use crate::admin::documents::ProblemDocument;
+use crate::admin::{AdminApi, ConnectionContext};
+use crate::console::layout::{self, ErrorPage, PageLayout};
 
 /// Headers that say which page a browser request comes from. The API checks them against cross-site requests.
 const ORIGIN_HEADERS: [&str; 3] = ["host", "origin", "sec-fetch-site"];
 
 /// An API client that carries the credentials of one visitor.
 #[derive(Clone)]
-pub(super) struct Client {
-    api: Api,
-    visit: Visit,
+pub(super) struct ApiClient {
+    api: AdminApi,
+    visit: ConnectionContext,
     headers: HeaderMap,
 }
 
 /// A request that the API or the console rejects, with the status and the reason for the error page.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(super) struct ApiRefusal {
     pub(super) status: StatusCode,
     pub(super) detail: String,
 }
 
-impl Refused {
+impl ApiRefusal {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         Self { status, detail }
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for ApiRefusal {
     fn into_response(self) -> Response {
         let title = crate::net::problem::title(self.status);
         let page = ErrorPage {
-            layout: Layout::bare(title),
+            layout: PageLayout::bare(title),
             status: self.status.as_u16(),
             detail: self.detail,
         };
@@ -51,11 +51,11 @@ impl IntoResponse for Refused {
     }
 }
 
-impl Client {
+impl ApiClient {
     /// Creates a client for the visitor who sent `headers`. `bearer` is the token of their session.
     pub(super) fn new(
-        api: Api,
-        visit: Visit,
+        api: AdminApi,
+        visit: ConnectionContext,
         headers: &HeaderMap,
         bearer: Option<HeaderValue>,
     ) -> Self {
@@ -83,18 +83,18 @@ impl Client {
     }
 
     /// Reads a resource; `path` begins below `/api/v1`.
-    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Refused> {
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiRefusal> {
         read(self.stream(path).await?).await
     }
 
     /// Reads a resource and returns the response with its body unread.
-    pub(super) async fn stream(&self, path: &str) -> Result<Response, Refused> {
-        self.ask(Method::GET, path, Body::empty()).await
+    pub(super) async fn stream(&self, path: &str) -> Result<Response, ApiRefusal> {
+        self.send(Method::GET, path, Body::empty()).await
     }
 
     /// Posts a change that needs no document.
-    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, Refused> {
-        read(self.ask(Method::POST, path, Body::empty()).await?).await
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiRefusal> {
+        read(self.send(Method::POST, path, Body::empty()).await?).await
     }
 
     /// Posts a change that `document` describes.
@@ -102,12 +102,12 @@ impl Client {
         &self,
         path: &str,
         document: &impl Serialize,
-    ) -> Result<T, Refused> {
+    ) -> Result<T, ApiRefusal> {
         let document = serde_json::to_vec(document).map_err(|_| broken())?;
-        read(self.ask(Method::POST, path, Body::from(document)).await?).await
+        read(self.send(Method::POST, path, Body::from(document)).await?).await
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Body) -> Result<Response, Refused> {
+    async fn send(&self, method: Method, path: &str, body: Body) -> Result<Response, ApiRefusal> {
         let request = Request::builder()
             .method(method)
             .uri(format!("/api/v1{path}"))
@@ -116,7 +116,7 @@ impl Client {
         let mut request = request.map_err(|_| {
             let detail =
                 "The address of this page is not a valid URL. Check it, or go to the console.";
-            Refused::new(StatusCode::BAD_REQUEST, detail)
+            ApiRefusal::new(StatusCode::BAD_REQUEST, detail)
         })?;
         request.headers_mut().extend(self.headers.clone());
         let answer = self.api.answer(request, self.visit.clone()).await;
@@ -128,25 +128,25 @@ impl Client {
         let problem = whole(answer).await?;
         let problem = serde_json::from_slice::<ProblemDocument>(&problem);
         let detail = problem.ok().and_then(|problem| problem.detail);
-        Err(Refused::new(status, detail.unwrap_or_default()))
+        Err(ApiRefusal::new(status, detail.unwrap_or_default()))
     }
 }
 
 /// Reads the whole body of a response.
-pub(super) async fn whole(answer: Response) -> Result<Bytes, Refused> {
+pub(super) async fn whole(answer: Response) -> Result<Bytes, ApiRefusal> {
     // No limit: the response comes from this process, and events are bounded by `max_body` of their route.
     to_bytes(answer.into_body(), usize::MAX)
         .await
         .map_err(|_| broken())
 }
 
-async fn read<T: DeserializeOwned>(answer: Response) -> Result<T, Refused> {
+async fn read<T: DeserializeOwned>(answer: Response) -> Result<T, ApiRefusal> {
     let document = whole(answer).await?;
     serde_json::from_slice(&document).map_err(|_| broken())
 }
 
-fn broken() -> Refused {
-    Refused::new(
+fn broken() -> ApiRefusal {
+    ApiRefusal::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         "The gate failed while it rendered this page. Look in its log for the error, then load the page again.",
     )

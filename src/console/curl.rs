@@ -2,7 +2,7 @@
 //!
 //! The command must never contain a secret, and text from the sender must never end the shell word it is in.
 
-use crate::admin::wire::EventDetail;
+use crate::admin::documents::EventDetail;
 
 /// Longest body in bytes that is part of the command. A longer one is named as a file.
 const MAX_BODY: usize = 16 * 1024;

@@ -6,13 +6,13 @@ use askama::Template;
 use axum::response::Response;
 use http::Uri;
 
-use crate::admin::wire::{Deliveries, Delivery, Destinations};
-use crate::console::client::Refused;
-use crate::console::events::{Choice, Filter};
-use crate::console::layout::{self, Layout};
-use crate::console::query::Query;
-use crate::console::show;
-use crate::console::visitor::Visitor;
+use crate::admin::documents::{DeliveryDocument, DeliveryList, DestinationList};
+use crate::console::client::ApiRefusal;
+use crate::console::display;
+use crate::console::events::{FilterForm, SelectOption};
+use crate::console::layout::{self, PageLayout};
+use crate::console::query::QueryPairs;
+use crate::console::user::ConsoleUser;
 
 const FILTERS: [&str; 9] = [
     "state",
@@ -29,19 +29,19 @@ const FILTERS: [&str; 9] = [
 #[derive(Template)]
 #[template(path = "deliveries.html", config = "src/console/askama.toml")]
 struct DeliveriesPage {
-    layout: Layout,
+    layout: PageLayout,
     notice: &'static str,
-    filter: Filter,
-    destinations: Vec<Choice>,
+    filter: FilterForm,
+    destinations: Vec<SelectOption>,
     is_dead: bool,
-    deliveries: Vec<Delivery>,
+    deliveries: Vec<DeliveryDocument>,
     here: String,
     newer: Option<String>,
     older: Option<String>,
 }
 
-pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused> {
-    let asked = Query::parse(uri.query());
+pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, ApiRefusal> {
+    let asked = QueryPairs::parse(uri.query());
     let query = asked.only(&FILTERS);
     let cursor = asked.text("cursor");
     let listed = query.with("cursor", cursor);
@@ -54,11 +54,11 @@ pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused
     if let Some(page) = layout::without_store(&visitor, section, title) {
         return Ok(page);
     }
-    let found: Deliveries = visitor.client.get(&listed.after("/deliveries")).await?;
-    let known: Destinations = visitor.client.get("/destinations").await?;
+    let found: DeliveryList = visitor.client.get(&listed.after("/deliveries")).await?;
+    let known: DestinationList = visitor.client.get("/destinations").await?;
     let known = known.destinations;
     let routes = known.iter().map(|destination| destination.route.clone());
-    let filter = Filter::new(query.clone(), routes.collect());
+    let filter = FilterForm::new(query.clone(), routes.collect());
     // Routes may use the same name for a destination, and the list of choices shows each name once.
     let mut names: Vec<_> = known
         .into_iter()
@@ -72,11 +72,11 @@ pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused
         .next
         .map(|next| query.with("cursor", &next).after(path));
     Ok(layout::page(&DeliveriesPage {
-        layout: Layout::new(&visitor, section, title),
-        notice: show::notice(asked.text("notice")),
+        layout: PageLayout::new(&visitor, section, title),
+        notice: display::notice(asked.text("notice")),
         destinations: names
             .iter()
-            .map(|name| Choice::new(name, name, chosen))
+            .map(|name| SelectOption::new(name, name, chosen))
             .collect(),
         filter,
         is_dead,

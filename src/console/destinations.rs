@@ -6,14 +6,17 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::{StatusCode, Uri};
 use serde_json::Value;
 
+use crate::admin::documents::{
+    ApiTimestamp, AttemptDocument, AttemptList, DeliveryList, DestinationDocument, DestinationList,
+    RouteDocument,
+};
 use crate::admin::path::segment;
-use crate::admin::wire::{Attempt, Attempts, Deliveries, Destination, Destinations, Moment, Route};
-use crate::console::chart::Chart;
-use crate::console::client::Refused;
-use crate::console::layout::{self, Layout};
-use crate::console::query::Query;
-use crate::console::show::{self, Chip};
-use crate::console::visitor::{Posted, Visitor};
+use crate::console::chart::BarChart;
+use crate::console::client::ApiRefusal;
+use crate::console::display::{self, StateChip};
+use crate::console::layout::{self, PageLayout};
+use crate::console::query::QueryPairs;
+use crate::console::user::{ConsoleUser, PostedForm};
 
 /// Deliveries read for the chart, and the most attempts that it shows.
 const CHARTED: usize = 60;
@@ -21,55 +24,55 @@ const CHARTED: usize = 60;
 #[derive(Template)]
 #[template(path = "destinations.html", config = "src/console/askama.toml")]
 struct DestinationsPage {
-    layout: Layout,
+    layout: PageLayout,
     notice: &'static str,
-    destinations: Vec<Destination>,
+    destinations: Vec<DestinationDocument>,
 }
 
 #[derive(Template)]
 #[template(path = "destination.html", config = "src/console/askama.toml")]
 struct DestinationPage {
-    layout: Layout,
+    layout: PageLayout,
     notice: &'static str,
-    destination: Destination,
+    destination: DestinationDocument,
     url: Option<String>,
-    chart: Option<Chart>,
+    chart: Option<BarChart>,
     middle: u32,
     longest: u32,
     failed: usize,
     attempts: usize,
 }
 
-pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused> {
+pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, ApiRefusal> {
     if let Some(page) = layout::without_store(&visitor, "destinations", "Destinations") {
         return Ok(page);
     }
-    let asked = Query::parse(uri.query());
-    let found: Destinations = visitor.client.get("/destinations").await?;
+    let asked = QueryPairs::parse(uri.query());
+    let found: DestinationList = visitor.client.get("/destinations").await?;
     Ok(layout::page(&DestinationsPage {
-        layout: Layout::new(&visitor, "destinations", "Destinations"),
-        notice: show::notice(asked.text("notice")),
+        layout: PageLayout::new(&visitor, "destinations", "Destinations"),
+        notice: display::notice(asked.text("notice")),
         destinations: found.destinations,
     }))
 }
 
 pub(super) async fn show(
-    visitor: Visitor,
+    visitor: ConsoleUser,
     Path((route, name)): Path<(String, String)>,
     uri: Uri,
-) -> Result<Response, Refused> {
-    let asked = Query::parse(uri.query());
-    let found: Destinations = visitor.client.get("/destinations").await?;
+) -> Result<Response, ApiRefusal> {
+    let asked = QueryPairs::parse(uri.query());
+    let found: DestinationList = visitor.client.get("/destinations").await?;
     let mut found = found.destinations.into_iter();
     let destination = found.find(|one| one.route == route && one.name == name);
     let destination = destination.ok_or_else(|| {
         let detail = format!("Route `{route}` has no destination `{name}`.");
-        Refused::new(StatusCode::NOT_FOUND, detail)
+        ApiRefusal::new(StatusCode::NOT_FOUND, detail)
     })?;
     // The running config may no longer have the route. The page then leaves out the URL.
     let config = visitor
         .client
-        .get::<Route>(&format!("/routes/{}", segment(&route)))
+        .get::<RouteDocument>(&format!("/routes/{}", segment(&route)))
         .await;
     let url = config.ok().and_then(|config| {
         let mut known = config.destinations.into_iter();
@@ -84,11 +87,11 @@ pub(super) async fn show(
     let mut sorted: Vec<_> = durations.iter().map(|(_, ms, _)| *ms).collect();
     sorted.sort_unstable();
     Ok(layout::page(&DestinationPage {
-        layout: Layout::new(&visitor, "destinations", name),
-        notice: show::notice(asked.text("notice")),
+        layout: PageLayout::new(&visitor, "destinations", name),
+        notice: display::notice(asked.text("notice")),
         destination,
         url,
-        chart: (!durations.is_empty()).then(|| Chart::of_durations(&durations)),
+        chart: (!durations.is_empty()).then(|| BarChart::of_durations(&durations)),
         middle: sorted.get(sorted.len() / 2).copied().unwrap_or(0),
         longest: sorted.last().copied().unwrap_or(0),
         failed: attempts.iter().filter(|attempt| !is_good(attempt)).count(),
@@ -97,12 +100,16 @@ pub(super) async fn show(
 }
 
 /// Reads the last attempts of a destination, oldest first.
-async fn attempts(visitor: &Visitor, route: &str, name: &str) -> Result<Vec<Attempt>, Refused> {
-    let mut query = Query::default();
+async fn attempts(
+    visitor: &ConsoleUser,
+    route: &str,
+    name: &str,
+) -> Result<Vec<AttemptDocument>, ApiRefusal> {
+    let mut query = QueryPairs::default();
     query.push("route", route);
     query.push("destination", name);
     query.push("limit", &CHARTED.to_string());
-    let found: Deliveries = visitor.client.get(&query.after("/deliveries")).await?;
+    let found: DeliveryList = visitor.client.get(&query.after("/deliveries")).await?;
     let mut attempts = Vec::new();
     // One call in process for each delivery: `CHARTED` bounds their number.
     for delivery in found
@@ -111,7 +118,7 @@ async fn attempts(visitor: &Visitor, route: &str, name: &str) -> Result<Vec<Atte
         .filter(|delivery| delivery.attempts > 0)
     {
         let path = format!("/deliveries/{}/attempts", delivery.id);
-        let of_one: Attempts = visitor.client.get(&path).await?;
+        let of_one: AttemptList = visitor.client.get(&path).await?;
         attempts.extend(of_one.attempts);
     }
     // Retries of older deliveries mix with first attempts of newer ones, so order all of them by time.
@@ -120,7 +127,7 @@ async fn attempts(visitor: &Visitor, route: &str, name: &str) -> Result<Vec<Atte
     Ok(attempts.split_off(first))
 }
 
-fn is_good(attempt: &Attempt) -> bool {
+fn is_good(attempt: &AttemptDocument) -> bool {
     attempt
         .status
         .is_some_and(|status| (200..300).contains(&status))
@@ -129,13 +136,13 @@ fn is_good(attempt: &Attempt) -> bool {
 /// Pauses or resumes a destination.
 pub(super) async fn change(
     Path((route, name, action)): Path<(String, String, String)>,
-    posted: Posted,
-) -> Result<Response, Refused> {
+    posted: PostedForm,
+) -> Result<Response, ApiRefusal> {
     let done = match action.as_str() {
         "pause" => "paused",
         "resume" => "resumed",
         _ => {
-            return Err(Refused::new(
+            return Err(ApiRefusal::new(
                 StatusCode::NOT_FOUND,
                 "This action does not exist.",
             ));
@@ -146,21 +153,21 @@ pub(super) async fn change(
         segment(&route),
         segment(&name)
     );
-    posted.visitor.client.post::<Value>(&path).await?;
+    posted.user.client.post::<Value>(&path).await?;
     let back = posted.back("/console/destinations");
     Ok(Redirect::to(&layout::with_notice(&back, done)).into_response())
 }
 
 /// Returns labels for everything that stops deliveries to a destination, or one label that it is healthy.
-pub(super) fn states(destination: &Destination) -> Vec<Chip> {
+pub(super) fn states(destination: &DestinationDocument) -> Vec<StateChip> {
     let mut chips = Vec::new();
     if destination.disabled.is_some() {
-        chips.push(Chip::new("bad", "disabled"));
+        chips.push(StateChip::new("bad", "disabled"));
     }
     if destination.paused {
-        chips.push(Chip::new("warn", "paused"));
+        chips.push(StateChip::new("warn", "paused"));
     } else if destination.route_paused {
-        chips.push(Chip::new("warn", "route paused"));
+        chips.push(StateChip::new("warn", "route paused"));
     }
     match destination
         .health
@@ -168,21 +175,21 @@ pub(super) fn states(destination: &Destination) -> Vec<Chip> {
         .map(|health| health.breaker.as_str())
     {
         // The store keeps destinations that left the config, because their deliveries may still be open.
-        None => chips.push(Chip::new("", "not in the config")),
-        Some("open") => chips.push(Chip::new("bad", "breaker open")),
-        Some("half_open") => chips.push(Chip::new("warn", "breaker half open")),
-        Some(_) if chips.is_empty() => chips.push(Chip::new("good", "delivering")),
+        None => chips.push(StateChip::new("", "not in the config")),
+        Some("open") => chips.push(StateChip::new("bad", "breaker open")),
+        Some("half_open") => chips.push(StateChip::new("warn", "breaker half open")),
+        Some(_) if chips.is_empty() => chips.push(StateChip::new("good", "delivering")),
         Some(_) => {}
     }
     chips
 }
 
 /// Returns whether deliveries stop until an operator resumes the destination.
-pub(super) fn is_stopped(destination: &Destination) -> bool {
+pub(super) fn is_stopped(destination: &DestinationDocument) -> bool {
     destination.paused || destination.disabled.is_some()
 }
 
 /// Returns when the oldest open delivery was created.
-pub(super) fn oldest(destination: &Destination) -> Option<Moment> {
+pub(super) fn oldest(destination: &DestinationDocument) -> Option<ApiTimestamp> {
     destination.oldest_open
 }

@@ -5,14 +5,14 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{StatusCode, Uri};
 
+use crate::admin::documents::{DeliveryDetail, DeliveryDocument, EventDetail, VerdictDetail};
 use crate::admin::path::segment;
-use crate::admin::wire::{Delivery, DeliveryDetail, EventDetail, VerdictDetail};
-use crate::console::body::{self, Shown, View};
-use crate::console::client::{Refused, whole};
-use crate::console::layout::{self, Layout};
-use crate::console::query::Query;
-use crate::console::visitor::{Posted, Visitor};
-use crate::console::{curl, show};
+use crate::console::body::{self, BodyView, RenderedBody};
+use crate::console::client::{ApiRefusal, whole};
+use crate::console::layout::{self, PageLayout};
+use crate::console::query::QueryPairs;
+use crate::console::user::{ConsoleUser, PostedForm};
+use crate::console::{curl, display};
 
 /// Deliveries shown with their attempts. The page gives the number of further ones.
 const MAX_SHOWN: usize = 20;
@@ -20,24 +20,24 @@ const MAX_SHOWN: usize = 20;
 #[derive(Template)]
 #[template(path = "event.html", config = "src/console/askama.toml")]
 struct EventPage {
-    layout: Layout,
+    layout: PageLayout,
     notice: &'static str,
     event: EventDetail,
     deliveries: Vec<DeliveryDetail>,
     more_deliveries: usize,
-    body: Option<Shown>,
-    views: [(View, bool); 3],
+    body: Option<RenderedBody>,
+    views: [(BodyView, bool); 3],
     curl: String,
     /// Verdict about the request, while the gate has it in memory.
     verdict: Option<VerdictDetail>,
 }
 
 pub(super) async fn show(
-    visitor: Visitor,
+    visitor: ConsoleUser,
     Path(uid): Path<String>,
     uri: Uri,
-) -> Result<Response, Refused> {
-    let asked = Query::parse(uri.query());
+) -> Result<Response, ApiRefusal> {
+    let asked = QueryPairs::parse(uri.query());
     let path = format!("/events/{}", segment(&uid));
     let event: EventDetail = visitor.client.get(&path).await?;
     let bytes = match event.body.is_kept {
@@ -51,15 +51,16 @@ pub(super) async fn show(
         deliveries.push(visitor.client.get(&path).await?);
     }
     let body = bytes.as_deref().map(|bytes| {
-        let view = View::parse(asked.text("body"));
+        let view = BodyView::parse(asked.text("body"));
         body::show(bytes, view)
     });
     let view = body.as_ref().map(|body| body.view);
-    let views = [View::Pretty, View::Raw, View::Hex].map(|one| (one, view == Some(one)));
+    let views =
+        [BodyView::Pretty, BodyView::Raw, BodyView::Hex].map(|one| (one, view == Some(one)));
     let title = event.event_type.as_deref().unwrap_or("Event");
     Ok(layout::page(&EventPage {
-        layout: Layout::new(&visitor, "events", title),
-        notice: show::notice(asked.text("notice")),
+        layout: PageLayout::new(&visitor, "events", title),
+        notice: display::notice(asked.text("notice")),
         more_deliveries: event.deliveries.len().saturating_sub(MAX_SHOWN),
         deliveries,
         // The id of an event in the inbox is the id of its request, so it finds the verdict.
@@ -77,9 +78,9 @@ pub(super) async fn show(
 
 /// Sends the body as a file. The API marks it as an attachment, so that no browser renders it.
 pub(super) async fn download(
-    visitor: Visitor,
+    visitor: ConsoleUser,
     Path(uid): Path<String>,
-) -> Result<Response, Refused> {
+) -> Result<Response, ApiRefusal> {
     let path = format!("/events/{}/body", segment(&uid));
     visitor.client.stream(&path).await
 }
@@ -87,21 +88,21 @@ pub(super) async fn download(
 /// Retries, cancels or discards a delivery, and redirects to the page with the button.
 pub(super) async fn change(
     Path((id, action)): Path<(String, String)>,
-    posted: Posted,
-) -> Result<Response, Refused> {
+    posted: PostedForm,
+) -> Result<Response, ApiRefusal> {
     let done = match action.as_str() {
         "retry" => "retried",
         "cancel" => "cancelled",
         "discard" => "discarded",
         _ => {
-            return Err(Refused::new(
+            return Err(ApiRefusal::new(
                 StatusCode::NOT_FOUND,
                 "This action does not exist.",
             ));
         }
     };
     let path = format!("/deliveries/{}/{action}", segment(&id));
-    let delivery: Delivery = posted.visitor.client.post(&path).await?;
+    let delivery: DeliveryDocument = posted.user.client.post(&path).await?;
     // Lists of deliveries have the same buttons and set `back`; the event page does not.
     let back = posted.back(&format!("/console/events/{}", segment(&delivery.event)));
     Ok(Redirect::to(&layout::with_notice(&back, done)).into_response())

@@ -4,13 +4,13 @@ use askama::Template;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::Uri;
 
+use crate::admin::documents::{DestinationList, EventDocument, EventList};
 use crate::admin::path::segment;
-use crate::admin::wire::{Destinations, Event, Events};
-use crate::console::client::Refused;
-use crate::console::layout::{self, Layout};
-use crate::console::query::Query;
-use crate::console::show;
-use crate::console::visitor::Visitor;
+use crate::console::client::ApiRefusal;
+use crate::console::display;
+use crate::console::layout::{self, PageLayout};
+use crate::console::query::QueryPairs;
+use crate::console::user::ConsoleUser;
 use crate::model::ids::RequestId;
 
 /// Filters for a list of events, under the names of the API.
@@ -39,10 +39,10 @@ const STATES: [&str; 6] = [
 #[derive(Template)]
 #[template(path = "events.html", config = "src/console/askama.toml")]
 struct EventsPage {
-    layout: Layout,
+    layout: PageLayout,
     notice: &'static str,
-    filter: Filter,
-    events: Vec<Event>,
+    filter: FilterForm,
+    events: Vec<EventDocument>,
     newer: Option<String>,
     older: Option<String>,
 }
@@ -50,29 +50,29 @@ struct EventsPage {
 #[derive(Template)]
 #[template(path = "event_rows.html", config = "src/console/askama.toml")]
 struct EventRows {
-    events: Vec<Event>,
+    events: Vec<EventDocument>,
 }
 
 /// The filter of a list, with the choices of its form.
-pub(super) struct Filter {
-    pub(super) query: Query,
-    pub(super) routes: Vec<Choice>,
-    pub(super) states: Vec<Choice>,
-    pub(super) spans: Vec<Choice>,
+pub(super) struct FilterForm {
+    pub(super) query: QueryPairs,
+    pub(super) routes: Vec<SelectOption>,
+    pub(super) states: Vec<SelectOption>,
+    pub(super) spans: Vec<SelectOption>,
 }
 
 /// One option of a `<select>` element.
-pub(super) struct Choice {
+pub(super) struct SelectOption {
     pub(super) value: String,
     pub(super) text: String,
     pub(super) is_chosen: bool,
 }
 
-pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused> {
+pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, ApiRefusal> {
     if let Some(page) = layout::without_store(&visitor, "events", "Events") {
         return Ok(page);
     }
-    let asked = Query::parse(uri.query());
+    let asked = QueryPairs::parse(uri.query());
     // An id in the form of the inbox names one event, so open it instead of listing it.
     if let Some(uid) = RequestId::parse(asked.text("id")) {
         let event = format!("/console/events/{}", segment(&uid.to_string()));
@@ -81,27 +81,27 @@ pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused
     let query = asked.only(&FILTERS);
     let cursor = asked.text("cursor");
     let listed = query.with("cursor", cursor).after("/events");
-    let Events { events, next } = visitor.client.get(&listed).await?;
+    let EventList { events, next } = visitor.client.get(&listed).await?;
     // The script of an open list requests only the rows.
     if asked.first("part") == Some("rows") {
         return Ok(layout::page(&EventRows { events }));
     }
-    let destinations: Destinations = visitor.client.get("/destinations").await?;
+    let destinations: DestinationList = visitor.client.get("/destinations").await?;
     let routes = destinations.destinations.into_iter();
     let routes = routes.map(|destination| destination.route).collect();
     let here = "/console/events";
     Ok(layout::page(&EventsPage {
-        layout: Layout::new(&visitor, "events", "Events"),
-        notice: show::notice(asked.text("notice")),
+        layout: PageLayout::new(&visitor, "events", "Events"),
+        notice: display::notice(asked.text("notice")),
         newer: (!cursor.is_empty()).then(|| query.after(here)),
         older: next.map(|next| query.with("cursor", &next).after(here)),
-        filter: Filter::new(query, routes),
+        filter: FilterForm::new(query, routes),
         events,
     }))
 }
 
-impl Filter {
-    pub(super) fn new(query: Query, mut routes: Vec<String>) -> Self {
+impl FilterForm {
+    pub(super) fn new(query: QueryPairs, mut routes: Vec<String>) -> Self {
         // A route that left the config stays a choice while it is the filter, or the form would drop it.
         let route = query.text("route").to_owned();
         if !route.is_empty() {
@@ -112,21 +112,21 @@ impl Filter {
         let since = query.text("since").to_owned();
         let mut spans: Vec<_> = SPANS
             .iter()
-            .map(|(value, text)| Choice::new(value, &format!("last {text}"), &since))
+            .map(|(value, text)| SelectOption::new(value, &format!("last {text}"), &since))
             .collect();
         // The address may have any time that the API accepts, not only one of the choices.
         if !since.is_empty() && !spans.iter().any(|span| span.is_chosen) {
-            spans.push(Choice::new(&since, &format!("since {since}"), &since));
+            spans.push(SelectOption::new(&since, &format!("since {since}"), &since));
         }
         let state = query.text("state").to_owned();
         let states = STATES.iter();
         Self {
             routes: routes
                 .iter()
-                .map(|name| Choice::new(name, name, &route))
+                .map(|name| SelectOption::new(name, name, &route))
                 .collect(),
             states: states
-                .map(|word| Choice::new(word, &word.replace('_', " "), &state))
+                .map(|word| SelectOption::new(word, &word.replace('_', " "), &state))
                 .collect(),
             spans,
             query,
@@ -139,7 +139,7 @@ impl Filter {
     }
 }
 
-impl Choice {
+impl SelectOption {
     pub(super) fn new(value: &str, text: &str, chosen: &str) -> Self {
         Self {
             value: value.to_owned(),

@@ -5,8 +5,8 @@ use axum::response::{Html, IntoResponse, Response};
 use http::StatusCode;
 
 use crate::console::assets;
-use crate::console::query::Query;
-use crate::console::visitor::Visitor;
+use crate::console::query::QueryPairs;
+use crate::console::user::ConsoleUser;
 
 /// Entries of the navigation: the path below `/console/` and the label.
 const SECTIONS: [(&str, &str); 9] = [
@@ -25,7 +25,7 @@ const SECTIONS: [(&str, &str); 9] = [
 const NOWHERE: &str = "-";
 
 /// Data for the frame of a page: title, navigation and footer.
-pub(super) struct Layout {
+pub(super) struct PageLayout {
     pub(super) title: String,
     /// The section that the page belongs to.
     section: &'static str,
@@ -36,11 +36,15 @@ pub(super) struct Layout {
     is_inside: bool,
     version: String,
     /// Short name of a problem of the gate, for the footer.
-    trouble: Option<&'static str>,
+    problem: Option<&'static str>,
 }
 
-impl Layout {
-    pub(super) fn new(visitor: &Visitor, section: &'static str, title: impl Into<String>) -> Self {
+impl PageLayout {
+    pub(super) fn new(
+        visitor: &ConsoleUser,
+        section: &'static str,
+        title: impl Into<String>,
+    ) -> Self {
         let status = &visitor.status;
         let trouble = match (status.ready, status.store_healthy) {
             (false, _) => Some("not ready"),
@@ -55,7 +59,7 @@ impl Layout {
             is_operator: visitor.is_operator,
             is_inside: true,
             version: status.version.clone(),
-            trouble,
+            problem: trouble,
         }
     }
 
@@ -79,8 +83,8 @@ impl Layout {
         &self.version
     }
 
-    pub(super) fn trouble(&self) -> Option<&'static str> {
-        self.trouble
+    pub(super) fn problem(&self) -> Option<&'static str> {
+        self.problem
     }
 
     pub(super) fn files(&self) -> &'static str {
@@ -97,7 +101,7 @@ impl Layout {
             is_operator: false,
             is_inside: false,
             version: String::new(),
-            trouble: None,
+            problem: None,
         }
     }
 }
@@ -105,7 +109,7 @@ impl Layout {
 #[derive(Template)]
 #[template(path = "error.html", config = "src/console/askama.toml")]
 pub(super) struct ErrorPage {
-    pub(super) layout: Layout,
+    pub(super) layout: PageLayout,
     pub(super) status: u16,
     pub(super) detail: String,
 }
@@ -113,25 +117,27 @@ pub(super) struct ErrorPage {
 #[derive(Template)]
 #[template(path = "no_store.html", config = "src/console/askama.toml")]
 struct NoStorePage {
-    layout: Layout,
+    layout: PageLayout,
 }
 
 /// Returns the page that explains how to add a store, if the gate has no store.
 pub(super) fn without_store(
-    visitor: &Visitor,
+    visitor: &ConsoleUser,
     section: &'static str,
     title: &'static str,
 ) -> Option<Response> {
     // The API reports the health of a store only if there is one.
     let is_missing = visitor.status.store_healthy.is_none();
-    let layout = is_missing.then(|| Layout::new(visitor, section, title))?;
+    let layout = is_missing.then(|| PageLayout::new(visitor, section, title))?;
     Some(page(&NoStorePage { layout }))
 }
 
-/// Adds the word for a finished action to an address; [`notice`](crate::console::show::notice) turns it into text.
+/// Adds the word for a finished action to an address; [`notice`](crate::console::display::notice) turns it into text.
 pub(super) fn with_notice(address: &str, word: &str) -> String {
     let (path, query) = address.split_once('?').unwrap_or((address, ""));
-    Query::parse(Some(query)).with("notice", word).after(path)
+    QueryPairs::parse(Some(query))
+        .with("notice", word)
+        .after(path)
 }
 
 /// Renders a page to a response.

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http::{Uri, header};
 use http_body_util::BodyExt;
 
-use crate::console::client::Refused;
+use crate::console::client::ApiRefusal;
 use crate::console::events::FILTERS;
-use crate::console::query::Query;
-use crate::console::visitor::Visitor;
+use crate::console::query::QueryPairs;
+use crate::console::user::ConsoleUser;
 
 /// Comment that keeps the connection open and shows that the gate is alive.
 const BEAT: &[u8] = b": beat\n\n";
@@ -19,8 +19,8 @@ const BEAT: &[u8] = b": beat\n\n";
 /// Message that has the page request its rows.
 const NEWS: &[u8] = b"data: news\n\n";
 
-pub(super) async fn live(visitor: Visitor, uri: Uri) -> Result<Response, Refused> {
-    let filter = Query::parse(uri.query()).only(&FILTERS);
+pub(super) async fn live(visitor: ConsoleUser, uri: Uri) -> Result<Response, ApiRefusal> {
+    let filter = QueryPairs::parse(uri.query()).only(&FILTERS);
     // A tail reports events before any delivery, starts now and reads no bodies, so the API rejects these filters.
     let filter = filter
         .with("state", "")

@@ -7,51 +7,51 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 
-use crate::admin::wire::Status;
-use crate::console::Console;
-use crate::console::client::Client;
-use crate::console::layout::{self, Layout};
-use crate::console::query::Query;
+use crate::admin::documents::StatusDocument;
+use crate::console::ConsoleState;
+use crate::console::client::ApiClient;
+use crate::console::layout::{self, PageLayout};
+use crate::console::query::QueryPairs;
 use crate::console::session::LIFE_SECONDS;
-use crate::console::visitor::{self, Posted};
+use crate::console::user::{self, PostedForm};
 
 #[derive(Template)]
 #[template(path = "login.html", config = "src/console/askama.toml")]
 struct LoginPage {
-    layout: Layout,
+    layout: PageLayout,
     next: String,
     is_wrong: bool,
 }
 
 pub(super) async fn show(uri: Uri) -> Response {
-    let next = place(Query::parse(uri.query()).text("next"));
+    let next = safe_redirect(QueryPairs::parse(uri.query()).text("next"));
     layout::page(&LoginPage {
-        layout: Layout::bare("Log in"),
+        layout: PageLayout::bare("Log in"),
         next,
         is_wrong: false,
     })
 }
 
-pub(super) async fn log_in(State(console): State<Arc<Console>>, request: Request) -> Response {
+pub(super) async fn log_in(State(console): State<Arc<ConsoleState>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let (visit, headers) = match visitor::visit(&parts) {
+    let (visit, headers) = match user::visit(&parts) {
         Ok(visit) => (visit, parts.headers.clone()),
         Err(status) => return status.into_response(),
     };
-    let fields = match visitor::fields(Request::from_parts(parts, body), &console).await {
+    let fields = match user::fields(Request::from_parts(parts, body), &console).await {
         Ok(fields) => fields,
         Err(response) => return response,
     };
-    let next = place(fields.text("next"));
+    let next = safe_redirect(fields.text("next"));
     // A token with a line break or another control character is no header value, so it cannot be one of the config.
     let bearer = HeaderValue::try_from(format!("Bearer {}", fields.text("token")));
     let Ok(bearer) = bearer else {
         return wrong(next);
     };
     let api = console.api.clone();
-    let client = Client::new(api, visit, &headers, Some(bearer.clone()));
+    let client = ApiClient::new(api, visit, &headers, Some(bearer.clone()));
     // The API judges the token and counts wrong ones per source, so the login needs no rate limit of its own.
-    match client.get::<Status>("/status").await {
+    match client.get::<StatusDocument>("/status").await {
         Ok(_) => {
             let cookie = set_cookie(&headers, &console.sessions.begin(bearer), LIFE_SECONDS);
             ([(header::SET_COOKIE, cookie)], Redirect::to(&next)).into_response()
@@ -62,11 +62,11 @@ pub(super) async fn log_in(State(console): State<Arc<Console>>, request: Request
 }
 
 pub(super) async fn log_out(
-    State(console): State<Arc<Console>>,
+    State(console): State<Arc<ConsoleState>>,
     headers: HeaderMap,
-    _form: Posted,
+    _form: PostedForm,
 ) -> Response {
-    if let Some(id) = visitor::cookie(&headers) {
+    if let Some(id) = user::cookie(&headers) {
         console.sessions.end(&id);
     }
     // `Max-Age=0` has the browser delete the cookie.
@@ -77,7 +77,7 @@ pub(super) async fn log_out(
 
 fn wrong(next: String) -> Response {
     let page = layout::page(&LoginPage {
-        layout: Layout::bare("Log in"),
+        layout: PageLayout::bare("Log in"),
         next,
         is_wrong: true,
     });
@@ -85,7 +85,7 @@ fn wrong(next: String) -> Response {
 }
 
 /// Returns the page to open after the login. Rejects every address outside of the console (open redirect).
-fn place(next: &str) -> String {
+fn safe_redirect(next: &str) -> String {
     // Not the login or logout page, which would start the same round again.
     let is_ours = next.starts_with("/console/") && !next.starts_with("/console/log");
     let next = if is_ours { next } else { "/console/" };
@@ -93,7 +93,7 @@ fn place(next: &str) -> String {
 }
 
 fn set_cookie(headers: &HeaderMap, id: &str, seconds: u64) -> String {
-    let name = visitor::cookie_name(headers);
+    let name = user::cookie_name(headers);
     // The browser says whether it uses TLS, because a proxy in front of the gate may terminate TLS. A false `Origin`
     // changes only the cookie of the client that sent it.
     let origin = headers.get(header::ORIGIN);
@@ -125,7 +125,10 @@ mod tests {
     // Fails when a link can send a visitor who logs in to a page of another site.
     #[test]
     fn only_own_pages_come_next() {
-        assert_eq!(place("/console/events?route=a"), "/console/events?route=a");
+        assert_eq!(
+            safe_redirect("/console/events?route=a"),
+            "/console/events?route=a"
+        );
         for next in [
             "",
             "https://evil.example/",
@@ -133,7 +136,7 @@ mod tests {
             "/api/v1/events",
             "/console/logout",
         ] {
-            assert_eq!(place(next), "/console/", "{next}");
+            assert_eq!(safe_redirect(next), "/console/", "{next}");
         }
     }
 }

@@ -13,6 +13,7 @@ mod client;
 mod curl;
 mod deliveries;
 mod destinations;
+mod display;
 mod event;
 mod events;
 mod layout;
@@ -25,8 +26,7 @@ mod rejections;
 mod replays;
 mod session;
 mod settings;
-mod show;
-mod visitor;
+mod user;
 
 use std::sync::Arc;
 
@@ -37,9 +37,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use crate::admin::Api;
-use crate::console::client::Refused;
-use crate::console::session::Sessions;
+use crate::admin::AdminApi;
+use crate::console::client::ApiRefusal;
+use crate::console::session::SessionTable;
 
 /// Largest form body in bytes. A form has a token, a path to go back to and a few filters.
 const MAX_FORM: usize = 64 * 1024;
@@ -49,16 +49,16 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// State that all handlers of the console share.
-struct Console {
-    api: Api,
-    sessions: Sessions,
+struct ConsoleState {
+    api: AdminApi,
+    sessions: SessionTable,
 }
 
 /// Builds the router for everything below `/console`, and redirects `/` there.
-pub fn router(api: Api) -> Router {
-    let console = Arc::new(Console {
+pub fn router(api: AdminApi) -> Router {
+    let console = Arc::new(ConsoleState {
         api,
-        sessions: Sessions::new(),
+        sessions: SessionTable::new(),
     });
     Router::new()
         .route("/", get(home))
@@ -91,7 +91,10 @@ pub fn router(api: Api) -> Router {
         .route("/console/config", get(settings::config))
         .route("/console/reload", post(settings::reload))
         .route("/console/audit", get(settings::audit))
-        .route("/console/bulk/{action}", get(bulk::ask).post(bulk::act))
+        .route(
+            "/console/bulk/{action}",
+            get(bulk::show_confirmation).post(bulk::act),
+        )
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(MAX_FORM))
         // Outside of the routes and the fallback, so that error pages carry the security headers too.
@@ -104,7 +107,7 @@ async fn home() -> Redirect {
 }
 
 async fn unknown() -> Response {
-    Refused::new(
+    ApiRefusal::new(
         StatusCode::NOT_FOUND,
         "This page does not exist. It may have moved: go to the console and choose a page in the navigation.",
     )

@@ -4,16 +4,17 @@ use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
 
-use crate::admin::path::{segment, with_query};
-use crate::admin::wire::{
-    Certificates, Destination, Destinations, History, Moment, Need, Route, Routes, Status, Verdicts,
+use crate::admin::documents::{
+    ApiTimestamp, AttentionItem, CertificateList, DestinationDocument, DestinationList,
+    HistoryDocument, RouteDocument, RouteList, StatusDocument, VerdictList,
 };
-use crate::console::chart::Chart;
-use crate::console::client::Refused;
-use crate::console::layout::{self, Layout};
-use crate::console::visitor::Visitor;
-use crate::console::{destinations, show};
-use crate::model::clock::Now;
+use crate::admin::path::{segment, with_query};
+use crate::console::chart::BarChart;
+use crate::console::client::ApiRefusal;
+use crate::console::layout::{self, PageLayout};
+use crate::console::user::ConsoleUser;
+use crate::console::{destinations, display};
+use crate::model::clock::ClockReading;
 
 /// Number of verdicts read to find the last request of each route.
 const VERDICTS: &str = "500";
@@ -21,42 +22,42 @@ const VERDICTS: &str = "500";
 #[derive(Template)]
 #[template(path = "overview.html", config = "src/console/askama.toml")]
 struct OverviewPage {
-    layout: Layout,
-    status: Status,
+    layout: PageLayout,
+    status: StatusDocument,
     routes: Vec<RouteLine>,
-    destinations: Vec<Destination>,
-    certificates: Certificates,
+    destinations: Vec<DestinationDocument>,
+    certificates: CertificateList,
 }
 
 struct RouteLine {
-    route: Route,
-    chart: Chart,
-    last: Option<Moment>,
+    route: RouteDocument,
+    chart: BarChart,
+    last: Option<ApiTimestamp>,
     passed: u64,
     refused: u64,
 }
 
-pub(super) async fn show(visitor: Visitor) -> Result<Response, Refused> {
+pub(super) async fn show(visitor: ConsoleUser) -> Result<Response, ApiRefusal> {
     let client = &visitor.client;
-    let Routes { routes } = client.get("/routes").await?;
+    let RouteList { routes } = client.get("/routes").await?;
     let certificates = client.get("/certificates").await?;
-    let destinations = match client.get::<Destinations>("/destinations").await {
+    let destinations = match client.get::<DestinationList>("/destinations").await {
         Ok(found) => found.destinations,
         // Without a store the API responds with 404, and there are no destinations.
         Err(refused) if refused.status == StatusCode::NOT_FOUND => Vec::new(),
         Err(refused) => return Err(refused),
     };
-    let now_ms = Now::read().unix_ms;
-    let newest: Verdicts = client
+    let now_ms = ClockReading::read().unix_ms;
+    let newest: VerdictList = client
         .get(&with_query("/verdicts", &[("limit", VERDICTS)]))
         .await?;
     let mut last = newest.last_by_route();
     let mut lines = Vec::with_capacity(routes.len());
     for route in routes {
         let history = format!("/routes/{}/history", segment(&route.name));
-        let history: History = client.get(&history).await?;
+        let history: HistoryDocument = client.get(&history).await?;
         lines.push(RouteLine {
-            chart: Chart::of_hour(&history, now_ms),
+            chart: BarChart::of_hour(&history, now_ms),
             // Verdicts in memory give the exact time. For older requests the history knows the minute or the hour.
             last: last.remove(&route.name).or(history.last()),
             passed: history.passed(),
@@ -65,7 +66,7 @@ pub(super) async fn show(visitor: Visitor) -> Result<Response, Refused> {
         });
     }
     Ok(layout::page(&OverviewPage {
-        layout: Layout::new(&visitor, "", "Overview"),
+        layout: PageLayout::new(&visitor, "", "Overview"),
         status: visitor.status,
         routes: lines,
         destinations,
@@ -74,7 +75,7 @@ pub(super) async fn show(visitor: Visitor) -> Result<Response, Refused> {
 }
 
 /// Returns the page where an operator handles a need.
-fn page_of(need: &Need) -> &'static str {
+fn page_of(need: &AttentionItem) -> &'static str {
     match need.what.as_str() {
         "dead_letters" => "/console/deliveries?state=dead",
         "config" | "certificate" | "secret_ends" | "secret_idle" => "/console/config",

@@ -5,52 +5,55 @@ use axum::extract::Path;
 use axum::response::Response;
 use http::Uri;
 
+use crate::admin::documents::{ProviderDetail, ProviderDocument, ProviderList};
 use crate::admin::path::segment;
-use crate::admin::wire::{Provider, ProviderDetail, Providers};
-use crate::console::client::Refused;
-use crate::console::layout::{self, Layout};
-use crate::console::query::Query;
-use crate::console::show;
-use crate::console::visitor::Visitor;
+use crate::console::client::ApiRefusal;
+use crate::console::display;
+use crate::console::layout::{self, PageLayout};
+use crate::console::query::QueryPairs;
+use crate::console::user::ConsoleUser;
 
 #[derive(Template)]
 #[template(path = "providers.html", config = "src/console/askama.toml")]
 struct ProvidersPage {
-    layout: Layout,
+    layout: PageLayout,
     search: String,
     all: usize,
-    providers: Vec<Provider>,
+    providers: Vec<ProviderDocument>,
 }
 
 #[derive(Template)]
 #[template(path = "provider.html", config = "src/console/askama.toml")]
 struct ProviderPage {
-    layout: Layout,
+    layout: PageLayout,
     provider: ProviderDetail,
     route: String,
 }
 
-pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused> {
-    let asked = Query::parse(uri.query());
+pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, ApiRefusal> {
+    let asked = QueryPairs::parse(uri.query());
     let search = asked.text("q").to_owned();
-    let Providers { mut providers } = visitor.client.get("/providers").await?;
+    let ProviderList { mut providers } = visitor.client.get("/providers").await?;
     let all = providers.len();
     // Ids are in lower case already; names are not.
     let wanted = search.to_lowercase();
     providers.retain(|one| one.id.contains(&wanted) || one.name.to_lowercase().contains(&wanted));
     Ok(layout::page(&ProvidersPage {
-        layout: Layout::new(&visitor, "providers", "Providers"),
+        layout: PageLayout::new(&visitor, "providers", "Providers"),
         search,
         all,
         providers,
     }))
 }
 
-pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Response, Refused> {
+pub(super) async fn show(
+    visitor: ConsoleUser,
+    Path(id): Path<String>,
+) -> Result<Response, ApiRefusal> {
     let path = format!("/providers/{}", segment(&id));
     let provider: ProviderDetail = visitor.client.get(&path).await?;
     Ok(layout::page(&ProviderPage {
-        layout: Layout::new(&visitor, "providers", provider.provider.name.clone()),
+        layout: PageLayout::new(&visitor, "providers", provider.provider.name.clone()),
         route: route(&provider.provider.id),
         provider,
     }))

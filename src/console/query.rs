@@ -10,11 +10,11 @@ use crate::admin::path::with_query;
 
 /// A list of names with values. An empty value means no filter and is left out.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
-pub(super) struct Query {
+pub(super) struct QueryPairs {
     pairs: Vec<(String, String)>,
 }
 
-impl Query {
+impl QueryPairs {
     pub(super) fn parse(text: Option<&str>) -> Self {
         Self::from_pairs(form_urlencoded::parse(text.unwrap_or_default().as_bytes()))
     }
@@ -85,12 +85,12 @@ mod tests {
 
     #[test]
     fn what_is_empty_says_nothing() {
-        let query = Query::parse(Some("route=&type=push.%2A&id=a%26b&cursor=7"));
+        let query = QueryPairs::parse(Some("route=&type=push.%2A&id=a%26b&cursor=7"));
         assert_eq!(query.first("route"), None);
         assert_eq!(query.text("type"), "push.*");
         let first = query.with("cursor", "");
         assert_eq!(first.after("/e"), "/e?type=push.*&id=a%26b");
         assert_eq!(query.only(&["id"]).after("/e"), "/e?id=a%26b");
-        assert_eq!(Query::default().after("/e"), "/e");
+        assert_eq!(QueryPairs::default().after("/e"), "/e");
     }
 }

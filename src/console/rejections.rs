@@ -7,16 +7,16 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{StatusCode, Uri};
 
+use crate::admin::documents::{RouteList, VerdictDetail, VerdictDocument, VerdictList};
 use crate::admin::path::segment;
-use crate::admin::wire::{Routes, Verdict, VerdictDetail, Verdicts};
 use crate::console::chart::is_refused;
-use crate::console::client::{Client, Refused};
-use crate::console::events::Choice;
-use crate::console::layout::{self, Layout};
-use crate::console::query::Query;
-use crate::console::show;
-use crate::console::visitor::Visitor;
-use crate::explain::Explanation;
+use crate::console::client::{ApiClient, ApiRefusal};
+use crate::console::display;
+use crate::console::events::SelectOption;
+use crate::console::layout::{self, PageLayout};
+use crate::console::query::QueryPairs;
+use crate::console::user::ConsoleUser;
+use crate::explain::RefusalExplanation;
 
 /// Pages of verdicts that the list reads for each kind, and the verdicts in one page.
 const PARTS: usize = 4;
@@ -29,9 +29,9 @@ const MAX_REQUESTS: usize = 5;
 #[derive(Template)]
 #[template(path = "rejections.html", config = "src/console/askama.toml")]
 struct RejectionsPage {
-    layout: Layout,
-    routes: Vec<Choice>,
-    groups: Vec<Group>,
+    layout: PageLayout,
+    routes: Vec<SelectOption>,
+    groups: Vec<ReasonGroup>,
     looked_at: usize,
     request: String,
     is_unknown: bool,
@@ -39,26 +39,26 @@ struct RejectionsPage {
 }
 
 /// Requests of one route that were rejected for one reason.
-struct Group {
+struct ReasonGroup {
     route: Option<String>,
     reason: String,
     is_monitored: bool,
     count: u64,
-    newest: Vec<Verdict>,
+    newest: Vec<VerdictDocument>,
     detail: Option<VerdictDetail>,
 }
 
 #[derive(Template)]
 #[template(path = "request.html", config = "src/console/askama.toml")]
 struct RequestPage {
-    layout: Layout,
+    layout: PageLayout,
     detail: VerdictDetail,
     /// Explanation of the rejection, if the request was rejected and the visitor is an operator.
-    found: Option<Explanation>,
+    found: Option<RefusalExplanation>,
 }
 
-pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused> {
-    let asked = Query::parse(uri.query());
+pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, ApiRefusal> {
+    let asked = QueryPairs::parse(uri.query());
     let request = asked.text("request").to_owned();
     let path = format!("/verdicts/{}", segment(&request));
     // A known request id opens its page. An unknown one falls through to the list, which says so.
@@ -81,12 +81,12 @@ pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused
         let path = format!("/verdicts/{}", newest.map_or("", String::as_str));
         group.detail = visitor.client.get(&path).await.ok();
     }
-    let Routes { routes } = visitor.client.get("/routes").await?;
+    let RouteList { routes } = visitor.client.get("/routes").await?;
     let routes = routes
         .iter()
-        .map(|one| Choice::new(&one.name, &one.name, route));
+        .map(|one| SelectOption::new(&one.name, &one.name, route));
     Ok(layout::page(&RejectionsPage {
-        layout: Layout::new(&visitor, "rejections", "Rejections"),
+        layout: PageLayout::new(&visitor, "rejections", "Rejections"),
         routes: routes.collect(),
         groups,
         looked_at,
@@ -97,11 +97,14 @@ pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused
 }
 
 /// Reads the last matching verdicts, newest first, up to `PARTS` pages.
-async fn verdicts(client: &Client, query: &Query) -> Result<Vec<Verdict>, Refused> {
+async fn verdicts(
+    client: &ApiClient,
+    query: &QueryPairs,
+) -> Result<Vec<VerdictDocument>, ApiRefusal> {
     let mut query = query.with("limit", PART);
     let mut all = Vec::new();
     for _ in 0..PARTS {
-        let part: Verdicts = client.get(&query.after("/verdicts")).await?;
+        let part: VerdictList = client.get(&query.after("/verdicts")).await?;
         all.extend(part.verdicts);
         let Some(next) = part.next else { break };
         query = query.with("cursor", &next);
@@ -110,10 +113,10 @@ async fn verdicts(client: &Client, query: &Query) -> Result<Vec<Verdict>, Refuse
 }
 
 /// Groups verdicts by route, reason and mode; the group with the newest request comes first.
-fn group(mut verdicts: Vec<Verdict>) -> Vec<Group> {
+fn group(mut verdicts: Vec<VerdictDocument>) -> Vec<ReasonGroup> {
     // The two kinds of verdict were read one after the other, so order all of them by time first.
     verdicts.sort_by_key(|verdict| std::cmp::Reverse(verdict.at));
-    let mut groups: Vec<Group> = Vec::new();
+    let mut groups: Vec<ReasonGroup> = Vec::new();
     for verdict in verdicts {
         let reason = verdict
             .reason
@@ -133,7 +136,7 @@ fn group(mut verdicts: Vec<Verdict>) -> Vec<Group> {
                     group.newest.push(verdict);
                 }
             }
-            None if is_room => groups.push(Group {
+            None if is_room => groups.push(ReasonGroup {
                 route: verdict.route.clone(),
                 reason,
                 is_monitored,
@@ -149,17 +152,20 @@ fn group(mut verdicts: Vec<Verdict>) -> Vec<Group> {
 }
 
 /// Returns whether an explanation adds more than the outcomes of the checks.
-fn is_explained(verdict: &Verdict) -> bool {
+fn is_explained(verdict: &VerdictDocument) -> bool {
     let is_repeat = verdict.verdict == "duplicate" || verdict.is_copy || verdict.is_replayed_body;
     is_refused(verdict) || is_repeat
 }
 
 /// Shows one request with every check and its outcome.
-pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Response, Refused> {
+pub(super) async fn show(
+    visitor: ConsoleUser,
+    Path(id): Path<String>,
+) -> Result<Response, ApiRefusal> {
     let path = format!("/verdicts/{}", segment(&id));
     let detail = visitor.client.get::<VerdictDetail>(&path).await;
     let detail = detail.map_err(|refused| match refused.status {
-        StatusCode::NOT_FOUND => Refused::new(
+        StatusCode::NOT_FOUND => ApiRefusal::new(
             StatusCode::NOT_FOUND,
             "This request is not in memory: it is too old, or it never reached this gate. The log has all requests; \
              `keep_verdicts` in `[server]` sets how many verdicts stay in memory.",
@@ -175,7 +181,7 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Res
         false => None,
     };
     Ok(layout::page(&RequestPage {
-        layout: Layout::new(&visitor, "rejections", "Request"),
+        layout: PageLayout::new(&visitor, "rejections", "Request"),
         detail,
         found,
     }))

@@ -24,28 +24,28 @@ const IDLE: Duration = Duration::from_secs(2 * 3600);
 const MAX_SESSIONS: usize = 64;
 
 /// All sessions, by the digest of their ids, so that leaked memory reveals no usable id.
-pub(super) struct Sessions {
-    by_digest: Mutex<HashMap<[u8; 32], Kept>>,
+pub(super) struct SessionTable {
+    by_digest: Mutex<HashMap<[u8; 32], StoredSession>>,
     /// Form token for visitors without a session, on a listener that needs no login.
     open_form_token: String,
 }
 
-struct Kept {
-    session: Session,
+struct StoredSession {
+    session: ConsoleSession,
     began: Instant,
     used: Instant,
 }
 
 /// The part of a session that pages use.
 #[derive(Clone)]
-pub(super) struct Session {
+pub(super) struct ConsoleSession {
     /// `Bearer` and the token. Marked as sensitive, so that `Debug` prints no token.
     pub(super) bearer: HeaderValue,
     /// Token in each form. A page of another site cannot know it.
     pub(super) form_token: String,
 }
 
-impl Sessions {
+impl SessionTable {
     pub(super) fn new() -> Self {
         Self {
             by_digest: Mutex::new(HashMap::new()),
@@ -61,13 +61,13 @@ impl Sessions {
     /// Begins a session and returns its id, of which only the visitor keeps a copy.
     pub(super) fn begin(&self, mut bearer: HeaderValue) -> String {
         bearer.set_sensitive(true);
-        let session = Session {
+        let session = ConsoleSession {
             bearer,
             form_token: random(),
         };
         let id = random();
         let now = clock::instant();
-        let mut kept = self.kept(now);
+        let mut kept = self.live_sessions(now);
         // A client that logs in again and again must not make the gate grow.
         while kept.len() >= MAX_SESSIONS {
             let oldest = kept.iter().min_by_key(|(_, kept)| kept.used);
@@ -76,7 +76,7 @@ impl Sessions {
             };
             kept.remove(&oldest);
         }
-        let began = Kept {
+        let began = StoredSession {
             session,
             began: now,
             used: now,
@@ -86,13 +86,13 @@ impl Sessions {
     }
 
     /// Returns the session with this id, if it has not expired, and marks it as used.
-    pub(super) fn find(&self, id: &str) -> Option<Session> {
+    pub(super) fn find(&self, id: &str) -> Option<ConsoleSession> {
         // An empty id is one that was made without random bytes: any visitor could send it.
         if id.is_empty() {
             return None;
         }
         let now = clock::instant();
-        let mut all = self.kept(now);
+        let mut all = self.live_sessions(now);
         let kept = all.get_mut(&digest(id))?;
         kept.used = now;
         Some(kept.session.clone())
@@ -100,11 +100,14 @@ impl Sessions {
 
     /// Ends the session with this id, if there is one.
     pub(super) fn end(&self, id: &str) {
-        self.kept(clock::instant()).remove(&digest(id));
+        self.live_sessions(clock::instant()).remove(&digest(id));
     }
 
     /// Locks the sessions and drops those that expired before `now`.
-    fn kept(&self, now: Instant) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Kept>> {
+    fn live_sessions(
+        &self,
+        now: Instant,
+    ) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], StoredSession>> {
         let mut kept = self
             .by_digest
             .lock()
@@ -139,13 +142,13 @@ fn random() -> String {
 mod tests {
     use super::*;
 
-    fn begin(sessions: &Sessions, token: &'static str) -> String {
+    fn begin(sessions: &SessionTable, token: &'static str) -> String {
         sessions.begin(HeaderValue::from_static(token))
     }
 
     #[test]
     fn a_session_is_found_until_it_is_ended() {
-        let sessions = Sessions::new();
+        let sessions = SessionTable::new();
         let id = begin(&sessions, "Bearer a");
         let session = sessions.find(&id).unwrap();
         assert_eq!(session.bearer, "Bearer a");
@@ -159,9 +162,9 @@ mod tests {
     // Fails when a session whose id could not be made is open to a cookie without a value.
     #[test]
     fn a_session_without_an_id_is_found_by_nothing() {
-        let sessions = Sessions::new();
+        let sessions = SessionTable::new();
         let id = begin(&sessions, "Bearer a");
-        let mut kept = sessions.kept(clock::instant());
+        let mut kept = sessions.live_sessions(clock::instant());
         let session = kept.remove(&digest(&id)).unwrap();
         kept.insert(digest(""), session);
         drop(kept);
@@ -171,7 +174,7 @@ mod tests {
     // Fails when a client that logs in again and again makes the gate grow.
     #[test]
     fn sessions_are_bounded() {
-        let sessions = Sessions::new();
+        let sessions = SessionTable::new();
         let first = begin(&sessions, "Bearer first");
         let second = begin(&sessions, "Bearer second");
         for _ in 2..MAX_SESSIONS {
@@ -181,16 +184,26 @@ mod tests {
         begin(&sessions, "Bearer one more");
         assert!(sessions.find(&first).is_some(), "it was used last");
         assert!(sessions.find(&second).is_none());
-        assert_eq!(sessions.kept(clock::instant()).len(), MAX_SESSIONS);
+        assert_eq!(sessions.live_sessions(clock::instant()).len(), MAX_SESSIONS);
     }
 
     #[test]
     fn sessions_end_by_themselves() {
-        let sessions = Sessions::new();
+        let sessions = SessionTable::new();
         let id = begin(&sessions, "Bearer a");
         let now = clock::instant();
-        assert_eq!(sessions.kept(now + IDLE - Duration::from_secs(1)).len(), 1);
-        assert_eq!(sessions.kept(now + IDLE + Duration::from_secs(1)).len(), 0);
+        assert_eq!(
+            sessions
+                .live_sessions(now + IDLE - Duration::from_secs(1))
+                .len(),
+            1
+        );
+        assert_eq!(
+            sessions
+                .live_sessions(now + IDLE + Duration::from_secs(1))
+                .len(),
+            0
+        );
         assert!(sessions.find(&id).is_none());
     }
 }

@@ -7,19 +7,19 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::{StatusCode, Uri};
 use serde_json::Value;
 
-use crate::admin::wire::{AuditEntries, AuditEntry, Reloaded};
-use crate::console::client::Refused;
-use crate::console::layout::{self, Layout};
-use crate::console::query::Query;
-use crate::console::show;
-use crate::console::visitor::{Posted, Visitor};
+use crate::admin::documents::{AuditEntries, AuditEntry, ReloadResult};
+use crate::console::client::ApiRefusal;
+use crate::console::display;
+use crate::console::layout::{self, PageLayout};
+use crate::console::query::QueryPairs;
+use crate::console::user::{ConsoleUser, PostedForm};
 
 const FILTERS: [&str; 5] = ["who", "action", "target", "since", "before"];
 
 #[derive(Template)]
 #[template(path = "config.html", config = "src/console/askama.toml")]
 struct ConfigPage {
-    layout: Layout,
+    layout: PageLayout,
     notice: &'static str,
     config: String,
 }
@@ -27,19 +27,19 @@ struct ConfigPage {
 #[derive(Template)]
 #[template(path = "audit.html", config = "src/console/askama.toml")]
 struct AuditPage {
-    layout: Layout,
-    query: Query,
+    layout: PageLayout,
+    query: QueryPairs,
     actions: Vec<AuditEntry>,
     newer: Option<String>,
     older: Option<String>,
 }
 
-pub(super) async fn config(visitor: Visitor, uri: Uri) -> Result<Response, Refused> {
-    let asked = Query::parse(uri.query());
+pub(super) async fn config(visitor: ConsoleUser, uri: Uri) -> Result<Response, ApiRefusal> {
+    let asked = QueryPairs::parse(uri.query());
     let config: Value = visitor.client.get("/config").await?;
     Ok(layout::page(&ConfigPage {
-        layout: Layout::new(&visitor, "config", "Config"),
-        notice: show::notice(asked.text("notice")),
+        layout: PageLayout::new(&visitor, "config", "Config"),
+        notice: display::notice(asked.text("notice")),
         config: toml_of(config),
     }))
 }
@@ -68,28 +68,28 @@ fn drop_nulls(value: &mut Value) {
     }
 }
 
-pub(super) async fn reload(posted: Posted) -> Result<Response, Refused> {
-    posted.visitor.client.post::<Reloaded>("/reload").await?;
+pub(super) async fn reload(posted: PostedForm) -> Result<Response, ApiRefusal> {
+    posted.user.client.post::<ReloadResult>("/reload").await?;
     let back = layout::with_notice("/console/config", "reloaded");
     Ok(Redirect::to(&back).into_response())
 }
 
-pub(super) async fn audit(visitor: Visitor, uri: Uri) -> Result<Response, Refused> {
+pub(super) async fn audit(visitor: ConsoleUser, uri: Uri) -> Result<Response, ApiRefusal> {
     // The API rejects viewers too; this page says why in words for people.
     if !visitor.is_operator {
-        return Err(Refused::new(
+        return Err(ApiRefusal::new(
             StatusCode::FORBIDDEN,
             "Your token has the role `viewer`. Log in with an operator's token to see the audit log.",
         ));
     }
-    let asked = Query::parse(uri.query());
+    let asked = QueryPairs::parse(uri.query());
     let query = asked.only(&FILTERS);
     let cursor = asked.text("cursor");
     let listed = query.with("cursor", cursor).after("/audit");
     let found: AuditEntries = visitor.client.get(&listed).await?;
     let here = "/console/audit";
     Ok(layout::page(&AuditPage {
-        layout: Layout::new(&visitor, "audit", "Audit"),
+        layout: PageLayout::new(&visitor, "audit", "Audit"),
         newer: (!cursor.is_empty()).then(|| query.after(here)),
         older: found
             .next

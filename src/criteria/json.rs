@@ -56,12 +56,12 @@ pub fn parse(body: &[u8]) -> Result<Value, JsonFault> {
     }
     // JSON must be UTF-8 (RFC 8259, section 8.1).
     let text = std::str::from_utf8(body).map_err(|_| JsonFault::NotJson)?;
-    let bounds = Bounds {
-        left: Cell::new(MAX_VALUES),
+    let bounds = JsonBounds {
+        remaining: Cell::new(MAX_VALUES),
         // serde can only carry a text in its error, so the fault is passed beside it.
         fault: Cell::new(JsonFault::NotJson),
     };
-    let seed = Seed {
+    let seed = BoundedValueSeed {
         bounds: &bounds,
         depth: 0,
     };
@@ -73,19 +73,19 @@ pub fn parse(body: &[u8]) -> Result<Value, JsonFault> {
 }
 
 /// Remaining number of values, and the fault that stopped the parser.
-struct Bounds {
-    left: Cell<usize>,
+struct JsonBounds {
+    remaining: Cell<usize>,
     fault: Cell<JsonFault>,
 }
 
 /// Deserializer seed and visitor that count values and depth while they build the value.
 #[derive(Clone, Copy)]
-struct Seed<'b> {
-    bounds: &'b Bounds,
+struct BoundedValueSeed<'b> {
+    bounds: &'b JsonBounds,
     depth: usize,
 }
 
-impl Seed<'_> {
+impl BoundedValueSeed<'_> {
     /// Returns the seed for the next level, or an error beyond `MAX_DEPTH`.
     fn deeper<E: Error>(self) -> Result<Self, E> {
         if self.depth >= MAX_DEPTH {
@@ -104,19 +104,19 @@ impl Seed<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Seed<'_> {
+impl<'de> DeserializeSeed<'de> for BoundedValueSeed<'_> {
     type Value = Value;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
-        match self.bounds.left.get().checked_sub(1) {
-            Some(left) => self.bounds.left.set(left),
+        match self.bounds.remaining.get().checked_sub(1) {
+            Some(left) => self.bounds.remaining.set(left),
             None => return Err(self.fail(JsonFault::TooMany)),
         }
         from.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Seed<'_> {
+impl<'de> Visitor<'de> for BoundedValueSeed<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -19,7 +19,7 @@ const MAX_TEXT: usize = 120;
 const MAX_MESSAGE: usize = 400;
 
 /// A compiled JSON Schema without references to other documents.
-pub struct Schema {
+pub struct EventSchema {
     validator: Validator,
 }
 
@@ -30,10 +30,10 @@ pub enum SchemaError {
     #[error("it is not JSON: {0}")]
     Json(String),
     /// The text is JSON, but not a valid schema.
-    #[error("it is not a JSON Schema: at `{place}`: {message}")]
+    #[error("it is not a JSON Schema: at `{location}`: {message}")]
     Schema {
         /// JSON pointer into the schema.
-        place: String,
+        location: String,
         /// Description of the error at this location.
         message: String,
     },
@@ -41,14 +41,14 @@ pub enum SchemaError {
 
 /// A location of the body that violates the schema.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Misfit {
+pub struct SchemaViolation {
     /// JSON pointer into the body, cut if it is long.
-    pub place: Box<str>,
+    pub location: Box<str>,
     /// Violated rule, without values of the body, cut if it is long.
     pub fault: Box<str>,
 }
 
-impl Schema {
+impl EventSchema {
     /// Compiles a schema from its JSON text.
     ///
     /// # Errors
@@ -57,11 +57,11 @@ impl Schema {
         let schema: Value =
             serde_json::from_str(text).map_err(|err| SchemaError::Json(err.to_string()))?;
         let options = jsonschema::options()
-            .with_retriever(Nowhere)
+            .with_retriever(NoRetrieval)
             // The engine without look-around and backreferences never backtracks, so no pattern is exponential.
             .with_pattern_options(PatternOptions::regex());
         let validator = options.build(&schema).map_err(|err| SchemaError::Schema {
-            place: match err.instance_path().as_str() {
+            location: match err.instance_path().as_str() {
                 "" => "/".to_owned(),
                 place => place.to_owned(),
             },
@@ -72,23 +72,23 @@ impl Schema {
 
     /// Returns the first violations, at most `MAX_MISFITS`; empty if the value is valid.
     #[must_use]
-    pub fn misfits(&self, value: &Value) -> Vec<Misfit> {
+    pub fn misfits(&self, value: &Value) -> Vec<SchemaViolation> {
         // The plain check is faster than collecting errors, and most events are valid.
         if self.validator.is_valid(value) {
             return Vec::new();
         }
         let errors = self.validator.iter_errors(value).take(MAX_MISFITS);
         let mut misfits: Vec<_> = errors
-            .map(|err| Misfit {
-                place: cut(err.instance_path(), MAX_TEXT),
+            .map(|err| SchemaViolation {
+                location: cut(err.instance_path(), MAX_TEXT),
                 // Masked: a message with values would put data of the event into the log.
                 fault: cut(&err.masked(), MAX_TEXT),
             })
             .collect();
         if misfits.is_empty() {
             // Only reached if both functions of the library disagree. An invalid value must not pass.
-            misfits.push(Misfit {
-                place: "".into(),
+            misfits.push(SchemaViolation {
+                location: "".into(),
                 fault: "the value is not valid".into(),
             });
         }
@@ -96,21 +96,21 @@ impl Schema {
     }
 }
 
-impl fmt::Display for Misfit {
+impl fmt::Display for SchemaViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.place.is_empty() {
+        let place = if self.location.is_empty() {
             "/"
         } else {
-            &self.place
+            &self.location
         };
         write!(f, "{place}: {}", self.fault)
     }
 }
 
 /// Retriever that rejects every reference to another document.
-struct Nowhere;
+struct NoRetrieval;
 
-impl Retrieve for Nowhere {
+impl Retrieve for NoRetrieval {
     fn retrieve(&self, _: &Uri<String>) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
         Err("a `$ref` can only refer to the same file, for example to `#/$defs/name`".into())
     }
@@ -132,11 +132,11 @@ mod tests {
     use super::*;
 
     fn told(schema: &Value, value: &Value) -> Vec<String> {
-        let schema = Schema::compile(&schema.to_string()).unwrap();
+        let schema = EventSchema::compile(&schema.to_string()).unwrap();
         schema
             .misfits(value)
             .iter()
-            .map(Misfit::to_string)
+            .map(SchemaViolation::to_string)
             .collect()
     }
 
@@ -180,7 +180,7 @@ mod tests {
             "other.json",
         ] {
             let schema = json!({ "$ref": reference }).to_string();
-            assert!(Schema::compile(&schema).is_err(), "{reference}");
+            assert!(EventSchema::compile(&schema).is_err(), "{reference}");
         }
         for schema in [
             "{",
@@ -190,7 +190,7 @@ mod tests {
             r#"{"pattern":"("}"#,
             r#"{"pattern":"(?=x)"}"#,
         ] {
-            assert!(Schema::compile(schema).is_err(), "{schema}");
+            assert!(EventSchema::compile(schema).is_err(), "{schema}");
         }
         let inner = json!({ "$ref": "#/$defs/a", "$defs": { "a": { "type": "string" } } });
         assert_eq!(told(&inner, &json!(1)).len(), 1);

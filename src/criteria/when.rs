@@ -48,7 +48,7 @@ const FUNCTIONS: [&str; 13] = [
 ];
 
 /// A compiled condition with a bounded cost.
-pub struct When {
+pub struct WhenExpression {
     program: Program,
     /// Standard library of CEL, built once.
     env: Arc<Env>,
@@ -82,7 +82,7 @@ pub enum WhenError {
     NotBool,
 }
 
-impl When {
+impl WhenExpression {
     /// Compiles an expression and checks its names and its cost.
     ///
     /// # Errors
@@ -98,7 +98,7 @@ impl When {
             .map_err(|err| {
                 WhenError::Syntax(cut(err.to_string().trim_start_matches("ERROR: <input>:")))
             })?;
-        let mut walk = Walk::default();
+        let mut walk = ExpressionWalk::default();
         walk.visit(program.expression())?;
         if matches!(&program.expression().expr, Expr::Literal(value) if !matches!(value, LiteralValue::Boolean(_)))
         {
@@ -151,7 +151,7 @@ impl When {
 
 /// One condition on one request, whose body is converted once.
 pub struct Evaluation<'w> {
-    when: &'w When,
+    when: &'w WhenExpression,
     context: Context<'static, 'static>,
 }
 
@@ -192,7 +192,7 @@ fn count(value: &Value) -> usize {
 
 /// Visitor that collects the names of an expression and rejects what could cost too much.
 #[derive(Default)]
-struct Walk {
+struct ExpressionWalk {
     variables: Vec<&'static str>,
     headers: Vec<HeaderName>,
     /// Variables that the enclosing loop defines.
@@ -201,7 +201,7 @@ struct Walk {
     in_loop: bool,
 }
 
-impl Walk {
+impl ExpressionWalk {
     fn visit(&mut self, expr: &IdedExpr) -> Result<(), WhenError> {
         match &expr.expr {
             Expr::Unspecified | Expr::Literal(_) => Ok(()),
@@ -308,11 +308,11 @@ mod tests {
     fn holds(text: &str, body: Value) -> Result<bool, Box<str>> {
         let event = json!({ "type": "invoice.paid", "id": "evt_1" });
         let facts = [("path", "/hook".into()), ("event", event), ("body", body)];
-        evaluate(&When::compile(text).unwrap(), facts)
+        evaluate(&WhenExpression::compile(text).unwrap(), facts)
     }
 
     fn evaluate<const N: usize>(
-        when: &When,
+        when: &WhenExpression,
         facts: [(&'static str, Value); N],
     ) -> Result<bool, Box<str>> {
         let facts = facts.map(|(name, value)| (name, Cow::Owned(value)));
@@ -375,7 +375,7 @@ mod tests {
             &format!("path == \"{}\"", "x".repeat(MAX_TEXT)),
             &"(".repeat(2000),
         ] {
-            assert!(When::compile(text).is_err(), "{text}");
+            assert!(WhenExpression::compile(text).is_err(), "{text}");
         }
     }
 
@@ -393,8 +393,8 @@ mod tests {
 
     #[test]
     fn a_loop_runs_over_small_bodies_only() {
-        let plain = When::compile("body.n == 1").unwrap();
-        let looping = When::compile("body.items.all(item, item in body.items)").unwrap();
+        let plain = WhenExpression::compile("body.n == 1").unwrap();
+        let looping = WhenExpression::compile("body.items.all(item, item in body.items)").unwrap();
         let large = json!({ "items": vec![1; MAX_LOOP_VALUES] });
         assert!(plain.fits(1 << 20, &large) && !looping.fits(1000, &large));
         assert!(!looping.fits(MAX_LOOP_BODY + 1, &json!({})));

@@ -15,19 +15,19 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use sha2::{Digest as _, Sha256};
 
-use crate::deliver::judge::{Fault, Outcome};
-use crate::deliver::plan::To;
-use crate::deliver::{schedule, settle};
-use crate::model::clock::{Now, instant};
+use crate::deliver::plan::DeliveryTarget;
+use crate::deliver::verdict::{AttemptFault, AttemptOutcome};
+use crate::deliver::{outcome, schedule};
+use crate::model::clock::{ClockReading, instant};
 use crate::model::error::chain;
-use crate::net::client::{Ending, ExchangeError, Lease, Pool};
-use crate::net::headers::{ATTEMPT, Occurrence, single, vet_request_headers};
-use crate::net::outgoing::{
-    Origin, set_length, set_marks, stored_marks, tell_event, tell_origin, untell_source,
+use crate::net::client::{BodyEnding, ConnectionLease, ConnectionPool, ExchangeError};
+use crate::net::event_headers::{
+    RequestOrigin, insert_event, insert_origin, remove_source, set_length, set_marks, stored_marks,
 };
-use crate::net::sound::check_answer;
+use crate::net::headers::{ATTEMPT, HeaderOccurrence, single, vet_request_headers};
+use crate::net::response_check::check_answer;
 use crate::store::KEPT_ANSWER;
-use crate::store::rows::{AttemptRecord, Due, StoredEvent};
+use crate::store::rows::{AttemptRecord, DueDelivery, StoredEvent};
 
 const BODY_DIGEST: HeaderName = HeaderName::from_static("hookgate-body-digest");
 /// Digest field of RFC 9530, section 3.
@@ -42,30 +42,30 @@ const READ_ANSWER: usize = 64 * 1024;
 const ADDED: usize = 21;
 
 /// An attempt that has ended.
-pub(super) struct Ended {
-    pub(super) outcome: Outcome,
+pub(super) struct CompletedAttempt {
+    pub(super) outcome: AttemptOutcome,
     pub(super) record: AttemptRecord,
     /// Time from the start to the end of the response, or to the error.
     pub(super) took: Duration,
 }
 
 /// A fault with its description.
-struct Trouble {
-    fault: Fault,
+struct FaultDetail {
+    fault: AttemptFault,
     text: String,
 }
 
 /// The stored part of a response.
-struct Answered {
+struct AttemptResponse {
     status: StatusCode,
     retry_after: Option<Duration>,
     start: Bytes,
-    trouble: Option<Trouble>,
+    fault: Option<FaultDetail>,
 }
 
 /// Makes one attempt and returns its record.
-pub(super) async fn attempt(to: &To, due: Due) -> Ended {
-    let started = Now::read();
+pub(super) async fn attempt(to: &DeliveryTarget, due: DueDelivery) -> CompletedAttempt {
+    let started = ClockReading::read();
     let result = match build(to, due, started.unix_ms) {
         Ok(request) => exchange(&to.pool, request).await,
         Err(trouble) => Err(trouble),
@@ -74,35 +74,46 @@ pub(super) async fn attempt(to: &To, due: Due) -> Ended {
 }
 
 /// Returns the result of an attempt that could not end by itself.
-pub(super) fn broken_off(started: Now, fault: Fault, text: &str) -> Ended {
+pub(super) fn broken_off(
+    started: ClockReading,
+    fault: AttemptFault,
+    text: &str,
+) -> CompletedAttempt {
     let text = text.to_owned();
-    ended(started, Err(Trouble { fault, text }))
+    ended(started, Err(FaultDetail { fault, text }))
 }
 
-fn ended(started: Now, result: Result<Answered, Trouble>) -> Ended {
+fn ended(started: ClockReading, result: Result<AttemptResponse, FaultDetail>) -> CompletedAttempt {
     let took = instant().saturating_duration_since(started.mono);
     let (outcome, answer, trouble) = match result {
         Ok(answered) => {
-            let mut outcome = Outcome::answered(answered.status, answered.retry_after);
-            let trouble = answered.trouble;
+            let mut outcome = AttemptOutcome::answered(answered.status, answered.retry_after);
+            let trouble = answered.fault;
             outcome.fault = trouble.as_ref().map(|one| one.fault).or(outcome.fault);
             (outcome, answered.start, trouble)
         }
-        Err(trouble) => (Outcome::failed(trouble.fault), Bytes::new(), Some(trouble)),
+        Err(trouble) => (
+            AttemptOutcome::failed(trouble.fault),
+            Bytes::new(),
+            Some(trouble),
+        ),
     };
     // A fault without further text is an error status, which the status text describes.
     let error = match (outcome.fault, trouble) {
         (_, Some(trouble)) => Some((trouble.fault.word().to_owned(), trouble.text)),
-        (Some(fault), None) => Some((fault.word().to_owned(), settle::status_text(outcome.status))),
+        (Some(fault), None) => Some((
+            fault.word().to_owned(),
+            outcome::status_text(outcome.status),
+        )),
         (None, None) => None,
     };
-    Ended {
+    CompletedAttempt {
         record: AttemptRecord {
             started_ms: started.unix_ms,
             duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
             status: outcome.status.map(|status| status.as_u16()),
             error,
-            answer,
+            response_start: answer,
         },
         outcome,
         took,
@@ -110,7 +121,11 @@ fn ended(started: Now, result: Result<Answered, Trouble>) -> Ended {
 }
 
 /// Builds the request for one attempt.
-fn build(to: &To, due: Due, now_ms: i64) -> Result<Request<Full<Bytes>>, Trouble> {
+fn build(
+    to: &DeliveryTarget,
+    due: DueDelivery,
+    now_ms: i64,
+) -> Result<Request<Full<Bytes>>, FaultDetail> {
     let mut event = due.event;
     let body = event
         .body
@@ -120,27 +135,27 @@ fn build(to: &To, due: Due, now_ms: i64) -> Result<Request<Full<Bytes>>, Trouble
     if <[u8; 32]>::from(Sha256::digest(&body)) != event.digest {
         return Err(damaged("the stored body differs from the accepted one"));
     }
-    let target = || trouble(Fault::Target, "the target URL is not valid");
+    let target = || fault_detail(AttemptFault::Target, "the target URL is not valid");
     let sent: http::Uri = event.target.parse().map_err(|_| target())?;
     let uri = to.path.join(sent.path(), sent.query()).ok_or_else(target)?;
     let mut headers = std::mem::take(&mut event.headers);
     // Read the gate's own marks before `vet_request_headers` removes every header that a sender might have forged.
     let marks = stored_marks(&headers);
     vet_request_headers(&mut headers, &to.protected);
-    for name in &to.withheld {
+    for name in &to.redacted_headers {
         headers.remove(name);
     }
     headers.reserve(ADDED);
     // The scheme signs the headers as the app will see them, so forged and withheld ones must be gone by now.
     to.signing.clear(&mut headers);
     let signed = to.signing.resign(&event, &body, &mut headers, uri, now_ms);
-    let uri = signed.map_err(|error| trouble(Fault::Unsigned, &chain(&error)))?;
+    let uri = signed.map_err(|error| fault_detail(AttemptFault::Unsigned, &chain(&error)))?;
     // In this order: headers of the config replace the sender's, and those of the gate replace both.
     headers.insert(HOST, to.host.clone());
     for (name, value) in &to.headers {
         headers.insert(name, value.clone());
     }
-    tell(&mut headers, to, &event);
+    insert_event_headers(&mut headers, to, &event);
     set_marks(&mut headers, marks);
     headers.insert(ATTEMPT, HeaderValue::from(due.attempt));
     if due.is_replay {
@@ -158,24 +173,24 @@ fn build(to: &To, due: Due, now_ms: i64) -> Result<Request<Full<Bytes>>, Trouble
 }
 
 /// Adds the headers with which the gate describes the event.
-fn tell(headers: &mut HeaderMap, to: &To, event: &StoredEvent) {
+fn insert_event_headers(headers: &mut HeaderMap, to: &DeliveryTarget, event: &StoredEvent) {
     let asked_host = event.host.as_deref();
     // The provider at acceptance, even if the route has another one now.
     let provider = HeaderValue::from_str(&event.provider).ok();
-    let origin = Origin {
+    let origin = RequestOrigin {
         request_id: event.uid,
         route: &to.route,
         provider: provider.as_ref().unwrap_or(&to.provider),
         source: event.source,
         is_tls: event.is_tls,
-        asked_host: asked_host.and_then(|host| HeaderValue::from_str(host).ok()),
+        requested_host: asked_host.and_then(|host| HeaderValue::from_str(host).ok()),
     };
-    tell_origin(headers, origin);
+    insert_origin(headers, origin);
     if to.is_external {
         // An external host must not learn the sender's address.
-        untell_source(headers);
+        remove_source(headers);
     }
-    tell_event(
+    insert_event(
         headers,
         event.event_id.as_ref(),
         event.event_type.as_deref(),
@@ -183,74 +198,77 @@ fn tell(headers: &mut HeaderMap, to: &To, event: &StoredEvent) {
     // The format of RFC 9530.
     let digest = format!("sha-256=:{}:", BASE64.encode(&event.digest));
     if let Ok(digest) = HeaderValue::from_str(&digest) {
-        if to.tells_digest {
+        if to.sends_digest {
             headers.insert(REPR_DIGEST, digest.clone());
         }
         headers.insert(BODY_DIGEST, digest);
     }
 }
 
-async fn exchange(pool: &Arc<Pool>, request: Request<Full<Bytes>>) -> Result<Answered, Trouble> {
+async fn exchange(
+    pool: &Arc<ConnectionPool>,
+    request: Request<Full<Bytes>>,
+) -> Result<AttemptResponse, FaultDetail> {
     let (response, lease) = send(pool, request).await?;
     let (head, body) = response.into_parts();
     // A response that programs read in different ways must not decide about a delivery.
     if let Err(fault) = check_answer(&head) {
-        return Err(trouble(
-            Fault::Invalid,
+        return Err(fault_detail(
+            AttemptFault::Invalid,
             &format!("its response is ambiguous: {fault}"),
         ));
     }
     // Two values contradict each other, so then the schedule decides.
     let retry_after = match single(&head.headers, &RETRY_AFTER) {
-        Occurrence::One(value) => schedule::retry_after(value, Now::read().unix_ms),
-        Occurrence::None | Occurrence::Many => None,
+        HeaderOccurrence::One(value) => schedule::retry_after(value, ClockReading::read().unix_ms),
+        HeaderOccurrence::None | HeaderOccurrence::Many => None,
     };
     let drained = lease.drain(body, KEPT_ANSWER, READ_ANSWER).await;
     let trouble = match drained.ending {
-        Ending::Whole | Ending::TooLong => None,
-        Ending::Cut => Some(trouble(Fault::Cut, "its response ended early")),
-        Ending::Late => Some(trouble(
-            Fault::Deadline,
+        BodyEnding::Whole | BodyEnding::TooLong => None,
+        BodyEnding::Cut => Some(fault_detail(AttemptFault::Cut, "its response ended early")),
+        BodyEnding::Late => Some(fault_detail(
+            AttemptFault::Deadline,
             "its response did not end within the timeout",
         )),
     };
-    Ok(Answered {
+    Ok(AttemptResponse {
         status: head.status,
         retry_after,
         start: drained.start,
-        trouble,
+        fault: trouble,
     })
 }
 
 /// Sends the request on an idle connection or a new one. Once a byte is written, the destination may have acted on the
 /// request. So only a request of which nothing was written is sent again within the same attempt.
 async fn send(
-    pool: &Arc<Pool>,
+    pool: &Arc<ConnectionPool>,
     request: Request<Full<Bytes>>,
-) -> Result<(Response<Incoming>, Lease), Trouble> {
+) -> Result<(Response<Incoming>, ConnectionLease), FaultDetail> {
     let mut request = request;
     if let Some(mut lease) = pool.idle() {
         match lease.exchange(request).await {
             Ok(response) => return Ok((response, lease)),
             Err(ExchangeError::Unwritten(unwritten)) => request = *unwritten,
-            Err(error) => return Err(trouble((&error).into(), &chain(&error))),
+            Err(error) => return Err(fault_detail((&error).into(), &chain(&error))),
         }
     }
     // Boxed because a handshake needs much memory, and most attempts find an idle connection.
     let connected = Box::pin(pool.connect()).await;
-    let mut lease = connected.map_err(|error| trouble((&error).into(), &chain(&error)))?;
+    let mut lease = connected.map_err(|error| fault_detail((&error).into(), &chain(&error)))?;
     let response = lease.exchange(request).await;
-    let response = response.map_err(|error| trouble((&error).into(), &chain(&error)))?;
+    let response = response.map_err(|error| fault_detail((&error).into(), &chain(&error)))?;
     Ok((response, lease))
 }
 
-fn trouble(fault: Fault, text: &str) -> Trouble {
+fn fault_detail(fault: AttemptFault, text: &str) -> FaultDetail {
     let text = text.to_owned();
-    Trouble { fault, text }
+    FaultDetail { fault, text }
 }
 
-fn damaged(text: &str) -> Trouble {
-    trouble(Fault::Damaged, text)
+fn damaged(text: &str) -> FaultDetail {
+    fault_detail(AttemptFault::Damaged, text)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// Evidence of an attempt about its destination.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Signal {
+pub enum HealthSignal {
     /// The destination responds, with any status below 500.
     Alive,
     /// The destination does not respond, or responds with a server error.
@@ -19,7 +19,7 @@ pub enum Signal {
 
 /// Attempts that the breaker allows now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Allowed {
+pub enum BreakerAllowance {
     /// Attempts without limit by the breaker.
     All,
     /// One attempt, to probe whether the destination is back.
@@ -43,17 +43,17 @@ pub enum BreakerState {
 
 /// The circuit breaker of one destination.
 #[derive(Debug)]
-pub struct Breaker {
+pub struct CircuitBreaker {
     /// Failures in a row that open the breaker; `None` if it never opens.
     threshold: Option<u32>,
     failures: u32,
     /// How often the breaker opened since the last response.
     openings: u32,
-    state: State,
+    state: BreakerPhase,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum BreakerPhase {
     Closed,
     Open { until: Instant },
     HalfOpen { is_probing: bool },
@@ -91,7 +91,7 @@ impl BreakerState {
     }
 }
 
-impl Breaker {
+impl CircuitBreaker {
     /// Returns a closed breaker that has counted no failure.
     #[must_use]
     pub fn new(threshold: Option<u32>) -> Self {
@@ -99,7 +99,7 @@ impl Breaker {
             threshold,
             failures: 0,
             openings: 0,
-            state: State::Closed,
+            state: BreakerPhase::Closed,
         }
     }
 
@@ -113,51 +113,53 @@ impl Breaker {
 
     /// Returns which attempts are allowed now.
     #[must_use]
-    pub fn allowed(&self, now: Instant) -> Allowed {
+    pub fn allowed(&self, now: Instant) -> BreakerAllowance {
         match self.state {
-            State::Closed => Allowed::All,
-            State::Open { until } if now < until => Allowed::NoneUntil(until),
-            State::Open { .. } | State::HalfOpen { is_probing: false } => Allowed::One,
-            State::HalfOpen { is_probing: true } => Allowed::None,
+            BreakerPhase::Closed => BreakerAllowance::All,
+            BreakerPhase::Open { until } if now < until => BreakerAllowance::NoneUntil(until),
+            BreakerPhase::Open { .. } | BreakerPhase::HalfOpen { is_probing: false } => {
+                BreakerAllowance::One
+            }
+            BreakerPhase::HalfOpen { is_probing: true } => BreakerAllowance::None,
         }
     }
 
     /// Records the start of an attempt that `allowed` permitted.
     pub fn begin(&mut self) {
         match self.state {
-            State::Closed => {}
-            State::Open { .. } | State::HalfOpen { .. } => {
-                self.state = State::HalfOpen { is_probing: true };
+            BreakerPhase::Closed => {}
+            BreakerPhase::Open { .. } | BreakerPhase::HalfOpen { .. } => {
+                self.state = BreakerPhase::HalfOpen { is_probing: true };
             }
         }
     }
 
     /// Records the end of an attempt. `chance` is a random number from 0.0 up to 1.0.
-    pub fn end(&mut self, signal: Signal, now: Instant, chance: f64) {
+    pub fn end(&mut self, signal: HealthSignal, now: Instant, chance: f64) {
         match (signal, self.state) {
             // A response always closes the breaker, even one to an attempt from before it opened.
-            (Signal::Alive, _) => self.close(),
-            (Signal::Away, State::Closed) => {
+            (HealthSignal::Alive, _) => self.close(),
+            (HealthSignal::Away, BreakerPhase::Closed) => {
                 self.failures = self.failures.saturating_add(1);
                 if self.threshold.is_some_and(|limit| self.failures >= limit) {
                     self.open(now, chance);
                 }
             }
-            (Signal::Away, State::HalfOpen { .. }) => self.open(now, chance),
+            (HealthSignal::Away, BreakerPhase::HalfOpen { .. }) => self.open(now, chance),
             // An attempt from before the breaker opened proves nothing about the present.
-            (Signal::Away | Signal::Nothing, State::Open { .. })
-            | (Signal::Nothing, State::Closed) => {}
+            (HealthSignal::Away | HealthSignal::Nothing, BreakerPhase::Open { .. })
+            | (HealthSignal::Nothing, BreakerPhase::Closed) => {}
             // The probe never reached the destination, so allow another one.
-            (Signal::Nothing, State::HalfOpen { .. }) => {
-                self.state = State::HalfOpen { is_probing: false };
+            (HealthSignal::Nothing, BreakerPhase::HalfOpen { .. }) => {
+                self.state = BreakerPhase::HalfOpen { is_probing: false };
             }
         }
     }
 
     /// Allows a probe at once, because an operator asked for it.
     pub fn half_open(&mut self) {
-        if let State::Open { .. } = self.state {
-            self.state = State::HalfOpen { is_probing: false };
+        if let BreakerPhase::Open { .. } = self.state {
+            self.state = BreakerPhase::HalfOpen { is_probing: false };
         }
     }
 
@@ -165,16 +167,16 @@ impl Breaker {
     #[must_use]
     pub fn state(&self) -> BreakerState {
         match self.state {
-            State::Closed => BreakerState::Closed,
-            State::Open { .. } => BreakerState::Open,
-            State::HalfOpen { .. } => BreakerState::HalfOpen,
+            BreakerPhase::Closed => BreakerState::Closed,
+            BreakerPhase::Open { .. } => BreakerState::Open,
+            BreakerPhase::HalfOpen { .. } => BreakerState::HalfOpen,
         }
     }
 
     fn close(&mut self) {
         self.failures = 0;
         self.openings = 0;
-        self.state = State::Closed;
+        self.state = BreakerPhase::Closed;
     }
 
     fn open(&mut self, now: Instant, chance: f64) {
@@ -184,7 +186,7 @@ impl Breaker {
         self.openings = self.openings.saturating_add(1);
         // If the clock cannot represent the end of the pause, the pause would never end. Then there is no pause.
         let until = now.checked_add(longer).unwrap_or(now);
-        self.state = State::Open { until };
+        self.state = BreakerPhase::Open { until };
     }
 }
 
@@ -195,12 +197,12 @@ mod tests {
     use super::*;
     use crate::model::clock;
 
-    fn opened(threshold: u32, now: Instant) -> Breaker {
-        let mut breaker = Breaker::new(Some(threshold));
+    fn opened(threshold: u32, now: Instant) -> CircuitBreaker {
+        let mut breaker = CircuitBreaker::new(Some(threshold));
         for _ in 0..threshold {
-            assert_eq!(breaker.allowed(now), Allowed::All);
+            assert_eq!(breaker.allowed(now), BreakerAllowance::All);
             breaker.begin();
-            breaker.end(Signal::Away, now, 0.0);
+            breaker.end(HealthSignal::Away, now, 0.0);
         }
         breaker
     }
@@ -209,21 +211,24 @@ mod tests {
     #[test]
     fn so_many_failures_in_a_row_open_it() {
         let now = clock::instant();
-        let mut breaker = Breaker::new(Some(3));
+        let mut breaker = CircuitBreaker::new(Some(3));
         for signal in [
-            Signal::Away,
-            Signal::Away,
-            Signal::Alive,
-            Signal::Away,
-            Signal::Nothing,
-            Signal::Away,
+            HealthSignal::Away,
+            HealthSignal::Away,
+            HealthSignal::Alive,
+            HealthSignal::Away,
+            HealthSignal::Nothing,
+            HealthSignal::Away,
         ] {
             breaker.end(signal, now, 0.0);
             assert_eq!(breaker.state(), BreakerState::Closed);
         }
-        breaker.end(Signal::Away, now, 0.0);
+        breaker.end(HealthSignal::Away, now, 0.0);
         assert_eq!(breaker.state(), BreakerState::Open);
-        assert_eq!(breaker.allowed(now), Allowed::NoneUntil(now + FIRST_PAUSE));
+        assert_eq!(
+            breaker.allowed(now),
+            BreakerAllowance::NoneUntil(now + FIRST_PAUSE)
+        );
     }
 
     // Mutation: `allowed` says `One` for `is_probing: true`.
@@ -232,12 +237,12 @@ mod tests {
         let now = clock::instant();
         let mut breaker = opened(2, now);
         let later = now + FIRST_PAUSE;
-        assert_eq!(breaker.allowed(later), Allowed::One);
+        assert_eq!(breaker.allowed(later), BreakerAllowance::One);
         breaker.begin();
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
-        assert_eq!(breaker.allowed(later), Allowed::None);
-        breaker.end(Signal::Alive, later, 0.0);
-        assert_eq!(breaker.allowed(later), Allowed::All);
+        assert_eq!(breaker.allowed(later), BreakerAllowance::None);
+        breaker.end(HealthSignal::Alive, later, 0.0);
+        assert_eq!(breaker.allowed(later), BreakerAllowance::All);
     }
 
     #[test]
@@ -246,19 +251,22 @@ mod tests {
         let mut breaker = opened(1, now);
         let mut pauses = Vec::new();
         for _ in 0..9 {
-            let Allowed::NoneUntil(until) = breaker.allowed(now) else {
+            let BreakerAllowance::NoneUntil(until) = breaker.allowed(now) else {
                 panic!("the breaker is open");
             };
             pauses.push((until - now).as_secs());
             now = until;
-            assert_eq!(breaker.allowed(now), Allowed::One);
+            assert_eq!(breaker.allowed(now), BreakerAllowance::One);
             breaker.begin();
-            breaker.end(Signal::Away, now, 0.0);
+            breaker.end(HealthSignal::Away, now, 0.0);
         }
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
-        breaker.end(Signal::Alive, now, 0.0);
-        breaker.end(Signal::Away, now, 0.0);
-        assert_eq!(breaker.allowed(now), Allowed::NoneUntil(now + FIRST_PAUSE));
+        breaker.end(HealthSignal::Alive, now, 0.0);
+        breaker.end(HealthSignal::Away, now, 0.0);
+        assert_eq!(
+            breaker.allowed(now),
+            BreakerAllowance::NoneUntil(now + FIRST_PAUSE)
+        );
     }
 
     #[test]
@@ -266,23 +274,23 @@ mod tests {
         let now = clock::instant();
         let mut breaker = opened(1, now);
         breaker.half_open();
-        assert_eq!(breaker.allowed(now), Allowed::One);
+        assert_eq!(breaker.allowed(now), BreakerAllowance::One);
         breaker.begin();
-        breaker.end(Signal::Nothing, now, 0.0);
-        assert_eq!(breaker.allowed(now), Allowed::One);
+        breaker.end(HealthSignal::Nothing, now, 0.0);
+        assert_eq!(breaker.allowed(now), BreakerAllowance::One);
     }
 
     #[test]
     fn without_a_threshold_it_never_opens() {
         let now = clock::instant();
-        let mut breaker = Breaker::new(None);
+        let mut breaker = CircuitBreaker::new(None);
         for _ in 0..1000 {
-            breaker.end(Signal::Away, now, 0.0);
+            breaker.end(HealthSignal::Away, now, 0.0);
         }
-        assert_eq!(breaker.allowed(now), Allowed::All);
+        assert_eq!(breaker.allowed(now), BreakerAllowance::All);
         let mut breaker = opened(1, now);
         breaker.set_threshold(None);
-        assert_eq!(breaker.allowed(now), Allowed::All);
+        assert_eq!(breaker.allowed(now), BreakerAllowance::All);
     }
 
     proptest! {
@@ -293,28 +301,28 @@ mod tests {
             threshold in 1u32..5,
         ) {
             let mut now = clock::instant();
-            let mut breaker = Breaker::new(Some(threshold));
+            let mut breaker = CircuitBreaker::new(Some(threshold));
             let mut probes = 0u32;
             for (step, seconds, chance) in steps {
                 now += Duration::from_secs(seconds);
                 match (step, breaker.allowed(now)) {
-                    (0, Allowed::All) => breaker.begin(),
-                    (0, Allowed::One) => {
+                    (0, BreakerAllowance::All) => breaker.begin(),
+                    (0, BreakerAllowance::One) => {
                         breaker.begin();
                         probes += 1;
-                        prop_assert_eq!(breaker.allowed(now), Allowed::None);
+                        prop_assert_eq!(breaker.allowed(now), BreakerAllowance::None);
                     }
-                    (1, _) => { breaker.end(Signal::Alive, now, chance); probes = 0; }
-                    (2, _) => { breaker.end(Signal::Away, now, chance); probes = 0; }
-                    (3, _) => { breaker.end(Signal::Nothing, now, chance); probes = 0; }
+                    (1, _) => { breaker.end(HealthSignal::Alive, now, chance); probes = 0; }
+                    (2, _) => { breaker.end(HealthSignal::Away, now, chance); probes = 0; }
+                    (3, _) => { breaker.end(HealthSignal::Nothing, now, chance); probes = 0; }
                     _ => {}
                 }
                 prop_assert!(probes <= 1);
                 let later = now + LONGEST_PAUSE.mul_f64(1.0 + JITTER);
                 match breaker.allowed(later) {
-                    Allowed::All | Allowed::One => {}
-                    Allowed::None => prop_assert_eq!(breaker.state(), BreakerState::HalfOpen),
-                    Allowed::NoneUntil(_) => prop_assert!(false, "open for too long"),
+                    BreakerAllowance::All | BreakerAllowance::One => {}
+                    BreakerAllowance::None => prop_assert_eq!(breaker.state(), BreakerState::HalfOpen),
+                    BreakerAllowance::NoneUntil(_) => prop_assert!(false, "open for too long"),
                 }
             }
         }

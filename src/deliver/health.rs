@@ -4,13 +4,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::deliver::breaker::BreakerState;
-use crate::deliver::judge::Fault;
+use crate::deliver::verdict::AttemptFault;
 use crate::model::ids::{DestinationName, RouteName};
 use crate::store::rows::DestinationId;
 
 /// Health of one destination at this moment.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Health {
+pub struct WorkerHealth {
     /// The number of the destination in the store.
     pub destination: DestinationId,
     /// The route of the destination.
@@ -30,46 +30,46 @@ pub struct Health {
     /// When an attempt last failed, in milliseconds since the epoch.
     pub last_failure_ms: Option<i64>,
     /// The fault of the last failed attempt.
-    pub last_fault: Option<Fault>,
+    pub last_fault: Option<AttemptFault>,
     /// Moving average of the attempt time, weighted toward recent attempts; `None` before the first one.
     pub latency: Option<Duration>,
     /// Why deliveries cannot be taken from the store, if that fails.
-    pub store_trouble: Option<String>,
+    pub store_error: Option<String>,
 }
 
 /// The values that worker and attempts record.
 #[derive(Clone, Default)]
-pub(super) struct Noted {
+pub(super) struct HealthRecord {
     pub(super) breaker: Option<BreakerState>,
     pub(super) opens_at: Option<std::time::Instant>,
     pub(super) last_success_ms: Option<i64>,
     pub(super) last_failure_ms: Option<i64>,
-    pub(super) last_fault: Option<Fault>,
+    pub(super) last_fault: Option<AttemptFault>,
     pub(super) latency: Option<Duration>,
-    pub(super) store_trouble: Option<String>,
+    pub(super) store_error: Option<String>,
 }
 
 /// The recorded values behind a lock, which is only held for the time of a copy.
 #[derive(Default)]
-pub(super) struct Pulse(Mutex<Noted>);
+pub(super) struct SharedHealth(Mutex<HealthRecord>);
 
 /// The newest latency has a weight of one in this many parts.
 const WEIGHT: u32 = 8;
 
-impl Pulse {
-    pub(super) fn note(&self, change: impl FnOnce(&mut Noted)) {
+impl SharedHealth {
+    pub(super) fn update(&self, change: impl FnOnce(&mut HealthRecord)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    pub(super) fn read(&self) -> Noted {
+    pub(super) fn read(&self) -> HealthRecord {
         let noted = self.0.lock();
         noted.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl Noted {
+impl HealthRecord {
     /// Records the end of an attempt.
-    pub(super) fn ended(&mut self, is_success: bool, fault: Option<Fault>, now_ms: i64) {
+    pub(super) fn ended(&mut self, is_success: bool, fault: Option<AttemptFault>, now_ms: i64) {
         if is_success {
             self.last_success_ms = Some(now_ms);
         } else {

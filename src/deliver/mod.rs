@@ -1,24 +1,24 @@
 //! Delivery of stored events: attempts until an event is delivered or a dead letter.
 //!
-//! One `worker` task per destination takes due deliveries from the store. `attempt` makes one exchange. `judge` decides
-//! what an outcome means, `schedule` when to retry and `breaker` when to pause; these three are pure. `settle` stores
+//! One `worker` task per destination takes due deliveries from the store. `attempt` makes one exchange. `verdict` decides
+//! what an outcome means, `schedule` when to retry and `breaker` when to pause; these three are pure. `outcome` stores
 //! and logs the outcome. `plan` is one destination of the config, compiled.
 //!
 //! Delivery is at least once: an attempt whose outcome was not stored, because the process ended or the store failed,
 //! is made again. Apps recognize repeats by `webhook-id`, which is the same for each attempt.
 
 mod attempt;
+mod attempt_rate;
+mod attempt_task;
 pub mod breaker;
 pub mod health;
-mod job;
-pub mod judge;
-mod pace;
+mod outcome;
 mod plan;
 pub mod schedule;
-mod settle;
 mod signing;
 #[cfg(test)]
 mod testing;
+pub mod verdict;
 mod worker;
 
 use std::collections::HashMap;
@@ -34,25 +34,25 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::deliver::breaker::BreakerState;
-use crate::deliver::health::{Health, Pulse};
-use crate::deliver::judge::{Fault, Outcome, Verdict};
-pub use crate::deliver::plan::{Plan, PlanError};
-use crate::deliver::settle::Facts;
-use crate::deliver::worker::{News, Shared, Worker};
-use crate::model::clock::{Now, instant};
+use crate::deliver::health::{SharedHealth, WorkerHealth};
+use crate::deliver::outcome::AttemptFacts;
+pub use crate::deliver::plan::{DeliveryPlan, PlanError};
+use crate::deliver::verdict::{AttemptFault, AttemptOutcome, DeliveryVerdict};
+use crate::deliver::worker::{DeliveryWorker, WorkerMessage, WorkerShared};
+use crate::model::clock::{ClockReading, instant};
 use crate::model::delivery::DeliveryId;
-use crate::net::client::Client;
-use crate::record::Recorder;
+use crate::net::client::OutgoingClient;
+use crate::record::TelemetryRecorder;
 use crate::record::deliveries::AttemptedEvent;
 use crate::store::Store;
-use crate::store::rows::{AttemptRecord, DestinationId, Finished};
+use crate::store::rows::{AttemptRecord, DestinationId, FinishedAttempt};
 
 /// Delivers the events in the store. It stays when the config is reloaded.
-pub struct Deliverer {
+pub struct DeliveryEngine {
     store: Store,
-    recorder: Arc<Recorder>,
+    recorder: Arc<TelemetryRecorder>,
     /// Read for each commit, and therefore without a lock.
-    workers: ArcSwap<HashMap<DestinationId, Handle>>,
+    workers: ArcSwap<HashMap<DestinationId, WorkerHandle>>,
     /// Held while workers are added or removed.
     changing: Mutex<()>,
     /// Tracks all workers and attempts, so that a stop can wait for them.
@@ -62,9 +62,9 @@ pub struct Deliverer {
 
 /// The part of a worker that others use.
 #[derive(Clone)]
-struct Handle {
-    plan: watch::Sender<Arc<Plan>>,
-    shared: Arc<Shared>,
+struct WorkerHandle {
+    plan: watch::Sender<Arc<DeliveryPlan>>,
+    shared: Arc<WorkerShared>,
     stop: CancellationToken,
 }
 
@@ -76,13 +76,13 @@ pub struct FirstAttempt {
     /// The delivery, which is in flight with this attempt.
     pub delivery: DeliveryId,
     /// When the attempt started, by both clocks.
-    pub started: Now,
+    pub started: ClockReading,
     /// Time to the head of the response, or to the error.
     pub took: Duration,
     /// The status of the app's response.
-    pub answer: Option<StatusCode>,
+    pub status: Option<StatusCode>,
     /// The first bytes of the app's response.
-    pub answer_start: Bytes,
+    pub response_start: Bytes,
     /// The `Retry-After` header of the app's response.
     pub retry_after: Option<HeaderValue>,
     /// Why no response came: an error word of `forward`, and the error with its causes.
@@ -91,10 +91,14 @@ pub struct FirstAttempt {
     pub event: AttemptedEvent,
 }
 
-impl Deliverer {
+impl DeliveryEngine {
     /// Creates a deliverer that is idle until `follow` passes the destinations. The plans hold the pools of the client.
     #[must_use]
-    pub fn new(store: Store, client: Client, recorder: Arc<Recorder>) -> Arc<Self> {
+    pub fn new(
+        store: Store,
+        client: OutgoingClient,
+        recorder: Arc<TelemetryRecorder>,
+    ) -> Arc<Self> {
         drop(client);
         Arc::new(Self {
             store,
@@ -108,7 +112,7 @@ impl Deliverer {
 
     /// Applies the destinations of a config: starts workers for new ones, updates existing ones and stops removed ones.
     /// A running attempt ends under the plan with which it started.
-    pub async fn follow(&self, plans: Vec<Plan>) {
+    pub async fn follow(&self, plans: Vec<DeliveryPlan>) {
         let _changing = lock(&self.changing);
         if self.stop.is_cancelled() {
             return;
@@ -142,7 +146,7 @@ impl Deliverer {
     /// Allows one attempt while the breaker is open, because an operator asked for it.
     pub fn probe(&self, destination: DestinationId) {
         if let Some(handle) = self.find(destination) {
-            let _ = handle.shared.news.send(News::Probe);
+            let _ = handle.shared.messages.send(WorkerMessage::Probe);
         }
     }
 
@@ -159,10 +163,10 @@ impl Deliverer {
 
     /// Returns the health of all destinations, sorted by route and name.
     #[must_use]
-    pub fn health(&self) -> Vec<Health> {
+    pub fn health(&self) -> Vec<WorkerHealth> {
         let now = instant();
         let workers = self.workers.load();
-        let each = workers.values().map(|each| Health {
+        let each = workers.values().map(|each| WorkerHealth {
             destination: self.store.resolve(each.plan.borrow().id),
             ..each.health(now)
         });
@@ -173,14 +177,14 @@ impl Deliverer {
 
     /// Judges and stores the outcome of an attempt that `forward` made, by the same rules as every other attempt.
     pub async fn finish_first(self: &Arc<Self>, attempt: FirstAttempt) {
-        let now = Now::read();
+        let now = ClockReading::read();
         let took = attempt.took;
         let outcome = attempt.outcome(now.unix_ms);
         let store_now_ms = self.store.now().unix_ms;
         let took_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
         // The attempt began by the monotonic clock, and the age of a round is of the store's clock.
         let began_ms = store_now_ms.saturating_sub(took_ms);
-        let facts = Facts {
+        let facts = AttemptFacts {
             delivery: attempt.delivery,
             attempt: 1,
             round: 1,
@@ -196,36 +200,38 @@ impl Deliverer {
         // If the destination was removed meanwhile, its delivery waits until it comes back.
         let standard = schedule::standard();
         let retry = plan.as_ref().map_or(&standard, |plan| &plan.retry);
-        let next = settle::next(retry, &outcome, &facts, store_now_ms, chance());
+        let next = outcome::next(retry, &outcome, &facts, store_now_ms, chance());
         let record = attempt.record(&outcome, took);
-        let finished = Finished {
+        let finished = FinishedAttempt {
             delivery: attempt.delivery,
             attempt: 1,
             record: record.clone(),
             next,
         };
-        settle::finish(&self.store, finished).await;
+        outcome::finish(&self.store, finished).await;
         let (Some(handle), Some(plan)) = (handle, plan) else {
             return;
         };
         let shared = &handle.shared;
-        shared.pulse.note(|noted| {
-            let is_success = outcome.verdict() == Verdict::Delivered;
+        shared.health.update(|noted| {
+            let is_success = outcome.verdict() == DeliveryVerdict::Delivered;
             noted.ended(is_success, outcome.fault, now.unix_ms);
             noted.took(took);
         });
-        let shown = settle::shown(&self.store, next);
+        let shown = outcome::shown(&self.store, next);
         let told = (&outcome, &record, took, shown);
-        settle::tell(&self.recorder, &shared.counters, &plan, &facts, told);
-        if outcome.verdict() == Verdict::Gone {
-            settle::disable(&self.store, &self.recorder, &plan).await;
+        outcome::record_outcome(&self.recorder, &shared.counters, &plan, &facts, told);
+        if outcome.verdict() == DeliveryVerdict::Gone {
+            outcome::disable(&self.store, &self.recorder, &plan).await;
         }
-        let _ = shared.news.send(News::Elsewhere(outcome.signal(), next));
+        let _ = shared
+            .messages
+            .send(WorkerMessage::Elsewhere(outcome.signal(), next));
     }
 
     /// Finds a worker by its destination. Until a reload a worker may have the number that was given before the store could
     /// be opened, while the store and the admin API have the real one; an older request may have it the other way round.
-    fn find(&self, destination: DestinationId) -> Option<Handle> {
+    fn find(&self, destination: DestinationId) -> Option<WorkerHandle> {
         let workers = self.workers.load();
         let same = || {
             let real = self.store.resolve(destination);
@@ -236,28 +242,28 @@ impl Deliverer {
         workers.get(&destination).or_else(same).cloned()
     }
 
-    fn start(&self, plan: &Arc<Plan>) -> Handle {
+    fn start(&self, plan: &Arc<DeliveryPlan>) -> WorkerHandle {
         let (plan_tx, plan_rx) = watch::channel(Arc::clone(plan));
         let (news_tx, news_rx) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(WorkerShared {
             wake: Notify::new(),
-            pulse: Pulse::default(),
+            health: SharedHealth::default(),
             in_flight: AtomicUsize::new(0),
             counters: self.recorder.destination_counters(&plan.route, &plan.name),
-            news: news_tx,
+            messages: news_tx,
         });
         let stop = self.stop.child_token();
-        let worker = Worker {
+        let worker = DeliveryWorker {
             store: self.store.clone(),
             recorder: Arc::clone(&self.recorder),
             tracker: self.tracker.clone(),
             shared: Arc::clone(&shared),
             plans: plan_rx,
-            news: news_rx,
+            messages: news_rx,
             stop: stop.clone(),
         };
         self.tracker.spawn(worker.run());
-        Handle {
+        WorkerHandle {
             plan: plan_tx,
             shared,
             stop,
@@ -265,11 +271,11 @@ impl Deliverer {
     }
 }
 
-impl Handle {
-    fn health(&self, now: std::time::Instant) -> Health {
+impl WorkerHandle {
+    fn health(&self, now: std::time::Instant) -> WorkerHealth {
         let plan = self.plan.borrow().clone();
-        let noted = self.shared.pulse.read();
-        Health {
+        let noted = self.shared.health.read();
+        WorkerHealth {
             destination: plan.id,
             route: plan.route.clone(),
             name: plan.name.clone(),
@@ -283,35 +289,35 @@ impl Handle {
             last_failure_ms: noted.last_failure_ms,
             last_fault: noted.last_fault,
             latency: noted.latency,
-            store_trouble: noted.store_trouble,
+            store_error: noted.store_error,
         }
     }
 }
 
 impl FirstAttempt {
-    fn outcome(&self, now_ms: i64) -> Outcome {
-        match (self.answer, &self.error) {
+    fn outcome(&self, now_ms: i64) -> AttemptOutcome {
+        match (self.status, &self.error) {
             (Some(status), _) => {
                 let asked = self.retry_after.as_ref();
                 let asked = asked.and_then(|value| schedule::retry_after(value, now_ms));
-                Outcome::answered(status, asked)
+                AttemptOutcome::answered(status, asked)
             }
-            (None, Some((word, _))) => Outcome::failed(Fault::parse(word)),
-            (None, None) => Outcome::failed(Fault::Abandoned),
+            (None, Some((word, _))) => AttemptOutcome::failed(AttemptFault::parse(word)),
+            (None, None) => AttemptOutcome::failed(AttemptFault::Abandoned),
         }
     }
 
-    fn record(&self, outcome: &Outcome, took: Duration) -> AttemptRecord {
+    fn record(&self, outcome: &AttemptOutcome, took: Duration) -> AttemptRecord {
         let text = match &self.error {
             Some((_, text)) => text.clone(),
-            None => settle::status_text(outcome.status),
+            None => outcome::status_text(outcome.status),
         };
         AttemptRecord {
             started_ms: self.started.unix_ms,
             duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
             status: outcome.status.map(|status| status.as_u16()),
             error: outcome.fault.map(|fault| (fault.word().to_owned(), text)),
-            answer: self.answer_start.clone(),
+            response_start: self.response_start.clone(),
         }
     }
 }

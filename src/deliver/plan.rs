@@ -9,25 +9,25 @@ use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, TRANSFER_E
 use http::uri::Scheme as UriScheme;
 use http::{HeaderName, HeaderValue};
 
-use crate::config::model::{Destination, Order, Retry, Route};
+use crate::config::model::{DeliveryOrder, DestinationSection, RetryPolicy, Route};
 use crate::deliver::schedule;
-use crate::deliver::signing::Signing;
+use crate::deliver::signing::DeliverySigner;
 use crate::model::ids::{DestinationName, RouteName};
-use crate::model::rate::Rate;
-use crate::net::client::{Client, ClientError, OwnTls, Pool, PoolKey};
+use crate::model::rate::RateLimit;
+use crate::net::client::{ClientError, ConnectionPool, OutgoingClient, OwnTls, PoolKey};
 use crate::net::target_path::TargetPath;
 use crate::scheme::SchemeError;
-use crate::scheme::spec::{Family, Field};
+use crate::scheme::spec::{FieldLocation, SchemeFamily};
 use crate::store::rows::DestinationId;
 
 /// The compiled form of one destination.
-pub struct Plan {
+pub struct DeliveryPlan {
     pub(super) id: DestinationId,
     pub(super) route: RouteName,
     pub(super) name: DestinationName,
-    pub(super) to: To,
-    pub(super) pace: Pace,
-    pub(super) retry: Retry,
+    pub(super) target: DeliveryTarget,
+    pub(super) pace: AttemptLimits,
+    pub(super) retry: RetryPolicy,
     /// True if the trace of the sender is continued.
     pub(super) continues_trace: bool,
     /// True if some deliveries wait for others.
@@ -37,8 +37,8 @@ pub struct Plan {
 }
 
 /// The parts of a plan that an attempt needs.
-pub(super) struct To {
-    pub(super) pool: Arc<Pool>,
+pub(super) struct DeliveryTarget {
+    pub(super) pool: Arc<ConnectionPool>,
     pub(super) path: TargetPath,
     pub(super) host: HeaderValue,
     pub(super) route: HeaderValue,
@@ -46,21 +46,21 @@ pub(super) struct To {
     /// Headers that always reach the destination, because the scheme reads them.
     pub(super) protected: Vec<HeaderName>,
     /// Headers that stay at the gate: credentials that the sender showed to it.
-    pub(super) withheld: Vec<HeaderName>,
+    pub(super) redacted_headers: Vec<HeaderName>,
     pub(super) is_external: bool,
     /// True if the body digest is also sent as `Repr-Digest`.
-    pub(super) tells_digest: bool,
+    pub(super) sends_digest: bool,
     /// Headers that the config adds.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(super) signing: Signing,
+    pub(super) signing: DeliverySigner,
 }
 
 /// The limits on attempts: concurrency, rate and breaker.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Pace {
+pub(super) struct AttemptLimits {
     pub(super) is_active: bool,
     pub(super) concurrency: usize,
-    pub(super) rate: Option<Rate>,
+    pub(super) rate: Option<RateLimit>,
     pub(super) breaker: Option<u32>,
     /// The breaker's state applies to this URL; another URL starts with a closed breaker.
     pub(super) url: http::Uri,
@@ -93,16 +93,16 @@ pub enum PlanError {
 /// The longest delay that an app may ask for (a year and a day), with a small margin.
 const LONGEST_DELAY_MS: i64 = 367 * 24 * 3600 * 1000;
 
-impl Plan {
+impl DeliveryPlan {
     /// Compiles a destination. Reads its certificates but opens no connection.
     ///
     /// # Errors
     /// See `PlanError`. A destination that `config` has checked fails only for files and root certificates.
     pub fn build(
         route: &Route,
-        destination: &Destination,
+        destination: &DestinationSection,
         id: DestinationId,
-        client: &Client,
+        client: &OutgoingClient,
     ) -> Result<Self, PlanError> {
         let provider = match &route.provider {
             Some(provider) => provider.id.as_str(),
@@ -117,20 +117,20 @@ impl Plan {
             route: route.name.clone(),
             name: destination.name.clone(),
             continues_trace: route.continue_trace,
-            to: To {
+            target: DeliveryTarget {
                 pool: client.pool(key).map_err(PlanError::Client)?,
                 path: target_path(route, destination).ok_or(PlanError::Url)?,
                 host: header(authority.as_str())?,
                 route: header(route.name.as_str())?,
                 provider: header(provider)?,
                 protected: route.scheme.headers(),
-                withheld: withheld(route, destination),
+                redacted_headers: redacted_headers(route, destination),
                 is_external: destination.external,
-                tells_digest: destination.repr_digest,
+                sends_digest: destination.repr_digest,
                 headers: headers.filter(|each| is_free(&each.0)).cloned().collect(),
-                signing: Signing::new(route, destination)?,
+                signing: DeliverySigner::new(route, destination)?,
             },
-            pace: Pace {
+            pace: AttemptLimits {
                 is_active: destination.active,
                 concurrency: destination.concurrency.max(1),
                 rate: destination.rate_limit,
@@ -138,7 +138,7 @@ impl Plan {
                 url: destination.url.clone(),
             },
             retry: destination.retry.clone(),
-            is_ordered: destination.order != Order::None,
+            is_ordered: destination.order != DeliveryOrder::None,
             is_local: is_local(route),
         })
     }
@@ -158,9 +158,9 @@ impl Plan {
 
 /// Returns the headers that stay at the gate. An own app shows its token or signature to the gate only, and credentials
 /// that the gate received in clear are not for external hosts.
-fn withheld(route: &Route, destination: &Destination) -> Vec<HeaderName> {
+fn redacted_headers(route: &Route, destination: &DestinationSection) -> Vec<HeaderName> {
     let is_local = is_local(route);
-    let is_token = matches!(route.scheme.family, Family::Token(_));
+    let is_token = matches!(route.scheme.family, SchemeFamily::Token(_));
     let mut names = Vec::new();
     if is_local || destination.external {
         names.extend([AUTHORIZATION, COOKIE]);
@@ -171,7 +171,7 @@ fn withheld(route: &Route, destination: &Destination) -> Vec<HeaderName> {
         // The event id and type stay, even if the scheme reads them from headers: apps need them.
         let is_id = |name: &HeaderName| {
             let mut ids = ids.iter();
-            ids.any(|field| matches!(field, Field::Header(id) if id == name))
+            ids.any(|field| matches!(field, FieldLocation::Header(id) if id == name))
         };
         let read = route.scheme.headers().into_iter();
         names.extend(read.filter(|name| !is_id(name)));
@@ -188,7 +188,7 @@ fn is_free(name: &HeaderName) -> bool {
     ![CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)
 }
 
-fn target_path(route: &Route, destination: &Destination) -> Option<TargetPath> {
+fn target_path(route: &Route, destination: &DestinationSection) -> Option<TargetPath> {
     match destination.appends_rest {
         true => TargetPath::joined(route.path.prefix(), destination.url.path()),
         false => destination
@@ -199,7 +199,10 @@ fn target_path(route: &Route, destination: &Destination) -> Option<TargetPath> {
     }
 }
 
-fn pool_key(destination: &Destination, client: &Client) -> Result<PoolKey, PlanError> {
+fn pool_key(
+    destination: &DestinationSection,
+    client: &OutgoingClient,
+) -> Result<PoolKey, PlanError> {
     let authority = destination.url.authority().ok_or(PlanError::Url)?;
     let scheme = destination.url.scheme().ok_or(PlanError::Url)?;
     let is_tls = *scheme == UriScheme::HTTPS;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use crate::config::model::{Pauses, Retry};
-use crate::store::rows::Next;
+use crate::config::model::{RetryPauses, RetryPolicy};
+use crate::store::rows::NextState;
 
 /// The pauses of Standard Webhooks. The first attempt comes at once.
 pub const STANDARD_PAUSES: [Duration; 9] = [
@@ -36,7 +36,7 @@ pub const OVERDUE: Duration = Duration::from_secs(60);
 
 /// A failed attempt, as the schedule needs it.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Failed {
+pub struct FailedAttempt {
     /// Attempts in this round, this one included. A round begins when the delivery is created or an operator retries
     /// it.
     pub round: u32,
@@ -52,9 +52,9 @@ pub struct Failed {
 
 /// Returns the schedule that Standard Webhooks recommends.
 #[must_use]
-pub fn standard() -> Retry {
-    Retry {
-        pauses: Pauses::List(STANDARD_PAUSES.to_vec()),
+pub fn standard() -> RetryPolicy {
+    RetryPolicy {
+        pauses: RetryPauses::List(STANDARD_PAUSES.to_vec()),
         max_attempts: 10,
         max_age: None,
         jitter: 0.1,
@@ -63,9 +63,9 @@ pub fn standard() -> Retry {
 
 /// Returns the next state of a delivery after an attempt that failed but may be repeated.
 #[must_use]
-pub fn after_failure(retry: &Retry, failed: &Failed) -> Next {
+pub fn after_failure(retry: &RetryPolicy, failed: &FailedAttempt) -> NextState {
     if failed.round >= retry.max_attempts {
-        return Next::Dead;
+        return NextState::Dead;
     }
     // The destination knows best when it has capacity, so its value replaces the pause, even by a shorter one.
     let own = pause(&retry.pauses, failed.round);
@@ -78,38 +78,38 @@ pub fn after_failure(retry: &Retry, failed: &Failed) -> Next {
     // Give up before an attempt that would be too late, instead of after a useless wait.
     let age_ms = due_ms.saturating_sub(failed.round_began_ms);
     match retry.max_age {
-        Some(max_age) if age_ms > millis(max_age) => Next::Dead,
-        _ => Next::Waiting(due_ms),
+        Some(max_age) if age_ms > millis(max_age) => NextState::Dead,
+        _ => NextState::Waiting(due_ms),
     }
 }
 
 /// Returns the longest time from now at which a delivery of this schedule can be due. A later due time comes from a
 /// wrong clock or another schedule.
 #[must_use]
-pub fn horizon(retry: &Retry) -> Duration {
+pub fn horizon(retry: &RetryPolicy) -> Duration {
     let longest = match &retry.pauses {
-        Pauses::List(pauses) => pauses.iter().copied().max().unwrap_or_default(),
-        Pauses::Exponential { base, cap, .. } => *cap.max(base),
+        RetryPauses::List(pauses) => pauses.iter().copied().max().unwrap_or_default(),
+        RetryPauses::Exponential { base, cap, .. } => *cap.max(base),
     };
     lengthened(longest.max(LONGEST_RETRY_AFTER), retry.jitter.max(0.0))
 }
 
 /// Returns whether a due time can come from this schedule.
 #[must_use]
-pub fn is_plausible(retry: &Retry, due_ms: i64, now_ms: i64) -> bool {
+pub fn is_plausible(retry: &RetryPolicy, due_ms: i64, now_ms: i64) -> bool {
     due_ms.saturating_sub(now_ms) <= millis(horizon(retry)).saturating_add(1)
 }
 
 /// Returns the pause after this many attempts of a round, without jitter.
-fn pause(pauses: &Pauses, round: u32) -> Duration {
+fn pause(pauses: &RetryPauses, round: u32) -> Duration {
     let before = round.saturating_sub(1);
     match pauses {
-        Pauses::List(pauses) => {
+        RetryPauses::List(pauses) => {
             let index = usize::try_from(before).unwrap_or(usize::MAX);
             let found = pauses.get(index).or_else(|| pauses.last());
             found.copied().unwrap_or(SHORTEST_RETRY_AFTER)
         }
-        Pauses::Exponential { base, factor, cap } => {
+        RetryPauses::Exponential { base, factor, cap } => {
             let grown = base.as_secs_f64() * factor.powi(i32::try_from(before).unwrap_or(i32::MAX));
             // A value that is no duration is larger than every cap.
             Duration::try_from_secs_f64(grown).map_or(*cap, |grown| grown.min(*cap))

@@ -7,24 +7,24 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Uri};
 
-use crate::config::model::{Destination, Route};
+use crate::config::model::{DestinationSection, Route};
 use crate::deliver::plan::PlanError;
 use crate::scheme::gzip;
 use crate::scheme::spec::{GzipText, HeaderFamilies};
-use crate::scheme::standard::{ID, SIGNATURE, SigningKey, TIMESTAMP};
-use crate::scheme::{Head, Scheme, SignError, ToSign, with_query};
+use crate::scheme::standard_webhooks::{ID, SIGNATURE, SigningKey, TIMESTAMP};
+use crate::scheme::{RequestHead, Scheme, SignError, ToSign, with_query};
 use crate::store::rows::StoredEvent;
 
 /// The signing keys of one destination.
-pub(super) struct Signing {
+pub(super) struct DeliverySigner {
     keys: Vec<Arc<SigningKey>>,
-    resigner: Option<Resigner>,
+    resigner: Option<SenderResigner>,
     /// True if the sender signs an id under the same header name. That header then keeps the sender's value.
     is_id_taken: bool,
 }
 
 /// The sender's scheme with its secrets.
-struct Resigner {
+struct SenderResigner {
     scheme: Scheme,
     /// From when and until when each secret is valid, in milliseconds since the epoch.
     terms: Vec<(Option<i64>, Option<i64>)>,
@@ -33,10 +33,10 @@ struct Resigner {
     signs_plain: bool,
 }
 
-impl Signing {
-    pub(super) fn new(route: &Route, destination: &Destination) -> Result<Self, PlanError> {
+impl DeliverySigner {
+    pub(super) fn new(route: &Route, destination: &DestinationSection) -> Result<Self, PlanError> {
         let resigner = match destination.resign {
-            true => Some(Resigner::new(route)?),
+            true => Some(SenderResigner::new(route)?),
             false => None,
         };
         Ok(Self {
@@ -79,7 +79,7 @@ impl Signing {
         // Signs the request as the app sees it, except for the path: the sender signs the path that it knows.
         let sent: Uri = event.target.parse().map_err(|_| SignError::NoWay)?;
         let to_sign = ToSign {
-            head: Head {
+            head: RequestHead {
                 method: &event.method,
                 uri: &sent,
                 headers,
@@ -132,7 +132,7 @@ impl Signing {
     }
 }
 
-impl Resigner {
+impl SenderResigner {
     fn new(route: &Route) -> Result<Self, PlanError> {
         if !route.scheme.can_be_signed() {
             return Err(PlanError::NoResign);

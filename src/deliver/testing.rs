@@ -12,12 +12,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::load_text;
-use crate::deliver::plan::Plan;
-use crate::model::clock::Now;
+use crate::deliver::plan::DeliveryPlan;
+use crate::model::clock::ClockReading;
 use crate::model::delivery::DeliveryId;
 use crate::model::ids::{EventId, RequestId, RouteName};
-use crate::net::client::Client;
-use crate::store::rows::{DestinationId, Due, StoredEvent};
+use crate::net::client::OutgoingClient;
+use crate::store::rows::{DestinationId, DueDelivery, StoredEvent};
 
 /// How a destination reacts to a request.
 #[derive(Clone, Debug)]
@@ -219,25 +219,30 @@ pub(super) fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
 pub(super) const SECRET: &str = "fake-secret-of-github-0001";
 
 /// Returns a route `shop` of GitHub with one destination `app`. `extra` are lines of its table, `route` of the route's.
-pub(super) fn plan_with(url: &str, extra: &str, route: &str, client: &Client) -> Plan {
+pub(super) fn plan_with(
+    url: &str,
+    extra: &str,
+    route: &str,
+    client: &OutgoingClient,
+) -> DeliveryPlan {
     let text = format!(
         "[server]\nlisten = [\"127.0.0.1:0\"]\n[store]\nurl = \"sqlite:/tmp/hookgate-none.db\"\n[routes.shop]\npath = \"/shop\"\nmode = \"queue\"\n{route}\n[routes.shop.destinations.app]\nurl = \"{url}\"\n{extra}\n",
     );
     plan_of(&text, client)
 }
 
-pub(super) fn plan(url: &str, extra: &str) -> Plan {
+pub(super) fn plan(url: &str, extra: &str) -> DeliveryPlan {
     let route = format!("provider = \"github\"\nsecret = \"{SECRET}\"");
-    plan_with(url, extra, &route, &Client::new())
+    plan_with(url, extra, &route, &OutgoingClient::new())
 }
 
-pub(super) fn plan_of(text: &str, client: &Client) -> Plan {
+pub(super) fn plan_of(text: &str, client: &OutgoingClient) -> DeliveryPlan {
     let loaded = match load_text("/tmp/hookgate-test.toml", text) {
         Ok(loaded) => loaded,
         Err(report) => panic!("{text}\n{report:?}"),
     };
     let route = &loaded.config.routes[0];
-    Plan::build(route, &route.destinations[0], DestinationId(1), client).unwrap()
+    DeliveryPlan::build(route, &route.destinations[0], DestinationId(1), client).unwrap()
 }
 
 pub(super) fn event(body: &[u8]) -> StoredEvent {
@@ -262,7 +267,7 @@ pub(super) fn event(body: &[u8]) -> StoredEvent {
         event_id: EventId::parse("72d3162e-cc78"),
         event_type: Some("push".into()),
         webhook_id: "72d3162e-cc78".to_owned(),
-        received_ms: Now::read().unix_ms,
+        received_ms: ClockReading::read().unix_ms,
         source: [192, 0, 2, 7].into(),
         is_tls: true,
         method: Method::POST,
@@ -274,12 +279,12 @@ pub(super) fn event(body: &[u8]) -> StoredEvent {
     }
 }
 
-pub(super) fn due(event: StoredEvent) -> Due {
-    Due {
+pub(super) fn due(event: StoredEvent) -> DueDelivery {
+    DueDelivery {
         delivery: DeliveryId(1),
         attempt: 1,
         round: 1,
-        round_began_ms: Now::read().unix_ms,
+        round_began_ms: ClockReading::read().unix_ms,
         is_replay: false,
         event,
     }

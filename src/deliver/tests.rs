@@ -14,21 +14,23 @@ use crate::deliver::testing::{
 };
 use crate::model::delivery::DeliveryState;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
-use crate::record::line::Encoding;
-use crate::record::log::Logger;
-use crate::store::Options;
-use crate::store::rows::{Committed, NewDelivery, NewEvent};
-use crate::store::search::{AttemptRow, DeliveryRow, DeliverySearch, Page, Selection, Which};
+use crate::record::log::LineLogger;
+use crate::record::log_line::LineEncoding;
+use crate::store::StoreOptions;
+use crate::store::rows::{CommitOutcome, NewDelivery, NewEvent};
+use crate::store::search::{
+    AttemptRow, DeliveryRow, DeliverySearch, DeliverySelector, ListPage, StepSelection,
+};
 
 struct Rig {
     store: Store,
-    recorder: Arc<Recorder>,
-    deliverer: Arc<Deliverer>,
-    client: Client,
+    recorder: Arc<TelemetryRecorder>,
+    deliverer: Arc<DeliveryEngine>,
+    client: OutgoingClient,
     _folder: tempfile::TempDir,
 }
 
-const PAGE: Page = Page {
+const PAGE: ListPage = ListPage {
     after: None,
     limit: 1000,
 };
@@ -38,7 +40,7 @@ impl Rig {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("inbox.db");
         let store = tokio::task::spawn_blocking(|| {
-            Store::open(Options {
+            Store::open(StoreOptions {
                 path,
                 encryption_keys: Vec::new(),
                 keep_body: true,
@@ -48,12 +50,16 @@ impl Rig {
             })
         });
         let store = store.await.unwrap().unwrap();
-        let logger =
-            Logger::to_writer(Encoding::Text, tracing::Level::INFO, Box::new(io::sink())).unwrap();
-        let recorder = Recorder::new(logger, true);
-        let client = Client::new();
+        let logger = LineLogger::to_writer(
+            LineEncoding::Text,
+            tracing::Level::INFO,
+            Box::new(io::sink()),
+        )
+        .unwrap();
+        let recorder = TelemetryRecorder::new(logger, true);
+        let client = OutgoingClient::new();
         Self {
-            deliverer: Deliverer::new(store.clone(), client.clone(), Arc::clone(&recorder)),
+            deliverer: DeliveryEngine::new(store.clone(), client.clone(), Arc::clone(&recorder)),
             store,
             recorder,
             client,
@@ -82,7 +88,7 @@ impl Rig {
         let (mut plans, mut ids) = (Vec::new(), Vec::new());
         for destination in &route.destinations {
             let id = self.id(destination.name.as_str()).await;
-            plans.push(Plan::build(route, destination, id, &self.client).unwrap());
+            plans.push(DeliveryPlan::build(route, destination, id, &self.client).unwrap());
             ids.push(id);
         }
         self.deliverer.follow(plans).await;
@@ -104,7 +110,7 @@ impl Rig {
     ) -> Vec<DeliveryId> {
         let body = format!("{{\"number\":{number}}}");
         let mut event = event(body.as_bytes());
-        let now_ms = Now::read().unix_ms;
+        let now_ms = ClockReading::read().unix_ms;
         let [high, low] = number.to_be_bytes();
         event.uid = RequestId::new(now_ms, [high, low, 0, 0, 0, 0, 0, 0, 0, 1]);
         event.webhook_id = format!("evt_{number}");
@@ -125,7 +131,7 @@ impl Rig {
             status: 200,
             deliveries: to.iter().map(delivery).collect(),
         });
-        let Committed::New(ids) = committed.await.unwrap() else {
+        let CommitOutcome::New(ids) = committed.await.unwrap() else {
             panic!("the event is new");
         };
         to.iter().for_each(|id| self.deliverer.wake(*id));
@@ -155,7 +161,7 @@ impl Rig {
         panic!("{delivery} is not {state:?}: {last:?}");
     }
 
-    fn health(&self, name: &str) -> Health {
+    fn health(&self, name: &str) -> WorkerHealth {
         let all = self.deliverer.health().into_iter();
         let mut found = all.filter(|health| health.name.as_str() == name);
         found.next().unwrap()
@@ -206,7 +212,7 @@ async fn an_error_is_followed_by_another_attempt_and_then_it_is_delivered() {
             (Some(200), None)
         ]
     );
-    assert_eq!(&attempts[0].record.answer[..], b"oops");
+    assert_eq!(&attempts[0].record.response_start[..], b"oops");
     let requests = host.requests();
     let numbers: Vec<_> = requests
         .iter()
@@ -246,11 +252,11 @@ async fn spent_retries_are_a_dead_letter_and_an_operator_brings_it_back() {
     let delivery = rig.commit(1, &ids).await[0];
     let row = rig.wait_for(delivery, DeliveryState::Dead).await;
     assert_eq!((row.attempts, row.last_status), (2, Some(500)));
-    let selection = Selection {
-        step: crate::model::delivery::Step::Retry,
-        which: Which::One(delivery),
+    let selection = StepSelection {
+        step: crate::model::delivery::DeliveryStep::Retry,
+        which: DeliverySelector::One(delivery),
     };
-    let now_ms = Now::read().unix_ms;
+    let now_ms = ClockReading::read().unix_ms;
     assert_eq!(rig.store.change(selection, now_ms).await.unwrap(), 1);
     rig.deliverer.wake(ids[0]);
     let row = rig.wait_for(delivery, DeliveryState::Delivered).await;
@@ -258,7 +264,7 @@ async fn spent_retries_are_a_dead_letter_and_an_operator_brings_it_back() {
     rig.stop().await;
 }
 
-// Fails when the verdict on 410 is `Verdict::Retry`.
+// Fails when the verdict on 410 is `DeliveryVerdict::Retry`.
 #[tokio::test]
 async fn gone_is_a_dead_letter_and_switches_the_destination_off() {
     let rig = Rig::new().await;
@@ -483,7 +489,7 @@ async fn an_open_breaker_uses_up_no_attempts_and_one_attempt_closes_it() {
         .count();
     assert!(untouched >= 17, "{untouched}");
     assert!(rig.health("app").opens_in.is_some());
-    assert_eq!(rig.health("app").last_fault, Some(Fault::Status));
+    assert_eq!(rig.health("app").last_fault, Some(AttemptFault::Status));
     let text = rig.recorder.metrics_text();
     assert!(text.contains("hookgate_destination_breaker{route=\"shop\",destination=\"app\"} 2"));
     // A failed probe is one attempt and no more.
@@ -501,7 +507,7 @@ async fn an_open_breaker_uses_up_no_attempts_and_one_attempt_closes_it() {
     rig.stop().await;
 }
 
-// Fails when `Plan::is_plausible` always returns true: the delivery would wait for a year.
+// Fails when `DeliveryPlan::is_plausible` always returns true: the delivery would wait for a year.
 #[tokio::test]
 async fn a_due_time_of_a_wrong_clock_is_not_waited_for() {
     let rig = Rig::new().await;
@@ -583,10 +589,10 @@ async fn the_first_attempt_of_another_room_is_judged_by_the_same_rules() {
     let first = |delivery| FirstAttempt {
         destination: ids[0],
         delivery,
-        started: Now::read(),
+        started: ClockReading::read(),
         took: Duration::from_millis(7),
-        answer: None,
-        answer_start: Bytes::from_static(b"what it said"),
+        status: None,
+        response_start: Bytes::from_static(b"what it said"),
         retry_after: None,
         error: None,
         event: AttemptedEvent {
@@ -598,7 +604,7 @@ async fn the_first_attempt_of_another_room_is_judged_by_the_same_rules() {
     let in_flight = |delivery: &mut NewDelivery| delivery.is_in_flight = true;
     let taken = rig.commit_with(1, &ids, in_flight).await[0];
     let attempt = FirstAttempt {
-        answer: Some(StatusCode::OK),
+        status: Some(StatusCode::OK),
         ..first(taken)
     };
     rig.deliverer.finish_first(attempt).await;
@@ -618,7 +624,7 @@ async fn the_first_attempt_of_another_room_is_judged_by_the_same_rules() {
     );
     let first = &attempts[0];
     assert_eq!(
-        (&first.record.answer[..], first.record.duration_ms),
+        (&first.record.response_start[..], first.record.duration_ms),
         (&b"what it said"[..], 7)
     );
     assert_eq!(header(&host.requests()[0], "hookgate-attempt"), Some("2"));
@@ -645,7 +651,7 @@ async fn a_damaged_event_is_a_dead_letter_at_once() {
             is_in_flight: false,
         }],
     });
-    let Committed::New(deliveries) = committed.await.unwrap() else {
+    let CommitOutcome::New(deliveries) = committed.await.unwrap() else {
         panic!("the event is new");
     };
     rig.deliverer.wake(ids[0]);

@@ -13,18 +13,18 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::deliver::breaker::{Allowed, Breaker, BreakerState, Signal};
+use crate::deliver::attempt_rate::{AttemptBucket, ClockWatch, SlowStart};
+use crate::deliver::attempt_task::AttemptTask;
+use crate::deliver::breaker::{BreakerAllowance, BreakerState, CircuitBreaker, HealthSignal};
 use crate::deliver::chance;
-use crate::deliver::health::Pulse;
-use crate::deliver::job::Job;
-use crate::deliver::pace::{Bucket, ClockWatch, Ramp};
-use crate::deliver::plan::Plan;
+use crate::deliver::health::SharedHealth;
+use crate::deliver::plan::DeliveryPlan;
 use crate::deliver::schedule;
-use crate::model::clock::{Now, instant};
+use crate::model::clock::{ClockReading, instant};
 use crate::model::error::chain;
-use crate::record::Recorder;
+use crate::record::TelemetryRecorder;
 use crate::record::deliveries::DestinationCounters;
-use crate::store::rows::{Due, Next};
+use crate::store::rows::{DueDelivery, NextState};
 use crate::store::{Store, StoreError};
 
 /// Largest number of deliveries that one take returns. A take waits for the disk, so this bounds the rate of a fast
@@ -49,42 +49,42 @@ const FIRST_REST: Duration = Duration::from_millis(100);
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// State that a worker shares with its attempts and the deliverer.
-pub(super) struct Shared {
+pub(super) struct WorkerShared {
     pub(super) wake: Notify,
-    pub(super) pulse: Pulse,
+    pub(super) health: SharedHealth,
     pub(super) in_flight: AtomicUsize,
     pub(super) counters: Arc<DestinationCounters>,
     /// Messages to the worker. Each attempt sends at most two, so their number is bounded by that of attempts.
-    pub(super) news: mpsc::UnboundedSender<News>,
+    pub(super) messages: mpsc::UnboundedSender<WorkerMessage>,
 }
 
 /// A message to the worker.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum News {
+pub(super) enum WorkerMessage {
     /// An exchange has ended and freed its permit.
-    Exchanged(Signal),
+    Exchanged(HealthSignal),
     /// The store has the outcome of an attempt.
-    Finished(Next),
+    Finished(NextState),
     /// An attempt that `forward` made has ended and is stored.
-    Elsewhere(Signal, Next),
+    Elsewhere(HealthSignal, NextState),
     /// An operator asked for a probe while the breaker is open.
     Probe,
 }
 
 /// Everything that a worker needs to run.
-pub(super) struct Worker {
+pub(super) struct DeliveryWorker {
     pub(super) store: Store,
-    pub(super) recorder: Arc<Recorder>,
+    pub(super) recorder: Arc<TelemetryRecorder>,
     pub(super) tracker: TaskTracker,
-    pub(super) shared: Arc<Shared>,
-    pub(super) plans: watch::Receiver<Arc<Plan>>,
-    pub(super) news: mpsc::UnboundedReceiver<News>,
+    pub(super) shared: Arc<WorkerShared>,
+    pub(super) plans: watch::Receiver<Arc<DeliveryPlan>>,
+    pub(super) messages: mpsc::UnboundedReceiver<WorkerMessage>,
     pub(super) stop: CancellationToken,
 }
 
 /// Knowledge about the deliveries in the store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Known {
+enum NextDue {
     /// A delivery may be due.
     Ask,
     /// No delivery is due before this time, in milliseconds of the store's clock.
@@ -95,21 +95,21 @@ enum Known {
 
 /// When to look at the store again, unless a message comes first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Look {
+enum NextPoll {
     /// Look again at once, without waiting for a message.
     Now,
     /// Look again at this time.
     At(Instant),
 }
 
-struct Running {
-    worker: Worker,
-    plan: Arc<Plan>,
-    breaker: Breaker,
-    bucket: Option<Bucket>,
-    ramp: Ramp,
+struct WorkerLoop {
+    worker: DeliveryWorker,
+    plan: Arc<DeliveryPlan>,
+    breaker: CircuitBreaker,
+    bucket: Option<AttemptBucket>,
+    ramp: SlowStart,
     clock: ClockWatch,
-    known: Known,
+    known: NextDue,
     exchanging: usize,
     unfinished: usize,
     /// No delivery is taken before this time.
@@ -118,7 +118,7 @@ struct Running {
     /// When a delivery was last taken.
     taken_at: Instant,
     /// When the store was last asked.
-    asked_at: Instant,
+    polled_at: Instant,
     lingering_until: Option<Instant>,
     /// How often in a row the store returned no delivery although one was due.
     in_vain: u32,
@@ -128,25 +128,28 @@ struct Running {
     is_fresh: bool,
 }
 
-impl Worker {
+impl DeliveryWorker {
     /// Runs until it is stopped. Running attempts then end by themselves.
     pub(super) async fn run(mut self) {
         let plan = Arc::clone(&self.plans.borrow_and_update());
         let now = self.store.now();
-        let mut running = Running {
-            breaker: Breaker::new(plan.pace.breaker),
-            bucket: plan.pace.rate.map(|rate| Bucket::new(rate, now.mono)),
+        let mut running = WorkerLoop {
+            breaker: CircuitBreaker::new(plan.pace.breaker),
+            bucket: plan
+                .pace
+                .rate
+                .map(|rate| AttemptBucket::new(rate, now.mono)),
             plan,
             worker: self,
-            ramp: Ramp::default(),
+            ramp: SlowStart::default(),
             clock: ClockWatch::new(now),
-            known: Known::Ask,
+            known: NextDue::Ask,
             exchanging: 0,
             unfinished: 0,
             resting_until: None,
             rest: FIRST_REST,
             taken_at: now.mono,
-            asked_at: now.mono,
+            polled_at: now.mono,
             lingering_until: None,
             in_vain: 0,
             in_vain_until: None,
@@ -159,15 +162,15 @@ impl Worker {
     }
 }
 
-impl Running {
+impl WorkerLoop {
     async fn run(&mut self) {
         loop {
-            let look = self.look().await;
+            let look = self.take_due().await;
             self.show();
             let until = match look {
-                Look::Now if self.worker.stop.is_cancelled() => return,
-                Look::Now => continue,
-                Look::At(until) => tokio::time::Instant::from_std(until),
+                NextPoll::Now if self.worker.stop.is_cancelled() => return,
+                NextPoll::Now => continue,
+                NextPoll::At(until) => tokio::time::Instant::from_std(until),
             };
             tokio::select! {
                 // In this order: a stop and a new plan take precedence over more work.
@@ -177,7 +180,7 @@ impl Running {
                     Ok(()) => self.take_plan(),
                     Err(_) => return,
                 },
-                news = self.worker.news.recv() => {
+                news = self.worker.messages.recv() => {
                     if let Some(news) = news {
                         self.take_news(news);
                     }
@@ -186,65 +189,65 @@ impl Running {
                 () = tokio::time::sleep_until(until) => {}
             }
             // Handle all pending messages at once, so that one take fills all free permits.
-            while let Ok(news) = self.worker.news.try_recv() {
+            while let Ok(news) = self.worker.messages.try_recv() {
                 self.take_news(news);
             }
         }
     }
 
     /// Takes from the store what may be attempted now.
-    async fn look(&mut self) -> Look {
+    async fn take_due(&mut self) -> NextPoll {
         let now = self.worker.store.now();
         if self.clock.has_stepped(now) {
             // The machine slept, and the monotonic clock with it, so ask the store again.
-            self.known = Known::Ask;
+            self.known = NextDue::Ask;
             self.is_fresh = true;
         }
-        let idle = Look::At(now.mono + IDLE);
-        if now.mono.saturating_duration_since(self.asked_at) >= IDLE {
+        let idle = NextPoll::At(now.mono + IDLE);
+        if now.mono.saturating_duration_since(self.polled_at) >= IDLE {
             // Bounds the delay after a lost wake.
-            self.known = Known::Ask;
+            self.known = NextDue::Ask;
         }
         if !self.plan.pace.is_active {
             return idle;
         }
         if let Some(until) = self.resting_until.filter(|until| now.mono < *until) {
-            return Look::At(until);
+            return NextPoll::At(until);
         }
         self.resting_until = None;
         if self.is_fresh {
-            return self.look_for_overdue(now).await;
+            return self.find_overdue(now).await;
         }
         if let Some(until) = self.in_vain_until.filter(|until| now.mono < *until) {
-            return Look::At(until);
+            return NextPoll::At(until);
         }
         let as_of_ms = match self.known {
-            Known::Ask => now.unix_ms,
-            Known::Nothing => return idle,
-            Known::DueAt(due_ms) if due_ms <= now.unix_ms => now.unix_ms,
-            Known::DueAt(due_ms) if self.plan.is_plausible(due_ms, now.unix_ms) => {
+            NextDue::Ask => now.unix_ms,
+            NextDue::Nothing => return idle,
+            NextDue::DueAt(due_ms) if due_ms <= now.unix_ms => now.unix_ms,
+            NextDue::DueAt(due_ms) if self.plan.is_plausible(due_ms, now.unix_ms) => {
                 let wait = u64::try_from(due_ms.saturating_sub(now.unix_ms)).unwrap_or(0);
-                return Look::At(now.mono + Duration::from_millis(wait).min(IDLE));
+                return NextPoll::At(now.mono + Duration::from_millis(wait).min(IDLE));
             }
             // The due time comes from a wrong clock, so the delivery is due now.
-            Known::DueAt(due_ms) => due_ms,
+            NextDue::DueAt(due_ms) => due_ms,
         };
-        match self.room(now.mono) {
+        match self.capacity(now.mono) {
             Ok(room) => self.take(room, as_of_ms, now).await,
-            Err(until) => Look::At(until.unwrap_or(now.mono + IDLE)),
+            Err(until) => NextPoll::At(until.unwrap_or(now.mono + IDLE)),
         }
     }
 
     /// Decides after a start or a clock step whether deliveries are overdue. If so, they begin slowly and after a
     /// random delay.
-    async fn look_for_overdue(&mut self, now: Now) -> Look {
+    async fn find_overdue(&mut self, now: ClockReading) -> NextPoll {
         let found = self.worker.store.next_due(self.plan.id).await;
         let due_ms = match found {
             Ok(due_ms) => due_ms,
             Err(error) => return self.rest(&error, now.mono),
         };
         self.is_fresh = false;
-        self.known = Known::Ask;
+        self.known = NextDue::Ask;
         let overdue_ms = i64::try_from(schedule::OVERDUE.as_millis()).unwrap_or(i64::MAX);
         let is_odd = |due_ms: i64| {
             due_ms < now.unix_ms.saturating_sub(overdue_ms)
@@ -255,19 +258,19 @@ impl Running {
             self.ramp.begin();
             self.resting_until = Some(now.mono + SPREAD.mul_f64(chance()));
         }
-        Look::Now
+        NextPoll::Now
     }
 
     /// Returns how many deliveries may be taken. If it is zero, the error holds the time to look again, or
     /// `None` to wait for an attempt to end.
-    fn room(&mut self, now: Instant) -> Result<usize, Option<Instant>> {
+    fn capacity(&mut self, now: Instant) -> Result<usize, Option<Instant>> {
         let concurrency = self.plan.pace.concurrency;
         let allowed = self.ramp.limit(concurrency);
         let allowed = match self.breaker.allowed(now) {
-            Allowed::All => allowed,
-            Allowed::One => 1,
-            Allowed::NoneUntil(until) => return Err(Some(until)),
-            Allowed::None => return Err(None),
+            BreakerAllowance::All => allowed,
+            BreakerAllowance::One => 1,
+            BreakerAllowance::NoneUntil(until) => return Err(Some(until)),
+            BreakerAllowance::None => return Err(None),
         };
         // Outcomes that wait for the store hold no event, but their number must be bounded too.
         let waiting = self.unfinished.saturating_sub(self.exchanging);
@@ -295,9 +298,9 @@ impl Running {
         }
     }
 
-    async fn take(&mut self, room: usize, as_of_ms: i64, now: Now) -> Look {
+    async fn take(&mut self, room: usize, as_of_ms: i64, now: ClockReading) -> NextPoll {
         self.lingering_until = None;
-        self.asked_at = now.mono;
+        self.polled_at = now.mono;
         let taken = self.worker.store.begin(self.plan.id, room, as_of_ms).await;
         let taken = match taken {
             Ok(taken) => taken,
@@ -311,40 +314,40 @@ impl Running {
         for due in taken {
             self.begin(due);
         }
-        self.known = Known::Ask;
+        self.known = NextDue::Ask;
         if count > 0 {
             self.in_vain = 0;
             self.taken_at = now.mono;
         }
         // The store returned as many as asked for, so more may be due.
         if count >= room {
-            return Look::Now;
+            return NextPoll::Now;
         }
         match self.worker.store.next_due(self.plan.id).await {
-            Ok(None) => self.known = Known::Nothing,
+            Ok(None) => self.known = NextDue::Nothing,
             // A delivery is due but was not returned: it was committed just now, or the store holds it back. Back off
             // instead of asking in a loop.
             Ok(Some(due_ms)) if count == 0 && due_ms <= as_of_ms => {
                 self.in_vain = self.in_vain.saturating_add(1);
                 if self.in_vain < 3 {
-                    return Look::Now;
+                    return NextPoll::Now;
                 }
                 let doubled = 2_u32.saturating_pow(self.in_vain.saturating_sub(3));
                 let pause = SECOND_LOOK.saturating_mul(doubled).min(IDLE);
                 self.in_vain_until = Some(now.mono + pause);
             }
-            Ok(Some(due_ms)) => self.known = Known::DueAt(due_ms),
+            Ok(Some(due_ms)) => self.known = NextDue::DueAt(due_ms),
             Err(error) => return self.rest(&error, now.mono),
         }
-        Look::Now
+        NextPoll::Now
     }
 
-    fn begin(&mut self, due: Due) {
+    fn begin(&mut self, due: DueDelivery) {
         self.breaker.begin();
         // Counted here and not in the task, so that the next `room` already sees this attempt.
         self.exchanging = self.exchanging.saturating_add(1);
         self.unfinished = self.unfinished.saturating_add(1);
-        let job = Job {
+        let job = AttemptTask {
             plan: Arc::clone(&self.plan),
             store: self.worker.store.clone(),
             recorder: Arc::clone(&self.worker.recorder),
@@ -354,37 +357,37 @@ impl Running {
         self.worker.tracker.spawn(job.run(due));
     }
 
-    fn take_news(&mut self, news: News) {
+    fn take_news(&mut self, news: WorkerMessage) {
         match news {
-            News::Exchanged(signal) => {
+            WorkerMessage::Exchanged(signal) => {
                 self.exchanging = self.exchanging.saturating_sub(1);
                 self.ramp.grow(self.plan.pace.concurrency);
-                self.note(signal);
+                self.apply_signal(signal);
             }
-            News::Finished(next) => {
+            WorkerMessage::Finished(next) => {
                 self.in_vain_until = None;
                 self.unfinished = self.unfinished.saturating_sub(1);
-                self.note_next(next);
+                self.update_next_due(next);
             }
-            News::Elsewhere(signal, next) => {
-                self.note(signal);
-                self.note_next(next);
+            WorkerMessage::Elsewhere(signal, next) => {
+                self.apply_signal(signal);
+                self.update_next_due(next);
             }
-            News::Probe => {
+            WorkerMessage::Probe => {
                 self.breaker.half_open();
-                self.known = Known::Ask;
+                self.known = NextDue::Ask;
             }
         }
     }
 
-    fn note(&mut self, signal: Signal) {
+    fn apply_signal(&mut self, signal: HealthSignal) {
         let before = self.breaker.state();
         self.breaker.end(signal, instant(), chance());
         let after = self.breaker.state();
         if before != BreakerState::Closed && after == BreakerState::Closed {
             // The destination is back and has a queue, so start slowly.
             self.ramp.begin();
-            self.known = Known::Ask;
+            self.known = NextDue::Ask;
         }
         if before != after {
             tracing::info!(
@@ -396,20 +399,22 @@ impl Running {
         }
     }
 
-    fn note_next(&mut self, next: Next) {
+    fn update_next_due(&mut self, next: NextState) {
         self.known = match (self.plan.is_ordered, self.known, next) {
             // A delivery that waited for this one may be next.
-            (true, ..) => Known::Ask,
+            (true, ..) => NextDue::Ask,
             // A delivery that was stored under an order, which the config no longer has, may be next too.
-            (false, ..) if self.exchanging == 0 => Known::Ask,
-            (false, Known::DueAt(known), Next::Waiting(due_ms)) => Known::DueAt(known.min(due_ms)),
-            (false, Known::Nothing, Next::Waiting(due_ms)) => Known::DueAt(due_ms),
+            (false, ..) if self.exchanging == 0 => NextDue::Ask,
+            (false, NextDue::DueAt(known), NextState::Waiting(due_ms)) => {
+                NextDue::DueAt(known.min(due_ms))
+            }
+            (false, NextDue::Nothing, NextState::Waiting(due_ms)) => NextDue::DueAt(due_ms),
             (false, known, _) => known,
         };
     }
 
     fn take_wake(&mut self) {
-        self.known = Known::Ask;
+        self.known = NextDue::Ask;
         self.in_vain_until = None;
         // After a long silence a wake may end a pause during which a queue has formed.
         let silence = instant().saturating_duration_since(self.taken_at);
@@ -421,13 +426,13 @@ impl Running {
         let now = instant();
         // Another URL is another server, about which the breaker knows nothing.
         if plan.pace.url != self.plan.pace.url {
-            self.breaker = Breaker::new(plan.pace.breaker);
+            self.breaker = CircuitBreaker::new(plan.pace.breaker);
         }
         self.breaker.set_threshold(plan.pace.breaker);
         self.bucket = match (plan.pace.rate, self.bucket) {
             // An unchanged rate keeps its bucket, so that a reload grants no extra burst.
             (Some(rate), Some(bucket)) if bucket.rate() == rate => Some(bucket),
-            (Some(rate), _) => Some(Bucket::new(rate, now)),
+            (Some(rate), _) => Some(AttemptBucket::new(rate, now)),
             (None, _) => None,
         };
         self.plan = plan;
@@ -435,7 +440,7 @@ impl Running {
     }
 
     /// Backs off, because the store could not be asked.
-    fn rest(&mut self, error: &StoreError, now: Instant) -> Look {
+    fn rest(&mut self, error: &StoreError, now: Instant) -> NextPoll {
         let text = chain(error);
         // Log only the first failure in a row. The health of the destination shows that it continues.
         if self.rest == FIRST_REST {
@@ -449,14 +454,14 @@ impl Running {
         let trouble = Some(text);
         self.worker
             .shared
-            .pulse
-            .note(|noted| noted.store_trouble = trouble);
+            .health
+            .update(|noted| noted.store_error = trouble);
         // Random, so that the workers do not all ask the store again at the same moment.
         let until = now + self.rest.mul_f64(1.0 + chance());
         self.rest = (self.rest * 2).min(LONGEST_REST);
         self.resting_until = Some(until);
-        self.known = Known::Ask;
-        Look::At(until)
+        self.known = NextDue::Ask;
+        NextPoll::At(until)
     }
 
     fn recover(&mut self) {
@@ -464,8 +469,8 @@ impl Running {
             self.rest = FIRST_REST;
             self.worker
                 .shared
-                .pulse
-                .note(|noted| noted.store_trouble = None);
+                .health
+                .update(|noted| noted.store_error = None);
         }
     }
 
@@ -474,10 +479,10 @@ impl Running {
         let shared = &self.worker.shared;
         let state = self.breaker.state();
         let until = match self.breaker.allowed(instant()) {
-            Allowed::NoneUntil(until) => Some(until),
-            Allowed::All | Allowed::One | Allowed::None => None,
+            BreakerAllowance::NoneUntil(until) => Some(until),
+            BreakerAllowance::All | BreakerAllowance::One | BreakerAllowance::None => None,
         };
-        shared.pulse.note(|noted| {
+        shared.health.update(|noted| {
             noted.breaker = Some(state);
             noted.opens_at = until;
         });

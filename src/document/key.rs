@@ -4,11 +4,11 @@
 
 /// A key of a section.
 #[derive(Debug)]
-pub struct Key {
+pub struct KeyDefinition {
     /// The name, as written in the file.
     pub name: &'static str,
     /// The kind of its value.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// The value that applies where the key is absent, as written in the file or in words. `None` where the key is
     /// required, or where an absent key turns the feature off.
     pub default: Option<&'static str>,
@@ -20,13 +20,13 @@ pub struct Key {
 
 /// A table of the config and its keys.
 #[derive(Debug)]
-pub struct Section {
+pub struct SectionDefinition {
     /// The header, as written in the file, such as `routes.NAME`.
     pub path: &'static str,
     /// The purpose of the table, for the reference.
     pub doc: &'static str,
     /// The keys, in the order of the reference.
-    pub keys: &'static [&'static Key],
+    pub keys: &'static [&'static KeyDefinition],
     /// Names of the keys that the table must have.
     pub required: &'static [&'static str],
     /// Sets of keys; the table must have exactly one key of each set.
@@ -35,7 +35,7 @@ pub struct Section {
 
 /// The kind of a value: decides the JSON Schema and the word in the reference.
 #[derive(Clone, Copy, Debug)]
-pub enum Kind {
+pub enum ValueKind {
     /// A boolean, `true` or `false`.
     Bool,
     /// A string with any text.
@@ -65,24 +65,24 @@ pub enum Kind {
     /// A TOML date or date-time.
     Time,
     /// A list with values of one kind.
-    List(&'static Kind),
+    List(&'static ValueKind),
     /// One value, or a list of such values.
-    OneOrMore(&'static Kind),
+    OneOrMore(&'static ValueKind),
     /// A value of either of the two kinds.
-    Either(&'static Kind, &'static Kind),
+    Either(&'static ValueKind, &'static ValueKind),
     /// `false`, or a value of the other kind.
-    FalseOr(&'static Kind),
+    FalseOr(&'static ValueKind),
     /// A single table with known keys.
-    Table(&'static Section),
+    Table(&'static SectionDefinition),
     /// An array of tables with known keys.
-    Tables(&'static Section),
+    Tables(&'static SectionDefinition),
     /// Values under names that the operator chooses.
-    Map(&'static Kind),
+    Map(&'static ValueKind),
     /// Tables under names that the operator chooses.
-    Named(&'static Section),
+    Named(&'static SectionDefinition),
 }
 
-impl Kind {
+impl ValueKind {
     /// Returns the word for the kind in the reference.
     #[must_use]
     pub fn word(&self) -> String {

@@ -6,7 +6,7 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::document::report::Report;
+use crate::document::report::DiagnosticReport;
 use crate::document::suggest;
 
 /// Parts of key names whose values may be secrets, also where the operator wrote one there by mistake.
@@ -32,25 +32,30 @@ const PLACES: [&str; 12] = [
 ];
 
 /// Marks each literal secret of the parsed text for masking in the report.
-pub fn hide_secrets(root: &DeTable<'_>, report: &mut Report) {
+pub fn mask_secrets(root: &DeTable<'_>, report: &mut DiagnosticReport) {
     for (key, value) in root {
-        hide_below(key.get_ref(), value, false, report);
+        mask_table(key.get_ref(), value, false, report);
     }
 }
 
-fn hide_below(key: &str, value: &Spanned<DeValue<'_>>, inherited: bool, report: &mut Report) {
+fn mask_table(
+    key: &str,
+    value: &Spanned<DeValue<'_>>,
+    inherited: bool,
+    report: &mut DiagnosticReport,
+) {
     let is_secret = inherited || may_hold_secret(key) || key == HEADERS;
     match value.get_ref() {
         DeValue::Table(table) => {
             for (key, value) in table {
                 // A key such as `env` below a secret holds the secret's location, which helps the operator.
                 let is_place = PLACES.contains(&key.get_ref().as_ref());
-                hide_below(key.get_ref(), value, is_secret && !is_place, report);
+                mask_table(key.get_ref(), value, is_secret && !is_place, report);
             }
         }
         DeValue::Array(items) => {
             for item in items {
-                hide_below(key, item, is_secret, report);
+                mask_table(key, item, is_secret, report);
             }
         }
         // A URL may contain a password. The config rejects such URLs, but the rejection shows the line.
@@ -85,7 +90,7 @@ fn may_hold_secret(key: &str) -> bool {
 /// Table headers and plain `key = value` lines stay as they are where neither key nor value looks like a secret. Of
 /// every other line only the punctuation stays.
 #[must_use]
-pub fn hide_broken_line(line: &str) -> String {
+pub fn mask_broken_line(line: &str) -> String {
     let trimmed = line.trim_start();
     let is_header = trimmed.starts_with('[') && !trimmed.contains(['"', '\'', '=']);
     // Any word of the line counts, since the parser cannot say which of them is a key.
@@ -103,12 +108,12 @@ pub fn hide_broken_line(line: &str) -> String {
         Some((key, value)) if !key.contains(['"', '\'']) => (format!("{key}="), value),
         _ => (String::new(), line),
     };
-    shown + &hidden.chars().map(hide_char).collect::<String>()
+    shown + &hidden.chars().map(mask_char).collect::<String>()
 }
 
 /// Masks one character by `*`s of the same length in bytes, so that spans still fit. Line ends and TOML punctuation
 /// stay.
-fn hide_char(char: char) -> String {
+fn mask_char(char: char) -> String {
     match char {
         '"' | '\'' | '[' | ']' | '{' | '}' | ',' | ' ' | '\t' | '\r' => char.to_string(),
         _ => "*".repeat(char.len_utf8()),
@@ -117,7 +122,7 @@ fn hide_char(char: char) -> String {
 
 /// Masks a whole span, except line ends and the quotes at both ends.
 #[must_use]
-pub fn hide_value(text: &str) -> String {
+pub fn mask_value(text: &str) -> String {
     let last = text.len().saturating_sub(1);
     text.char_indices()
         .map(|(at, char)| match char {
@@ -150,8 +155,8 @@ mod tests {
                 "a = { **** * \"*\", * * \"*\" ",
             ),
         ] {
-            assert_eq!(hide_broken_line(line), shown);
-            assert_eq!(hide_broken_line(line).len(), line.len());
+            assert_eq!(mask_broken_line(line), shown);
+            assert_eq!(mask_broken_line(line).len(), line.len());
         }
     }
 }

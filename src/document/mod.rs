@@ -15,19 +15,19 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, Error as SyntaxError};
 
-use crate::document::report::{Diagnostic, Report, Severity};
-use crate::document::table::Table;
+use crate::document::report::{ConfigDiagnostic, DiagnosticReport, DiagnosticSeverity};
+use crate::document::table::TomlTable;
 
 /// A range of bytes in the text of a document.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub struct Span {
+pub struct TextSpan {
     /// Offset of the first byte.
     pub start: usize,
     /// Offset after the last byte.
     pub end: usize,
 }
 
-impl From<std::ops::Range<usize>> for Span {
+impl From<std::ops::Range<usize>> for TextSpan {
     fn from(range: std::ops::Range<usize>) -> Self {
         Self {
             start: range.start,
@@ -38,7 +38,7 @@ impl From<std::ops::Range<usize>> for Span {
 
 /// The text of a file, with the name under which diagnostics show it.
 #[derive(Debug)]
-pub struct Source {
+pub struct SourceText {
     /// The path, as the operator gave it.
     pub name: String,
     /// The whole text of the file.
@@ -47,7 +47,7 @@ pub struct Source {
 
 /// A position in a text, as editors count it. Line and column start at 1, and columns count characters, not bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Position {
+pub struct TextPosition {
     /// Line number, from 1.
     pub line: usize,
     /// Column number in characters, from 1.
@@ -56,13 +56,13 @@ pub struct Position {
 
 /// A parsed text with the diagnostics found in it so far.
 #[derive(Debug)]
-pub struct Document<'a> {
+pub struct TomlDocument<'a> {
     root: DeTable<'a>,
-    report: RefCell<Report>,
+    report: RefCell<DiagnosticReport>,
 }
 
-impl Source {
-    /// Builds a source that [`Document::parse`] can borrow from.
+impl SourceText {
+    /// Builds a source that [`TomlDocument::parse`] can borrow from.
     #[must_use]
     pub fn new(name: &str, text: String) -> Arc<Self> {
         Arc::new(Self {
@@ -73,14 +73,14 @@ impl Source {
 
     /// Returns the line and column of a byte offset. Offsets past the end of the text count as its end.
     #[must_use]
-    pub fn position(&self, offset: usize) -> Position {
+    pub fn position(&self, offset: usize) -> TextPosition {
         let before = self.before(offset);
         // Counted in characters, as editors do, so that the caret is under the right one.
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let column = before
             .get(line_start..)
             .map_or(0, |rest| rest.chars().count());
-        Position {
+        TextPosition {
             line: before.matches('\n').count() + 1,
             column: column + 1,
         }
@@ -96,12 +96,12 @@ impl Source {
     }
 }
 
-impl<'a> Document<'a> {
+impl<'a> TomlDocument<'a> {
     /// Parses the whole text. Syntax errors go into the report; the root holds all entries that the parser could read.
     #[must_use]
-    pub fn parse(source: &'a Arc<Source>) -> Self {
+    pub fn parse(source: &'a Arc<SourceText>) -> Self {
         let (root, errors) = DeTable::parse_recoverable(&source.text);
-        let mut report = Report::new(Arc::clone(source));
+        let mut report = DiagnosticReport::new(Arc::clone(source));
         // One mistake makes the parser fail several times. The first message of a line is the useful one.
         let mut last_line = 0;
         for err in &errors {
@@ -113,7 +113,7 @@ impl<'a> Document<'a> {
             last_line = line;
         }
         // Before anything can be rendered, so that no caller can forget it.
-        mask::hide_secrets(root.get_ref(), &mut report);
+        mask::mask_secrets(root.get_ref(), &mut report);
         Self {
             root: root.into_inner(),
             report: RefCell::new(report),
@@ -122,24 +122,24 @@ impl<'a> Document<'a> {
 
     /// Returns the top-level table.
     #[must_use]
-    pub fn root(&self) -> Table<'_> {
-        Table::new(&self.root, Span::default(), String::new(), &self.report)
+    pub fn root(&self) -> TomlTable<'_> {
+        TomlTable::new(&self.root, TextSpan::default(), String::new(), &self.report)
     }
 
     /// Returns the diagnostics, sorted by position.
     #[must_use]
-    pub fn into_report(self) -> Report {
+    pub fn into_report(self) -> DiagnosticReport {
         let mut report = self.report.into_inner();
         report.sort();
         report
     }
 }
 
-fn syntax_diagnostic(err: &SyntaxError, source: &Source) -> Diagnostic {
+fn syntax_diagnostic(err: &SyntaxError, source: &SourceText) -> ConfigDiagnostic {
     let end = source.text.len();
     let span = err.span().unwrap_or(end..end);
-    Diagnostic {
-        severity: Severity::Error,
+    ConfigDiagnostic {
+        severity: DiagnosticSeverity::Error,
         span: Some(span.into()),
         message: format!("this is not TOML: {}", err.message()),
         label: String::new(),
@@ -153,19 +153,19 @@ mod tests {
 
     #[test]
     fn positions_count_characters_from_one() {
-        let source = Source::new("a.toml", "a = \"ä\"\nbé = 1\n".to_owned());
-        assert_eq!(source.position(0), Position { line: 1, column: 1 });
+        let source = SourceText::new("a.toml", "a = \"ä\"\nbé = 1\n".to_owned());
+        assert_eq!(source.position(0), TextPosition { line: 1, column: 1 });
         // Byte 6 is inside `ä`, byte 7 the quote after it.
-        assert_eq!(source.position(6), Position { line: 1, column: 6 });
-        assert_eq!(source.position(7), Position { line: 1, column: 7 });
-        assert_eq!(source.position(9), Position { line: 2, column: 1 });
-        assert_eq!(source.position(999), Position { line: 3, column: 1 });
+        assert_eq!(source.position(6), TextPosition { line: 1, column: 6 });
+        assert_eq!(source.position(7), TextPosition { line: 1, column: 7 });
+        assert_eq!(source.position(9), TextPosition { line: 2, column: 1 });
+        assert_eq!(source.position(999), TextPosition { line: 3, column: 1 });
     }
 
     #[test]
     fn one_syntax_error_per_line() {
-        let source = Source::new("a.toml", "a = = = [\nb = 1\nc = }}}\n".to_owned());
-        let report = Document::parse(&source).into_report();
+        let source = SourceText::new("a.toml", "a = = = [\nb = 1\nc = }}}\n".to_owned());
+        let report = TomlDocument::parse(&source).into_report();
         let mut lines: Vec<_> = report
             .diagnostics()
             .iter()
@@ -184,8 +184,8 @@ mod tests {
             "a = ".to_owned() + &"{a=".repeat(100_000),
             "a.".repeat(100_000) + "a = 1",
         ] {
-            let source = Source::new("a.toml", text);
-            assert!(Document::parse(&source).into_report().has_errors());
+            let source = SourceText::new("a.toml", text);
+            assert!(TomlDocument::parse(&source).into_report().has_errors());
         }
     }
 }

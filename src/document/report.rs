@@ -11,11 +11,11 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use serde_json::{Value as Json, json};
 
 use crate::document::mask;
-use crate::document::{Source, Span};
+use crate::document::{SourceText, TextSpan};
 
 /// The severity of a diagnostic.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Severity {
+pub enum DiagnosticSeverity {
     /// Loading fails.
     Error,
     /// Loading succeeds, but the config is doubtful.
@@ -26,11 +26,11 @@ pub enum Severity {
 
 /// One finding in the operator's file.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Diagnostic {
+pub struct ConfigDiagnostic {
     /// Error, warning or note.
-    pub severity: Severity,
+    pub severity: DiagnosticSeverity,
     /// The location, or `None` for a finding about the file as a whole.
-    pub span: Option<Span>,
+    pub span: Option<TextSpan>,
     /// One sentence without a full stop, with the offending text in backticks. It never contains a secret.
     pub message: String,
     /// A few words under the location; may be empty.
@@ -41,16 +41,16 @@ pub struct Diagnostic {
 
 /// All diagnostics of one text.
 #[derive(Clone, Debug)]
-pub struct Report {
-    source: Arc<Source>,
-    diagnostics: Vec<Diagnostic>,
-    masks: Vec<Span>,
+pub struct DiagnosticReport {
+    source: Arc<SourceText>,
+    diagnostics: Vec<ConfigDiagnostic>,
+    masks: Vec<TextSpan>,
     broken_lines: BTreeSet<usize>,
 }
 
 /// The output format of a report for people.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Style {
+pub enum ReportStyle {
     /// Text without escape sequences.
     Plain,
     /// Text with ANSI colors.
@@ -60,10 +60,10 @@ pub enum Style {
 /// Maximum number of diagnostics printed: a file that is not a config must not fill the screen.
 const MAX_SHOWN: usize = 100;
 
-impl Report {
+impl DiagnosticReport {
     /// Creates a report without diagnostics.
     #[must_use]
-    pub fn new(source: Arc<Source>) -> Self {
+    pub fn new(source: Arc<SourceText>) -> Self {
         Self {
             source,
             diagnostics: Vec::new(),
@@ -73,7 +73,7 @@ impl Report {
     }
 
     /// Adds a diagnostic, unless its line already has a syntax error.
-    pub fn push(&mut self, diagnostic: Diagnostic) {
+    pub fn push(&mut self, diagnostic: ConfigDiagnostic) {
         // A diagnostic about the whole file has no line and is always kept.
         let line = diagnostic
             .span
@@ -87,14 +87,14 @@ impl Report {
 
     /// Adds a diagnostic about something absent. It is dropped where the text is not TOML, since the absent part may be
     /// in lines that the parser could not read.
-    pub fn push_absent(&mut self, diagnostic: Diagnostic) {
+    pub fn push_absent(&mut self, diagnostic: ConfigDiagnostic) {
         if self.broken_lines.is_empty() {
             self.push(diagnostic);
         }
     }
 
     /// Adds a diagnostic about text that is not TOML.
-    pub fn syntax_error(&mut self, diagnostic: Diagnostic) {
+    pub fn syntax_error(&mut self, diagnostic: ConfigDiagnostic) {
         if let Some(span) = diagnostic.span {
             self.broken_lines
                 .insert(self.source.position(span.start).line);
@@ -103,7 +103,7 @@ impl Report {
     }
 
     /// Masks a part of the text in every output.
-    pub fn mask(&mut self, span: Span) {
+    pub fn mask(&mut self, span: TextSpan) {
         self.masks.push(span);
     }
 
@@ -118,13 +118,13 @@ impl Report {
 
     /// Returns the diagnostics found so far.
     #[must_use]
-    pub fn diagnostics(&self) -> &[Diagnostic] {
+    pub fn diagnostics(&self) -> &[ConfigDiagnostic] {
         &self.diagnostics
     }
 
     /// Formats the location of a diagnostic, such as `hookgate.toml:13:10`.
     #[must_use]
-    pub fn place(&self, diagnostic: &Diagnostic) -> String {
+    pub fn location(&self, diagnostic: &ConfigDiagnostic) -> String {
         let name = &self.source.name;
         match diagnostic.span {
             Some(span) => {
@@ -138,12 +138,12 @@ impl Report {
     /// Returns true where the config cannot be used.
     #[must_use]
     pub fn has_errors(&self) -> bool {
-        self.count(Severity::Error) > 0
+        self.count(DiagnosticSeverity::Error) > 0
     }
 
     /// Counts the diagnostics of one severity.
     #[must_use]
-    pub fn count(&self, severity: Severity) -> usize {
+    pub fn count(&self, severity: DiagnosticSeverity) -> usize {
         self.diagnostics
             .iter()
             .filter(|diagnostic| diagnostic.severity == severity)
@@ -159,23 +159,23 @@ impl Report {
         };
         format!(
             "{}, {}",
-            counted(self.count(Severity::Error), "error"),
-            counted(self.count(Severity::Warning), "warning")
+            counted(self.count(DiagnosticSeverity::Error), "error"),
+            counted(self.count(DiagnosticSeverity::Warning), "warning")
         )
     }
 
     /// Renders each diagnostic with its source lines. The text is empty where there are no diagnostics.
     #[must_use]
-    pub fn render(&self, style: Style) -> String {
+    pub fn render(&self, style: ReportStyle) -> String {
         let renderer = match style {
-            Style::Plain => Renderer::plain(),
-            Style::Colour => Renderer::styled(),
+            ReportStyle::Plain => Renderer::plain(),
+            ReportStyle::Colour => Renderer::styled(),
         }
         .decor_style(DecorStyle::Ascii);
         let text = self.shown_text();
         let mut out = String::new();
         for diagnostic in self.diagnostics.iter().take(MAX_SHOWN) {
-            if diagnostic.severity == Severity::Note {
+            if diagnostic.severity == DiagnosticSeverity::Note {
                 let _ = writeln!(out, "{}\n", self.note_line(diagnostic));
                 continue;
             }
@@ -189,12 +189,12 @@ impl Report {
     }
 
     /// Renders a note in one line: a note needs no source lines.
-    fn note_line(&self, diagnostic: &Diagnostic) -> String {
+    fn note_line(&self, diagnostic: &ConfigDiagnostic) -> String {
         let help = diagnostic.help.as_deref();
         let help = help.map_or(String::new(), |help| format!("; {help}"));
         format!(
             "note: {}: {}{help}",
-            self.place(diagnostic),
+            self.location(diagnostic),
             diagnostic.message
         )
     }
@@ -209,13 +209,13 @@ impl Report {
             .collect();
         json!({
             "file": self.source.name,
-            "errors": self.count(Severity::Error),
-            "warnings": self.count(Severity::Warning),
+            "errors": self.count(DiagnosticSeverity::Error),
+            "warnings": self.count(DiagnosticSeverity::Warning),
             "diagnostics": rows,
         })
     }
 
-    fn row(&self, diagnostic: &Diagnostic) -> Json {
+    fn row(&self, diagnostic: &ConfigDiagnostic) -> Json {
         let start = diagnostic.span.map(|span| self.source.position(span.start));
         let end = diagnostic.span.map(|span| self.source.position(span.end));
         json!({
@@ -230,11 +230,11 @@ impl Report {
         })
     }
 
-    fn group<'a>(&'a self, diagnostic: &'a Diagnostic, text: &'a str) -> Group<'a> {
+    fn group<'a>(&'a self, diagnostic: &'a ConfigDiagnostic, text: &'a str) -> Group<'a> {
         let level = match diagnostic.severity {
-            Severity::Error => Level::ERROR,
-            Severity::Warning => Level::WARNING,
-            Severity::Note => Level::NOTE,
+            DiagnosticSeverity::Error => Level::ERROR,
+            DiagnosticSeverity::Warning => Level::WARNING,
+            DiagnosticSeverity::Note => Level::NOTE,
         };
         let mut group = match diagnostic.span {
             Some(span) => {
@@ -269,7 +269,7 @@ impl Report {
                 self.source.text.get(span.start..span.end),
             ) {
                 shown.push_str(before);
-                shown.push_str(&mask::hide_value(hidden));
+                shown.push_str(&mask::mask_value(hidden));
                 at = span.end;
             }
         }
@@ -284,13 +284,13 @@ impl Report {
                 let (line, end) = line
                     .strip_suffix('\n')
                     .map_or((line, ""), |line| (line, "\n"));
-                mask::hide_broken_line(line) + end
+                mask::mask_broken_line(line) + end
             })
             .collect()
     }
 }
 
-impl Severity {
+impl DiagnosticSeverity {
     fn word(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -301,7 +301,7 @@ impl Severity {
 }
 
 /// Cuts a span to the text and to character boundaries, as the renderer requires.
-fn clamp(span: Span, text: &str) -> std::ops::Range<usize> {
+fn clamp(span: TextSpan, text: &str) -> std::ops::Range<usize> {
     let mut start = span.start.min(text.len());
     // The start moves back and the end moves forward, so that the span keeps every character it touched.
     while !text.is_char_boundary(start) {
@@ -318,10 +318,10 @@ fn clamp(span: Span, text: &str) -> std::ops::Range<usize> {
 mod tests {
     use super::*;
 
-    fn sample(text: &str, span: Span) -> Report {
-        let mut report = Report::new(Source::new("hookgate.toml", text.to_owned()));
-        report.push(Diagnostic {
-            severity: Severity::Error,
+    fn sample(text: &str, span: TextSpan) -> DiagnosticReport {
+        let mut report = DiagnosticReport::new(SourceText::new("hookgate.toml", text.to_owned()));
+        report.push(ConfigDiagnostic {
+            severity: DiagnosticSeverity::Error,
             span: Some(span),
             message: "unknown provider `strpe`".to_owned(),
             label: "no provider has this id".to_owned(),
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn looks_like_rustc() {
-        let report = sample("provider = \"strpe\"\n", Span { start: 11, end: 18 });
+        let report = sample("provider = \"strpe\"\n", TextSpan { start: 11, end: 18 });
         let expected = "error: unknown provider `strpe`
  --> hookgate.toml:1:12
   |
@@ -342,7 +342,7 @@ mod tests {
   = help: did you mean `stripe`?
 
 ";
-        assert_eq!(report.render(Style::Plain), expected);
+        assert_eq!(report.render(ReportStyle::Plain), expected);
         assert_eq!(report.summary(), "1 error, 0 warnings");
         let row = &report.to_json()["diagnostics"][0];
         assert_eq!(row["column"], 12);
@@ -351,9 +351,9 @@ mod tests {
 
     #[test]
     fn masked_text_is_never_shown() {
-        let mut report = sample("secret = \"höhö\"\n", Span { start: 0, end: 6 });
-        report.mask(Span { start: 9, end: 17 });
-        let text = report.render(Style::Plain);
+        let mut report = sample("secret = \"höhö\"\n", TextSpan { start: 0, end: 6 });
+        report.mask(TextSpan { start: 9, end: 17 });
+        let text = report.render(ReportStyle::Plain);
         assert!(!text.contains("höhö"), "{text}");
         assert!(text.contains("secret = \"******\""), "{text}");
     }

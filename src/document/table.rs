@@ -7,44 +7,44 @@ use std::cell::RefCell;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use crate::document::Span;
-use crate::document::key::Key;
-use crate::document::report::{Diagnostic, Report, Severity};
+use crate::document::TextSpan;
+use crate::document::key::KeyDefinition;
+use crate::document::report::{ConfigDiagnostic, DiagnosticReport, DiagnosticSeverity};
 use crate::document::suggest;
 
 /// A table, which remembers the keys that were read so far.
 #[derive(Debug)]
-pub struct Table<'a> {
+pub struct TomlTable<'a> {
     entries: &'a DeTable<'a>,
-    span: Span,
+    span: TextSpan,
     path: String,
     known: Vec<&'static str>,
     refused: Vec<&'static str>,
-    report: &'a RefCell<Report>,
+    report: &'a RefCell<DiagnosticReport>,
 }
 
 /// A value with its location.
 #[derive(Clone, Copy, Debug)]
-pub struct Value<'a> {
+pub struct TomlValue<'a> {
     content: &'a DeValue<'a>,
-    span: Span,
+    span: TextSpan,
     /// Example value of the key that this value belongs to.
     example: Option<&'static str>,
-    report: &'a RefCell<Report>,
+    report: &'a RefCell<DiagnosticReport>,
 }
 
 /// A checked value with its location.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Placed<T> {
+pub struct SpannedValue<T> {
     /// The parsed value.
     pub value: T,
     /// Location of the value in the document.
-    pub span: Span,
+    pub span: TextSpan,
 }
 
 /// The reason why a value is wrong.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Fault {
+pub struct ValueFault {
     /// One sentence without a full stop.
     pub message: String,
     /// A few words under the value; may be empty.
@@ -52,10 +52,10 @@ pub struct Fault {
     /// The correction, where one is known.
     pub help: Option<String>,
     /// A narrower location than the whole value.
-    pub span: Option<Span>,
+    pub span: Option<TextSpan>,
 }
 
-impl Fault {
+impl ValueFault {
     /// Creates a fault with a message and a correction.
     #[must_use]
     pub fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
@@ -75,12 +75,12 @@ impl Fault {
     }
 }
 
-impl<'a> Table<'a> {
+impl<'a> TomlTable<'a> {
     pub(crate) fn new(
         entries: &'a DeTable<'a>,
-        span: Span,
+        span: TextSpan,
         path: String,
-        report: &'a RefCell<Report>,
+        report: &'a RefCell<DiagnosticReport>,
     ) -> Self {
         Self {
             entries,
@@ -94,7 +94,7 @@ impl<'a> Table<'a> {
 
     /// Returns the location of the table's name.
     #[must_use]
-    pub fn span(&self) -> Span {
+    pub fn span(&self) -> TextSpan {
         self.span
     }
 
@@ -106,28 +106,28 @@ impl<'a> Table<'a> {
 
     /// Returns true where the table has the key.
     #[must_use]
-    pub fn has(&self, key: &Key) -> bool {
+    pub fn has(&self, key: &KeyDefinition) -> bool {
         self.entries.contains_key(key.name)
     }
 
     /// Returns the value of a key without checking it, and marks the key as known.
-    pub fn value(&mut self, key: &Key) -> Option<Value<'a>> {
+    pub fn value(&mut self, key: &KeyDefinition) -> Option<TomlValue<'a>> {
         // Every key that is read counts as known, so `deny_unknown` needs no second list of names.
         if !self.known.contains(&key.name) {
             self.known.push(key.name);
         }
         let value = self.entries.get(key.name)?;
-        Some(Value {
+        Some(TomlValue {
             example: Some(key.example),
-            ..Value::new(value, self.report)
+            ..TomlValue::new(value, self.report)
         })
     }
 
     /// Reads and checks the value of a key. Returns `None` where it is absent or wrong.
     pub fn read<T>(
         &mut self,
-        key: &Key,
-        parse: impl FnOnce(&Value<'a>) -> Result<T, Fault>,
+        key: &KeyDefinition,
+        parse: impl FnOnce(&TomlValue<'a>) -> Result<T, ValueFault>,
     ) -> Option<T> {
         self.read_placed(key, parse).map(|placed| placed.value)
     }
@@ -135,9 +135,9 @@ impl<'a> Table<'a> {
     /// Reads and checks the value of a key, with its location.
     pub fn read_placed<T>(
         &mut self,
-        key: &Key,
-        parse: impl FnOnce(&Value<'a>) -> Result<T, Fault>,
-    ) -> Option<Placed<T>> {
+        key: &KeyDefinition,
+        parse: impl FnOnce(&TomlValue<'a>) -> Result<T, ValueFault>,
+    ) -> Option<SpannedValue<T>> {
         let value = self.value(key)?;
         value.check(parse)
     }
@@ -145,9 +145,9 @@ impl<'a> Table<'a> {
     /// Reads a key like `read_placed`, and reports it as missing where it is absent.
     pub fn require<T>(
         &mut self,
-        key: &Key,
-        parse: impl FnOnce(&Value<'a>) -> Result<T, Fault>,
-    ) -> Option<Placed<T>> {
+        key: &KeyDefinition,
+        parse: impl FnOnce(&TomlValue<'a>) -> Result<T, ValueFault>,
+    ) -> Option<SpannedValue<T>> {
         if !self.has(key) {
             self.missing(key);
         }
@@ -155,7 +155,7 @@ impl<'a> Table<'a> {
     }
 
     /// Reports that a required key is absent.
-    pub fn missing(&self, key: &Key) {
+    pub fn missing(&self, key: &KeyDefinition) {
         let place = if self.path.is_empty() {
             "the file".to_owned()
         } else {
@@ -169,8 +169,8 @@ impl<'a> Table<'a> {
 
     /// Reports that something is absent from this table, unless the file has syntax errors.
     pub fn absent(&self, message: impl Into<String>, help: impl Into<String>) {
-        self.report.borrow_mut().push_absent(Diagnostic {
-            severity: Severity::Error,
+        self.report.borrow_mut().push_absent(ConfigDiagnostic {
+            severity: DiagnosticSeverity::Error,
             span: (!self.path.is_empty()).then_some(self.span),
             message: message.into(),
             label: String::new(),
@@ -181,9 +181,9 @@ impl<'a> Table<'a> {
     /// Reads each element of a list. Wrong elements become diagnostics and are left out.
     pub fn list<T>(
         &mut self,
-        key: &Key,
-        parse: impl Fn(&Value<'a>) -> Result<T, Fault>,
-    ) -> Option<Vec<Placed<T>>> {
+        key: &KeyDefinition,
+        parse: impl Fn(&TomlValue<'a>) -> Result<T, ValueFault>,
+    ) -> Option<Vec<SpannedValue<T>>> {
         let value = self.value(key)?;
         match value.items() {
             Some(items) => Some(items.iter().filter_map(|item| item.check(&parse)).collect()),
@@ -197,9 +197,9 @@ impl<'a> Table<'a> {
     /// Reads a list like `list`, and also takes a single value without brackets.
     pub fn one_or_more<T>(
         &mut self,
-        key: &Key,
-        parse: impl Fn(&Value<'a>) -> Result<T, Fault>,
-    ) -> Option<Vec<Placed<T>>> {
+        key: &KeyDefinition,
+        parse: impl Fn(&TomlValue<'a>) -> Result<T, ValueFault>,
+    ) -> Option<Vec<SpannedValue<T>>> {
         let value = self.value(key)?;
         match value.items() {
             Some(items) => Some(items.iter().filter_map(|item| item.check(&parse)).collect()),
@@ -208,7 +208,7 @@ impl<'a> Table<'a> {
     }
 
     /// Reads the table below a key.
-    pub fn table(&mut self, key: &Key) -> Option<Table<'a>> {
+    pub fn table(&mut self, key: &KeyDefinition) -> Option<TomlTable<'a>> {
         let value = self.value(key)?;
         // The header is a better location than the content, which may be many lines long.
         let name_span = self.name_span(key.name);
@@ -220,7 +220,7 @@ impl<'a> Table<'a> {
     }
 
     /// Reads an array of tables. The result is empty where the key is absent.
-    pub fn tables(&mut self, key: &Key) -> Vec<Table<'a>> {
+    pub fn tables(&mut self, key: &KeyDefinition) -> Vec<TomlTable<'a>> {
         let Some(value) = self.value(key) else {
             return Vec::new();
         };
@@ -239,13 +239,13 @@ impl<'a> Table<'a> {
     }
 
     /// Reads each table below a key, with the name that the operator chose.
-    pub fn named_tables(&mut self, key: &Key) -> Vec<(&'a str, Table<'a>)> {
+    pub fn named_tables(&mut self, key: &KeyDefinition) -> Vec<(&'a str, TomlTable<'a>)> {
         let Some(parent) = self.table(key) else {
             return Vec::new();
         };
         let mut tables = Vec::new();
         for (name, value) in parent.entries {
-            let value = Value::new(value, self.report);
+            let value = TomlValue::new(value, self.report);
             let name_span = name.span().into();
             match value.table(name_span, parent.path_of(name.get_ref())) {
                 Some(table) => tables.push((name.get_ref().as_ref(), table)),
@@ -256,14 +256,14 @@ impl<'a> Table<'a> {
     }
 
     /// Returns each value below a key, with the name that the operator chose.
-    pub fn named_values(&mut self, key: &Key) -> Vec<(&'a str, Value<'a>)> {
+    pub fn named_values(&mut self, key: &KeyDefinition) -> Vec<(&'a str, TomlValue<'a>)> {
         let Some(parent) = self.table(key) else {
             return Vec::new();
         };
         let values = parent.entries.iter().map(|(name, value)| {
-            let value = Value {
+            let value = TomlValue {
                 example: Some(key.example),
-                ..Value::new(value, self.report)
+                ..TomlValue::new(value, self.report)
             };
             (name.get_ref().as_ref(), value)
         });
@@ -271,11 +271,11 @@ impl<'a> Table<'a> {
     }
 
     /// Rejects a key that is known elsewhere, but not supported in this table.
-    pub fn refuse(&mut self, name: &'static str, fault: impl FnOnce(&Value<'a>) -> Fault) {
+    pub fn refuse(&mut self, name: &'static str, fault: impl FnOnce(&TomlValue<'a>) -> ValueFault) {
         // A rejected key has its own error, so `deny_unknown` must not report it again.
         self.refused.push(name);
         if let Some(value) = self.entries.get(name) {
-            let value = Value::new(value, self.report);
+            let value = TomlValue::new(value, self.report);
             let mut fault = fault(&value);
             fault.span = fault.span.or(self.name_span(name));
             value.fault(fault);
@@ -301,8 +301,8 @@ impl<'a> Table<'a> {
             } else {
                 format!("in `[{}]`", self.path)
             };
-            self.report.borrow_mut().push(Diagnostic {
-                severity: Severity::Error,
+            self.report.borrow_mut().push(ConfigDiagnostic {
+                severity: DiagnosticSeverity::Error,
                 span: Some(key.span().into()),
                 message: format!("unknown key `{name}` {place}"),
                 label: String::new(),
@@ -316,27 +316,27 @@ impl<'a> Table<'a> {
 
     /// Returns the location of a key's name.
     #[must_use]
-    pub fn name_span_of(&self, key: &Key) -> Option<Span> {
+    pub fn name_span_of(&self, key: &KeyDefinition) -> Option<TextSpan> {
         self.name_span(key.name)
     }
 
     /// Reports an error at a location of this document.
-    pub fn error(&self, span: Span, fault: Fault) {
-        self.push(Severity::Error, span, fault);
+    pub fn error(&self, span: TextSpan, fault: ValueFault) {
+        self.push(DiagnosticSeverity::Error, span, fault);
     }
 
     /// Reports a warning at a location of this document.
-    pub fn warning(&self, span: Span, fault: Fault) {
-        self.push(Severity::Warning, span, fault);
+    pub fn warning(&self, span: TextSpan, fault: ValueFault) {
+        self.push(DiagnosticSeverity::Warning, span, fault);
     }
 
     /// Reports a note at a location: a consequence of this part of the document, in one line.
-    pub fn note(&self, span: Span, fault: Fault) {
-        self.push(Severity::Note, span, fault);
+    pub fn note(&self, span: TextSpan, fault: ValueFault) {
+        self.push(DiagnosticSeverity::Note, span, fault);
     }
 
-    fn push(&self, severity: Severity, span: Span, fault: Fault) {
-        self.report.borrow_mut().push(Diagnostic {
+    fn push(&self, severity: DiagnosticSeverity, span: TextSpan, fault: ValueFault) {
+        self.report.borrow_mut().push(ConfigDiagnostic {
             severity,
             span: Some(fault.span.unwrap_or(span)),
             message: fault.message,
@@ -345,7 +345,7 @@ impl<'a> Table<'a> {
         });
     }
 
-    fn name_span(&self, name: &str) -> Option<Span> {
+    fn name_span(&self, name: &str) -> Option<TextSpan> {
         let (key, _) = self.entries.get_key_value(name)?;
         Some(key.span().into())
     }
@@ -359,8 +359,8 @@ impl<'a> Table<'a> {
     }
 }
 
-impl<'a> Value<'a> {
-    fn new(value: &'a Spanned<DeValue<'a>>, report: &'a RefCell<Report>) -> Self {
+impl<'a> TomlValue<'a> {
+    fn new(value: &'a Spanned<DeValue<'a>>, report: &'a RefCell<DiagnosticReport>) -> Self {
         Self {
             content: value.get_ref(),
             span: value.span().into(),
@@ -371,7 +371,7 @@ impl<'a> Value<'a> {
 
     /// Returns the location of the value.
     #[must_use]
-    pub fn span(&self) -> Span {
+    pub fn span(&self) -> TextSpan {
         self.span
     }
 
@@ -401,15 +401,18 @@ impl<'a> Value<'a> {
 
     /// Returns the value as a table; `span` is the location of its name.
     #[must_use]
-    pub fn table(&self, span: Span, path: String) -> Option<Table<'a>> {
+    pub fn table(&self, span: TextSpan, path: String) -> Option<TomlTable<'a>> {
         let entries = self.content.as_table()?;
-        Some(Table::new(entries, span, path, self.report))
+        Some(TomlTable::new(entries, span, path, self.report))
     }
 
     /// Runs a parser on the value. A fault becomes a diagnostic.
-    pub fn check<T>(&self, parse: impl FnOnce(&Self) -> Result<T, Fault>) -> Option<Placed<T>> {
+    pub fn check<T>(
+        &self,
+        parse: impl FnOnce(&Self) -> Result<T, ValueFault>,
+    ) -> Option<SpannedValue<T>> {
         match parse(self) {
-            Ok(value) => Some(Placed {
+            Ok(value) => Some(SpannedValue {
                 value,
                 span: self.span,
             }),
@@ -421,18 +424,18 @@ impl<'a> Value<'a> {
     }
 
     /// Reports a fault of this value as an error.
-    pub fn fault(&self, fault: Fault) {
-        self.push(Severity::Error, fault);
+    pub fn fault(&self, fault: ValueFault) {
+        self.push(DiagnosticSeverity::Error, fault);
     }
 
     /// Reports a fault of this value as a warning.
-    pub fn warning(&self, fault: Fault) {
-        self.push(Severity::Warning, fault);
+    pub fn warning(&self, fault: ValueFault) {
+        self.push(DiagnosticSeverity::Warning, fault);
     }
 
     /// Builds the fault for a value of the wrong type. `example` is shown where the key has no example.
     #[must_use]
-    pub fn unexpected(&self, expected: &str, example: &str) -> Fault {
+    pub fn unexpected(&self, expected: &str, example: &str) -> ValueFault {
         let found = match self.content {
             DeValue::String(_) => "a string",
             DeValue::Integer(_) => "a whole number",
@@ -442,14 +445,14 @@ impl<'a> Value<'a> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
         };
-        Fault::new(
+        ValueFault::new(
             format!("expected {expected}, found {found}"),
             format!("for example `{}`", self.example.unwrap_or(example)),
         )
     }
 
-    fn push(&self, severity: Severity, fault: Fault) {
-        self.report.borrow_mut().push(Diagnostic {
+    fn push(&self, severity: DiagnosticSeverity, fault: ValueFault) {
+        self.report.borrow_mut().push(ConfigDiagnostic {
             severity,
             span: Some(fault.span.unwrap_or(self.span)),
             message: fault.message,

@@ -15,10 +15,10 @@ use toml::de::DeValue;
 use toml::value::{Datetime, Offset as TomlOffset};
 
 use crate::document::suggest;
-use crate::document::table::{Fault, Value};
-use crate::model::rate::Rate;
+use crate::document::table::{TomlValue, ValueFault};
+use crate::model::rate::RateLimit;
 use crate::net::host::without_root;
-use crate::net::special::is_forbidden_host;
+use crate::net::special_addresses::is_forbidden_host;
 
 /// Maximum duration: no setting needs more than ten years, and sums of durations stay far from overflow.
 const MAX_DURATION: Duration = Duration::from_secs(3650 * 24 * 3600);
@@ -27,7 +27,7 @@ const MAX_DURATION: Duration = Duration::from_secs(3650 * 24 * 3600);
 const MAX_COUNT: u64 = 1_000_000_000;
 
 /// Parses `true` or `false`.
-pub fn boolean(value: &Value<'_>) -> Result<bool, Fault> {
+pub fn boolean(value: &TomlValue<'_>) -> Result<bool, ValueFault> {
     value
         .content()
         .as_bool()
@@ -35,9 +35,9 @@ pub fn boolean(value: &Value<'_>) -> Result<bool, Fault> {
 }
 
 /// Parses a string that is not empty.
-pub fn text(value: &Value<'_>) -> Result<String, Fault> {
+pub fn text(value: &TomlValue<'_>) -> Result<String, ValueFault> {
     match value.text() {
-        Some("") => Err(Fault::new(
+        Some("") => Err(ValueFault::new(
             "the text is empty",
             "write a text between the quotes",
         )),
@@ -47,7 +47,7 @@ pub fn text(value: &Value<'_>) -> Result<String, Fault> {
 }
 
 /// Parses a string that may be empty.
-pub fn any_text(value: &Value<'_>) -> Result<String, Fault> {
+pub fn any_text(value: &TomlValue<'_>) -> Result<String, ValueFault> {
     value
         .text()
         .map(str::to_owned)
@@ -55,12 +55,12 @@ pub fn any_text(value: &Value<'_>) -> Result<String, Fault> {
 }
 
 /// Parses a string of a single character.
-pub fn character(value: &Value<'_>) -> Result<char, Fault> {
+pub fn character(value: &TomlValue<'_>) -> Result<char, ValueFault> {
     let text = text(value)?;
     let mut chars = text.chars();
     match (chars.next(), chars.next()) {
         (Some(char), None) => Ok(char),
-        _ => Err(Fault::new(
+        _ => Err(ValueFault::new(
             format!("`{text}` is more than one character"),
             "for example `\",\"`",
         )),
@@ -68,10 +68,10 @@ pub fn character(value: &Value<'_>) -> Result<char, Fault> {
 }
 
 /// Parses the path of a file.
-pub fn path(value: &Value<'_>) -> Result<PathBuf, Fault> {
+pub fn path(value: &TomlValue<'_>) -> Result<PathBuf, ValueFault> {
     let text = text(value)?;
     if text.contains('\0') {
-        return Err(Fault::new(
+        return Err(ValueFault::new(
             "a path cannot hold a NUL character",
             "remove it",
         ));
@@ -80,7 +80,7 @@ pub fn path(value: &Value<'_>) -> Result<PathBuf, Fault> {
 }
 
 /// Parses one string of a fixed list.
-pub fn choice<T: Copy>(value: &Value<'_>, choices: &[(&str, T)]) -> Result<T, Fault> {
+pub fn choice<T: Copy>(value: &TomlValue<'_>, choices: &[(&str, T)]) -> Result<T, ValueFault> {
     let names = || choices.iter().map(|(name, _)| *name);
     let legal = || {
         let quoted: Vec<_> = names().map(|name| format!("`\"{name}\"`")).collect();
@@ -96,7 +96,7 @@ pub fn choice<T: Copy>(value: &Value<'_>, choices: &[(&str, T)]) -> Result<T, Fa
         Some(near) => format!("did you mean `\"{near}\"`? The choices are {}", legal()),
         None => format!("the choices are {}", legal()),
     };
-    Err(Fault::new(
+    Err(ValueFault::new(
         format!("`{text}` is not one of the choices"),
         help,
     ))
@@ -132,7 +132,7 @@ fn quote_first<T>(choices: &[(&str, T)]) -> String {
 }
 
 /// Parses a whole number of at least 1.
-pub fn count(value: &Value<'_>) -> Result<u64, Fault> {
+pub fn count(value: &TomlValue<'_>) -> Result<u64, ValueFault> {
     let number = match value.content() {
         DeValue::Integer(number) => number,
         _ => return Err(value.unexpected("a whole number", "1000")),
@@ -140,7 +140,7 @@ pub fn count(value: &Value<'_>) -> Result<u64, Fault> {
     let parsed = u64::from_str_radix(number.as_str(), number.radix());
     match parsed {
         Ok(count) if (1..=MAX_COUNT).contains(&count) => Ok(count),
-        _ => Err(Fault::new(
+        _ => Err(ValueFault::new(
             format!("`{number}` is not a number from 1 to {MAX_COUNT}"),
             "for example `1000`",
         )),
@@ -148,10 +148,10 @@ pub fn count(value: &Value<'_>) -> Result<u64, Fault> {
 }
 
 /// Parses a count like [`count`], as a `usize` for things in memory.
-pub fn size_count(value: &Value<'_>) -> Result<usize, Fault> {
+pub fn size_count(value: &TomlValue<'_>) -> Result<usize, ValueFault> {
     let count = count(value)?;
     usize::try_from(count).map_err(|_| {
-        Fault::new(
+        ValueFault::new(
             format!("`{count}` is larger than this machine can count"),
             "use a smaller number",
         )
@@ -159,13 +159,13 @@ pub fn size_count(value: &Value<'_>) -> Result<usize, Fault> {
 }
 
 /// Parses a whole number from 0 to a bound.
-pub fn amount(value: &Value<'_>, most: usize) -> Result<usize, Fault> {
+pub fn amount(value: &TomlValue<'_>, most: usize) -> Result<usize, ValueFault> {
     let DeValue::Integer(number) = value.content() else {
         return Err(value.unexpected("a whole number", "100"));
     };
     match usize::from_str_radix(number.as_str(), number.radix()) {
         Ok(amount) if amount <= most => Ok(amount),
-        _ => Err(Fault::new(
+        _ => Err(ValueFault::new(
             format!("`{number}` is not a number from 0 to {most}"),
             "for example `100`; `0` turns it off",
         )),
@@ -173,7 +173,7 @@ pub fn amount(value: &Value<'_>, most: usize) -> Result<usize, Fault> {
 }
 
 /// Parses a number between two bounds, with or without a fraction.
-pub fn number(value: &Value<'_>, least: f64, most: f64) -> Result<f64, Fault> {
+pub fn number(value: &TomlValue<'_>, least: f64, most: f64) -> Result<f64, ValueFault> {
     let read = match value.content() {
         DeValue::Integer(number) => number.as_str().parse().ok(),
         DeValue::Float(number) => number.as_str().parse().ok(),
@@ -181,7 +181,7 @@ pub fn number(value: &Value<'_>, least: f64, most: f64) -> Result<f64, Fault> {
     };
     read.filter(|number: &f64| (least..=most).contains(number))
         .ok_or_else(|| {
-            Fault::new(
+            ValueFault::new(
                 "the value is not a number within its bounds",
                 format!("write a number from {least} to {most}"),
             )
@@ -190,9 +190,9 @@ pub fn number(value: &Value<'_>, least: f64, most: f64) -> Result<f64, Fault> {
 
 /// Parses `false` as `None`, and everything else with the given parser.
 pub fn false_or<'a, T>(
-    value: &Value<'a>,
-    parse: impl FnOnce(&Value<'a>) -> Result<T, Fault>,
-) -> Result<Option<T>, Fault> {
+    value: &TomlValue<'a>,
+    parse: impl FnOnce(&TomlValue<'a>) -> Result<T, ValueFault>,
+) -> Result<Option<T>, ValueFault> {
     match value.content().as_bool() {
         Some(false) => Ok(None),
         _ => parse(value).map(Some),
@@ -200,22 +200,22 @@ pub fn false_or<'a, T>(
 }
 
 /// Parses a duration above zero, the largest unit first: `"5m"`, `"1h30m"`, `"500ms"`, `"3d"`.
-pub fn duration(value: &Value<'_>) -> Result<Duration, Fault> {
+pub fn duration(value: &TomlValue<'_>) -> Result<Duration, ValueFault> {
     const HELP: &str =
         "a number with a unit, `ms`, `s`, `m`, `h` or `d`: `\"500ms\"`, `\"5m\"`, `\"1h30m\"`";
     let text = value
         .text()
         .ok_or_else(|| value.unexpected("a duration", "\"5m\""))?;
     let duration = parse_duration(text)
-        .ok_or_else(|| Fault::new(format!("`{text}` is not a duration"), HELP))?;
+        .ok_or_else(|| ValueFault::new(format!("`{text}` is not a duration"), HELP))?;
     if duration.is_zero() {
-        return Err(Fault::new(
+        return Err(ValueFault::new(
             format!("`{text}` is not longer than zero"),
             HELP,
         ));
     }
     if duration > MAX_DURATION {
-        return Err(Fault::new(
+        return Err(ValueFault::new(
             format!("`{text}` is longer than ten years"),
             "use a shorter duration",
         ));
@@ -257,14 +257,14 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// Parses a size in bytes above zero: `"64KiB"`, `"1MiB"`, `"1GiB"`, `"512B"`, or a bare number of bytes.
-pub fn size(value: &Value<'_>) -> Result<usize, Fault> {
+pub fn size(value: &TomlValue<'_>) -> Result<usize, ValueFault> {
     const HELP: &str = "a number with a unit, `B`, `KiB`, `MiB` or `GiB`: `\"1MiB\"`";
     let Some(text) = value.text() else {
         return size_count(value).map_err(|_| value.unexpected("a size", "\"1MiB\""));
     };
     parse_size(text)
         .filter(|size| *size > 0)
-        .ok_or_else(|| Fault::new(format!("`{text}` is not a size"), HELP))
+        .ok_or_else(|| ValueFault::new(format!("`{text}` is not a size"), HELP))
 }
 
 fn parse_size(text: &str) -> Option<usize> {
@@ -284,7 +284,7 @@ fn parse_size(text: &str) -> Option<usize> {
 }
 
 /// Parses a rate: `"100/s"`, `"600/m"`, `"1000/h"`, or `{ per_second = 50, burst = 100 }`.
-pub fn rate(value: &Value<'_>) -> Result<Rate, Fault> {
+pub fn rate(value: &TomlValue<'_>) -> Result<RateLimit, ValueFault> {
     const HELP: &str =
         "`\"100/s\"`, `\"600/m\"`, `\"1000/h\"`, or `{ per_second = 100, burst = 200 }`";
     if value.content().is_table() {
@@ -293,10 +293,10 @@ pub fn rate(value: &Value<'_>) -> Result<Rate, Fault> {
     let text = value
         .text()
         .ok_or_else(|| value.unexpected("a rate", "\"100/s\""))?;
-    parse_rate(text).ok_or_else(|| Fault::new(format!("`{text}` is not a rate"), HELP))
+    parse_rate(text).ok_or_else(|| ValueFault::new(format!("`{text}` is not a rate"), HELP))
 }
 
-fn parse_rate(text: &str) -> Option<Rate> {
+fn parse_rate(text: &str) -> Option<RateLimit> {
     let (count, unit) = text.split_once('/')?;
     let period = match unit {
         "s" => 1,
@@ -309,17 +309,17 @@ fn parse_rate(text: &str) -> Option<Rate> {
         return None;
     }
     let count: NonZeroU32 = count.parse().ok()?;
-    Some(Rate {
+    Some(RateLimit {
         count,
         period: Duration::from_secs(period),
         burst: count,
     })
 }
 
-fn rate_table(value: &Value<'_>) -> Result<Rate, Fault> {
+fn rate_table(value: &TomlValue<'_>) -> Result<RateLimit, ValueFault> {
     let example = "{ per_second = 100, burst = 200 }";
     let wrong = || {
-        Fault::new(
+        ValueFault::new(
             "a rate table holds `per_second` and optionally `burst`, whole numbers of at least 1",
             format!("for example `{example}`"),
         )
@@ -338,19 +338,19 @@ fn rate_table(value: &Value<'_>) -> Result<Rate, Fault> {
             "per_second" => &mut per_second,
             "burst" => &mut burst,
             _ => {
-                return Err(Fault {
+                return Err(ValueFault {
                     span: Some(key.span().into()),
                     ..wrong()
                 });
             }
         };
-        *slot = Some(number.ok_or_else(|| Fault {
+        *slot = Some(number.ok_or_else(|| ValueFault {
             span: Some(entry.span().into()),
             ..wrong()
         })?);
     }
     let count = per_second.ok_or_else(wrong)?;
-    Ok(Rate {
+    Ok(RateLimit {
         count,
         period: Duration::from_secs(1),
         burst: burst.unwrap_or(count),
@@ -358,7 +358,7 @@ fn rate_table(value: &Value<'_>) -> Result<Rate, Fault> {
 }
 
 /// Parses `"10.0.0.0/8"` or a single address. Bits beyond the prefix are rejected, since they are a typing mistake.
-pub fn network(value: &Value<'_>) -> Result<IpNet, Fault> {
+pub fn network(value: &TomlValue<'_>) -> Result<IpNet, ValueFault> {
     const HELP: &str =
         "an address or a range: `\"192.0.2.7\"`, `\"10.0.0.0/8\"`, `\"2001:db8::/32\"`";
     let text = value
@@ -370,11 +370,11 @@ pub fn network(value: &Value<'_>) -> Result<IpNet, Fault> {
     // A plain address was already handled above, so the text needs a prefix here.
     let net: IpNet = text
         .parse()
-        .map_err(|_| Fault::new(format!("`{text}` is not an address range"), HELP))?;
+        .map_err(|_| ValueFault::new(format!("`{text}` is not an address range"), HELP))?;
     if net.trunc() == net {
         Ok(net)
     } else {
-        Err(Fault::new(
+        Err(ValueFault::new(
             format!("`{text}` has bits set beyond its prefix"),
             format!("did you mean `{}`?", net.trunc()),
         ))
@@ -384,34 +384,34 @@ pub fn network(value: &Value<'_>) -> Result<IpNet, Fault> {
 /// Parses an IP address with a port: `"0.0.0.0:443"`, `"[::]:443"`.
 ///
 /// Names are rejected: a config must mean the same on each start.
-pub fn socket_address(value: &Value<'_>) -> Result<SocketAddr, Fault> {
+pub fn socket_address(value: &TomlValue<'_>) -> Result<SocketAddr, ValueFault> {
     const HELP: &str =
         "an IP address and a port: `\"0.0.0.0:443\"`, `\"[::]:443\"`, `\"127.0.0.1:8080\"`";
     let text = value
         .text()
         .ok_or_else(|| value.unexpected("an address and port", "\"0.0.0.0:443\""))?;
     text.parse()
-        .map_err(|_| Fault::new(format!("`{text}` is not an address with a port"), HELP))
+        .map_err(|_| ValueFault::new(format!("`{text}` is not an address with a port"), HELP))
 }
 
 const URL_HELP: &str = "scheme, host, optional port and path: `\"http://127.0.0.1:8080/hooks\"`";
 
 /// Parses an absolute `http://` or `https://` URL without user, query and fragment.
-pub fn http_url(value: &Value<'_>) -> Result<Uri, Fault> {
+pub fn http_url(value: &TomlValue<'_>) -> Result<Uri, ValueFault> {
     let url = destination_url(value)?;
     if url.query().is_some() {
         let fault = "the URL has a query";
-        return Err(Fault::new(fault, URL_HELP));
+        return Err(ValueFault::new(fault, URL_HELP));
     }
     Ok(url)
 }
 
 /// Parses a URL like [`http_url`], but allows a query.
-pub fn destination_url(value: &Value<'_>) -> Result<Uri, Fault> {
+pub fn destination_url(value: &TomlValue<'_>) -> Result<Uri, ValueFault> {
     let text = value
         .text()
         .ok_or_else(|| value.unexpected("a URL", "\"http://127.0.0.1:8080/hooks\""))?;
-    let wrong = |what: &str| Fault::new(format!("the URL {what}"), URL_HELP);
+    let wrong = |what: &str| ValueFault::new(format!("the URL {what}"), URL_HELP);
     // A password may come before an `@`. The message therefore does not repeat the text, and the report masks the line.
     if text.contains('#') {
         return Err(wrong("has a fragment"));
@@ -444,7 +444,7 @@ pub fn destination_url(value: &Value<'_>) -> Result<Uri, Fault> {
         return Err(wrong("has no port from 1 to 65535"));
     }
     if is_forbidden_host(authority.host()) {
-        return Err(Fault::new(
+        return Err(ValueFault::new(
             "the URL points to a link-local address or a metadata service, to which hookgate never connects",
             URL_HELP,
         ));
@@ -454,7 +454,7 @@ pub fn destination_url(value: &Value<'_>) -> Result<Uri, Fault> {
 
 /// Parses the base URL of requests: `https://hooks.example.com`, with an optional port and base path. The result has no
 /// slash at its end.
-pub fn base_url(value: &Value<'_>) -> Result<String, Fault> {
+pub fn base_url(value: &TomlValue<'_>) -> Result<String, ValueFault> {
     const HELP: &str = "scheme, host and port, and the part of the path that a proxy in front takes away: `\"https://hooks.example.com/prod\"`";
     let uri = http_url(value)?;
     let text = value.text().unwrap_or_default();
@@ -465,13 +465,16 @@ pub fn base_url(value: &Value<'_>) -> Result<String, Fault> {
     let is_odd = |segment: &str| matches!(segment, "" | "." | "..");
     let mut segments = path.trim_end_matches('/').split('/').skip(1);
     if path.ends_with("//") || segments.any(is_odd) {
-        return Err(Fault::new("the URL has an empty or a dot segment", HELP));
+        return Err(ValueFault::new(
+            "the URL has an empty or a dot segment",
+            HELP,
+        ));
     }
     Ok(text.to_owned())
 }
 
 /// Parses a host name or address, as it appears in `Host`. The result is lowercase, without port and root dot.
-pub fn host(value: &Value<'_>) -> Result<String, Fault> {
+pub fn host(value: &TomlValue<'_>) -> Result<String, ValueFault> {
     const HELP: &str = "a name without scheme, port and path: `\"hooks.example.com\"`";
     let text = value
         .text()
@@ -495,17 +498,20 @@ pub fn host(value: &Value<'_>) -> Result<String, Fault> {
     if is_ip6 || is_name {
         Ok(lower)
     } else {
-        Err(Fault::new(format!("`{text}` is not a host name"), HELP))
+        Err(ValueFault::new(
+            format!("`{text}` is not a host name"),
+            HELP,
+        ))
     }
 }
 
 /// Parses the name of a header field.
-pub fn header(value: &Value<'_>) -> Result<HeaderName, Fault> {
+pub fn header(value: &TomlValue<'_>) -> Result<HeaderName, ValueFault> {
     let text = value
         .text()
         .ok_or_else(|| value.unexpected("a header name", "\"X-Signature\""))?;
     text.parse().map_err(|_| {
-        Fault::new(
+        ValueFault::new(
             format!("`{text}` is not a header name"),
             "letters, digits and `-`: `\"X-Signature\"`",
         )
@@ -513,7 +519,7 @@ pub fn header(value: &Value<'_>) -> Result<HeaderName, Fault> {
 }
 
 /// Parses an HTTP method, in capitals.
-pub fn method(value: &Value<'_>) -> Result<Method, Fault> {
+pub fn method(value: &TomlValue<'_>) -> Result<Method, ValueFault> {
     let text = value
         .text()
         .ok_or_else(|| value.unexpected("a method", "\"POST\""))?;
@@ -521,26 +527,26 @@ pub fn method(value: &Value<'_>) -> Result<Method, Fault> {
     let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     if known.contains(&text) {
         return text.parse().map_err(|_| {
-            Fault::new(
+            ValueFault::new(
                 format!("`{text}` is not a method"),
                 "for example `\"POST\"`",
             )
         });
     }
-    Err(Fault::new(
+    Err(ValueFault::new(
         format!("`{text}` is not a method that a route can take"),
         format!("the choices are `{}`", known.join("`, `")),
     ))
 }
 
 /// Parses a moment to milliseconds since the Unix epoch: a TOML date (00:00 UTC) or a date-time with an offset.
-pub fn moment(value: &Value<'_>) -> Result<i64, Fault> {
+pub fn moment(value: &TomlValue<'_>) -> Result<i64, ValueFault> {
     const HELP: &str = "a date, which begins at 00:00 UTC, or a time with its offset: `2026-12-31`, `2026-12-31T18:00:00Z`";
     let DeValue::Datetime(datetime) = value.content() else {
         return Err(value.unexpected("a date or time without quotes", "2026-12-31"));
     };
     parse_moment(datetime).ok_or_else(|| {
-        Fault::new(
+        ValueFault::new(
             format!("`{datetime}` is not a date, or a time with date and offset"),
             HELP,
         )

@@ -21,7 +21,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
 use crate::config::model::CertificateFiles;
-use crate::model::clock::Now;
+use crate::model::clock::ClockReading;
 use crate::net::host::without_root;
 use crate::net::text_file;
 
@@ -100,14 +100,14 @@ pub struct CertificateInfo {
 impl CertificateInfo {
     /// Returns true where the certificate is expired.
     #[must_use]
-    pub fn is_expired(&self, now: Now) -> bool {
+    pub fn is_expired(&self, now: ClockReading) -> bool {
         self.not_after < now.unix_seconds()
     }
 }
 
 /// A certificate chain and its key, which belong together.
 #[derive(Debug)]
-pub struct Pair {
+pub struct CertificatePair {
     /// The chain and the key, as TLS signs with them.
     pub key: Arc<CertifiedKey>,
     /// Names and expiry of the first certificate.
@@ -119,9 +119,9 @@ pub struct Pair {
 ///
 /// # Errors
 /// Each defect of the two files has its own variant.
-pub fn load_pair(cert: &Path, key: &Path) -> Result<Pair, CertificateError> {
+pub fn load_pair(cert: &Path, key: &Path) -> Result<CertificatePair, CertificateError> {
     let pair = read_pair(cert, key)?;
-    if pair.info.is_expired(Now::read()) {
+    if pair.info.is_expired(ClockReading::read()) {
         return Err(CertificateError::Expired {
             path: cert.to_owned(),
             when: date(pair.info.not_after),
@@ -131,7 +131,7 @@ pub fn load_pair(cert: &Path, key: &Path) -> Result<Pair, CertificateError> {
 }
 
 /// Loads a pair like [`load_pair`], and also accepts an expired certificate.
-fn read_pair(cert: &Path, key: &Path) -> Result<Pair, CertificateError> {
+fn read_pair(cert: &Path, key: &Path) -> Result<CertificatePair, CertificateError> {
     let cert_pem = read(cert)?;
     let key_pem = read(key)?;
     let chain = parse_chain(cert, &cert_pem)?;
@@ -166,7 +166,7 @@ fn read_pair(cert: &Path, key: &Path) -> Result<Pair, CertificateError> {
             cert: cert.to_owned(),
             key: key.to_owned(),
         })?;
-    Ok(Pair {
+    Ok(CertificatePair {
         key: Arc::new(certified),
         info,
         digest: digest_of(&cert_pem, &key_pem),
@@ -255,21 +255,21 @@ fn date(unix_seconds: i64) -> String {
 #[derive(Debug)]
 pub(super) struct CertificateStore {
     files: Vec<CertificateFiles>,
-    current: ArcSwap<Names>,
+    current: ArcSwap<CertificateIndex>,
     /// Held during a reload, so that only one runs at a time.
     reloading: Mutex<()>,
 }
 
 /// The certificates for one name, in the order of the config. There are several where their keys have different types.
-type Candidates = Vec<Arc<CertifiedKey>>;
+type CertificateCandidates = Vec<Arc<CertifiedKey>>;
 
 /// One set of certificates, indexed by name.
 #[derive(Debug)]
-struct Names {
-    exact: HashMap<String, Candidates>,
+struct CertificateIndex {
+    exact: HashMap<String, CertificateCandidates>,
     /// By the name after `*.`.
-    wildcard: HashMap<String, Candidates>,
-    default: Candidates,
+    wildcard: HashMap<String, CertificateCandidates>,
+    default: CertificateCandidates,
     infos: Vec<CertificateInfo>,
     digests: Vec<[u8; 32]>,
 }
@@ -283,7 +283,7 @@ impl CertificateStore {
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             files: files.to_vec(),
-            current: ArcSwap::from_pointee(Names::of(&pairs)),
+            current: ArcSwap::from_pointee(CertificateIndex::of(&pairs)),
             reloading: Mutex::new(()),
         })
     }
@@ -306,7 +306,7 @@ impl CertificateStore {
         }
         // A reload has working certificates to keep, so it rejects expired ones, unlike the start.
         self.deny_expired_in(pairs.iter().map(|pair| &pair.info))?;
-        self.current.store(Arc::new(Names::of(&pairs)));
+        self.current.store(Arc::new(CertificateIndex::of(&pairs)));
         Ok(true)
     }
 
@@ -323,7 +323,7 @@ impl CertificateStore {
         &self,
         infos: impl Iterator<Item = &'a CertificateInfo>,
     ) -> Result<(), CertificateError> {
-        let now = Now::read();
+        let now = ClockReading::read();
         for (files, info) in self.files.iter().zip(infos) {
             if info.is_expired(now) {
                 return Err(CertificateError::Expired {
@@ -336,8 +336,8 @@ impl CertificateStore {
     }
 }
 
-impl Names {
-    fn of(pairs: &[Pair]) -> Self {
+impl CertificateIndex {
+    fn of(pairs: &[CertificatePair]) -> Self {
         let mut names = Self {
             exact: HashMap::new(),
             wildcard: HashMap::new(),
@@ -363,7 +363,7 @@ impl Names {
     ///
     /// An exact name comes before a wildcard, which covers exactly one label (RFC 9525, section 6.3). Where the client
     /// accepts no key, the first certificate is returned all the same.
-    fn find(&self, name: &str, schemes: &Schemes<'_>) -> Option<Arc<CertifiedKey>> {
+    fn find(&self, name: &str, schemes: &ClientSignatureSchemes<'_>) -> Option<Arc<CertifiedKey>> {
         let exact = self.exact.get(name);
         let wildcard = name
             .split_once('.')
@@ -373,14 +373,14 @@ impl Names {
 }
 
 /// The signature schemes that a client accepts.
-struct Schemes<'a> {
+struct ClientSignatureSchemes<'a> {
     /// Schemes for the handshake. In TLS 1.3, PKCS#1 in the client's list applies to the chain only (RFC 8446, section
     /// 4.2.3).
     handshake: Cow<'a, [SignatureScheme]>,
     all: &'a [SignatureScheme],
 }
 
-impl<'a> Schemes<'a> {
+impl<'a> ClientSignatureSchemes<'a> {
     fn of(hello: &'a ClientHello<'_>) -> Self {
         let all = hello.signature_schemes();
         // A client that lists cipher suites of TLS 1.3 gets TLS 1.3, since no setting turns it off.
@@ -410,7 +410,7 @@ fn is_pkcs1(scheme: SignatureScheme) -> bool {
 /// Returns the first key that fits, or else the first key.
 fn choose<'k>(
     candidates: &(impl Iterator<Item = &'k Arc<CertifiedKey>> + Clone),
-    schemes: &Schemes<'_>,
+    schemes: &ClientSignatureSchemes<'_>,
 ) -> Option<Arc<CertifiedKey>> {
     let fitting = |schemes: &[SignatureScheme]| {
         let mut all = candidates.clone();
@@ -425,11 +425,11 @@ fn choose<'k>(
 
 /// Returns the certificates for clients that send no name, or a name without a certificate: the first one, and those
 /// that share a name with it.
-fn defaults(pairs: &[Pair]) -> Candidates {
+fn defaults(pairs: &[CertificatePair]) -> CertificateCandidates {
     let Some(first) = pairs.first() else {
         return Vec::new();
     };
-    let shares = |pair: &&Pair| {
+    let shares = |pair: &&CertificatePair| {
         let mut names = pair.info.names.iter();
         std::ptr::eq(*pair, first) || names.any(|name| first.info.names.contains(name))
     };
@@ -450,11 +450,11 @@ static SCHEMES: [SignatureScheme; 9] = [
     SignatureScheme::ED448,
 ];
 
-impl Pair {
+impl CertificatePair {
     /// Returns true where no client would ever get this certificate, since `earlier` ones cover all its names with the
     /// same type of key.
     #[must_use]
-    pub fn is_hidden_by(&self, earlier: &[Self]) -> bool {
+    pub fn is_shadowed_by(&self, earlier: &[Self]) -> bool {
         let signs = |pair: &Self, scheme: &SignatureScheme| {
             pair.key
                 .key
@@ -480,7 +480,7 @@ impl ResolvesServerCert for CertificateStore {
         let names = self.current.load();
         let asked = hello.server_name().map(without_root);
         let asked = asked.map(str::to_ascii_lowercase);
-        let schemes = Schemes::of(&hello);
+        let schemes = ClientSignatureSchemes::of(&hello);
         asked
             .and_then(|name| names.find(&name, &schemes))
             .or_else(|| choose(&names.default.iter(), &schemes))
@@ -505,10 +505,10 @@ mod tests {
         // The common name is not among them.
         let names = ["hooks.example.com", "*.example.org", "192.0.2.7"];
         assert_eq!(pair.info.names, names);
-        assert!(!pair.info.is_expired(Now::read()));
+        assert!(!pair.info.is_expired(ClockReading::read()));
         let end = pair.info.not_after;
-        assert!(!pair.info.is_expired(Now::at_unix_seconds(end)));
-        assert!(pair.info.is_expired(Now::at_unix_seconds(end + 1)));
+        assert!(!pair.info.is_expired(ClockReading::at_unix_seconds(end)));
+        assert!(pair.info.is_expired(ClockReading::at_unix_seconds(end + 1)));
     }
 
     // Mutation: remove one of the files from `digest_of`, or the length.
@@ -581,7 +581,7 @@ mod tests {
         };
         let store = CertificateStore::load(&files).unwrap();
         let names = store.current.load();
-        let schemes = Schemes {
+        let schemes = ClientSignatureSchemes {
             handshake: Cow::Borrowed(&SCHEMES),
             all: &SCHEMES,
         };

@@ -47,7 +47,7 @@ pub enum ChunkFault {
 /// A scanner with its position in a chunked body.
 #[derive(Debug)]
 pub struct ChunkScanner {
-    state: State,
+    state: ChunkState,
     /// The trailer section so far. Empty for nearly every body.
     trailer: Vec<u8>,
     /// Start of the current line in `trailer`.
@@ -55,18 +55,18 @@ pub struct ChunkScanner {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum ChunkState {
     Size { digits: u8, size: u64 },
     Extension { length: u16, size: u64 },
     SizeLf { size: u64 },
-    Data { left: u64 },
+    Data { remaining: u64 },
     DataCr,
     DataLf,
     Trailer,
     Done,
 }
 
-const NEXT_SIZE: State = State::Size { digits: 0, size: 0 };
+const NEXT_SIZE: ChunkState = ChunkState::Size { digits: 0, size: 0 };
 
 impl Default for ChunkScanner {
     fn default() -> Self {
@@ -88,16 +88,16 @@ impl ChunkScanner {
         let mut at = 0_usize;
         while let Some(byte) = bytes.get(at) {
             match self.state {
-                State::Done => break,
-                State::Data { left } => {
+                ChunkState::Done => break,
+                ChunkState::Data { remaining: left } => {
                     // Data is skipped in one step, so the cost depends on the number of chunks and not on their size.
                     let here = bytes.len().saturating_sub(at);
                     let take = usize::try_from(left).unwrap_or(usize::MAX).min(here);
                     at = at.saturating_add(take);
                     let left = left.saturating_sub(take as u64);
                     self.state = match left {
-                        0 => State::DataCr,
-                        left => State::Data { left },
+                        0 => ChunkState::DataCr,
+                        left => ChunkState::Data { remaining: left },
                     };
                 }
                 state => {
@@ -112,45 +112,49 @@ impl ChunkScanner {
     /// Returns true after the last byte of the body.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        matches!(self.state, State::Done)
+        matches!(self.state, ChunkState::Done)
     }
 
-    fn step(&mut self, state: State, byte: u8) -> Result<State, ChunkFault> {
+    fn step(&mut self, state: ChunkState, byte: u8) -> Result<ChunkState, ChunkFault> {
         match (state, byte) {
-            (State::Size { digits, size }, _) => size_step(digits, size, byte),
-            (State::Extension { size, .. }, b'\r') => Ok(State::SizeLf { size }),
-            (State::Extension { length, size }, b' '..=b'~' | b'\t') if length < MAX_EXTENSION => {
+            (ChunkState::Size { digits, size }, _) => size_step(digits, size, byte),
+            (ChunkState::Extension { size, .. }, b'\r') => Ok(ChunkState::SizeLf { size }),
+            (ChunkState::Extension { length, size }, b' '..=b'~' | b'\t')
+                if length < MAX_EXTENSION =>
+            {
                 let length = length.saturating_add(1);
-                Ok(State::Extension { length, size })
+                Ok(ChunkState::Extension { length, size })
             }
-            (State::Extension { .. }, _) => Err(ChunkFault::Extension),
+            (ChunkState::Extension { .. }, _) => Err(ChunkFault::Extension),
             // The chunk of size 0 is the last one (RFC 9112, section 7.1).
-            (State::SizeLf { size: 0 }, b'\n') => Ok(State::Trailer),
-            (State::SizeLf { size }, b'\n') => Ok(State::Data { left: size }),
-            (State::DataCr, b'\r') => Ok(State::DataLf),
-            (State::DataLf, b'\n') => Ok(NEXT_SIZE),
-            (State::Trailer, _) => self.trailer_step(byte),
+            (ChunkState::SizeLf { size: 0 }, b'\n') => Ok(ChunkState::Trailer),
+            (ChunkState::SizeLf { size }, b'\n') => Ok(ChunkState::Data { remaining: size }),
+            (ChunkState::DataCr, b'\r') => Ok(ChunkState::DataLf),
+            (ChunkState::DataLf, b'\n') => Ok(NEXT_SIZE),
+            (ChunkState::Trailer, _) => self.trailer_step(byte),
             // A bare CR or LF is an error here, although some parsers accept it: they would see another end of the
             // body.
-            (State::SizeLf { .. } | State::DataCr | State::DataLf, _) => Err(ChunkFault::LineEnd),
-            (State::Data { .. } | State::Done, _) => Ok(state),
+            (ChunkState::SizeLf { .. } | ChunkState::DataCr | ChunkState::DataLf, _) => {
+                Err(ChunkFault::LineEnd)
+            }
+            (ChunkState::Data { .. } | ChunkState::Done, _) => Ok(state),
         }
     }
 
-    fn trailer_step(&mut self, byte: u8) -> Result<State, ChunkFault> {
+    fn trailer_step(&mut self, byte: u8) -> Result<ChunkState, ChunkFault> {
         // Trailers are buffered, so their size needs a bound.
         if self.trailer.len() >= MAX_TRAILER {
             return Err(ChunkFault::TrailerTooLong);
         }
         self.trailer.push(byte);
         if byte != b'\n' {
-            return Ok(State::Trailer);
+            return Ok(ChunkState::Trailer);
         }
         let Some([line @ .., b'\r', b'\n']) = self.trailer.get(self.line..) else {
             return Err(ChunkFault::LineEnd);
         };
         if line.is_empty() {
-            return Ok(State::Done);
+            return Ok(ChunkState::Done);
         }
         let name = check_trailer_line(line).map_err(|_: HeadFault| ChunkFault::Trailer)?;
         if FORBIDDEN
@@ -160,24 +164,24 @@ impl ChunkScanner {
             return Err(ChunkFault::Trailer);
         }
         self.line = self.trailer.len();
-        Ok(State::Trailer)
+        Ok(ChunkState::Trailer)
     }
 }
 
-fn size_step(digits: u8, size: u64, byte: u8) -> Result<State, ChunkFault> {
+fn size_step(digits: u8, size: u64, byte: u8) -> Result<ChunkState, ChunkFault> {
     let value = match byte {
         b'0'..=b'9' => byte - b'0',
         b'a'..=b'f' => byte - b'a' + 10,
         b'A'..=b'F' => byte - b'A' + 10,
-        b';' if digits > 0 => return Ok(State::Extension { length: 1, size }),
-        b'\r' if digits > 0 => return Ok(State::SizeLf { size }),
+        b';' if digits > 0 => return Ok(ChunkState::Extension { length: 1, size }),
+        b'\r' if digits > 0 => return Ok(ChunkState::SizeLf { size }),
         _ => return Err(ChunkFault::Size),
     };
     // More digits would overflow the size, or differ between parsers that ignore leading zeros and those that do not.
     if digits >= MAX_DIGITS {
         return Err(ChunkFault::Size);
     }
-    Ok(State::Size {
+    Ok(ChunkState::Size {
         digits: digits + 1,
         size: (size << 4) | u64::from(value),
     })

@@ -21,19 +21,19 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::config::model::ProxyProtocol;
-use crate::edge::event::{EdgeEvent, Refusal};
+use crate::edge::connection_watch::StallKind;
+use crate::edge::event::{ConnectionRefusal, EdgeEvent};
 use crate::edge::head_check::HeadFault;
-use crate::edge::head_guard::Waited;
+use crate::edge::head_guard::IdleCarryover;
 use crate::edge::limits::SourceSlot;
-use crate::edge::settings::Settings;
-use crate::edge::source::{Peer, is_trusted, sender};
-use crate::edge::stop::Stop;
-use crate::edge::transport::Transport;
-use crate::edge::watch::Stall;
-use crate::edge::{Edge, Handler, http1, http2, proxy_protocol};
-use crate::model::source::{Source, SourceKey, canonical};
-use crate::net::answer::{Answer, AnswerBody};
+use crate::edge::settings::EdgeSettings;
+use crate::edge::source::{PeerAddress, is_trusted, sender};
+use crate::edge::stop_signal::StopSignal;
+use crate::edge::transport::ConnectionTransport;
+use crate::edge::{EdgeServer, RequestHandler, http1, http2, proxy_protocol};
+use crate::model::source::{RequestSource, SourceKey, canonical};
 use crate::net::problem;
+use crate::net::response::{HttpResponse, ResponseBody};
 
 /// Bounds for closing a connection: the time, and the bytes that the peer may still send before it reads the last
 /// response.
@@ -45,26 +45,26 @@ const LINGER_BYTES: u64 = 4 * 1024 * 1024;
 const NEWCOMER_GRACE: Duration = Duration::from_secs(2);
 
 /// The data that all requests of one connection share.
-pub(super) struct Shared<H> {
-    edge: Arc<Edge>,
-    pub(super) settings: Arc<Settings>,
+pub(super) struct ConnectionShared<H> {
+    edge: Arc<EdgeServer>,
+    pub(super) settings: Arc<EdgeSettings>,
     handler: H,
-    peer: Peer,
+    peer: PeerAddress,
     is_tls: bool,
     /// True where the peer's `X-Forwarded-For` is trusted.
     is_proxy: bool,
 }
 
 /// A connection that is ready for HTTP.
-struct Opened {
-    transport: Transport,
-    announced: Announced,
+struct OpenConnection {
+    transport: ConnectionTransport,
+    announced: ClientAddress,
     slot: Option<SourceSlot>,
 }
 
 /// The client's address of a connection, and whether it is a proxy.
 #[derive(Clone, Copy)]
-struct Announced {
+struct ClientAddress {
     ip: IpAddr,
     /// True where the address is a trusted proxy, so that its `X-Forwarded-For` is used.
     is_proxy: bool,
@@ -72,7 +72,7 @@ struct Announced {
 
 /// The reason why the wait for the next request ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Wake {
+enum WakeReason {
     Bytes,
     PeerGone,
     /// The deadline passed before any byte.
@@ -81,29 +81,29 @@ enum Wake {
 }
 
 /// Serves one connection. `Drop` returns its slots and counts, however this function ends.
-pub(super) async fn serve<H: Handler>(
-    edge: Arc<Edge>,
+pub(super) async fn serve<H: RequestHandler>(
+    edge: Arc<EdgeServer>,
     stream: TcpStream,
     socket: SocketAddr,
     handler: H,
-    stop: Arc<Stop>,
+    stop: Arc<StopSignal>,
     tracker: TaskTracker,
 ) {
     let settings = edge.settings();
     let opened = Box::pin(open(&edge, &settings, stream, socket, &stop)).await;
-    let Some(Opened {
+    let Some(OpenConnection {
         transport,
-        announced: Announced { ip, is_proxy },
+        announced: ClientAddress { ip, is_proxy },
         slot: _slot,
     }) = opened
     else {
         return;
     };
     // The settings stay the same until the connection ends, also across a reload.
-    let shared = Arc::new(Shared {
-        is_tls: matches!(transport, Transport::Tls(_)),
+    let shared = Arc::new(ConnectionShared {
+        is_tls: matches!(transport, ConnectionTransport::Tls(_)),
         is_proxy,
-        peer: Peer { socket, ip },
+        peer: PeerAddress { socket, ip },
         edge,
         settings,
         handler,
@@ -119,12 +119,12 @@ pub(super) async fn serve<H: Handler>(
 
 /// Runs everything before HTTP, within `handshake_timeout`. Returns `None` where the connection was closed.
 async fn open(
-    edge: &Arc<Edge>,
-    settings: &Settings,
+    edge: &Arc<EdgeServer>,
+    settings: &EdgeSettings,
     mut stream: TcpStream,
     socket: SocketAddr,
-    stop: &Stop,
-) -> Option<Opened> {
+    stop: &StopSignal,
+) -> Option<OpenConnection> {
     let deadline = Instant::now() + settings.handshake_timeout;
     let peer = canonical(socket.ip());
     let (drain, abort) = stop.waits();
@@ -134,7 +134,7 @@ async fn open(
         let announced = announced(edge, settings, &mut stream, peer).await?;
         let slot = source_slot(edge, settings, announced)?;
         let transport = handshake(edge, settings, stream, announced.ip).await?;
-        Some(Opened {
+        Some(OpenConnection {
             transport,
             announced,
             slot,
@@ -160,7 +160,7 @@ async fn open(
             // A handshake cut short by a drain is not the client's fault, so it is not counted.
             if !is_draining {
                 edge.counters().handshakes_timed_out.add();
-                edge.tell(EdgeEvent::HandshakeTimeout { ip: peer });
+                edge.notify(EdgeEvent::HandshakeTimeout { ip: peer });
             }
             None
         })
@@ -174,12 +174,12 @@ async fn open(
 /// with the limits of any source, and forwarding headers are ignored: it may have passed on a connection whose client
 /// wrote `X-Forwarded-For` itself.
 async fn announced(
-    edge: &Edge,
-    settings: &Settings,
+    edge: &EdgeServer,
+    settings: &EdgeSettings,
     stream: &mut TcpStream,
     peer: IpAddr,
-) -> Option<Announced> {
-    let forwards_of = |ip| Announced {
+) -> Option<ClientAddress> {
+    let forwards_of = |ip| ClientAddress {
         ip,
         is_proxy: is_trusted(ip, &settings.trusted_proxies),
     };
@@ -189,7 +189,7 @@ async fn announced(
     }
     let refuse = |reason| {
         edge.counters().refused_proxy_header.add();
-        edge.tell(EdgeEvent::ProxyHeaderRefused { ip: peer, reason });
+        edge.notify(EdgeEvent::ProxyHeaderRefused { ip: peer, reason });
         None
     };
     // Checked before a byte is read: an untrusted client could claim any address.
@@ -198,7 +198,7 @@ async fn announced(
     }
     match proxy_protocol::read(stream).await {
         Ok(Some(ip)) => Some(forwards_of(ip)),
-        Ok(None) => Some(Announced {
+        Ok(None) => Some(ClientAddress {
             ip: peer,
             is_proxy: false,
         }),
@@ -209,9 +209,9 @@ async fn announced(
 /// Takes a slot of the source, or returns `None` where it has too many. Trusted proxies carry many clients, so they
 /// need no slot.
 fn source_slot(
-    edge: &Edge,
-    settings: &Settings,
-    Announced { ip, is_proxy }: Announced,
+    edge: &EdgeServer,
+    settings: &EdgeSettings,
+    ClientAddress { ip, is_proxy }: ClientAddress,
 ) -> Option<Option<SourceSlot>> {
     if is_proxy {
         return Some(None);
@@ -220,9 +220,9 @@ fn source_slot(
     let slot = edge.limits.enter_source(SourceKey::of(ip), limit);
     if slot.is_none() {
         edge.counters().refused_source.add();
-        edge.tell(EdgeEvent::ConnectionRefused {
+        edge.notify(EdgeEvent::ConnectionRefused {
             ip,
-            reason: Refusal::TooManyFromSource,
+            reason: ConnectionRefusal::TooManyFromSource,
         });
         return None;
     }
@@ -230,84 +230,88 @@ fn source_slot(
 }
 
 async fn handshake(
-    edge: &Edge,
-    settings: &Settings,
+    edge: &EdgeServer,
+    settings: &EdgeSettings,
     stream: TcpStream,
     ip: IpAddr,
-) -> Option<Transport> {
+) -> Option<ConnectionTransport> {
     let Some(tls) = &settings.tls else {
-        return Some(Transport::plain(stream));
+        return Some(ConnectionTransport::plain(stream));
     };
     let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
     match acceptor.accept(stream).await {
         Ok(stream) => {
             edge.counters().handshakes_ok.add();
-            Some(Transport::Tls(Box::new(stream)))
+            Some(ConnectionTransport::Tls(Box::new(stream)))
         }
         Err(error) => {
             edge.counters().handshakes_failed.add();
             let error = error.to_string();
-            edge.tell(EdgeEvent::HandshakeFailed { ip, error });
+            edge.notify(EdgeEvent::HandshakeFailed { ip, error });
             None
         }
     }
 }
 
-async fn serve_h2<H: Handler>(
-    mut transport: Transport,
-    shared: &Arc<Shared<H>>,
-    stop: &Stop,
+async fn serve_h2<H: RequestHandler>(
+    mut transport: ConnectionTransport,
+    shared: &Arc<ConnectionShared<H>>,
+    stop: &StopSignal,
     tracker: TaskTracker,
 ) {
     let ip = shared.peer.ip;
     let first_head_by = Instant::now() + shared.settings.header_timeout;
     match wait(&mut transport, first_head_by, NEWCOMER_GRACE, stop).await {
-        Wake::Bytes => {}
-        Wake::Late => {
-            shared.note_stall(Stall::Head);
+        WakeReason::Bytes => {}
+        WakeReason::Late => {
+            shared.count_stall(StallKind::Head);
             return close(transport).await;
         }
-        Wake::PeerGone | Wake::Stop => return close(transport).await,
+        WakeReason::PeerGone | WakeReason::Stop => return close(transport).await,
     }
     let drive = http2::drive(transport, shared, stop, tracker, first_head_by);
     let end = Box::pin(drive).await;
     let counters = shared.edge.counters();
     match end {
-        http2::End::Over | http2::End::Aborted => {}
-        http2::End::Idle => counters.idle_closed.add(),
-        http2::End::Stalled(stall) => shared.note_stall(stall),
-        http2::End::Flood => {
+        http2::Http2Outcome::Over | http2::Http2Outcome::Aborted => {}
+        http2::Http2Outcome::Idle => counters.idle_closed.add(),
+        http2::Http2Outcome::Stalled(stall) => shared.count_stall(stall),
+        http2::Http2Outcome::Flood => {
             counters.floods_cut.add();
-            shared.edge.tell(EdgeEvent::Flood { ip });
+            shared.edge.notify(EdgeEvent::Flood { ip });
         }
     }
 }
 
-async fn serve_h1<H: Handler>(mut transport: Transport, shared: &Arc<Shared<H>>, stop: &Stop) {
+async fn serve_h1<H: RequestHandler>(
+    mut transport: ConnectionTransport,
+    shared: &Arc<ConnectionShared<H>>,
+    stop: &StopSignal,
+) {
     // A client connects in order to send a request, so the first head has the deadline of a head, from the handshake
     // on.
     let mut deadline = Instant::now() + shared.settings.header_timeout;
-    let mut waited = Waited {
+    let mut waited = IdleCarryover {
         first_head_by: Some(deadline),
         empty_lines: 0,
     };
     let mut grace = NEWCOMER_GRACE;
     loop {
         match wait(&mut transport, deadline, grace, stop).await {
-            Wake::Bytes => {}
-            Wake::Late => {
+            WakeReason::Bytes => {}
+            WakeReason::Late => {
                 match waited.first_head_by {
-                    Some(_) => shared.note_stall(Stall::Head),
+                    Some(_) => shared.count_stall(StallKind::Head),
                     None => shared.edge.counters().idle_closed.add(),
                 }
                 return close(transport).await;
             }
-            Wake::PeerGone | Wake::Stop => return close(transport).await,
+            WakeReason::PeerGone | WakeReason::Stop => return close(transport).await,
         }
         // Boxed, so that hyper's state exists only while there are requests on the connection.
         match Box::pin(http1::drive(transport, shared, stop, waited)).await {
-            http1::End::Aborted => return,
-            http1::End::Parked {
+            http1::Http1Outcome::Aborted => return,
+            http1::Http1Outcome::Parked {
                 transport: rest,
                 has_served,
                 empty_lines,
@@ -323,16 +327,16 @@ async fn serve_h1<H: Handler>(mut transport: Transport, shared: &Arc<Shared<H>>,
                     grace = Duration::ZERO;
                 }
             }
-            http1::End::Stalled(rest, stall) => {
-                shared.note_stall(stall);
+            http1::Http1Outcome::Stalled(rest, stall) => {
+                shared.count_stall(stall);
                 // A client that was slow to send its head may still read, and learns the reason; one that does not read
                 // its response cannot.
-                if stall == Stall::Head {
+                if stall == StallKind::Head {
                     last_answer(rest, StatusCode::REQUEST_TIMEOUT).await;
                 }
                 return;
             }
-            http1::End::Over {
+            http1::Http1Outcome::Over {
                 transport,
                 fault,
                 is_peer_gone,
@@ -340,7 +344,7 @@ async fn serve_h1<H: Handler>(mut transport: Transport, shared: &Arc<Shared<H>>,
                 return match fault {
                     // hyper has not seen the bad head, so the response is written here.
                     Some(fault) => {
-                        shared.note_fault(fault);
+                        shared.count_fault(fault);
                         last_answer(transport, fault.status()).await;
                     }
                     None if is_peer_gone => close(transport).await,
@@ -352,7 +356,12 @@ async fn serve_h1<H: Handler>(mut transport: Transport, shared: &Arc<Shared<H>>,
 }
 
 /// Waits for the first byte of the next request, with almost no memory. During a drain, waits for `grace` at most.
-async fn wait(transport: &mut Transport, deadline: Instant, grace: Duration, stop: &Stop) -> Wake {
+async fn wait(
+    transport: &mut ConnectionTransport,
+    deadline: Instant,
+    grace: Duration,
+    stop: &StopSignal,
+) -> WakeReason {
     // An idle connection needs no read buffer.
     transport.release();
     let (drain, abort) = stop.waits();
@@ -364,33 +373,37 @@ async fn wait(transport: &mut Transport, deadline: Instant, grace: Duration, sto
         let level = signals.poll_level(context);
         // Bytes are checked before the stop, so that a request that has already arrived still gets its response.
         match transport.poll_fill(context) {
-            Poll::Ready(Ok(bytes)) if !bytes.is_empty() => return Poll::Ready(Wake::Bytes),
-            Poll::Ready(_) => return Poll::Ready(Wake::PeerGone),
+            Poll::Ready(Ok(bytes)) if !bytes.is_empty() => return Poll::Ready(WakeReason::Bytes),
+            Poll::Ready(_) => return Poll::Ready(WakeReason::PeerGone),
             Poll::Pending => {}
         }
         if level.is_abort() || (level.is_drain() && grace.is_zero()) {
-            return Poll::Ready(Wake::Stop);
+            return Poll::Ready(WakeReason::Stop);
         }
         if level.is_drain() && !is_draining {
             is_draining = true;
             let end = timer.deadline().min(Instant::now() + grace);
             timer.as_mut().reset(end);
         }
-        let end = if is_draining { Wake::Stop } else { Wake::Late };
+        let end = if is_draining {
+            WakeReason::Stop
+        } else {
+            WakeReason::Late
+        };
         timer.as_mut().poll(context).map(|()| end)
     })
     .await
 }
 
 /// Shuts down the connection without waiting for the peer.
-async fn close(mut transport: Transport) {
+async fn close(mut transport: ConnectionTransport) {
     let goodbye = std::future::poll_fn(|context| transport.poll_shutdown(context));
     let _ = timeout(LINGER, goodbye).await;
 }
 
 /// Shuts down the connection and reads the peer's remaining bytes. Otherwise, unread bytes make the kernel send a
 /// reset, which can discard the last response before the peer has read it.
-async fn linger(mut transport: Transport) {
+async fn linger(mut transport: ConnectionTransport) {
     let _ = timeout(LINGER, async {
         std::future::poll_fn(|context| transport.poll_shutdown(context)).await?;
         let mut rest = transport.socket().take(LINGER_BYTES);
@@ -402,7 +415,7 @@ async fn linger(mut transport: Transport) {
 }
 
 /// Writes an error response without hyper, and closes the connection.
-async fn last_answer(mut transport: Transport, status: StatusCode) {
+async fn last_answer(mut transport: ConnectionTransport, status: StatusCode) {
     // There is no request id: the request never reached the pipeline.
     let body = problem::document(status, None);
     let reason = status.canonical_reason().unwrap_or_default();
@@ -424,7 +437,7 @@ async fn last_answer(mut transport: Transport, status: StatusCode) {
     }
 }
 
-impl<H: Handler> Shared<H> {
+impl<H: RequestHandler> ConnectionShared<H> {
     /// Passes a request to the handler, with its source.
     pub(super) fn answer(&self, request: Request<Incoming>) -> H::Future {
         self.edge.counters().requests.add();
@@ -438,7 +451,7 @@ impl<H: Handler> Shared<H> {
         } else {
             self.peer.ip
         };
-        let source = Source {
+        let source = RequestSource {
             ip,
             peer: self.peer.socket,
             is_tls: self.is_tls,
@@ -447,10 +460,10 @@ impl<H: Handler> Shared<H> {
     }
 
     /// Builds the response to an ambiguous request.
-    pub(super) fn refuse(&self, fault: HeadFault) -> Answer {
-        self.note_fault(fault);
+    pub(super) fn refuse(&self, fault: HeadFault) -> HttpResponse {
+        self.count_fault(fault);
         let body = problem::document(fault.status(), None);
-        let mut answer = Answer::new(AnswerBody::whole(body.into()));
+        let mut answer = HttpResponse::new(ResponseBody::whole(body.into()));
         *answer.status_mut() = fault.status();
         answer.headers_mut().insert(
             header::CONTENT_TYPE,
@@ -459,22 +472,22 @@ impl<H: Handler> Shared<H> {
         answer
     }
 
-    fn note_fault(&self, fault: HeadFault) {
+    fn count_fault(&self, fault: HeadFault) {
         self.edge.counters().heads_refused.add();
         let ip = self.peer.ip;
-        self.edge.tell(EdgeEvent::HeadRefused { ip, fault });
+        self.edge.notify(EdgeEvent::HeadRefused { ip, fault });
     }
 
-    fn note_stall(&self, stall: Stall) {
+    fn count_stall(&self, stall: StallKind) {
         let ip = self.peer.ip;
         match stall {
-            Stall::Head => {
+            StallKind::Head => {
                 self.edge.counters().heads_timed_out.add();
-                self.edge.tell(EdgeEvent::HeadTimeout { ip });
+                self.edge.notify(EdgeEvent::HeadTimeout { ip });
             }
-            Stall::Write => {
+            StallKind::Write => {
                 self.edge.counters().writes_stalled.add();
-                self.edge.tell(EdgeEvent::WriteStalled { ip });
+                self.edge.notify(EdgeEvent::WriteStalled { ip });
             }
         }
     }

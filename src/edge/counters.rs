@@ -6,48 +6,48 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The counters of one process. They survive reloads.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct EdgeCounters {
     /// Connections that the kernel accepted, including those closed for a limit.
-    pub accepted: Count,
+    pub accepted: AtomicCounter,
     /// Connections that are open now.
-    pub open: Gauge,
+    pub open: AtomicGauge,
     /// Errors of `accept` itself, such as no free file descriptors.
-    pub accept_failed: Count,
+    pub accept_failed: AtomicCounter,
     /// Connections closed because `max_connections` was reached.
-    pub refused_total: Count,
+    pub refused_total: AtomicCounter,
     /// Connections closed because `max_connections_per_source` was reached.
-    pub refused_source: Count,
+    pub refused_source: AtomicCounter,
     /// Connections closed for a PROXY protocol header that is missing, malformed or from an untrusted peer.
-    pub refused_proxy_header: Count,
+    pub refused_proxy_header: AtomicCounter,
     /// TLS handshakes that completed within the deadline.
-    pub handshakes_ok: Count,
+    pub handshakes_ok: AtomicCounter,
     /// TLS handshakes that failed, timeouts not included.
-    pub handshakes_failed: Count,
+    pub handshakes_failed: AtomicCounter,
     /// Connections whose PROXY header and TLS handshake were not complete in time.
-    pub handshakes_timed_out: Count,
+    pub handshakes_timed_out: AtomicCounter,
     /// Connections on which the client selected HTTP/1.
-    pub connections_h1: Count,
+    pub connections_h1: AtomicCounter,
     /// Connections on which the client selected HTTP/2.
-    pub connections_h2: Count,
+    pub connections_h2: AtomicCounter,
     /// Requests passed to the handler.
-    pub requests: Count,
+    pub requests: AtomicCounter,
     /// Request heads rejected before the handler saw them.
-    pub heads_refused: Count,
+    pub heads_refused: AtomicCounter,
     /// Request heads that were not complete in time.
-    pub heads_timed_out: Count,
+    pub heads_timed_out: AtomicCounter,
     /// Connections closed because they were idle for too long.
-    pub idle_closed: Count,
+    pub idle_closed: AtomicCounter,
     /// Connections closed because the peer did not read its response.
-    pub writes_stalled: Count,
+    pub writes_stalled: AtomicCounter,
     /// HTTP/2 connections closed for a flood of frames without content.
-    pub floods_cut: Count,
+    pub floods_cut: AtomicCounter,
 }
 
 /// A counter that only grows.
 #[derive(Debug, Default)]
-pub struct Count(AtomicU64);
+pub struct AtomicCounter(AtomicU64);
 
-impl Count {
+impl AtomicCounter {
     /// Returns the value so far.
     #[must_use]
     pub fn read(&self) -> u64 {
@@ -61,9 +61,9 @@ impl Count {
 
 /// A value that grows and shrinks.
 #[derive(Debug, Default)]
-pub struct Gauge(AtomicUsize);
+pub struct AtomicGauge(AtomicUsize);
 
-impl Gauge {
+impl AtomicGauge {
     /// Returns the value at this moment.
     #[must_use]
     pub fn read(&self) -> usize {

@@ -15,7 +15,7 @@ pub enum EdgeEvent {
         /// Source address, from the PROXY protocol where that applies.
         ip: IpAddr,
         /// The limit that was reached.
-        reason: Refusal,
+        reason: ConnectionRefusal,
     },
     /// A required PROXY protocol header was missing, malformed or from an untrusted peer.
     ProxyHeaderRefused {
@@ -72,14 +72,14 @@ pub enum EdgeEvent {
 
 /// The limit that a connection reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refusal {
+pub enum ConnectionRefusal {
     /// The limit `max_connections` of all connections.
     TooManyConnections,
     /// The limit `max_connections_per_source` of one source.
     TooManyFromSource,
 }
 
-impl Refusal {
+impl ConnectionRefusal {
     /// Returns the word for logs and metrics.
     #[must_use]
     pub fn code(self) -> &'static str {

@@ -81,7 +81,7 @@ impl HeadFault {
 
 /// The rule that decides where the body ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Framing {
+pub enum BodyFraming {
     /// The request has no body.
     Empty,
     /// The body ends after this many bytes.
@@ -93,7 +93,7 @@ pub enum Framing {
 /// Finds the end of a head that arrives in pieces. It inspects each byte once, so that a slow sender costs linear time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EndFinder {
-    seen: usize,
+    scanned: usize,
     line: usize,
     is_first_line_checked: bool,
 }
@@ -107,14 +107,14 @@ impl EndFinder {
     /// # Errors
     /// A line ends wrongly, the first line is empty, or it cannot become valid.
     pub fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadFault> {
-        if self.seen == 0
+        if self.scanned == 0
             && let Some(end) = memmem::find(bytes, b"\r\n\r\n")
         {
             // The whole head has arrived at once, as nearly always. `check_head` checks each of its line ends.
             return Ok(Some(end.saturating_add(4)));
         }
-        while let Some(offset) = memchr(b'\n', bytes.get(self.seen..).unwrap_or_default()) {
-            let at = self.seen.saturating_add(offset);
+        while let Some(offset) = memchr(b'\n', bytes.get(self.scanned..).unwrap_or_default()) {
+            let at = self.scanned.saturating_add(offset);
             let line = bytes.get(self.line..at).unwrap_or_default();
             // A bare LF ends a line for some parsers and not for others.
             let Some((b'\r', text)) = line.split_last() else {
@@ -129,9 +129,9 @@ impl EndFinder {
                 };
             }
             self.line = at.saturating_add(1);
-            self.seen = self.line;
+            self.scanned = self.line;
         }
-        self.seen = bytes.len();
+        self.scanned = bytes.len();
         self.check_begin(bytes)?;
         Ok(None)
     }
@@ -166,7 +166,7 @@ struct RequestLine<'a> {
 
 /// The headers that decide framing and host, as found so far.
 #[derive(Default)]
-struct Seen<'a> {
+struct FramingHeaders<'a> {
     host: Option<&'a [u8]>,
     length: Option<u64>,
     is_chunked: bool,
@@ -179,11 +179,11 @@ struct Seen<'a> {
 ///
 /// # Errors
 /// The first fault found.
-pub fn check_head(head: &[u8]) -> Result<Framing, HeadFault> {
+pub fn check_head(head: &[u8]) -> Result<BodyFraming, HeadFault> {
     let mut rest = head;
     let first = next_line(&mut rest)?;
     let line = check_request_line(first)?;
-    let mut seen = Seen::default();
+    let mut seen = FramingHeaders::default();
     let mut count = 0_usize;
     loop {
         let text = next_line(&mut rest)?;
@@ -194,7 +194,7 @@ pub fn check_head(head: &[u8]) -> Result<Framing, HeadFault> {
         if count > MAX_HEADERS {
             return Err(HeadFault::TooLarge);
         }
-        seen.note(text, &line)?;
+        seen.read_header(text, &line)?;
     }
     if !rest.is_empty() {
         return Err(HeadFault::LineEnd);
@@ -207,14 +207,14 @@ pub fn check_head(head: &[u8]) -> Result<Framing, HeadFault> {
     // Both headers at once is the classic request smuggling attack (RFC 9112, section 6.3).
     match (seen.is_chunked, seen.length) {
         (true, Some(_)) => Err(HeadFault::BothFramings),
-        (true, None) => Ok(Framing::Chunked),
-        (false, Some(0) | None) => Ok(Framing::Empty),
-        (false, Some(length)) => Ok(Framing::Length(length)),
+        (true, None) => Ok(BodyFraming::Chunked),
+        (false, Some(0) | None) => Ok(BodyFraming::Empty),
+        (false, Some(length)) => Ok(BodyFraming::Length(length)),
     }
 }
 
-impl<'a> Seen<'a> {
-    fn note(&mut self, line: &'a [u8], request: &RequestLine<'_>) -> Result<(), HeadFault> {
+impl<'a> FramingHeaders<'a> {
+    fn read_header(&mut self, line: &'a [u8], request: &RequestLine<'_>) -> Result<(), HeadFault> {
         let (name, value) = split_header(line)?;
         // The length of most names is enough to tell that they do not matter.
         match name.len() {

@@ -18,24 +18,24 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::Instant;
 
 use crate::edge::chunk_check::{ChunkFault, ChunkScanner};
-use crate::edge::head_check::{EndFinder, Framing, HeadFault, check_head};
-use crate::edge::transport::Transport;
-use crate::edge::watch::{Watch, WriteWatch};
+use crate::edge::connection_watch::{ConnectionWatch, WriteWatch};
+use crate::edge::head_check::{BodyFraming, EndFinder, HeadFault, check_head};
+use crate::edge::transport::ConnectionTransport;
 
 /// Maximum number of empty lines before a head. RFC 9112, section 2.2 asks servers to ignore at least one. Old clients
 /// end a body with one, and no client sends more than a few.
 const MAX_EMPTY_LINES: u8 = 8;
 
 /// The guard of one connection.
-pub(super) struct Guard {
-    transport: Transport,
-    watch: Arc<Watch>,
+pub(super) struct HeadGuard {
+    transport: ConnectionTransport,
+    watch: Arc<ConnectionWatch>,
     writes: WriteWatch,
     max_head: usize,
     head_timeout: Duration,
     /// Deadline of the connection's first head; `None` once that head was complete.
     first_head_by: Option<Instant>,
-    position: Position,
+    position: StreamPosition,
     fault: Option<HeadFault>,
     is_ended: bool,
     /// True where bytes of the next request wait for the end of the current one.
@@ -43,15 +43,15 @@ pub(super) struct Guard {
 }
 
 /// The position of the next byte in the stream of messages.
-enum Position {
+enum StreamPosition {
     /// Before or within a head.
-    Head(Gathered),
+    Head(PartialHead),
     /// Within a complete head that arrived in pieces, or for which hyper has no room: `handed` bytes of it were passed
     /// on.
     Handing {
         head: Vec<u8>,
         handed: usize,
-        framing: Framing,
+        framing: BodyFraming,
     },
     /// Within a body of this many more bytes.
     Length(u64),
@@ -61,7 +61,7 @@ enum Position {
 
 /// A head that arrives in pieces.
 #[derive(Default)]
-struct Gathered {
+struct PartialHead {
     bytes: Vec<u8>,
     finder: EndFinder,
     empty_lines: u8,
@@ -71,7 +71,7 @@ struct Gathered {
 
 /// State that a guard takes over from the idle time before it.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Waited {
+pub(super) struct IdleCarryover {
     /// Deadline of the connection's first head; `None` where it was already served.
     pub(super) first_head_by: Option<Instant>,
     /// Number of empty lines skipped since the last request.
@@ -79,29 +79,29 @@ pub(super) struct Waited {
 }
 
 /// The state of the head after the newest bytes.
-enum Step {
+enum HeadProgress {
     Incomplete,
-    Whole { end: usize, framing: Framing },
+    Whole { end: usize, framing: BodyFraming },
 }
 
-impl Position {
-    fn after(framing: Framing) -> Self {
+impl StreamPosition {
+    fn after(framing: BodyFraming) -> Self {
         match framing {
-            Framing::Empty => Self::Head(Gathered::default()),
-            Framing::Length(length) => Self::Length(length),
-            Framing::Chunked => Self::Chunked(ChunkScanner::default()),
+            BodyFraming::Empty => Self::Head(PartialHead::default()),
+            BodyFraming::Length(length) => Self::Length(length),
+            BodyFraming::Chunked => Self::Chunked(ChunkScanner::default()),
         }
     }
 }
 
-impl Guard {
+impl HeadGuard {
     pub(super) fn new(
-        transport: Transport,
-        watch: Arc<Watch>,
+        transport: ConnectionTransport,
+        watch: Arc<ConnectionWatch>,
         max_head: usize,
         head_timeout: Duration,
         write_timeout: Duration,
-        waited: Waited,
+        waited: IdleCarryover,
     ) -> Self {
         Self {
             transport,
@@ -110,9 +110,9 @@ impl Guard {
             max_head,
             head_timeout,
             first_head_by: waited.first_head_by,
-            position: Position::Head(Gathered {
+            position: StreamPosition::Head(PartialHead {
                 empty_lines: waited.empty_lines,
-                ..Gathered::default()
+                ..PartialHead::default()
             }),
             fault: None,
             is_ended: false,
@@ -121,19 +121,19 @@ impl Guard {
     }
 
     /// Returns the connection, the fault of its last head, and whether the peer has closed its side.
-    pub(super) fn into_parts(self) -> (Transport, Option<HeadFault>, bool) {
+    pub(super) fn into_parts(self) -> (ConnectionTransport, Option<HeadFault>, bool) {
         (self.transport, self.fault, self.is_ended)
     }
 
     /// Returns true where parking the connection loses nothing, since no message has begun.
     pub(super) fn is_between_messages(&self) -> bool {
-        matches!(&self.position, Position::Head(gathered) if gathered.is_fresh())
+        matches!(&self.position, StreamPosition::Head(gathered) if gathered.is_fresh())
     }
 
     /// Returns the number of empty lines skipped since the last request.
     pub(super) fn empty_lines(&self) -> u8 {
         match &self.position {
-            Position::Head(gathered) => gathered.empty_lines,
+            StreamPosition::Head(gathered) => gathered.empty_lines,
             _ => 0,
         }
     }
@@ -146,7 +146,7 @@ impl Guard {
     ) -> Poll<io::Result<()>> {
         loop {
             match &mut self.position {
-                Position::Handing {
+                StreamPosition::Handing {
                     head,
                     handed,
                     framing,
@@ -156,11 +156,11 @@ impl Guard {
                     space.put_slice(piece);
                     *handed = handed.saturating_add(piece.len());
                     if *handed >= head.len() {
-                        self.position = Position::after(*framing);
+                        self.position = StreamPosition::after(*framing);
                     }
                     return Poll::Ready(Ok(()));
                 }
-                Position::Length(left) => {
+                StreamPosition::Length(left) => {
                     // At most `left` bytes are passed on. The rest belongs to the next request, which hyper must not
                     // see yet.
                     let bytes = ready!(self.transport.poll_fill(context))?;
@@ -170,11 +170,11 @@ impl Guard {
                     self.transport.consume(count);
                     *left = left.saturating_sub(count as u64);
                     if *left == 0 {
-                        self.position = Position::Head(Gathered::default());
+                        self.position = StreamPosition::Head(PartialHead::default());
                     }
                     return Poll::Ready(Ok(()));
                 }
-                Position::Chunked(scanner) => {
+                StreamPosition::Chunked(scanner) => {
                     let bytes = ready!(self.transport.poll_fill(context))?;
                     self.is_ended = bytes.is_empty();
                     // Scans no more than hyper has room for: scanned bytes cannot be scanned again.
@@ -183,11 +183,11 @@ impl Guard {
                     space.put_slice(seen.get(..count).unwrap_or_default());
                     self.transport.consume(count);
                     if scanner.is_done() {
-                        self.position = Position::Head(Gathered::default());
+                        self.position = StreamPosition::Head(PartialHead::default());
                     }
                     return Poll::Ready(Ok(()));
                 }
-                Position::Head(_) => {
+                StreamPosition::Head(_) => {
                     if !ready!(self.poll_head(context, space))? {
                         return Poll::Ready(Ok(()));
                     }
@@ -215,7 +215,7 @@ impl Guard {
             self.is_holding_back = true;
             return Poll::Pending;
         }
-        let Position::Head(gathered) = &mut self.position else {
+        let StreamPosition::Head(gathered) = &mut self.position else {
             return Poll::Ready(Ok(true));
         };
         let (first_head_by, head_timeout) = (self.first_head_by, self.head_timeout);
@@ -240,12 +240,12 @@ impl Guard {
                 self.watch.end_head();
                 Poll::Ready(Ok(false))
             }
-            Ok((Step::Incomplete, count)) => {
+            Ok((HeadProgress::Incomplete, count)) => {
                 self.transport.consume(count);
                 self.watch.begin_head(time_left());
                 Poll::Ready(Ok(true))
             }
-            Ok((Step::Whole { end, framing }, count)) => {
+            Ok((HeadProgress::Whole { end, framing }, count)) => {
                 self.first_head_by = None;
                 self.watch.end_head();
                 // From here until the response is flushed, the next head waits.
@@ -255,14 +255,14 @@ impl Guard {
                     // The head arrived at once, as nearly always. It goes straight from the decrypted record to hyper,
                     // with the body bytes that are already there.
                     let mut count = end;
-                    self.position = Position::after(framing);
-                    if let Position::Length(left) = &mut self.position {
+                    self.position = StreamPosition::after(framing);
+                    if let StreamPosition::Length(left) = &mut self.position {
                         let room = bytes.len().min(space.remaining()).saturating_sub(end);
                         let body = within(*left, room);
                         *left = left.saturating_sub(body as u64);
                         count = count.saturating_add(body);
                         if *left == 0 {
-                            self.position = Position::Head(Gathered::default());
+                            self.position = StreamPosition::Head(PartialHead::default());
                         }
                     }
                     space.put_slice(bytes.get(..count).unwrap_or_default());
@@ -270,7 +270,7 @@ impl Guard {
                     return Poll::Ready(Ok(false));
                 }
                 self.transport.consume(count);
-                self.position = Position::Handing {
+                self.position = StreamPosition::Handing {
                     head: std::mem::take(&mut gathered.bytes),
                     handed: 0,
                     framing,
@@ -291,7 +291,7 @@ impl Guard {
     }
 }
 
-impl Gathered {
+impl PartialHead {
     /// Returns true where only complete empty lines have arrived.
     fn is_fresh(&self) -> bool {
         self.bytes.is_empty() && !self.is_within_empty_line
@@ -324,7 +324,12 @@ impl Gathered {
 
     /// Inspects the newest bytes, and stores them unless the head is complete among them and fits into `room`. Also
     /// returns how many of the bytes to consume.
-    fn step(&mut self, bytes: &[u8], max: usize, room: usize) -> Result<(Step, usize), HeadFault> {
+    fn step(
+        &mut self,
+        bytes: &[u8],
+        max: usize,
+        room: usize,
+    ) -> Result<(HeadProgress, usize), HeadFault> {
         if self.bytes.is_empty() {
             let seen = bytes.get(..max).unwrap_or(bytes);
             if let Some(end) = self.finder.find(seen)? {
@@ -334,13 +339,13 @@ impl Gathered {
                     self.bytes
                         .extend_from_slice(seen.get(..end).unwrap_or_default());
                 }
-                return Ok((Step::Whole { end, framing }, end));
+                return Ok((HeadProgress::Whole { end, framing }, end));
             }
             if seen.len() >= max {
                 return Err(HeadFault::TooLarge);
             }
             self.bytes.extend_from_slice(seen);
-            return Ok((Step::Incomplete, seen.len()));
+            return Ok((HeadProgress::Incomplete, seen.len()));
         }
         let before = self.bytes.len();
         // The maximum counts over all pieces of a head.
@@ -350,12 +355,15 @@ impl Gathered {
         if let Some(end) = self.finder.find(&self.bytes)? {
             self.bytes.truncate(end);
             let framing = check_head(&self.bytes)?;
-            return Ok((Step::Whole { end, framing }, end.saturating_sub(before)));
+            return Ok((
+                HeadProgress::Whole { end, framing },
+                end.saturating_sub(before),
+            ));
         }
         if self.bytes.len() >= max {
             return Err(HeadFault::TooLarge);
         }
-        Ok((Step::Incomplete, seen.len()))
+        Ok((HeadProgress::Incomplete, seen.len()))
     }
 }
 
@@ -367,7 +375,7 @@ fn chunk_error(fault: ChunkFault) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, fault)
 }
 
-impl Read for Guard {
+impl Read for HeadGuard {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -377,7 +385,7 @@ impl Read for Guard {
     }
 }
 
-impl Write for Guard {
+impl Write for HeadGuard {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -385,7 +393,8 @@ impl Write for Guard {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = this.transport.poll_write(context, bytes);
-        this.writes.note(&this.watch, &result, |count| Some(*count));
+        this.writes
+            .track_progress(&this.watch, &result, |count| Some(*count));
         result
     }
 
@@ -396,7 +405,8 @@ impl Write for Guard {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = this.transport.poll_write_vectored(context, slices);
-        this.writes.note(&this.watch, &result, |count| Some(*count));
+        this.writes
+            .track_progress(&this.watch, &result, |count| Some(*count));
         result
     }
 
@@ -407,7 +417,7 @@ impl Write for Guard {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let result = this.transport.poll_flush(context);
-        this.writes.note(&this.watch, &result, |()| None);
+        this.writes.track_progress(&this.watch, &result, |()| None);
         if matches!(result, Poll::Ready(Ok(()))) {
             this.end_request(context);
         }

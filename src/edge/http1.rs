@@ -1,7 +1,7 @@
 //! Runs hyper on one HTTP/1 connection while it has requests.
 //!
 //! An idle connection needs no hyper. After a short pause between requests, hyper's part is dropped and only the TLS
-//! state is kept (`End::Parked`), which halves the memory of the many connections that senders keep open. One timer
+//! state is kept (`Http1Outcome::Parked`), which halves the memory of the many connections that senders keep open. One timer
 //! serves both the pause and the deadlines.
 
 use std::convert::Infallible;
@@ -18,13 +18,13 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use tokio::time::{Instant, sleep_until};
 
-use crate::edge::Handler;
-use crate::edge::connection::Shared;
+use crate::edge::RequestHandler;
+use crate::edge::connection::ConnectionShared;
+use crate::edge::connection_watch::{ConnectionWatch, StallKind, WatchedBody};
 use crate::edge::head_check::HeadFault;
-use crate::edge::head_guard::{Guard, Waited};
-use crate::edge::stop::Stop;
-use crate::edge::transport::Transport;
-use crate::edge::watch::{Stall, Watch, Watched};
+use crate::edge::head_guard::{HeadGuard, IdleCarryover};
+use crate::edge::stop_signal::StopSignal;
+use crate::edge::transport::ConnectionTransport;
 
 /// Time that a connection without a request keeps its hyper state. Long enough for a sender that sends requests one
 /// after the other.
@@ -34,31 +34,31 @@ const PAUSE: Duration = Duration::from_millis(250);
 const LEAST_BUFFER: usize = 64 * 1024;
 
 /// The reason why driving a connection ended.
-pub(super) enum End {
+pub(super) enum Http1Outcome {
     /// The connection is idle and can be parked.
     Parked {
-        transport: Transport,
+        transport: ConnectionTransport,
         has_served: bool,
         /// Number of empty lines since the last request.
         empty_lines: u8,
     },
     /// The last response is out, or the peer has closed the connection.
     Over {
-        transport: Transport,
+        transport: ConnectionTransport,
         fault: Option<HeadFault>,
         is_peer_gone: bool,
     },
     /// A deadline passed: of a head, or of writing.
-    Stalled(Transport, Stall),
+    Stalled(ConnectionTransport, StallKind),
     /// The shutdown timeout is over.
     Aborted,
 }
 
 /// The result of one turn of the driver.
-enum Turn {
+enum Http1Turn {
     Over,
     Pause,
-    Stalled(Stall),
+    Stalled(StallKind),
     Aborted,
 }
 
@@ -80,15 +80,15 @@ pub(super) fn pause(idle_timeout: Duration) -> Duration {
 }
 
 /// Serves requests until the connection ends or pauses.
-pub(super) async fn drive<H: Handler>(
-    transport: Transport,
-    shared: &Arc<Shared<H>>,
-    stop: &Stop,
-    waited: Waited,
-) -> End {
+pub(super) async fn drive<H: RequestHandler>(
+    transport: ConnectionTransport,
+    shared: &Arc<ConnectionShared<H>>,
+    stop: &StopSignal,
+    waited: IdleCarryover,
+) -> Http1Outcome {
     let settings = &shared.settings;
-    let watch = Watch::new();
-    let guard = Guard::new(
+    let watch = ConnectionWatch::new();
+    let guard = HeadGuard::new(
         transport,
         Arc::clone(&watch),
         settings.max_header_size,
@@ -102,7 +102,7 @@ pub(super) async fn drive<H: Handler>(
             let open = watch.begin_request();
             // Boxed, since hyper moves the future of a request around, and it is large.
             let answer = Box::pin(shared.answer(request));
-            async move { Ok::<_, Infallible>(answer.await.map(|body| Watched::new(body, open))) }
+            async move { Ok::<_, Infallible>(answer.await.map(|body| WatchedBody::new(body, open))) }
         }
     });
     let mut connection = settings.http1.serve_connection(guard, service);
@@ -112,13 +112,13 @@ pub(super) async fn drive<H: Handler>(
     let (drain, abort) = stop.waits();
     let (drain, abort) = (pin!(drain), pin!(abort));
     let mut signals = stop.signals(drain, abort);
-    let mut lookout = Lookout::new(&watch, pause);
+    let mut lookout = Http1Deadlines::new(&watch, pause);
     let mut is_draining = false;
     let has_begun = || watch.served.load(Relaxed) > 0;
     let turn = poll_fn(|context| {
         let level = signals.poll_level(context);
         if level.is_abort() {
-            return Poll::Ready(Turn::Aborted);
+            return Poll::Ready(Http1Turn::Aborted);
         }
         // Not before the request that woke the connection has begun: hyper closes a connection of which it has read no
         // head.
@@ -130,7 +130,7 @@ pub(super) async fn drive<H: Handler>(
         // On an error, the peer closed the connection or broke the protocol. The connection ends the same way as
         // without an error.
         if Pin::new(&mut connection).poll(context).is_ready() {
-            return Poll::Ready(Turn::Over);
+            return Poll::Ready(Http1Turn::Over);
         }
         // The first head began during this very poll, so the drain has to start in another turn.
         if level.is_drain() && !is_draining && has_begun() {
@@ -146,14 +146,14 @@ pub(super) async fn drive<H: Handler>(
     let empty_lines = parts.io.empty_lines();
     let (transport, fault, is_peer_gone) = parts.io.into_parts();
     match turn {
-        Turn::Aborted => End::Aborted,
-        Turn::Stalled(stall) => End::Stalled(transport, stall),
-        Turn::Pause if is_whole => End::Parked {
+        Http1Turn::Aborted => Http1Outcome::Aborted,
+        Http1Turn::Stalled(stall) => Http1Outcome::Stalled(transport, stall),
+        Http1Turn::Pause if is_whole => Http1Outcome::Parked {
             transport,
             has_served: watch.served.load(Relaxed) > 0,
             empty_lines,
         },
-        Turn::Pause | Turn::Over => End::Over {
+        Http1Turn::Pause | Http1Turn::Over => Http1Outcome::Over {
             transport,
             fault,
             is_peer_gone,
@@ -162,15 +162,15 @@ pub(super) async fn drive<H: Handler>(
 }
 
 /// The timer of a driver: checks the deadlines when one may have passed, and checks for a pause once per tick.
-struct Lookout<'a> {
-    watch: &'a Watch,
+struct Http1Deadlines<'a> {
+    watch: &'a ConnectionWatch,
     pause: Duration,
     armed: u64,
     served: u64,
 }
 
-impl<'a> Lookout<'a> {
-    fn new(watch: &'a Watch, pause: Duration) -> Self {
+impl<'a> Http1Deadlines<'a> {
+    fn new(watch: &'a ConnectionWatch, pause: Duration) -> Self {
         Self {
             watch,
             pause,
@@ -183,7 +183,7 @@ impl<'a> Lookout<'a> {
         &mut self,
         mut timer: Pin<&mut tokio::time::Sleep>,
         context: &mut Context<'_>,
-    ) -> Poll<Turn> {
+    ) -> Poll<Http1Turn> {
         let deadline = self.watch.deadline();
         // Only an earlier deadline moves the timer. A later one is found when the timer fires.
         if deadline < self.armed {
@@ -196,13 +196,13 @@ impl<'a> Lookout<'a> {
         }
         while timer.as_mut().poll(context).is_ready() {
             if let Some(stall) = self.watch.stall() {
-                return Poll::Ready(Turn::Stalled(stall));
+                return Poll::Ready(Http1Turn::Stalled(stall));
             }
             let served = self.watch.served.load(Relaxed);
             let is_idle = !self.watch.is_busy.load(Relaxed) && deadline == u64::MAX;
             // No request since the last tick, and no request in progress: a whole pause has passed.
             if is_idle && served == self.served {
-                return Poll::Ready(Turn::Pause);
+                return Poll::Ready(Http1Turn::Pause);
             }
             self.served = served;
             self.armed = u64::MAX;

@@ -24,13 +24,13 @@ use hyper_util::rt::TokioTimer;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
-use crate::edge::Handler;
-use crate::edge::connection::Shared;
-use crate::edge::frame_watch::{FrameWatch, Sight};
+use crate::edge::RequestHandler;
+use crate::edge::connection::ConnectionShared;
+use crate::edge::connection_watch::{ConnectionWatch, StallKind, WatchedBody, WriteWatch};
+use crate::edge::frame_watch::{FrameStatus, FrameWatch};
 use crate::edge::request_check::check_h2;
-use crate::edge::stop::Stop;
-use crate::edge::transport::Transport;
-use crate::edge::watch::{Stall, Watch, Watched, WriteWatch};
+use crate::edge::stop_signal::StopSignal;
+use crate::edge::transport::ConnectionTransport;
 
 /// Maximum number of concurrent requests per connection. Memory is bounded by this times the stream window, and by the
 /// connection window.
@@ -49,19 +49,19 @@ const MAX_REQUESTS: u64 = 10_000;
 
 /// The reason why driving a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum End {
+pub(super) enum Http2Outcome {
     Over,
     Idle,
     Flood,
-    Stalled(Stall),
+    Stalled(StallKind),
     Aborted,
 }
 
 /// Spawns the streams of a connection as tasks that a drain waits for.
 #[derive(Clone)]
-pub(super) struct Streams(pub(super) TaskTracker);
+pub(super) struct StreamExecutor(pub(super) TaskTracker);
 
-impl<F> Executor<F> for Streams
+impl<F> Executor<F> for StreamExecutor
 where
     F: Future + Send + 'static,
     F::Output: Send,
@@ -72,7 +72,7 @@ where
 }
 
 /// Returns hyper's settings for HTTP/2.
-fn builder(streams: Streams, max_header_size: usize) -> Builder<Streams> {
+fn builder(streams: StreamExecutor, max_header_size: usize) -> Builder<StreamExecutor> {
     let mut builder = Builder::new(streams);
     builder
         .timer(TokioTimer::new())
@@ -89,16 +89,16 @@ fn builder(streams: Streams, max_header_size: usize) -> Builder<Streams> {
 }
 
 /// Serves the streams of a connection until it ends.
-pub(super) async fn drive<H: Handler>(
-    transport: Transport,
-    shared: &Arc<Shared<H>>,
-    stop: &Stop,
+pub(super) async fn drive<H: RequestHandler>(
+    transport: ConnectionTransport,
+    shared: &Arc<ConnectionShared<H>>,
+    stop: &StopSignal,
     tracker: TaskTracker,
     first_head_by: Instant,
-) -> End {
+) -> Http2Outcome {
     let settings = &shared.settings;
-    let watch = Watch::new();
-    let paced = Paced::new(
+    let watch = ConnectionWatch::new();
+    let paced = WatchedTransport::new(
         transport,
         Arc::clone(&watch),
         settings.header_timeout,
@@ -118,14 +118,15 @@ pub(super) async fn drive<H: Handler>(
                     Some(fault) => shared.refuse(fault),
                     None => Box::pin(shared.answer(request)).await,
                 };
-                Ok::<_, Infallible>(answer.map(|body| Watched::new(body, open)))
+                Ok::<_, Infallible>(answer.map(|body| WatchedBody::new(body, open)))
             }
         }
     });
-    let mut connection =
-        pin!(builder(Streams(tracker), settings.max_header_size).serve_connection(paced, service));
+    let mut connection = pin!(
+        builder(StreamExecutor(tracker), settings.max_header_size).serve_connection(paced, service)
+    );
 
-    let mut lookout = Lookout::new(&watch, settings.idle_timeout, settings.write_timeout);
+    let mut lookout = Http2Deadlines::new(&watch, settings.idle_timeout, settings.write_timeout);
     lookout.first_head_by = Some(first_head_by);
     let mut timer = pin!(sleep_until(
         first_head_by.min(Instant::now() + lookout.tick)
@@ -137,7 +138,7 @@ pub(super) async fn drive<H: Handler>(
     poll_fn(|context| {
         let level = signals.poll_level(context);
         if level.is_abort() {
-            return Poll::Ready(End::Aborted);
+            return Poll::Ready(Http2Outcome::Aborted);
         }
         let is_spent = watch.served.load(Relaxed) >= MAX_REQUESTS;
         // `graceful_shutdown` sends GOAWAY: open streams finish, and new ones are refused.
@@ -148,11 +149,15 @@ pub(super) async fn drive<H: Handler>(
         if connection.as_mut().poll(context).is_ready() {
             // The watched transport ends a flood with a read error, which hyper does not distinguish from others.
             let is_flood = is_flood.load(Relaxed);
-            return Poll::Ready(if is_flood { End::Flood } else { End::Over });
+            return Poll::Ready(if is_flood {
+                Http2Outcome::Flood
+            } else {
+                Http2Outcome::Over
+            });
         }
         match ready!(lookout.poll(timer.as_mut(), context)) {
             // The first time with GOAWAY and a grace, the second time without.
-            End::Idle if !is_closing => {
+            Http2Outcome::Idle if !is_closing => {
                 is_closing = true;
                 connection.as_mut().graceful_shutdown();
                 lookout.begin_grace(settings.header_timeout);
@@ -166,8 +171,8 @@ pub(super) async fn drive<H: Handler>(
 }
 
 /// The timer of a driver: checks deadlines, idleness and progress.
-struct Lookout<'a> {
-    watch: &'a Watch,
+struct Http2Deadlines<'a> {
+    watch: &'a ConnectionWatch,
     tick: Duration,
     idle_timeout: Duration,
     write_timeout: Duration,
@@ -180,8 +185,8 @@ struct Lookout<'a> {
     progress_at: Instant,
 }
 
-impl<'a> Lookout<'a> {
-    fn new(watch: &'a Watch, idle_timeout: Duration, write_timeout: Duration) -> Self {
+impl<'a> Http2Deadlines<'a> {
+    fn new(watch: &'a ConnectionWatch, idle_timeout: Duration, write_timeout: Duration) -> Self {
         // A quarter, so that a deadline is missed by at most 25 %; bounded, so that short timeouts do not spin.
         let tick = idle_timeout.min(write_timeout) / 4;
         let now = Instant::now();
@@ -209,7 +214,7 @@ impl<'a> Lookout<'a> {
         &mut self,
         mut timer: Pin<&mut tokio::time::Sleep>,
         context: &mut Context<'_>,
-    ) -> Poll<End> {
+    ) -> Poll<Http2Outcome> {
         let deadline = self.watch.deadline();
         if deadline < self.armed {
             self.armed = deadline;
@@ -221,10 +226,10 @@ impl<'a> Lookout<'a> {
         }
         while timer.as_mut().poll(context).is_ready() {
             if let Some(stall) = self.watch.stall() {
-                return Poll::Ready(End::Stalled(stall));
+                return Poll::Ready(Http2Outcome::Stalled(stall));
             }
             let now = Instant::now();
-            if let Some(end) = self.look(now) {
+            if let Some(end) = self.check_deadlines(now) {
                 return Poll::Ready(end);
             }
             self.armed = u64::MAX;
@@ -240,35 +245,35 @@ impl<'a> Lookout<'a> {
         Poll::Pending
     }
 
-    fn look(&mut self, now: Instant) -> Option<End> {
+    fn check_deadlines(&mut self, now: Instant) -> Option<Http2Outcome> {
         let served = self.watch.served.load(Relaxed);
         if served > 0 {
             self.first_head_by = None;
         }
         if self.first_head_by.is_some_and(|at| now >= at) {
-            return Some(End::Stalled(Stall::Head));
+            return Some(Http2Outcome::Stalled(StallKind::Head));
         }
         // A connection is idle only while no request is open or has begun since the last tick.
         if self.watch.open.load(Relaxed) > 0 || served != self.served {
             (self.served, self.idle_since) = (served, now);
         } else if now.duration_since(self.idle_since) >= self.idle_timeout {
-            return Some(End::Idle);
+            return Some(Http2Outcome::Idle);
         }
         let progress = self.watch.progress.load(Relaxed);
         // A response that waits for the upstream is not counted in `answering`, so only the peer can cause this stall.
-        if self.watch.answering.load(Relaxed) == 0 || progress != self.progress {
+        if self.watch.responding.load(Relaxed) == 0 || progress != self.progress {
             (self.progress, self.progress_at) = (progress, now);
         } else if now.duration_since(self.progress_at) >= self.write_timeout {
-            return Some(End::Stalled(Stall::Write));
+            return Some(Http2Outcome::Stalled(StallKind::Write));
         }
         None
     }
 }
 
 /// The transport of a connection, with its frames watched on the way to hyper.
-struct Paced {
-    transport: Transport,
-    watch: Arc<Watch>,
+struct WatchedTransport {
+    transport: ConnectionTransport,
+    watch: Arc<ConnectionWatch>,
     frames: FrameWatch,
     writes: WriteWatch,
     head_timeout: Duration,
@@ -276,10 +281,10 @@ struct Paced {
     is_flood: Arc<std::sync::atomic::AtomicBool>,
 }
 
-impl Paced {
+impl WatchedTransport {
     fn new(
-        transport: Transport,
-        watch: Arc<Watch>,
+        transport: ConnectionTransport,
+        watch: Arc<ConnectionWatch>,
         head_timeout: Duration,
         write_timeout: Duration,
     ) -> Self {
@@ -295,7 +300,7 @@ impl Paced {
     }
 }
 
-impl Read for Paced {
+impl Read for WatchedTransport {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -308,10 +313,10 @@ impl Read for Paced {
         let now_ms = || u64::try_from(this.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         // Checked before hyper sees the bytes, so that a flood costs no response.
         match this.frames.see(bytes, has_streams, now_ms) {
-            Sight::Whole => this.watch.end_head(),
-            Sight::Partial => this.watch.begin_head(this.head_timeout),
-            Sight::BadTrailers => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
-            Sight::Flood => {
+            FrameStatus::Whole => this.watch.end_head(),
+            FrameStatus::Partial => this.watch.begin_head(this.head_timeout),
+            FrameStatus::BadTrailers => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+            FrameStatus::Flood => {
                 this.is_flood.store(true, Relaxed);
                 return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
             }
@@ -323,7 +328,7 @@ impl Read for Paced {
     }
 }
 
-impl Write for Paced {
+impl Write for WatchedTransport {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -331,7 +336,8 @@ impl Write for Paced {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = this.transport.poll_write(context, bytes);
-        this.writes.note(&this.watch, &result, |count| Some(*count));
+        this.writes
+            .track_progress(&this.watch, &result, |count| Some(*count));
         result
     }
 
@@ -342,7 +348,8 @@ impl Write for Paced {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = this.transport.poll_write_vectored(context, slices);
-        this.writes.note(&this.watch, &result, |count| Some(*count));
+        this.writes
+            .track_progress(&this.watch, &result, |count| Some(*count));
         result
     }
 
@@ -353,14 +360,14 @@ impl Write for Paced {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let result = this.transport.poll_flush(context);
-        this.writes.note(&this.watch, &result, |()| None);
+        this.writes.track_progress(&this.watch, &result, |()| None);
         result
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let result = this.transport.poll_shutdown(context);
-        this.writes.note(&this.watch, &result, |()| None);
+        this.writes.track_progress(&this.watch, &result, |()| None);
         result
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::edge::counters::Counters;
+use crate::edge::counters::EdgeCounters;
 use crate::model::source::SourceKey;
 
 /// Number of parts of the table, so that two cores rarely wait for the same lock.
@@ -13,22 +13,22 @@ const PARTS: usize = 16;
 
 /// The counts of open connections. Their size is bounded, since an entry lives only as long as a connection.
 #[derive(Debug)]
-pub(super) struct Limits {
-    counters: Arc<Counters>,
+pub(super) struct ConnectionLimits {
+    counters: Arc<EdgeCounters>,
     by_source: [Mutex<HashMap<SourceKey, usize>>; PARTS],
 }
 
 /// One slot of `max_connections`, returned when it is dropped.
-pub(super) struct Slot(Arc<Limits>);
+pub(super) struct ConnectionSlot(Arc<ConnectionLimits>);
 
 /// One slot of `max_connections_per_source`, returned when it is dropped.
 pub(super) struct SourceSlot {
-    limits: Arc<Limits>,
+    limits: Arc<ConnectionLimits>,
     key: SourceKey,
 }
 
-impl Limits {
-    pub(super) fn new(counters: Arc<Counters>) -> Arc<Self> {
+impl ConnectionLimits {
+    pub(super) fn new(counters: Arc<EdgeCounters>) -> Arc<Self> {
         Arc::new(Self {
             counters,
             by_source: Default::default(),
@@ -36,9 +36,9 @@ impl Limits {
     }
 
     /// Takes a slot among all connections. Returns `None` where `limit` are open.
-    pub(super) fn enter(self: &Arc<Self>, limit: usize) -> Option<Slot> {
+    pub(super) fn enter(self: &Arc<Self>, limit: usize) -> Option<ConnectionSlot> {
         let is_free = self.counters.open.add_within(limit);
-        is_free.then(|| Slot(Arc::clone(self)))
+        is_free.then(|| ConnectionSlot(Arc::clone(self)))
     }
 
     /// Takes a slot among the connections of one source. Returns `None` where the source has `limit` open.
@@ -77,7 +77,7 @@ impl Limits {
     }
 }
 
-impl Drop for Slot {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.0.counters.open.subtract();
     }
@@ -102,7 +102,7 @@ impl Drop for SourceSlot {
 mod tests {
     use super::*;
 
-    fn entries(limits: &Limits) -> usize {
+    fn entries(limits: &ConnectionLimits) -> usize {
         let sizes = limits
             .by_source
             .iter()
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn slots_come_back_when_dropped_and_leave_no_entry() {
-        let limits = Limits::new(Arc::default());
+        let limits = ConnectionLimits::new(Arc::default());
         let key = SourceKey::of("2001:db8::1".parse().unwrap());
         let same = SourceKey::of("2001:db8::ffff".parse().unwrap());
         let first = limits.enter_source(key, 2).unwrap();
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn total_is_counted() {
-        let limits = Limits::new(Arc::default());
+        let limits = ConnectionLimits::new(Arc::default());
         let slot = limits.enter(1).unwrap();
         assert!(limits.enter(1).is_none());
         assert_eq!(limits.counters.open.read(), 1);

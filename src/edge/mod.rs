@@ -3,18 +3,19 @@
 //! It knows no webhooks and logs nothing. Everything that happens below the level of requests is counted (`counters`)
 //! and reported to an observer (`event`).
 //!
-//! An `Edge` survives reloads: a reload replaces the settings it holds, but not its limits and counters. The path of a
+//! An `EdgeServer` survives reloads: a reload replaces the settings it holds, but not its limits and counters. The path of a
 //! connection is in `connection`.
 
-mod block_walk;
 pub mod certificates;
 pub mod chunk_check;
 mod connection;
+mod connection_watch;
 pub mod counters;
 pub mod event;
 mod frame_watch;
 pub mod head_check;
 mod head_guard;
+mod header_block;
 mod http1;
 mod http2;
 mod limits;
@@ -23,14 +24,13 @@ mod proxy_protocol;
 mod request_check;
 pub mod settings;
 mod source;
-mod stop;
+mod stop_signal;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod transport;
-mod watch;
 
 use std::io;
 use std::sync::Arc;
@@ -45,14 +45,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::edge::certificates::{CertificateError, CertificateInfo};
-use crate::edge::counters::Counters;
-use crate::edge::event::{EdgeEvent, Refusal};
-use crate::edge::limits::{Limits, Slot};
-use crate::edge::settings::Settings;
-use crate::edge::stop::Stop;
-use crate::model::clock::Now;
-use crate::model::source::{Source, canonical};
-use crate::net::answer::Answer;
+use crate::edge::counters::EdgeCounters;
+use crate::edge::event::{ConnectionRefusal, EdgeEvent};
+use crate::edge::limits::{ConnectionLimits, ConnectionSlot};
+use crate::edge::settings::EdgeSettings;
+use crate::edge::stop_signal::StopSignal;
+use crate::model::clock::ClockReading;
+use crate::model::source::{RequestSource, canonical};
+use crate::net::response::HttpResponse;
 
 /// Pause after a failed `accept`. A common cause is a lack of file descriptors, which become free when connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -82,66 +82,66 @@ pub enum EdgeError {
 }
 
 /// The handler of requests: a cloneable function from request and source to a future response.
-pub trait Handler: Clone + Send + Sync + 'static {
+pub trait RequestHandler: Clone + Send + Sync + 'static {
     /// The future of the response.
-    type Future: Future<Output = Answer> + Send + 'static;
+    type Future: Future<Output = HttpResponse> + Send + 'static;
 
     /// Handles one request and returns its response.
-    fn answer(&self, request: Request<Incoming>, source: Source) -> Self::Future;
+    fn answer(&self, request: Request<Incoming>, source: RequestSource) -> Self::Future;
 }
 
-impl<H, F> Handler for H
+impl<H, F> RequestHandler for H
 where
-    H: Fn(Request<Incoming>, Source) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Answer> + Send + 'static,
+    H: Fn(Request<Incoming>, RequestSource) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = HttpResponse> + Send + 'static,
 {
     type Future = F;
 
-    fn answer(&self, request: Request<Incoming>, source: Source) -> F {
+    fn answer(&self, request: Request<Incoming>, source: RequestSource) -> F {
         self(request, source)
     }
 }
 
 /// The receiver of edge events. It is called from the tasks of connections, so it must not block.
-pub type Observer = Arc<dyn Fn(EdgeEvent) + Send + Sync>;
+pub type EdgeObserver = Arc<dyn Fn(EdgeEvent) + Send + Sync>;
 
 /// The state that all listeners and connections share.
-pub struct Edge {
-    settings: ArcSwap<Settings>,
-    limits: Arc<Limits>,
-    counters: Arc<Counters>,
-    observer: Observer,
+pub struct EdgeServer {
+    settings: ArcSwap<EdgeSettings>,
+    limits: Arc<ConnectionLimits>,
+    counters: Arc<EdgeCounters>,
+    observer: EdgeObserver,
 }
 
-impl Edge {
+impl EdgeServer {
     /// Creates an edge without listeners, and reports expired certificates to the observer.
     #[must_use]
-    pub fn new(settings: Settings, observer: Observer) -> Arc<Self> {
-        let counters = Arc::<Counters>::default();
+    pub fn new(settings: EdgeSettings, observer: EdgeObserver) -> Arc<Self> {
+        let counters = Arc::<EdgeCounters>::default();
         let edge = Arc::new(Self {
             settings: ArcSwap::from_pointee(settings),
-            limits: Limits::new(Arc::clone(&counters)),
+            limits: ConnectionLimits::new(Arc::clone(&counters)),
             counters,
             observer,
         });
-        let now = Now::read();
+        let now = ClockReading::read();
         for info in edge.certificates() {
             // An expired certificate is served all the same, so the operator must hear of it.
             if info.is_expired(now) {
-                edge.tell(EdgeEvent::CertificateExpired { names: info.names });
+                edge.notify(EdgeEvent::CertificateExpired { names: info.names });
             }
         }
         edge
     }
 
     /// Replaces the settings for new connections. Open connections keep theirs.
-    pub fn replace(&self, settings: Settings) {
+    pub fn replace(&self, settings: EdgeSettings) {
         self.settings.store(Arc::new(settings));
     }
 
     /// Returns the counters of all connections so far.
     #[must_use]
-    pub fn counters(&self) -> &Arc<Counters> {
+    pub fn counters(&self) -> &Arc<EdgeCounters> {
         &self.counters
     }
 
@@ -170,14 +170,14 @@ impl Edge {
     ///
     /// A drain closes idle connections at once, and the others after their requests in flight. `abort` ends all
     /// connections immediately; the caller cancels it when its shutdown timeout is over.
-    pub async fn serve<H: Handler>(
+    pub async fn serve<H: RequestHandler>(
         self: Arc<Self>,
         listener: TcpListener,
         handler: H,
         drain: CancellationToken,
         abort: CancellationToken,
     ) {
-        let stop = Arc::new(Stop::default());
+        let stop = Arc::new(StopSignal::default());
         let tracker = TaskTracker::new();
         let accepting = self.accept_all(&listener, &handler, &stop, &tracker);
         let is_aborted = tokio::select! {
@@ -200,11 +200,11 @@ impl Edge {
         tracker.wait().await;
     }
 
-    async fn accept_all<H: Handler>(
+    async fn accept_all<H: RequestHandler>(
         self: &Arc<Self>,
         listener: &TcpListener,
         handler: &H,
-        stop: &Arc<Stop>,
+        stop: &Arc<StopSignal>,
         tracker: &TaskTracker,
     ) {
         loop {
@@ -232,7 +232,7 @@ impl Edge {
                 Err(error) if is_of_connection(&error) => {}
                 Err(error) => {
                     self.counters.accept_failed.add();
-                    self.tell(EdgeEvent::AcceptFailed { error });
+                    self.notify(EdgeEvent::AcceptFailed { error });
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -240,22 +240,22 @@ impl Edge {
     }
 
     /// Takes a slot for one more connection, or returns `None` where there are too many.
-    fn enter(&self, ip: std::net::IpAddr) -> Option<Slot> {
+    fn enter(&self, ip: std::net::IpAddr) -> Option<ConnectionSlot> {
         self.counters.accepted.add();
         let slot = self.limits.enter(self.settings.load().max_connections);
         if slot.is_none() {
             self.counters.refused_total.add();
-            let reason = Refusal::TooManyConnections;
-            self.tell(EdgeEvent::ConnectionRefused { ip, reason });
+            let reason = ConnectionRefusal::TooManyConnections;
+            self.notify(EdgeEvent::ConnectionRefused { ip, reason });
         }
         slot
     }
 
-    fn settings(&self) -> Arc<Settings> {
+    fn settings(&self) -> Arc<EdgeSettings> {
         self.settings.load_full()
     }
 
-    fn tell(&self, event: EdgeEvent) {
+    fn notify(&self, event: EdgeEvent) {
         (self.observer)(event);
     }
 }

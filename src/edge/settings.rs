@@ -9,14 +9,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 use rustls::ServerConfig;
 
-use crate::config::model::{ProxyProtocol, Server, Tls};
+use crate::config::model::{ProxyProtocol, ServerSection, TlsSection};
 use crate::edge::EdgeError;
 use crate::edge::certificates::CertificateStore;
 use crate::edge::http1;
 use crate::edge::tls::server_config;
 
 /// The settings of one configuration snapshot.
-pub struct Settings {
+pub struct EdgeSettings {
     pub(super) tls: Option<TlsSettings>,
     pub(super) http1: hyper::server::conn::http1::Builder,
     pub(super) trusted_proxies: Vec<IpNet>,
@@ -37,13 +37,13 @@ pub(super) struct TlsSettings {
     pub(super) certificates: Arc<CertificateStore>,
 }
 
-impl Settings {
+impl EdgeSettings {
     /// Loads the certificates and builds everything that connections need. Expired certificates are loaded too, see
-    /// [`Settings::deny_expired`].
+    /// [`EdgeSettings::deny_expired`].
     ///
     /// # Errors
     /// Certificates, keys or authorities that cannot be used.
-    pub fn build(server: &Server, tls: Option<&Tls>) -> Result<Self, EdgeError> {
+    pub fn build(server: &ServerSection, tls: Option<&TlsSection>) -> Result<Self, EdgeError> {
         let tls = tls.map(TlsSettings::build).transpose()?;
         Ok(Self {
             tls,
@@ -73,7 +73,7 @@ impl Settings {
 }
 
 impl TlsSettings {
-    fn build(tls: &Tls) -> Result<Self, EdgeError> {
+    fn build(tls: &TlsSection) -> Result<Self, EdgeError> {
         let certificates = Arc::new(CertificateStore::load(&tls.certificates)?);
         let config = server_config(tls, Arc::clone(&certificates))?;
         Ok(Self {

@@ -11,7 +11,7 @@ use crate::model::source::canonical;
 
 /// The addresses of a connection, before any head is read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer {
+pub(super) struct PeerAddress {
     /// Address of the socket's other end.
     pub(super) socket: SocketAddr,
     /// Client address from the PROXY protocol, or else the socket's.

@@ -17,12 +17,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::model::{CertificateFiles, ProxyProtocol, Server, Tls, TlsVersion};
-use crate::document::Span;
-use crate::edge::settings::Settings;
-use crate::edge::{Edge, listener};
-use crate::model::source::Source;
-use crate::net::answer::{Answer, AnswerBody};
+use crate::config::model::{
+    CertificateFiles, ProxyProtocol, ServerSection, TlsSection, TlsVersion,
+};
+use crate::document::TextSpan;
+use crate::edge::settings::EdgeSettings;
+use crate::edge::{EdgeServer, listener};
+use crate::model::source::RequestSource;
+use crate::net::response::{HttpResponse, ResponseBody};
 
 /// Writes a self-signed pair for the names, valid for this many days from now.
 pub(super) fn write_pair(folder: &Path, stem: &str, names: &[&str], days: i64) -> CertificateFiles {
@@ -51,7 +53,7 @@ fn write_pair_of(
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = rcgen::CertificateParams::new(names).unwrap();
     let now = Duration::from_secs(
-        u64::try_from(crate::model::clock::Now::read().unix_seconds()).unwrap(),
+        u64::try_from(crate::model::clock::ClockReading::read().unix_seconds()).unwrap(),
     );
     let day = Duration::from_secs(86_400);
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
@@ -62,8 +64,8 @@ fn write_pair_of(
     let files = CertificateFiles {
         cert: folder.join(format!("{stem}.pem")),
         key: folder.join(format!("{stem}.key")),
-        cert_span: Span::default(),
-        key_span: Span::default(),
+        cert_span: TextSpan::default(),
+        key_span: TextSpan::default(),
     };
     std::fs::write(&files.cert, cert.pem()).unwrap();
     std::fs::write(&files.key, key.serialize_pem()).unwrap();
@@ -79,8 +81,8 @@ pub(super) async fn socket_pair() -> (TcpStream, TcpStream) {
 }
 
 /// Returns the default settings with short deadlines.
-pub(super) fn server() -> Server {
-    Server {
+pub(super) fn server() -> ServerSection {
+    ServerSection {
         listen: Vec::new(),
         insecure_http: true,
         trusted_proxies: Vec::new(),
@@ -105,7 +107,7 @@ pub(super) fn server() -> Server {
 
 /// A running edge, whose handler echoes method, path, source and body.
 pub(super) struct Rig {
-    pub(super) edge: Arc<Edge>,
+    pub(super) edge: Arc<EdgeServer>,
     pub(super) address: SocketAddr,
     pub(super) events: Arc<Mutex<Vec<String>>>,
     pub(super) drain: CancellationToken,
@@ -119,23 +121,23 @@ pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 impl Rig {
-    pub(super) async fn plain(server: Server) -> Self {
+    pub(super) async fn plain(server: ServerSection) -> Self {
         Self::start(server, false).await
     }
 
-    pub(super) async fn tls(server: Server) -> Self {
+    pub(super) async fn tls(server: ServerSection) -> Self {
         Self::start(server, true).await
     }
 
-    async fn start(server: Server, is_tls: bool) -> Self {
+    async fn start(server: ServerSection, is_tls: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let files = write_pair(folder.path(), "a", &["localhost"], 30);
-        let tls = Tls {
+        let tls = TlsSection {
             certificates: vec![files.clone()],
             client_ca: None,
             min_version: TlsVersion::Tls12,
         };
-        let settings = Settings::build(&server, is_tls.then_some(&tls)).unwrap();
+        let settings = EdgeSettings::build(&server, is_tls.then_some(&tls)).unwrap();
         Self::run(settings, is_tls.then(|| connector(&files)))
     }
 
@@ -144,30 +146,30 @@ impl Rig {
         certificates: Vec<CertificateFiles>,
         client_ca: Option<PathBuf>,
     ) -> Self {
-        let tls = Tls {
+        let tls = TlsSection {
             certificates,
-            client_ca: client_ca.map(|path| (path, Span::default())),
+            client_ca: client_ca.map(|path| (path, TextSpan::default())),
             min_version: TlsVersion::Tls12,
         };
-        Self::run(Settings::build(&server(), Some(&tls)).unwrap(), None)
+        Self::run(EdgeSettings::build(&server(), Some(&tls)).unwrap(), None)
     }
 
     /// Starts an edge with this version of TLS as the minimum.
     pub(super) async fn with_min_version(min_version: TlsVersion) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let tls = Tls {
+        let tls = TlsSection {
             certificates: vec![write_pair(folder.path(), "a", &["localhost"], 30)],
             client_ca: None,
             min_version,
         };
-        Self::run(Settings::build(&server(), Some(&tls)).unwrap(), None)
+        Self::run(EdgeSettings::build(&server(), Some(&tls)).unwrap(), None)
     }
 
-    fn run(settings: Settings, connector: Option<TlsConnector>) -> Self {
+    fn run(settings: EdgeSettings, connector: Option<TlsConnector>) -> Self {
         let events = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&events);
         let observer = move |event| seen.lock().unwrap().push(format!("{event:?}"));
-        let edge = Edge::new(settings, Arc::new(observer));
+        let edge = EdgeServer::new(settings, Arc::new(observer));
         let listener = listener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let address = listener.local_addr().unwrap();
         let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
@@ -412,7 +414,7 @@ impl ServerCertVerifier for AnyServer {
     }
 }
 
-async fn echo(request: Request<Incoming>, source: Source) -> Answer {
+async fn echo(request: Request<Incoming>, source: RequestSource) -> HttpResponse {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     if path == "/panic" {
         panic!("asked for");
@@ -421,14 +423,14 @@ async fn echo(request: Request<Incoming>, source: Source) -> Answer {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     if path == "/large" {
-        return Answer::new(AnswerBody::whole(vec![b'x'; 8 << 20].into()));
+        return HttpResponse::new(ResponseBody::whole(vec![b'x'; 8 << 20].into()));
     }
     let Ok(body) = request.into_body().collect().await else {
-        let mut answer = Answer::new(AnswerBody::empty());
+        let mut answer = HttpResponse::new(ResponseBody::empty());
         *answer.status_mut() = http::StatusCode::BAD_REQUEST;
         return answer;
     };
     let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
     let text = format!("{method} {path} {} {body}", source.ip);
-    Answer::new(AnswerBody::whole(text.into()))
+    HttpResponse::new(ResponseBody::whole(text.into()))
 }

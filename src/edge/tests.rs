@@ -495,7 +495,7 @@ async fn the_task_of_a_connection_is_small() {
     let (stream, _other) = crate::edge::testing::socket_pair().await;
     let address = stream.peer_addr().unwrap();
     let handler = |_: http::Request<hyper::body::Incoming>, _| async {
-        crate::net::answer::Answer::new(crate::net::answer::AnswerBody::empty())
+        crate::net::response::HttpResponse::new(crate::net::response::ResponseBody::empty())
     };
     let task = crate::edge::connection::serve(
         std::sync::Arc::clone(&rig.edge),

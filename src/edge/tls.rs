@@ -12,7 +12,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
-use crate::config::model::{Tls, TlsVersion};
+use crate::config::model::{TlsSection, TlsVersion};
 use crate::edge::EdgeError;
 use crate::edge::certificates::{self, CertificateStore};
 
@@ -21,7 +21,7 @@ static ONLY_13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
 /// Builds the TLS configuration for handshakes.
 pub(super) fn server_config(
-    tls: &Tls,
+    tls: &TlsSection,
     certificates: Arc<CertificateStore>,
 ) -> Result<ServerConfig, EdgeError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn early_data_is_off() {
         let folder = tempfile::tempdir().unwrap();
-        let tls = Tls {
+        let tls = TlsSection {
             certificates: vec![write_pair(folder.path(), "a", &["localhost"], 30)],
             client_ca: None,
             min_version: TlsVersion::Tls12,

@@ -15,22 +15,22 @@ use tokio_rustls::server::TlsStream;
 const PLAIN_BUFFER: usize = 8192;
 
 /// A connection. Boxed inside, so that the task of an idle connection stays small.
-pub(super) enum Transport {
+pub(super) enum ConnectionTransport {
     Tls(Box<TlsStream<TcpStream>>),
-    Plain(Box<Plain>),
+    Plain(Box<PlainStream>),
 }
 
 /// A plain socket, with the bytes that were read and not yet consumed.
-pub(super) struct Plain {
+pub(super) struct PlainStream {
     stream: TcpStream,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
 }
 
-impl Transport {
+impl ConnectionTransport {
     pub(super) fn plain(stream: TcpStream) -> Self {
-        Self::Plain(Box::new(Plain {
+        Self::Plain(Box::new(PlainStream {
             stream,
             buffer: Vec::new(),
             start: 0,
@@ -118,7 +118,7 @@ impl Transport {
     }
 }
 
-impl Plain {
+impl PlainStream {
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         if self.start >= self.end {
             // Waits for readiness first, so that an idle connection has no buffer.

@@ -8,10 +8,10 @@ use data_encoding::BASE64;
 use flate2::read::{GzDecoder, ZlibDecoder};
 use http::header;
 
-use crate::explain::case::Case;
-use crate::explain::cause::{Cause, Finding};
+use crate::explain::case::RefusalCase;
+use crate::explain::cause::{CauseFinding, RefusalCause};
 use crate::explain::json;
-use crate::explain::trial::Hunt;
+use crate::explain::trial::TrialBudget;
 use crate::scheme::form;
 
 /// Maximum size of a decompressed body in bytes, against decompression bombs.
@@ -21,47 +21,47 @@ const MAX_UNPACKED: u64 = 32 << 20;
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A change of the body in transit, and the function that undoes it.
-struct Change {
-    cause: Cause,
+struct BodyChange {
+    cause: RefusalCause,
     /// Form in which the sender signed the body; it completes the cause's sentence.
     detail: &'static str,
     /// Returns the body that the sender signed, if this change happened; `None` if it cannot have happened.
     undo: fn(&[u8]) -> Option<Vec<u8>>,
 }
 
-static CHANGES: [Change; 15] = [
-    Change {
-        cause: Cause::BodyLineEnd,
+static CHANGES: [BodyChange; 15] = [
+    BodyChange {
+        cause: RefusalCause::BodyLineEnd,
         detail: "without the line end that it has now",
         undo: |body| without_end(body, b"\n"),
     },
-    Change {
-        cause: Cause::BodyLineEnd,
+    BodyChange {
+        cause: RefusalCause::BodyLineEnd,
         detail: "without the line end that it has now",
         undo: |body| without_end(body, b"\r\n"),
     },
-    Change {
-        cause: Cause::BodyLineEnd,
+    BodyChange {
+        cause: RefusalCause::BodyLineEnd,
         detail: "with a line end that is gone",
         undo: |body| Some([body, b"\n"].concat()),
     },
-    Change {
-        cause: Cause::BodyLineEnd,
+    BodyChange {
+        cause: RefusalCause::BodyLineEnd,
         detail: "with a line end that is gone",
         undo: |body| Some([body, b"\r\n"].concat()),
     },
-    Change {
-        cause: Cause::BodyLineEnd,
+    BodyChange {
+        cause: RefusalCause::BodyLineEnd,
         detail: "without the white space around it",
         undo: |body| changed(body, body.trim_ascii().to_vec()),
     },
-    Change {
-        cause: Cause::BodyLineEnds,
+    BodyChange {
+        cause: RefusalCause::BodyLineEnds,
         detail: "LF where it has CR LF now",
         undo: |body| replaced(body, b"\r\n", b"\n"),
     },
-    Change {
-        cause: Cause::BodyLineEnds,
+    BodyChange {
+        cause: RefusalCause::BodyLineEnds,
         detail: "CR LF where it has LF now",
         undo: |body| {
             // Normalized first, so that an existing CR LF does not become CR CR LF.
@@ -69,41 +69,41 @@ static CHANGES: [Change; 15] = [
             replaced(plain.as_deref().unwrap_or(body), b"\n", b"\r\n")
         },
     },
-    Change {
-        cause: Cause::BodyLineEnds,
+    BodyChange {
+        cause: RefusalCause::BodyLineEnds,
         detail: "no line ends where it has some now",
         undo: |body| {
             let plain = replaced(body, b"\r\n", b"").unwrap_or_else(|| body.to_vec());
             changed(body, replaced(&plain, b"\n", b"").unwrap_or(plain))
         },
     },
-    Change {
-        cause: Cause::BodyMark,
+    BodyChange {
+        cause: RefusalCause::BodyMark,
         detail: "without the one that it has now",
         undo: |body| body.strip_prefix(MARK).map(<[u8]>::to_vec),
     },
-    Change {
-        cause: Cause::BodyMark,
+    BodyChange {
+        cause: RefusalCause::BodyMark,
         detail: "with one that is gone",
         undo: |body| Some([MARK, body].concat()),
     },
-    Change {
-        cause: Cause::BodyCharset,
+    BodyChange {
+        cause: RefusalCause::BodyCharset,
         detail: "ISO 8859-1, and it is UTF-8 now",
         undo: to_latin1,
     },
-    Change {
-        cause: Cause::BodyCharset,
+    BodyChange {
+        cause: RefusalCause::BodyCharset,
         detail: "UTF-8, and its bytes were taken for ISO 8859-1",
         undo: |body| to_latin1(&to_latin1(body)?),
     },
-    Change {
-        cause: Cause::BodyCharset,
+    BodyChange {
+        cause: RefusalCause::BodyCharset,
         detail: "UTF-8, and it is ISO 8859-1 now",
         undo: from_latin1,
     },
-    Change {
-        cause: Cause::BodyWrapped,
+    BodyChange {
+        cause: RefusalCause::BodyWrapped,
         detail: "the decoded bytes of its base64",
         undo: |body| {
             BASE64
@@ -112,8 +112,8 @@ static CHANGES: [Change; 15] = [
                 .filter(|body| !body.is_empty())
         },
     },
-    Change {
-        cause: Cause::BodyWrapped,
+    BodyChange {
+        cause: RefusalCause::BodyWrapped,
         detail: "the text inside the JSON string",
         undo: |body| {
             serde_json::from_slice::<String>(body)
@@ -124,7 +124,7 @@ static CHANGES: [Change; 15] = [
 ];
 
 /// Finds the first change of the body that makes the request verify when it is undone.
-pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+pub(super) fn find(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     let body = &*case.base.body;
     // Cheap changes come first: most of them only touch the end of the body.
     for change in &CHANGES {
@@ -145,22 +145,22 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
 }
 
 /// Guesses what happened to the body, if no hypothesis verifies.
-pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
+pub(super) fn guess(case: &RefusalCase<'_>) -> Option<CauseFinding> {
     let body = &*case.base.body;
     // Checked first, because every other guess would describe the cut that the gate itself made.
-    if case.seen.is_cut {
-        return Some(Cause::BodyNotKept.likely(""));
+    if case.request.is_cut {
+        return Some(RefusalCause::BodyNotKept.likely(""));
     }
     if let Some(declared) = declared(case).filter(|declared| *declared > body.len()) {
         let detail = format!("{declared} bytes are declared and {} are here", body.len());
-        return Some(Cause::BodyTruncated.likely(&detail));
+        return Some(RefusalCause::BodyTruncated.likely(&detail));
     }
     if body.is_empty() && case.route.scheme.signs_body() {
-        return Some(Cause::BodyLost.likely(""));
+        return Some(RefusalCause::BodyLost.likely(""));
     }
     // The head claims a compression that the body does not have.
     if let Some(packing) = packing(case).filter(|_| unpacked(body).is_none()) {
-        return Some(Cause::BodyDecompressed.likely(&packing));
+        return Some(RefusalCause::BodyDecompressed.likely(&packing));
     }
     // A body that begins as JSON and ends in the middle of it was most likely cut by a limit in front.
     let opens = body.trim_ascii_start().first();
@@ -169,18 +169,18 @@ pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
         serde_json::from_slice::<serde::de::IgnoredAny>(body).is_err_and(|err| err.is_eof());
     (is_open && is_broken).then(|| {
         let detail = format!("the JSON breaks off after {} bytes", body.len());
-        Cause::BodyTruncated.likely(&detail)
+        RefusalCause::BodyTruncated.likely(&detail)
     })
 }
 
 /// Returns the value of `Content-Length`.
-fn declared(case: &Case<'_>) -> Option<usize> {
-    let value = case.seen.headers.get(header::CONTENT_LENGTH)?;
+fn declared(case: &RefusalCase<'_>) -> Option<usize> {
+    let value = case.request.headers.get(header::CONTENT_LENGTH)?;
     value.to_str().ok()?.parse().ok()
 }
 
 /// Returns the compression that `Content-Encoding` names, if it is a common one.
-fn packing(case: &Case<'_>) -> Option<String> {
+fn packing(case: &RefusalCase<'_>) -> Option<String> {
     let value = case.base.headers.get(header::CONTENT_ENCODING)?;
     let value = value.to_str().ok()?.trim().to_ascii_lowercase();
     let is_known = matches!(
@@ -191,7 +191,7 @@ fn packing(case: &Case<'_>) -> Option<String> {
 }
 
 /// Tries the body up to its declared length.
-fn longer(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+fn longer(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     let length = declared(case)?;
     let body = &*case.base.body;
     let start = body
@@ -200,15 +200,16 @@ fn longer(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     // A request file may hold more than the declared body; hyper would never read it.
     let more = format!("{} bytes", body.len() - length);
     let trial = case.base.with_body(start.to_vec());
-    hunt.passes(&trial).then(|| Cause::BodyLonger.proven(&more))
+    hunt.passes(&trial)
+        .then(|| RefusalCause::BodyLonger.proven(&more))
 }
 
 /// Tries the decompressed body, in case the sender signed before compressing.
-fn compressed(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+fn compressed(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     let (packing, body) = unpacked(&case.base.body)?;
     let trial = case.base.with_body(body);
     hunt.passes(&trial)
-        .then(|| Cause::BodyCompressed.proven(packing))
+        .then(|| RefusalCause::BodyCompressed.proven(packing))
 }
 
 /// Decompresses a body that looks like gzip or zlib, up to `MAX_UNPACKED` bytes.
@@ -235,7 +236,7 @@ fn unpacked(body: &[u8]) -> Option<(&'static str, Vec<u8>)> {
 }
 
 /// Tries the JSON in the formats of common serializers.
-fn written_again(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+fn written_again(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     // Text that is not UTF-8 is not JSON (RFC 8259, section 8.1).
     let text = std::str::from_utf8(&case.base.body).ok()?;
     let node = json::parse(text)?;
@@ -246,7 +247,7 @@ fn written_again(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
         let written = style.write(&node);
         // The unchanged text was already verified by the gate itself.
         if written != text && hunt.passes(&case.base.with_body(written.into_bytes())) {
-            return Some(Cause::BodyReserialised.proven(&style.describe()));
+            return Some(RefusalCause::BodyReserialised.proven(&style.describe()));
         }
     }
     None
@@ -257,7 +258,7 @@ struct FormStyle {
     words: &'static str,
     space: &'static str,
     /// Characters that are not escaped, besides letters and digits.
-    kept: &'static [u8],
+    unescaped: &'static [u8],
     is_upper: bool,
 }
 
@@ -265,43 +266,43 @@ const FORM_STYLES: [FormStyle; 6] = [
     FormStyle {
         words: "`+` for spaces",
         space: "+",
-        kept: b"-._*",
+        unescaped: b"-._*",
         is_upper: true,
     },
     FormStyle {
         words: "`+` for spaces and `~` as it is",
         space: "+",
-        kept: b"-._~",
+        unescaped: b"-._~",
         is_upper: true,
     },
     FormStyle {
         words: "`%20` for spaces",
         space: "%20",
-        kept: b"-._~",
+        unescaped: b"-._~",
         is_upper: true,
     },
     FormStyle {
         words: "`%20` for spaces, as JavaScript writes it",
         space: "%20",
-        kept: b"-._~!*'()",
+        unescaped: b"-._~!*'()",
         is_upper: true,
     },
     FormStyle {
         words: "small letters in its escapes",
         space: "+",
-        kept: b"-._*",
+        unescaped: b"-._*",
         is_upper: false,
     },
     FormStyle {
         words: "`%20` and small letters in its escapes",
         space: "%20",
-        kept: b"-._~",
+        unescaped: b"-._~",
         is_upper: false,
     },
 ];
 
 /// Tries the form in the encodings of common frameworks, with fields in their order and sorted.
-fn form_again(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+fn form_again(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     if !form::is_form(&case.base.headers) {
         return None;
     }
@@ -316,7 +317,9 @@ fn form_again(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
                 .map(|(name, value)| format!("{}={}", style.escape(name), style.escape(value)))
                 .collect();
             if hunt.passes(&case.base.with_body(pairs.join("&").into_bytes())) {
-                return Some(Cause::FormReencoded.proven(&format!("{}{order}", style.words)));
+                return Some(
+                    RefusalCause::FormReencoded.proven(&format!("{}{order}", style.words)),
+                );
             }
         }
     }
@@ -329,7 +332,7 @@ impl FormStyle {
         for byte in text.bytes() {
             match byte {
                 b' ' => out.push_str(self.space),
-                byte if byte.is_ascii_alphanumeric() || self.kept.contains(&byte) => {
+                byte if byte.is_ascii_alphanumeric() || self.unescaped.contains(&byte) => {
                     out.push(char::from(byte));
                 }
                 // RFC 3986 recommends upper-case digits in escapes, but not all encoders follow it.

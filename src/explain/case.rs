@@ -6,30 +6,30 @@
 use std::borrow::Cow;
 
 use crate::config::model::Route;
-use crate::explain::cause::Finding;
-use crate::explain::trial::{Hunt, Trial, timeless};
-use crate::explain::{Explainer, Seen, body, head, secret, sender, text, time, url};
+use crate::explain::cause::CauseFinding;
+use crate::explain::trial::{TrialBudget, VerificationTrial, timeless};
+use crate::explain::{PastRequest, RefusalExplainer, body, head, secret, sender, text, time, url};
 use crate::gate::reject::Reject;
-use crate::model::clock::Now;
+use crate::model::clock::ClockReading;
 use crate::scheme::material::read_query;
-use crate::scheme::spec::Place;
+use crate::scheme::spec::SchemeLocation;
 
 /// A reject under investigation, with its request and route.
-pub(super) struct Case<'c> {
-    pub(super) explainer: &'c Explainer,
+pub(super) struct RefusalCase<'c> {
+    pub(super) explainer: &'c RefusalExplainer,
     pub(super) route: &'c Route,
     pub(super) reject: &'c Reject,
-    pub(super) seen: &'c Seen,
+    pub(super) request: &'c PastRequest,
     /// The request as the route would verify it, with all secrets regardless of their validity period.
-    pub(super) base: Trial<'c>,
+    pub(super) base: VerificationTrial<'c>,
 }
 
-impl<'c> Case<'c> {
+impl<'c> RefusalCase<'c> {
     /// Tries each hypothesis in turn, and falls back to the first guess if no hypothesis is proven.
-    pub(super) fn investigate(&self, hunt: &mut Hunt) -> Option<Finding> {
-        type Find = fn(&Case<'_>, &mut Hunt) -> Option<Finding>;
-        type Guess = fn(&Case<'_>) -> Option<Finding>;
-        let finds: [Find; 7] = [
+    pub(super) fn investigate(&self, hunt: &mut TrialBudget) -> Option<CauseFinding> {
+        type CauseSearch = fn(&RefusalCase<'_>, &mut TrialBudget) -> Option<CauseFinding>;
+        type CauseGuess = fn(&RefusalCase<'_>) -> Option<CauseFinding>;
+        let finds: [CauseSearch; 7] = [
             time::find,
             secret::find,
             head::find,
@@ -38,9 +38,9 @@ impl<'c> Case<'c> {
             text::find,
             sender::find,
         ];
-        let guesses: [Guess; 4] = [sender::guess, time::guess, head::guess, body::guess];
+        let guesses: [CauseGuess; 4] = [sender::guess, time::guess, head::guess, body::guess];
         // No try can succeed over the start of a body, if the body is signed.
-        let is_whole = !self.seen.is_cut || !self.route.scheme.signs_body();
+        let is_whole = !self.request.is_cut || !self.route.scheme.signs_body();
         let found = is_whole.then(|| finds.iter().find_map(|find| find(self, hunt)));
         found
             .flatten()
@@ -56,23 +56,23 @@ impl<'c> Case<'c> {
     }
 
     /// Returns the text at a location in the head; a location in the body has no value here.
-    pub(super) fn value(&self, place: &Place) -> Option<String> {
+    pub(super) fn value(&self, place: &SchemeLocation) -> Option<String> {
         match place {
-            Place::Header(name) => {
+            SchemeLocation::Header(name) => {
                 let value = self.base.headers.get(name)?;
                 value.to_str().ok().map(str::to_owned)
             }
-            Place::Query(name) => {
+            SchemeLocation::Query(name) => {
                 let head = self.base.head();
                 let value = read_query(&head, name).ok()?;
                 String::from_utf8(value.into_owned()).ok()
             }
-            Place::Form(_) | Place::Json(_) => None,
+            SchemeLocation::Form(_) | SchemeLocation::Json(_) => None,
         }
     }
 
     /// Returns a header that shows that the request came through a proxy.
-    pub(super) fn came_through(&self) -> Option<&'static str> {
+    pub(super) fn proxy_evidence(&self) -> Option<&'static str> {
         let traces = [
             "via",
             "x-forwarded-for",
@@ -88,7 +88,7 @@ impl<'c> Case<'c> {
 
     /// Counts other senders whose signed time was off by about as much, within `close` seconds.
     pub(super) fn others_off_by(&self, age_seconds: i64, close: i64) -> usize {
-        let others = self.seen.others.iter().filter(|other| {
+        let others = self.request.others.iter().filter(|other| {
             other.route != self.route.name.as_str()
                 && other.age_seconds.saturating_sub(age_seconds).abs() <= close
         });
@@ -97,8 +97,12 @@ impl<'c> Case<'c> {
 }
 
 /// Builds the verification of a request by a route at a given time.
-pub(super) fn trial<'t>(route: &'t Route, seen: &'t Seen, now: Now) -> Trial<'t> {
-    let trial = Trial {
+pub(super) fn trial<'t>(
+    route: &'t Route,
+    seen: &'t PastRequest,
+    now: ClockReading,
+) -> VerificationTrial<'t> {
+    let trial = VerificationTrial {
         spec: Cow::Borrowed(&route.scheme),
         secrets: timeless(&[]),
         public_url: None,
@@ -113,9 +117,9 @@ pub(super) fn trial<'t>(route: &'t Route, seen: &'t Seen, now: Now) -> Trial<'t>
 }
 
 /// Returns the time of arrival; the monotonic part is the present one.
-pub(super) fn received(seen: &Seen) -> Now {
-    let now = Now::read();
-    Now {
+pub(super) fn received(seen: &PastRequest) -> ClockReading {
+    let now = ClockReading::read();
+    ClockReading {
         unix_ms: seen.received_ms.unwrap_or(now.unix_ms),
         ..now
     }

@@ -3,13 +3,14 @@
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use http::{HeaderName, HeaderValue};
 
-use crate::explain::case::Case;
-use crate::explain::cause::{Cause, Finding};
+use crate::explain::case::RefusalCase;
+use crate::explain::cause::{CauseFinding, RefusalCause};
 use crate::explain::time;
-use crate::explain::trial::{Hunt, Trial};
+use crate::explain::trial::{TrialBudget, VerificationTrial};
 use crate::gate::reject::Reject;
 use crate::scheme::spec::{
-    Algorithm, Encoding, Family, Place, SignMethod, SignatureSpec, Spec, TokenPlace,
+    DigestAlgorithm, SchemeFamily, SchemeLocation, SchemeSpec, SignMethod, SignatureEncoding,
+    SignatureSpec, TokenLocation,
 };
 use crate::scheme::{Scheme, ToSign};
 
@@ -19,16 +20,16 @@ const MAX_HEADERS: usize = 100;
 /// Minimum number of matching characters of a signature that cannot be a coincidence.
 const SURE: usize = 16;
 
-const ALGORITHMS: [(Algorithm, &str); 5] = [
-    (Algorithm::Sha256, "SHA-256"),
-    (Algorithm::Sha1, "SHA-1"),
-    (Algorithm::Sha512, "SHA-512"),
-    (Algorithm::Sha384, "SHA-384"),
-    (Algorithm::Md5, "MD5"),
+const ALGORITHMS: [(DigestAlgorithm, &str); 5] = [
+    (DigestAlgorithm::Sha256, "SHA-256"),
+    (DigestAlgorithm::Sha1, "SHA-1"),
+    (DigestAlgorithm::Sha512, "SHA-512"),
+    (DigestAlgorithm::Sha384, "SHA-384"),
+    (DigestAlgorithm::Md5, "MD5"),
 ];
 
 /// Finds the first change of the head under which the request verifies.
-pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+pub(super) fn find(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     // From the cheapest to the most expensive; `cut` needs no verification, but only makes sense if no try has passed.
     let found = renamed(case, hunt);
     let found = found.or_else(|| doubled(case, hunt));
@@ -38,24 +39,24 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
 }
 
 /// Guesses why a header is missing, if no hypothesis verifies.
-pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
+pub(super) fn guess(case: &RefusalCase<'_>) -> Option<CauseFinding> {
     let Reject::MissingMaterial { name } = case.reject else {
         return None;
     };
     let is_header = case.route.scheme.headers().iter().any(|own| *own == **name);
     // nginx and others drop such headers by default, which explains a missing header better than an unset secret.
     if is_header && name.contains('_') {
-        return Some(Cause::HeaderDropped.likely(name));
+        return Some(RefusalCause::HeaderDropped.likely(name));
     }
-    let detail = match case.came_through() {
+    let detail = match case.proxy_evidence() {
         Some(proxy) => format!("`{name}` is not there (it came through a proxy: `{proxy}`)"),
         None => format!("`{name}` is not there"),
     };
-    Some(Cause::NotSigned.likely(&detail))
+    Some(RefusalCause::NotSigned.likely(&detail))
 }
 
 /// Tries the value of every other header in place of the missing one.
-fn renamed(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+fn renamed(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     let Reject::MissingMaterial { name } = case.reject else {
         return None;
     };
@@ -66,14 +67,14 @@ fn renamed(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
         // Every header is tried, without regard to its name: a renamed one can have any.
         let trial = case.base.with_header(missing, value.clone());
         if hunt.passes(&trial) {
-            return Some(Cause::HeaderRenamed.proven(&format!("`{name}`")));
+            return Some(RefusalCause::HeaderRenamed.proven(&format!("`{name}`")));
         }
     }
     None
 }
 
 /// Tries each single value of a header that has two, on two lines or joined.
-fn doubled(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+fn doubled(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     for name in case.route.scheme.headers() {
         let lines: Vec<&HeaderValue> = case.base.headers.get_all(&name).iter().collect();
         let halves = match lines.as_slice() {
@@ -85,7 +86,7 @@ fn doubled(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
         let halves: Vec<HeaderValue> = halves;
         for value in halves {
             if hunt.passes(&case.base.with_header(&name, value)) {
-                return Some(Cause::SignatureDoubled.proven(name.as_str()));
+                return Some(RefusalCause::SignatureDoubled.proven(name.as_str()));
             }
         }
     }
@@ -109,21 +110,21 @@ fn half(value: &HeaderValue) -> Option<HeaderValue> {
 }
 
 /// Mutable parts of a scheme that define the format of its signature.
-struct Written<'s> {
+struct SignatureFormatMut<'s> {
     signature: &'s mut SignatureSpec,
-    encoding: &'s mut Encoding,
-    algorithm: Option<&'s mut Algorithm>,
+    encoding: &'s mut SignatureEncoding,
+    algorithm: Option<&'s mut DigestAlgorithm>,
 }
 
 /// Returns the format parts of a scheme, or `None` for families with a fixed format.
-fn written(spec: &mut Spec) -> Option<Written<'_>> {
+fn written(spec: &mut SchemeSpec) -> Option<SignatureFormatMut<'_>> {
     match &mut spec.family {
-        Family::Hmac(family) => Some(Written {
+        SchemeFamily::Hmac(family) => Some(SignatureFormatMut {
             signature: &mut family.signature,
             encoding: &mut family.encoding,
             algorithm: Some(&mut family.algorithm),
         }),
-        Family::Text(family) => Some(Written {
+        SchemeFamily::Text(family) => Some(SignatureFormatMut {
             signature: family.signatures.first_mut()?,
             encoding: &mut family.encoding,
             algorithm: match &mut family.method {
@@ -131,23 +132,26 @@ fn written(spec: &mut Spec) -> Option<Written<'_>> {
                 SignMethod::PublicKey { .. } => None,
             },
         }),
-        Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) | Family::Http(_) => None,
+        SchemeFamily::Token(_)
+        | SchemeFamily::Jwt(_)
+        | SchemeFamily::Certificate(_)
+        | SchemeFamily::Http(_) => None,
     }
 }
 
 /// Tries other prefixes, encodings and algorithms, and combinations of them.
-fn written_otherwise(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+fn written_otherwise(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     if let Some(finding) = token_prefix(case, hunt) {
         return Some(finding);
     }
     let mut spec = case.route.scheme.clone();
-    let Written {
+    let SignatureFormatMut {
         signature,
         encoding,
         algorithm,
     } = written(&mut spec)?;
     let own = (signature.prefix.clone(), *encoding, algorithm.copied());
-    let value = case.value(&signature.place)?;
+    let value = case.value(&signature.location)?;
     // The scheme's prefix, no prefix, and the word that the sender wrote.
     let mut prefixes = vec![own.0.clone()];
     for prefix in [String::new(), leading_word(&value)] {
@@ -156,7 +160,7 @@ fn written_otherwise(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
         }
     }
     let algorithms = ALGORITHMS.iter().map(|(algorithm, _)| *algorithm);
-    let algorithms: Vec<Option<Algorithm>> = match own.2 {
+    let algorithms: Vec<Option<DigestAlgorithm>> = match own.2 {
         None => vec![None],
         own => [own]
             .into_iter()
@@ -167,8 +171,12 @@ fn written_otherwise(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     // algorithm.
     for algorithm in algorithms {
         for prefix in &prefixes {
-            for spelling in [Spelling::Own, Spelling::Hex, Spelling::Base64] {
-                let way = Way {
+            for spelling in [
+                SignatureSpelling::Own,
+                SignatureSpelling::Hex,
+                SignatureSpelling::Base64,
+            ] {
+                let way = SignatureVariant {
                     prefix,
                     spelling,
                     algorithm,
@@ -187,7 +195,7 @@ fn written_otherwise(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
 
 /// Encoding of a signature to try.
 #[derive(Clone, Copy)]
-enum Spelling {
+enum SignatureSpelling {
     Own,
     Hex,
     /// Any variant of base64: URL-safe or not, padded or not.
@@ -195,14 +203,14 @@ enum Spelling {
 }
 
 /// Combination of prefix, encoding and algorithm to try.
-struct Way<'w> {
+struct SignatureVariant<'w> {
     prefix: &'w str,
-    spelling: Spelling,
-    algorithm: Option<Algorithm>,
+    spelling: SignatureSpelling,
+    algorithm: Option<DigestAlgorithm>,
 }
 
-impl Way<'_> {
-    fn trial<'c>(&self, case: &Case<'c>, value: &str) -> Option<Trial<'c>> {
+impl SignatureVariant<'_> {
+    fn trial<'c>(&self, case: &RefusalCase<'c>, value: &str) -> Option<VerificationTrial<'c>> {
         let mut trial = case.base.clone();
         let written = written(trial.spec.to_mut())?;
         self.prefix.clone_into(&mut written.signature.prefix);
@@ -210,13 +218,13 @@ impl Way<'_> {
             *slot = algorithm;
         }
         match self.spelling {
-            Spelling::Own => {}
-            Spelling::Hex => *written.encoding = Encoding::Hex,
-            Spelling::Base64 => *written.encoding = Encoding::Base64UrlUnpadded,
+            SignatureSpelling::Own => {}
+            SignatureSpelling::Hex => *written.encoding = SignatureEncoding::Hex,
+            SignatureSpelling::Base64 => *written.encoding = SignatureEncoding::Base64UrlUnpadded,
         }
         // All variants of base64 are converted to one, so that a single try covers them.
-        if matches!(self.spelling, Spelling::Base64) {
-            let Place::Header(name) = written.signature.place.clone() else {
+        if matches!(self.spelling, SignatureSpelling::Base64) {
+            let SchemeLocation::Header(name) = written.signature.location.clone() else {
                 return Some(trial);
             };
             let value = HeaderValue::from_str(&url_safe(value)).ok()?;
@@ -225,45 +233,46 @@ impl Way<'_> {
         Some(trial)
     }
 
-    fn finding(&self, own: &(String, Encoding, Option<Algorithm>)) -> Finding {
+    fn finding(&self, own: &(String, SignatureEncoding, Option<DigestAlgorithm>)) -> CauseFinding {
         if self.algorithm != own.2 {
             let mut names = ALGORITHMS.iter();
             let name = names.find(|(one, _)| Some(*one) == self.algorithm);
-            return Cause::WrongAlgorithm.proven(name.map_or("another one", |(_, name)| name));
+            return RefusalCause::WrongAlgorithm
+                .proven(name.map_or("another one", |(_, name)| name));
         }
         match (self.spelling, self.prefix == own.0) {
-            (Spelling::Own, _) | (_, false) => {
+            (SignatureSpelling::Own, _) | (_, false) => {
                 let detail = match self.prefix {
                     "" => "no prefix".to_owned(),
                     // Safe to show: a leading word before `=` is recognized by its form and is not part of the
                     // signature.
                     prefix => format!("`{prefix}`"),
                 };
-                Cause::SignaturePrefix.proven(&detail)
+                RefusalCause::SignaturePrefix.proven(&detail)
             }
-            (Spelling::Hex, true) => Cause::SignatureEncoding.proven("`hex`"),
-            (Spelling::Base64, true) if own.1 == Encoding::Base64 => {
-                Cause::SignatureEncoding.proven("`base64url`, or base64 without padding")
+            (SignatureSpelling::Hex, true) => RefusalCause::SignatureEncoding.proven("`hex`"),
+            (SignatureSpelling::Base64, true) if own.1 == SignatureEncoding::Base64 => {
+                RefusalCause::SignatureEncoding.proven("`base64url`, or base64 without padding")
             }
-            (Spelling::Base64, true) if own.1 == Encoding::Hex => {
-                Cause::SignatureEncoding.proven("`base64`")
+            (SignatureSpelling::Base64, true) if own.1 == SignatureEncoding::Hex => {
+                RefusalCause::SignatureEncoding.proven("`base64`")
             }
-            (Spelling::Base64, true) => {
-                Cause::SignatureEncoding.proven("`base64`, or with other padding")
+            (SignatureSpelling::Base64, true) => {
+                RefusalCause::SignatureEncoding.proven("`base64`, or with other padding")
             }
         }
     }
 }
 
 /// Tries a token without its prefix (`Bearer `), or with another one.
-fn token_prefix(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
-    let Family::Token(token) = &case.route.scheme.family else {
+fn token_prefix(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
+    let SchemeFamily::Token(token) = &case.route.scheme.family else {
         return None;
     };
-    let TokenPlace::Header { name, prefix } = &token.place else {
+    let TokenLocation::Header { name, prefix } = &token.location else {
         return None;
     };
-    let value = case.value(&Place::Header(name.clone()))?;
+    let value = case.value(&SchemeLocation::Header(name.clone()))?;
     // The token without the scheme's prefix; then each prefix that a sender may have used is removed too.
     let bare = value.strip_prefix(prefix.as_str()).unwrap_or(&value);
     for (found, detail) in [
@@ -276,7 +285,7 @@ fn token_prefix(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
         };
         let value = HeaderValue::from_str(&format!("{prefix}{bare}")).ok()?;
         if hunt.passes(&case.base.with_header(name, value)) {
-            return Some(Cause::SignaturePrefix.proven(detail));
+            return Some(RefusalCause::SignaturePrefix.proven(detail));
         }
     }
     None
@@ -307,11 +316,11 @@ fn url_safe(value: &str) -> String {
 }
 
 /// Tries the other entries of a list, under keys such as `v0`.
-fn other_version(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+fn other_version(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     let mut trial = case.base.clone();
     let written = written(trial.spec.to_mut())?;
     let list = written.signature.list.as_mut()?;
-    let Place::Header(place) = &written.signature.place else {
+    let SchemeLocation::Header(place) = &written.signature.location else {
         return None;
     };
     let value = case.base.headers.get(place)?.to_str().ok()?;
@@ -330,19 +339,19 @@ fn other_version(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
             }
         });
         hunt.passes(&trial)
-            .then(|| Cause::SignatureVersion.proven(""))
+            .then(|| RefusalCause::SignatureVersion.proven(""))
     })
 }
 
 /// Detects a truncated signature by comparing it with a fresh one, which never leaves this function.
-fn cut(case: &Case<'_>) -> Option<Finding> {
+fn cut(case: &RefusalCase<'_>) -> Option<CauseFinding> {
     let mut spec = case.route.scheme.clone();
     let written = written(&mut spec)?;
-    let Place::Header(name) = written.signature.place.clone() else {
+    let SchemeLocation::Header(name) = written.signature.location.clone() else {
         return None;
     };
     let assign = written.signature.list.as_ref().map(|list| list.assign);
-    let found = case.value(&Place::Header(name.clone()))?;
+    let found = case.value(&SchemeLocation::Header(name.clone()))?;
     let texts: Vec<_> = case
         .base
         .secrets
@@ -372,7 +381,7 @@ fn cut(case: &Case<'_>) -> Option<Finding> {
         };
         if let Some(length) = cut_length(&found, right) {
             let detail = format!("only {length} of its {} characters are there", right.len());
-            return Some(Cause::SignatureCut.proven(&detail));
+            return Some(RefusalCause::SignatureCut.proven(&detail));
         }
     }
     None
@@ -410,6 +419,6 @@ pub(super) fn shape(value: &str) -> String {
 }
 
 /// Returns true if the request has a header with this name.
-pub(super) fn has(case: &Case<'_>, name: &HeaderName) -> bool {
+pub(super) fn has(case: &RefusalCase<'_>, name: &HeaderName) -> bool {
     case.base.headers.contains_key(name)
 }

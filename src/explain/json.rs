@@ -10,33 +10,33 @@ const MAX_DEPTH: usize = 96;
 const MAX_NODES: usize = 400_000;
 
 /// A JSON value; an object keeps its members in the order of the text.
-pub(super) enum Node<'t> {
+pub(super) enum JsonNode<'t> {
     /// A number or a literal, with its characters as received.
     Bare(&'t str),
-    Text(Quoted<'t>),
+    Text(QuotedString<'t>),
     List(Vec<Self>),
-    Object(Vec<(Quoted<'t>, Self)>),
+    Object(Vec<(QuotedString<'t>, Self)>),
 }
 
 /// A string: its text as received, and its decoded value.
-pub(super) struct Quoted<'t> {
+pub(super) struct QuotedString<'t> {
     raw: &'t str,
-    means: String,
+    decoded: String,
 }
 
 /// Style in which a program writes JSON.
 #[derive(Clone, Copy)]
-pub(super) struct Style {
+pub(super) struct JsonStyle {
     /// Description of the layout for the explanation.
     pub(super) words: &'static str,
-    layout: Layout,
+    layout: JsonLayout,
     is_sorted: bool,
-    strings: Strings,
+    strings: StringEscaping,
 }
 
 /// White space between the tokens.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Layout {
+enum JsonLayout {
     /// No white space between tokens.
     Compact,
     /// `", "` and `": "`, as Python writes it.
@@ -47,7 +47,7 @@ enum Layout {
 
 /// Escaping of characters in strings.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Strings {
+enum StringEscaping {
     /// Strings keep their escapes as received.
     Kept,
     /// Only characters that must be escaped are escaped (RFC 8259, section 7).
@@ -62,31 +62,31 @@ enum Strings {
     Html,
 }
 
-const LAYOUTS: [(Layout, &str); 5] = [
-    (Layout::Compact, "without white space"),
+const LAYOUTS: [(JsonLayout, &str); 5] = [
+    (JsonLayout::Compact, "without white space"),
     (
-        Layout::Spaced,
+        JsonLayout::Spaced,
         "on one line with spaces after commas and colons",
     ),
-    (Layout::Lines("  "), "indented by two spaces"),
-    (Layout::Lines("    "), "indented by four spaces"),
-    (Layout::Lines("\t"), "indented by tabs"),
+    (JsonLayout::Lines("  "), "indented by two spaces"),
+    (JsonLayout::Lines("    "), "indented by four spaces"),
+    (JsonLayout::Lines("\t"), "indented by tabs"),
 ];
 
-const STRINGS: [Strings; 6] = [
-    Strings::Kept,
-    Strings::Plain,
-    Strings::Ascii,
-    Strings::AsciiAndSlashes,
-    Strings::Slashes,
-    Strings::Html,
+const STRINGS: [StringEscaping; 6] = [
+    StringEscaping::Kept,
+    StringEscaping::Plain,
+    StringEscaping::Ascii,
+    StringEscaping::AsciiAndSlashes,
+    StringEscaping::Slashes,
+    StringEscaping::Html,
 ];
 
 /// Returns every style, common ones first.
-pub(super) fn styles() -> impl Iterator<Item = Style> {
+pub(super) fn styles() -> impl Iterator<Item = JsonStyle> {
     [false, true].into_iter().flat_map(|is_sorted| {
         STRINGS.into_iter().flat_map(move |strings| {
-            LAYOUTS.into_iter().map(move |(layout, words)| Style {
+            LAYOUTS.into_iter().map(move |(layout, words)| JsonStyle {
                 words,
                 layout,
                 is_sorted,
@@ -96,16 +96,18 @@ pub(super) fn styles() -> impl Iterator<Item = Style> {
     })
 }
 
-impl Style {
+impl JsonStyle {
     /// Describes the style in words that complete the cause's sentence.
     pub(super) fn describe(&self) -> String {
         let strings = match self.strings {
-            Strings::Kept => "",
-            Strings::Plain => ", with only the necessary escapes",
-            Strings::Ascii => ", with every character beyond ASCII escaped",
-            Strings::AsciiAndSlashes => ", with slashes and every character beyond ASCII escaped",
-            Strings::Slashes => ", with slashes escaped",
-            Strings::Html => ", with `<`, `>` and `&` escaped",
+            StringEscaping::Kept => "",
+            StringEscaping::Plain => ", with only the necessary escapes",
+            StringEscaping::Ascii => ", with every character beyond ASCII escaped",
+            StringEscaping::AsciiAndSlashes => {
+                ", with slashes and every character beyond ASCII escaped"
+            }
+            StringEscaping::Slashes => ", with slashes escaped",
+            StringEscaping::Html => ", with `<`, `>` and `&` escaped",
         };
         let order = if self.is_sorted {
             ", with sorted keys"
@@ -116,21 +118,21 @@ impl Style {
     }
 
     /// Writes the value in this style.
-    pub(super) fn write(&self, node: &Node<'_>) -> String {
+    pub(super) fn write(&self, node: &JsonNode<'_>) -> String {
         let mut out = String::new();
         self.put(node, 0, &mut out);
         out
     }
 
-    fn put(&self, node: &Node<'_>, depth: usize, out: &mut String) {
+    fn put(&self, node: &JsonNode<'_>, depth: usize, out: &mut String) {
         match node {
             // Numbers are not reformatted: the styles only cover white space, order and escapes.
-            Node::Bare(text) => out.push_str(text),
-            Node::Text(text) => self.put_text(text, out),
+            JsonNode::Bare(text) => out.push_str(text),
+            JsonNode::Text(text) => self.put_text(text, out),
             // Serializers write empty lists and objects without white space, also if they indent.
-            Node::List(items) if items.is_empty() => out.push_str("[]"),
-            Node::Object(members) if members.is_empty() => out.push_str("{}"),
-            Node::List(items) => {
+            JsonNode::List(items) if items.is_empty() => out.push_str("[]"),
+            JsonNode::Object(members) if members.is_empty() => out.push_str("{}"),
+            JsonNode::List(items) => {
                 out.push('[');
                 for (position, item) in items.iter().enumerate() {
                     self.put_gap(position, depth + 1, out);
@@ -139,19 +141,19 @@ impl Style {
                 self.put_end(depth, out);
                 out.push(']');
             }
-            Node::Object(members) => {
+            JsonNode::Object(members) => {
                 let mut members: Vec<_> = members.iter().collect();
                 if self.is_sorted {
                     // Sorted by the decoded key, as a program sees it, and not by its escapes.
-                    members.sort_by(|(left, _), (right, _)| left.means.cmp(&right.means));
+                    members.sort_by(|(left, _), (right, _)| left.decoded.cmp(&right.decoded));
                 }
                 out.push('{');
                 for (position, (key, value)) in members.into_iter().enumerate() {
                     self.put_gap(position, depth + 1, out);
                     self.put_text(key, out);
                     out.push_str(match self.layout {
-                        Layout::Compact => ":",
-                        Layout::Spaced | Layout::Lines(_) => ": ",
+                        JsonLayout::Compact => ":",
+                        JsonLayout::Spaced | JsonLayout::Lines(_) => ": ",
                     });
                     self.put(value, depth + 1, out);
                 }
@@ -167,11 +169,11 @@ impl Style {
             out.push(',');
         }
         match self.layout {
-            Layout::Compact => {}
-            Layout::Spaced if position > 0 => out.push(' '),
-            Layout::Spaced => {}
+            JsonLayout::Compact => {}
+            JsonLayout::Spaced if position > 0 => out.push(' '),
+            JsonLayout::Spaced => {}
             // One level deeper for each enclosing list or object.
-            Layout::Lines(indent) => {
+            JsonLayout::Lines(indent) => {
                 out.push('\n');
                 out.push_str(&indent.repeat(depth));
             }
@@ -179,28 +181,34 @@ impl Style {
     }
 
     fn put_end(&self, depth: usize, out: &mut String) {
-        if let Layout::Lines(indent) = self.layout {
+        if let JsonLayout::Lines(indent) = self.layout {
             out.push('\n');
             out.push_str(&indent.repeat(depth));
         }
     }
 
-    fn put_text(&self, text: &Quoted<'_>, out: &mut String) {
+    fn put_text(&self, text: &QuotedString<'_>, out: &mut String) {
         // The text as received, with its own escapes.
-        if self.strings == Strings::Kept {
+        if self.strings == StringEscaping::Kept {
             out.push_str(text.raw);
             return;
         }
         out.push('"');
-        for letter in text.means.chars() {
+        for letter in text.decoded.chars() {
             self.put_letter(letter, out);
         }
         out.push('"');
     }
 
     fn put_letter(&self, letter: char, out: &mut String) {
-        let is_ascii_only = matches!(self.strings, Strings::Ascii | Strings::AsciiAndSlashes);
-        let has_slashes = matches!(self.strings, Strings::Slashes | Strings::AsciiAndSlashes);
+        let is_ascii_only = matches!(
+            self.strings,
+            StringEscaping::Ascii | StringEscaping::AsciiAndSlashes
+        );
+        let has_slashes = matches!(
+            self.strings,
+            StringEscaping::Slashes | StringEscaping::AsciiAndSlashes
+        );
         match letter {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
@@ -211,7 +219,7 @@ impl Style {
             '\u{c}' => out.push_str("\\f"),
             '/' if has_slashes => out.push_str("\\/"),
             // Go escapes these by default, so that JSON can be embedded in HTML and JavaScript.
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' if self.strings == Strings::Html => {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' if self.strings == StringEscaping::Html => {
                 put_escape(letter, out);
             }
             // Control characters must be escaped in every style (RFC 8259, section 7).
@@ -230,8 +238,8 @@ fn put_escape(letter: char, out: &mut String) {
 }
 
 /// Parses a text; `None` if it is not JSON, or too deep or too large.
-pub(super) fn parse(text: &str) -> Option<Node<'_>> {
-    let mut parser = Parser {
+pub(super) fn parse(text: &str) -> Option<JsonNode<'_>> {
+    let mut parser = JsonParser {
         text,
         at: 0,
         nodes: 0,
@@ -243,13 +251,13 @@ pub(super) fn parse(text: &str) -> Option<Node<'_>> {
 }
 
 /// Recursive parser that keeps the raw text of strings and numbers, which JSON libraries drop.
-struct Parser<'t> {
+struct JsonParser<'t> {
     text: &'t str,
     at: usize,
     nodes: usize,
 }
 
-impl<'t> Parser<'t> {
+impl<'t> JsonParser<'t> {
     fn rest(&self) -> &'t str {
         self.text.get(self.at..).unwrap_or_default()
     }
@@ -270,7 +278,7 @@ impl<'t> Parser<'t> {
         is_next
     }
 
-    fn value(&mut self, depth: usize) -> Option<Node<'t>> {
+    fn value(&mut self, depth: usize) -> Option<JsonNode<'t>> {
         self.nodes += 1;
         // The parser recurses, so depth must be bounded before the stack overflows.
         if depth > MAX_DEPTH || self.nodes > MAX_NODES {
@@ -283,7 +291,7 @@ impl<'t> Parser<'t> {
             return self.list(depth);
         }
         if self.rest().starts_with('"') {
-            return Some(Node::Text(self.quoted()?));
+            return Some(JsonNode::Text(self.quoted()?));
         }
         let rest = self.rest();
         // Numbers are not validated: a wrong one cannot make a signature verify.
@@ -292,18 +300,18 @@ impl<'t> Parser<'t> {
         let end = rest.find(|letter| !is_bare(letter)).unwrap_or(rest.len());
         let bare = rest.get(..end).filter(|bare| !bare.is_empty())?;
         self.at += end;
-        Some(Node::Bare(bare))
+        Some(JsonNode::Bare(bare))
     }
 
-    fn list(&mut self, depth: usize) -> Option<Node<'t>> {
+    fn list(&mut self, depth: usize) -> Option<JsonNode<'t>> {
         let mut items = Vec::new();
         if self.takes(']') {
-            return Some(Node::List(items));
+            return Some(JsonNode::List(items));
         }
         loop {
             items.push(self.value(depth + 1)?);
             if self.takes(']') {
-                return Some(Node::List(items));
+                return Some(JsonNode::List(items));
             }
             if !self.takes(',') {
                 return None;
@@ -311,10 +319,10 @@ impl<'t> Parser<'t> {
         }
     }
 
-    fn object(&mut self, depth: usize) -> Option<Node<'t>> {
+    fn object(&mut self, depth: usize) -> Option<JsonNode<'t>> {
         let mut members = Vec::new();
         if self.takes('}') {
-            return Some(Node::Object(members));
+            return Some(JsonNode::Object(members));
         }
         loop {
             self.skip();
@@ -324,7 +332,7 @@ impl<'t> Parser<'t> {
             }
             members.push((key, self.value(depth + 1)?));
             if self.takes('}') {
-                return Some(Node::Object(members));
+                return Some(JsonNode::Object(members));
             }
             if !self.takes(',') {
                 return None;
@@ -333,7 +341,7 @@ impl<'t> Parser<'t> {
     }
 
     /// Reads a string. The JSON library decodes and validates it.
-    fn quoted(&mut self) -> Option<Quoted<'t>> {
+    fn quoted(&mut self) -> Option<QuotedString<'t>> {
         let rest = self.rest();
         let inner = rest.strip_prefix('"')?;
         let mut is_escaped = false;
@@ -346,7 +354,10 @@ impl<'t> Parser<'t> {
         let raw = rest.get(..end + 2)?;
         self.at += raw.len();
         let means = serde_json::from_str(raw).ok()?;
-        Some(Quoted { raw, means })
+        Some(QuotedString {
+            raw,
+            decoded: means,
+        })
     }
 }
 

@@ -11,11 +11,11 @@
 mod body;
 mod case;
 pub mod cause;
+mod evidence;
 mod head;
 mod json;
-mod place;
 mod repeat;
-mod said;
+mod request_checks;
 mod secret;
 mod sender;
 #[cfg(test)]
@@ -34,19 +34,19 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::config::model::Route;
-use crate::explain::case::{Case, received, trial};
-use crate::explain::cause::Finding;
+use crate::explain::case::{RefusalCase, received, trial};
+use crate::explain::cause::CauseFinding;
+use crate::explain::evidence::CheckEvidence;
 pub use crate::explain::repeat::{EarlierRequest, is_repeat};
-use crate::explain::said::Said;
 pub use crate::explain::time::OtherAge;
-use crate::explain::trial::Hunt;
+use crate::explain::trial::TrialBudget;
 use crate::gate::Gate;
-use crate::gate::reject::{Reason, Reject};
-use crate::gate::rules::Rules;
-use crate::gate::verdict::{Check, Verdict};
-use crate::model::clock::Now;
+use crate::gate::reject::{Reject, RejectReason};
+use crate::gate::rules::RouteRules;
+use crate::gate::verdict::{GateCheck, Verdict};
+use crate::model::clock::ClockReading;
 use crate::model::ids::{RequestId, RouteName};
-use crate::model::source::Source;
+use crate::model::source::RequestSource;
 use crate::scheme::SchemeError;
 
 /// A signed time before this (September 2001) must be in another unit.
@@ -54,7 +54,7 @@ const PLAUSIBLE: i64 = 1_000_000_000;
 
 /// A past request to explain, as far as it was kept.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct PastRequest {
     /// HTTP method of the request.
     pub method: Method,
     /// Request target as received, except that tokens may be masked.
@@ -72,24 +72,24 @@ pub struct Seen {
     /// Source address; `None` means an address that the route allows.
     pub source: Option<IpAddr>,
     /// Result of the gate when the request arrived.
-    pub recorded: Option<Recorded>,
+    pub recorded: Option<RecordedRefusal>,
     /// Ages of the signed times of other routes' requests that were rejected at about the same time.
     pub others: Vec<OtherAge>,
 }
 
 /// Reject of a request when it arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Recorded {
+pub struct RecordedRefusal {
     /// Reason for which the gate rejected the request.
-    pub reason: Reason,
+    pub reason: RejectReason,
     /// Check that rejected the request.
-    pub check: Check,
+    pub check: GateCheck,
 }
 
 /// Explanation of a rejected request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = RequestExplanation)]
-pub struct Explanation {
+pub struct RefusalExplanation {
     /// Name of the route, if one matched.
     pub route: Option<String>,
     /// Provider of the route, or `custom`.
@@ -107,7 +107,7 @@ pub struct Explanation {
     /// Input that the check found instead.
     pub found: String,
     /// Cause of the reject, if one was found.
-    pub cause: Option<Finding>,
+    pub cause: Option<CauseFinding>,
     /// Next step for the operator.
     pub fix: String,
     /// Number of hypotheses that were tried.
@@ -117,11 +117,11 @@ pub struct Explanation {
 }
 
 /// Explainer of requests under the rules of one config.
-pub struct Explainer {
+pub struct RefusalExplainer {
     gate: Gate,
 }
 
-impl Seen {
+impl PastRequest {
     /// Returns a placeholder for a request of which only the verdict is left.
     fn unknown(verdict: &Verdict) -> Self {
         Self {
@@ -139,11 +139,11 @@ impl Seen {
     }
 }
 
-impl Explainer {
+impl RefusalExplainer {
     /// Creates an explainer from the rules of a gate, without its claims and limits.
     ///
     /// # Errors
-    /// Returns the same errors as [`Rules::compile`].
+    /// Returns the same errors as [`RouteRules::compile`].
     pub fn new(gate: &Gate) -> Result<Self, SchemeError> {
         Ok(Self { gate: gate.bare()? })
     }
@@ -154,8 +154,12 @@ impl Explainer {
     }
 
     /// Explains a request under the named route, or under the one that its host and path match.
-    pub async fn explain(&self, name: Option<&RouteName>, seen: &Seen) -> Explanation {
-        let led_to = self.gate.find(place::host(seen), seen.uri.path());
+    pub async fn explain(
+        &self,
+        name: Option<&RouteName>,
+        seen: &PastRequest,
+    ) -> RefusalExplanation {
+        let led_to = self.gate.find(request_checks::host(seen), seen.uri.path());
         // A named route wins, so that a capture from another path can be explained too.
         let index = name.map_or(led_to, |name| self.gate.index_of(name));
         let Some((index, rules)) = index.and_then(|index| Some((index, self.gate.rules(index)?)))
@@ -166,12 +170,12 @@ impl Explainer {
         let mut seen = seen.clone();
         self.settle(rules, &mut seen, &mut notes);
         let mut verdict = self.judge(index, rules, &seen).await;
-        let reject = place::kept_back(&verdict.decision);
+        let reject = request_checks::filter_reject(&verdict.decision);
         // A request file may be explained under another route than its path matches, for example a capture from a
         // proxy.
         let is_elsewhere = led_to != Some(index);
         if is_elsewhere && reject.is_none() {
-            verdict.begin(Check::Route);
+            verdict.begin(GateCheck::Route);
             return self.no_route(&seen);
         }
         if is_elsewhere {
@@ -202,19 +206,19 @@ impl Explainer {
 
     /// Explains a request by its verdict alone, if the request was not kept. No hypothesis can be tried.
     #[must_use]
-    pub fn explain_verdict(&self, verdict: &Verdict) -> Explanation {
-        let seen = Seen::unknown(verdict);
+    pub fn explain_verdict(&self, verdict: &Verdict) -> RefusalExplanation {
+        let seen = PastRequest::unknown(verdict);
         let rules = verdict.route.as_ref();
         let rules = rules.and_then(|name| self.gate.rules(self.gate.index_of(name)?));
-        let mut explanation = match (place::kept_back(&verdict.decision), rules) {
+        let mut explanation = match (request_checks::filter_reject(&verdict.decision), rules) {
             (None, _) => passed(verdict.last_check()),
             (Some(reject), Some(rules)) => {
-                let said = said::of_route(&reject, rules, &seen);
-                let cause = place::evident(&reject, &seen);
+                let said = evidence::of_route(&reject, rules, &seen);
+                let cause = request_checks::evident(&reject, &seen);
                 explained(verdict.last_check(), &reject, said, cause)
             }
             (Some(reject), None) => {
-                let said = said::of_no_route(self, &reject);
+                let said = evidence::of_no_route(self, &reject);
                 explained(verdict.last_check(), &reject, said, None)
             }
         };
@@ -227,19 +231,22 @@ impl Explainer {
 
     /// Explains why a request counted as a duplicate or a replay.
     #[must_use]
-    pub fn explain_repeat(verdict: &Verdict, earlier: Option<EarlierRequest>) -> Explanation {
+    pub fn explain_repeat(
+        verdict: &Verdict,
+        earlier: Option<EarlierRequest>,
+    ) -> RefusalExplanation {
         repeat::explain(verdict, earlier)
     }
 
     /// Fills in an unknown source and time of a request, with a note for each.
-    fn settle(&self, rules: &Rules, seen: &mut Seen, notes: &mut Vec<String>) {
+    fn settle(&self, rules: &RouteRules, seen: &mut PastRequest, notes: &mut Vec<String>) {
         if seen.source.is_none() && rules.route().allow_ips.is_some() {
             notes.push("the source address is not known and was not checked".to_owned());
             // Any allowed address, so that an unknown source does not hide the reason of a later check.
             seen.source = rules.some_allowed();
         }
         if seen.received_ms.is_none() {
-            let now = Now::read();
+            let now = ClockReading::read();
             let signed = trial(rules.route(), seen, now).signed_seconds();
             let signed = signed.filter(|signed| *signed > PLAUSIBLE);
             if signed.is_some() {
@@ -253,11 +260,11 @@ impl Explainer {
     }
 
     /// Runs the gate's checks over the request, at its time of arrival.
-    async fn judge(&self, index: usize, rules: &Rules, seen: &Seen) -> Verdict {
+    async fn judge(&self, index: usize, rules: &RouteRules, seen: &PastRequest) -> Verdict {
         let now = received(seen);
         let ip = seen.source.or_else(|| rules.some_allowed());
         let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let source = Source {
+        let source = RequestSource {
             ip,
             peer: SocketAddr::new(ip, 0),
             // The scheme of the connection is not kept; behind TLS is the common case.
@@ -279,25 +286,25 @@ impl Explainer {
     }
 
     /// Explains a request that matches no route.
-    fn no_route(&self, seen: &Seen) -> Explanation {
-        let reject = Reject::no_route(place::host(seen), seen.uri.path());
-        let said = said::of_no_route(self, &reject);
-        let cause = place::no_route(self, seen);
-        explained(Check::Route, &reject, said, cause)
+    fn no_route(&self, seen: &PastRequest) -> RefusalExplanation {
+        let reject = Reject::no_route(request_checks::host(seen), seen.uri.path());
+        let said = evidence::of_no_route(self, &reject);
+        let cause = request_checks::no_route(self, seen);
+        explained(GateCheck::Route, &reject, said, cause)
     }
 
     /// Explains a reject, and investigates its cause if the signature is concerned.
     fn refused(
         &self,
-        rules: &Rules,
+        rules: &RouteRules,
         reject: &Reject,
-        seen: &Seen,
+        seen: &PastRequest,
         verdict: &Verdict,
-    ) -> Explanation {
-        let said = said::of_route(reject, rules, seen);
-        let mut hunt = Hunt::new();
+    ) -> RefusalExplanation {
+        let said = evidence::of_route(reject, rules, seen);
+        let mut hunt = TrialBudget::new();
         let cause = match reject {
-            Reject::SourceNotAllowed { ip } => Some(place::source(rules, seen, *ip)),
+            Reject::SourceNotAllowed { ip } => Some(request_checks::source(rules, seen, *ip)),
             Reject::MissingMaterial { .. }
             | Reject::MalformedMaterial { .. }
             | Reject::StaleTimestamp { .. }
@@ -309,16 +316,16 @@ impl Explainer {
                     // Other hypotheses can only be tested if the age of the signature does not reject each try.
                     base = base.at_any_time();
                 }
-                let case = Case {
+                let case = RefusalCase {
                     explainer: self,
                     route: rules.route(),
                     reject,
-                    seen,
+                    request: seen,
                     base,
                 };
                 case.investigate(&mut hunt)
             }
-            reject => place::evident(reject, seen),
+            reject => request_checks::evident(reject, seen),
         };
         let mut explanation = explained(verdict.last_check(), reject, said, cause);
         explanation.tries = hunt.tries();
@@ -331,33 +338,38 @@ impl Explainer {
 }
 
 /// Returns true if a reject depended on the state at that moment, so that it cannot be reproduced.
-fn depends_on_state(reason: Reason) -> bool {
+fn depends_on_state(reason: RejectReason) -> bool {
     matches!(
         reason,
-        Reason::SourceRate
-            | Reason::SourceBudget
-            | Reason::RouteRate
-            | Reason::BodyTimeout
-            | Reason::BodyAborted
-            | Reason::KeyUnavailable
-            | Reason::Unconfirmed
-            | Reason::Duplicate
-            | Reason::InFlight
-            | Reason::FirstFailed
-            | Reason::NotStored
-            | Reason::Overload
-            | Reason::Internal
+        RejectReason::SourceRate
+            | RejectReason::SourceBudget
+            | RejectReason::RouteRate
+            | RejectReason::BodyTimeout
+            | RejectReason::BodyAborted
+            | RejectReason::KeyUnavailable
+            | RejectReason::Unconfirmed
+            | RejectReason::Duplicate
+            | RejectReason::InFlight
+            | RejectReason::FirstFailed
+            | RejectReason::NotStored
+            | RejectReason::Overload
+            | RejectReason::Internal
     )
 }
 
 /// Builds the explanation of a reject; without a cause, the advice is the general one for its reason.
-fn explained(check: Check, reject: &Reject, said: Said, cause: Option<Finding>) -> Explanation {
+fn explained(
+    check: GateCheck,
+    reject: &Reject,
+    said: CheckEvidence,
+    cause: Option<CauseFinding>,
+) -> RefusalExplanation {
     let row = reject.explanation();
     let fix = match &cause {
         Some(cause) => cause.fix.clone(),
         None => format!("Usually: {} Look at: {}", row.usually, row.look_at),
     };
-    Explanation {
+    RefusalExplanation {
         route: None,
         provider: None,
         passes: false,
@@ -374,9 +386,9 @@ fn explained(check: Check, reject: &Reject, said: Said, cause: Option<Finding>) 
 }
 
 /// Builds the explanation of a reject that depended on the state at that moment.
-fn of_state(recorded: Recorded) -> Explanation {
+fn of_state(recorded: RecordedRefusal) -> RefusalExplanation {
     let row = recorded.reason.explanation();
-    Explanation {
+    RefusalExplanation {
         route: None,
         provider: None,
         passes: false,
@@ -394,8 +406,8 @@ fn of_state(recorded: Recorded) -> Explanation {
 }
 
 /// Builds the explanation of a request that passes.
-fn passed(check: Check) -> Explanation {
-    Explanation {
+fn passed(check: GateCheck) -> RefusalExplanation {
+    RefusalExplanation {
         route: None,
         provider: None,
         passes: true,

@@ -1,7 +1,7 @@
 //! Explains duplicates and replays: the key and the earlier request.
 
-use crate::explain::Explanation;
-use crate::gate::verdict::{Check, Decision, Verdict};
+use crate::explain::RefusalExplanation;
+use crate::gate::verdict::{GateCheck, GateDecision, Verdict};
 use crate::model::ids::RequestId;
 
 /// An earlier request with the same key, as far as it is still in memory.
@@ -16,11 +16,11 @@ pub struct EarlierRequest {
 /// Returns true if dedup found a duplicate, a copy or a replay.
 #[must_use]
 pub fn is_repeat(verdict: &Verdict) -> bool {
-    verdict.decision == Decision::Duplicate || verdict.is_copy || verdict.is_replay
+    verdict.decision == GateDecision::Duplicate || verdict.is_copy || verdict.is_replay
 }
 
 /// Explains a duplicate, a copy or a replay.
-pub(super) fn explain(verdict: &Verdict, earlier: Option<EarlierRequest>) -> Explanation {
+pub(super) fn explain(verdict: &Verdict, earlier: Option<EarlierRequest>) -> RefusalExplanation {
     let key = match verdict.is_replay {
         true => "the digest of the signed bytes".into(),
         false => verdict.dedup_by.clone().unwrap_or_else(|| "the key".into()),
@@ -56,12 +56,12 @@ pub(super) fn explain(verdict: &Verdict, earlier: Option<EarlierRequest>) -> Exp
             "Nothing to do if it was a retry of the sender. If these are two events, the key cannot distinguish them: choose another `dedup.by`, or set `dedup = false`.",
         )
     };
-    Explanation {
+    RefusalExplanation {
         route: verdict.route.as_ref().map(ToString::to_string),
         provider: verdict.provider.as_ref().map(ToString::to_string),
         // Copies and replays that are only flagged were forwarded.
         passes: verdict.is_copy || verdict.is_replay,
-        check: Check::Dedup.name().to_owned(),
+        check: GateCheck::Dedup.name().to_owned(),
         reason: Some(reason.to_owned()),
         means: means.to_owned(),
         expected: format!("an event that is new by {key}"),

@@ -8,17 +8,17 @@ use data_encoding::{
 use zeroize::Zeroizing;
 
 use crate::config::model::SecretEntry;
-use crate::explain::case::Case;
-use crate::explain::cause::{Cause, Finding};
-use crate::explain::trial::{Hunt, Trial, timeless};
-use crate::scheme::spec::{Family, SecretEncoding, SecretForm, Spec};
+use crate::explain::case::RefusalCase;
+use crate::explain::cause::{CauseFinding, RefusalCause};
+use crate::explain::trial::{TrialBudget, VerificationTrial, timeless};
+use crate::scheme::spec::{SchemeFamily, SchemeSpec, SecretEncoding, SecretForm};
 
 /// Prefixes that providers show in front of their keys.
 const PREFIXES: [&str; 5] = ["whsec_", "v1,whsec_", "whpk_", "sk_", "ss_"];
 
 /// Variant of a secret to try.
-struct Reading {
-    cause: Cause,
+struct SecretReading {
+    cause: RefusalCause,
     detail: &'static str,
     bytes: Zeroizing<Vec<u8>>,
     /// True if the bytes are the key itself; false if they are a text that the scheme still decodes.
@@ -26,7 +26,7 @@ struct Reading {
 }
 
 /// Finds the first variant of a secret, or other route's secret, under which the request verifies.
-pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+pub(super) fn find(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     // Likely and cheap causes first: one try for all periods, then some twenty readings per secret.
     let found = outside_its_time(case, hunt);
     let found = found.or_else(|| read_otherwise(case, hunt));
@@ -34,7 +34,7 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
 }
 
 /// Checks if the request verifies with a secret outside of its validity period.
-fn outside_its_time(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+fn outside_its_time(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     let entries = &case.route.secrets;
     let now = case.base.now.unix_ms;
     if entries.iter().all(|entry| entry.is_current(now)) {
@@ -47,14 +47,14 @@ fn outside_its_time(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let cause = match (is_over, entry.is_current(now)) {
         // The matching secret is current, so the reject has another cause.
         (_, true) => return None,
-        (true, false) => Cause::SecretExpired,
-        (false, false) => Cause::SecretNotYet,
+        (true, false) => RefusalCause::SecretExpired,
+        (false, false) => RefusalCause::SecretNotYet,
     };
     Some(cause.proven(&label))
 }
 
 /// Tries every variant of each secret of the route.
-fn read_otherwise(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+fn read_otherwise(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     let form = case.route.scheme.secret_form();
     for entry in &case.route.secrets {
         for reading in readings(entry.secret.expose(), &form) {
@@ -77,21 +77,21 @@ fn read_otherwise(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
 }
 
 /// Tries the secrets of all other routes, regardless of their validity periods.
-fn of_other_routes(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+fn of_other_routes(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     let mut others = case.others();
     let found = others.find(|other| {
         let secrets = timeless(&other.secrets);
-        let trial: Trial<'_> = case.base.varied(|trial| trial.secrets = secrets);
+        let trial: VerificationTrial<'_> = case.base.varied(|trial| trial.secrets = secrets);
         // Routes with published keys have no secret to mix up.
         !other.scheme.has_own_keys()
             && has_other_text(other.secrets.as_slice(), case)
             && hunt.passes(&trial)
     });
-    found.map(|other| Cause::SecretOfOtherRoute.proven(other.name.as_str()))
+    found.map(|other| RefusalCause::SecretOfOtherRoute.proven(other.name.as_str()))
 }
 
 /// Returns true if there is a secret that this route does not have; the others were already tried.
-fn has_other_text(entries: &[SecretEntry], case: &Case<'_>) -> bool {
+fn has_other_text(entries: &[SecretEntry], case: &RefusalCase<'_>) -> bool {
     let own = &case.route.secrets;
     entries.iter().any(|entry| {
         let text = entry.secret.expose();
@@ -99,18 +99,18 @@ fn has_other_text(entries: &[SecretEntry], case: &Case<'_>) -> bool {
     })
 }
 
-fn set_form(spec: &mut Spec, form: SecretForm) {
+fn set_form(spec: &mut SchemeSpec, form: SecretForm) {
     match &mut spec.family {
-        Family::Hmac(family) => family.secret = form,
-        Family::Text(family) => family.secret = form,
-        Family::Jwt(family) => family.secret = form,
-        Family::Http(family) => family.secret = form,
-        Family::Token(_) | Family::Certificate(_) => {}
+        SchemeFamily::Hmac(family) => family.secret = form,
+        SchemeFamily::Text(family) => family.secret = form,
+        SchemeFamily::Jwt(family) => family.secret = form,
+        SchemeFamily::Http(family) => family.secret = form,
+        SchemeFamily::Token(_) | SchemeFamily::Certificate(_) => {}
     }
 }
 
 /// Returns all variants of a secret's text, likely ones first.
-fn readings(text: &[u8], form: &SecretForm) -> Vec<Reading> {
+fn readings(text: &[u8], form: &SecretForm) -> Vec<SecretReading> {
     let mut readings = Vec::new();
     // In the order of likelihood: a copied line end is by far the most common mistake.
     unwrapped(text, &mut readings);
@@ -120,9 +120,9 @@ fn readings(text: &[u8], form: &SecretForm) -> Vec<Reading> {
 }
 
 /// Adds variants without white space or quotes that were copied into the config's secret.
-fn unwrapped(text: &[u8], readings: &mut Vec<Reading>) {
+fn unwrapped(text: &[u8], readings: &mut Vec<SecretReading>) {
     let mut add = |cause, bytes: &[u8]| {
-        readings.push(Reading {
+        readings.push(SecretReading {
             cause,
             detail: "",
             bytes: Zeroizing::new(bytes.to_vec()),
@@ -132,18 +132,18 @@ fn unwrapped(text: &[u8], readings: &mut Vec<Reading>) {
     // Quotes may be inside of white space, so the trimmed text is the base for both.
     let trimmed = text.trim_ascii();
     if trimmed.len() < text.len() {
-        add(Cause::SecretWhitespace, trimmed);
+        add(RefusalCause::SecretWhitespace, trimmed);
     }
     for quote in [b"\"", b"'"] {
         let inner = trimmed.strip_prefix(quote);
         if let Some(inner) = inner.and_then(|inner| inner.strip_suffix(quote)) {
-            add(Cause::SecretQuoted, inner);
+            add(RefusalCause::SecretQuoted, inner);
         }
     }
 }
 
 /// Adds variants with white space or quotes that may have been copied into the sender's secret.
-fn wrapped(text: &[u8], readings: &mut Vec<Reading>) {
+fn wrapped(text: &[u8], readings: &mut Vec<SecretReading>) {
     let around: [(&'static str, &[u8], &[u8]); 5] = [
         ("a line end", b"", b"\n"),
         ("a line end", b"", b"\r\n"),
@@ -152,8 +152,8 @@ fn wrapped(text: &[u8], readings: &mut Vec<Reading>) {
         ("quotes", b"'", b"'"),
     ];
     for (detail, before, after) in around {
-        readings.push(Reading {
-            cause: Cause::SenderSecretUnclean,
+        readings.push(SecretReading {
+            cause: RefusalCause::SenderSecretUnclean,
             detail,
             bytes: Zeroizing::new([before, text, after].concat()),
             is_key: false,
@@ -162,9 +162,9 @@ fn wrapped(text: &[u8], readings: &mut Vec<Reading>) {
 }
 
 /// Adds variants with another decoding or prefix than the scheme's.
-fn as_keys(text: &[u8], form: &SecretForm, readings: &mut Vec<Reading>) {
+fn as_keys(text: &[u8], form: &SecretForm, readings: &mut Vec<SecretReading>) {
     let mut add = |cause, detail, bytes: Vec<u8>| {
-        readings.push(Reading {
+        readings.push(SecretReading {
             cause,
             detail,
             bytes: Zeroizing::new(bytes),
@@ -176,19 +176,19 @@ fn as_keys(text: &[u8], form: &SecretForm, readings: &mut Vec<Reading>) {
         .unwrap_or(text);
     if form.encoding != SecretEncoding::Utf8 {
         add(
-            Cause::SecretDecoded,
+            RefusalCause::SecretDecoded,
             "the text of the secret itself",
             text.to_vec(),
         );
         add(
-            Cause::SecretDecoded,
+            RefusalCause::SecretDecoded,
             "the text behind the prefix",
             bare.to_vec(),
         );
     // A text secret with a prefix: the sender may sign with the whole text.
     } else if bare.len() < text.len() {
         add(
-            Cause::SecretPrefix,
+            RefusalCause::SecretPrefix,
             "the secret with its prefix",
             text.to_vec(),
         );
@@ -196,13 +196,13 @@ fn as_keys(text: &[u8], form: &SecretForm, readings: &mut Vec<Reading>) {
     for prefix in PREFIXES {
         if let Some(rest) = text.strip_prefix(prefix.as_bytes()) {
             add(
-                Cause::SecretPrefix,
+                RefusalCause::SecretPrefix,
                 "the text behind the prefix",
                 rest.to_vec(),
             );
             for key in decoded_base64(rest) {
                 add(
-                    Cause::SecretPrefix,
+                    RefusalCause::SecretPrefix,
                     "the base64-decoded text behind the prefix",
                     key,
                 );
@@ -210,7 +210,7 @@ fn as_keys(text: &[u8], form: &SecretForm, readings: &mut Vec<Reading>) {
         } else {
             let whole = [prefix.as_bytes(), text].concat();
             add(
-                Cause::SecretPrefix,
+                RefusalCause::SecretPrefix,
                 "the secret with a prefix that was left out here",
                 whole,
             );
@@ -219,22 +219,26 @@ fn as_keys(text: &[u8], form: &SecretForm, readings: &mut Vec<Reading>) {
     for key in decoded_base64(bare) {
         // A deployment tool may have encoded a base64 key once more.
         for twice in decoded_base64(&key) {
-            add(Cause::SecretNotDecoded, "twice base64-encoded", twice);
+            add(
+                RefusalCause::SecretNotDecoded,
+                "twice base64-encoded",
+                twice,
+            );
         }
-        add(Cause::SecretNotDecoded, "base64", key);
+        add(RefusalCause::SecretNotDecoded, "base64", key);
     }
     if let Ok(key) = HEXLOWER_PERMISSIVE.decode(bare) {
-        add(Cause::SecretNotDecoded, "hexadecimal", key);
+        add(RefusalCause::SecretNotDecoded, "hexadecimal", key);
     }
     let detail = "the base64 text of these bytes";
     add(
-        Cause::SecretDecoded,
+        RefusalCause::SecretDecoded,
         detail,
         BASE64.encode(bare).into_bytes(),
     );
     let detail = "the hexadecimal text of these bytes";
     add(
-        Cause::SecretDecoded,
+        RefusalCause::SecretDecoded,
         detail,
         HEXLOWER.encode(bare).into_bytes(),
     );

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::explain::case::Case;
-use crate::explain::cause::{Cause, Finding};
+use crate::explain::case::RefusalCase;
+use crate::explain::cause::{CauseFinding, RefusalCause};
 use crate::explain::head;
-use crate::explain::trial::Hunt;
+use crate::explain::trial::TrialBudget;
 use crate::gate::reject::Reject;
 use crate::providers::{self, Provider};
 
@@ -29,7 +29,7 @@ const GENERIC: [&str; 12] = [
 ];
 
 /// Finds another route or provider under which the request verifies.
-pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+pub(super) fn find(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     let mut others = case.others();
     let other = others.find(|other| {
         // The whole route: its scheme, secrets and `public_url`.
@@ -37,7 +37,7 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
         hunt.passes(&trial)
     });
     if let Some(other) = other {
-        return Some(Cause::WrongRoute.proven(other.name.as_str()));
+        return Some(RefusalCause::WrongRoute.proven(other.name.as_str()));
     }
     let own = case.route.provider.as_ref().map(|own| own.id.as_str());
     let all = providers::all().iter();
@@ -54,11 +54,11 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     });
     let passing: Vec<&Provider> = passing.map(|one| &**one).collect();
     let found = best(case, &passing);
-    (!found.is_empty()).then(|| Cause::OtherProvider.proven(&names(&found)))
+    (!found.is_empty()).then(|| RefusalCause::OtherProvider.proven(&names(&found)))
 }
 
 /// Guesses the provider by its headers, if those of the route's provider are missing.
-pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
+pub(super) fn guess(case: &RefusalCase<'_>) -> Option<CauseFinding> {
     if !matches!(
         case.reject,
         Reject::MissingMaterial { .. } | Reject::MalformedMaterial { .. }
@@ -78,18 +78,18 @@ pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
     });
     let telling: Vec<&Provider> = telling.collect();
     let found = best(case, &telling);
-    (!found.is_empty()).then(|| Cause::LooksLikeOtherProvider.likely(&names(&found)))
+    (!found.is_empty()).then(|| RefusalCause::LooksLikeOtherProvider.likely(&names(&found)))
 }
 
 /// Returns the providers whose headers match best.
-fn best<'p>(case: &Case<'_>, providers: &[&'p Provider]) -> Vec<&'p Provider> {
+fn best<'p>(case: &RefusalCase<'_>, providers: &[&'p Provider]) -> Vec<&'p Provider> {
     let top = providers.iter().map(|one| score(case, one)).max();
     let best = providers.iter().filter(|one| Some(score(case, one)) == top);
     best.copied().collect()
 }
 
 /// Scores how well the headers of a provider match: the percentage that is present, then their number.
-fn score(case: &Case<'_>, provider: &Provider) -> (usize, usize) {
+fn score(case: &RefusalCase<'_>, provider: &Provider) -> (usize, usize) {
     let names = provider.scheme.headers();
     let present = names.iter().filter(|name| head::has(case, name)).count();
     // Percentage first: a provider with one of one header fits better than one with two of four.

@@ -14,17 +14,17 @@ mod urls;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
-use crate::config::{self, model::Config};
-use crate::document::report::Style;
-use crate::explain::{Explainer, Explanation, Seen};
+use crate::config::{self, model::GateConfig};
+use crate::document::report::ReportStyle;
+use crate::explain::{PastRequest, RefusalExplainer, RefusalExplanation};
 use crate::gate::Gate;
 use crate::gate::route::RouteTable;
-use crate::gate::rules::Rules;
+use crate::gate::rules::RouteRules;
 use crate::model::ids::RouteName;
 use crate::model::secret::Secret;
 use crate::providers;
-use crate::scheme::spec::Spec;
-use crate::scheme::{Head, Scheme, ToSign};
+use crate::scheme::spec::SchemeSpec;
+use crate::scheme::{RequestHead, Scheme, ToSign};
 
 pub(super) const TEXT: &str = "kT7vQ2xW9mZ4pL8nB3cR6yH1dF5gJ0sA";
 pub(super) const OTHER: &str = "uE8iO3aX6bN1mV4cY9zK2jW7hG5fD0tS";
@@ -38,18 +38,18 @@ pub(super) const JSON: &str =
     r#"{"id":"evt_1","type":"invoice.paid","data":{"name":"Zoë","url":"https://a/b"}}"#;
 
 /// Builds an explainer from the text of a config.
-pub(super) fn explainer(text: &str) -> Explainer {
+pub(super) fn explainer(text: &str) -> RefusalExplainer {
     let loaded = config::load_text("hookgate.toml", text);
-    let config: Config = match loaded {
+    let config: GateConfig = match loaded {
         Ok(loaded) => loaded.config,
-        Err(report) => panic!("{}", report.render(Style::Plain)),
+        Err(report) => panic!("{}", report.render(ReportStyle::Plain)),
     };
     let table = RouteTable::build(&config.routes);
     let routes = config.routes.into_iter();
-    let rules = routes.map(|route| Rules::compile(route.into(), None, None, None).unwrap());
+    let rules = routes.map(|route| RouteRules::compile(route.into(), None, None, None).unwrap());
     let timeout = std::time::Duration::from_secs(5);
     let gate = Gate::new(table, rules.collect(), None, Default::default(), timeout);
-    Explainer::new(&gate).unwrap()
+    RefusalExplainer::new(&gate).unwrap()
 }
 
 /// Returns the config of a route of a provider.
@@ -65,23 +65,23 @@ pub(super) fn route(name: &str, provider: &str, secret: &str, more: &str) -> Str
 }
 
 /// Returns the scheme of a provider from the catalogue.
-pub(super) fn spec(provider: &str) -> Spec {
+pub(super) fn spec(provider: &str) -> SchemeSpec {
     providers::find(provider).unwrap().scheme.clone()
 }
 
 /// Signs a request as a sender with this scheme and secret signs it.
-pub(super) fn signed(spec: &Spec, secret: &str, path: &str, body: &[u8]) -> Seen {
+pub(super) fn signed(spec: &SchemeSpec, secret: &str, path: &str, body: &[u8]) -> PastRequest {
     signed_as(spec, secret, None, "application/json", path, body)
 }
 
 /// Signs a request with a scheme that signs the URL.
 pub(super) fn signed_to(
-    spec: &Spec,
+    spec: &SchemeSpec,
     secret: &str,
     public_url: &str,
     path: &str,
     body: &[u8],
-) -> Seen {
+) -> PastRequest {
     signed_as(
         spec,
         secret,
@@ -94,13 +94,13 @@ pub(super) fn signed_to(
 
 /// Signs a request that has a content type.
 pub(super) fn signed_as(
-    spec: &Spec,
+    spec: &SchemeSpec,
     secret: &str,
     public_url: Option<&str>,
     content_type: &str,
     path: &str,
     body: &[u8],
-) -> Seen {
+) -> PastRequest {
     let secret = Secret::new(secret.as_bytes().to_vec());
     let scheme = Scheme::compile(spec, &[&secret], public_url).unwrap();
     let mut headers = HeaderMap::new();
@@ -109,7 +109,7 @@ pub(super) fn signed_as(
     headers.insert("content-length", HeaderValue::from(body.len()));
     let (method, uri): (Method, Uri) = (Method::POST, path.parse().unwrap());
     let to_sign = ToSign {
-        head: Head {
+        head: RequestHead {
             method: &method,
             uri: &uri,
             headers: &headers,
@@ -121,7 +121,7 @@ pub(super) fn signed_as(
     for (name, value) in scheme.sign(0, &to_sign).unwrap().headers {
         headers.insert(name, HeaderValue::from_str(&value).unwrap());
     }
-    Seen {
+    PastRequest {
         method,
         uri,
         version: Version::HTTP_11,
@@ -136,7 +136,7 @@ pub(super) fn signed_as(
 }
 
 /// Replaces the body, as a proxy that changes it in transit does.
-pub(super) fn with_body(seen: &Seen, body: &[u8]) -> Seen {
+pub(super) fn with_body(seen: &PastRequest, body: &[u8]) -> PastRequest {
     let mut seen = seen.clone();
     seen.headers
         .insert("content-length", HeaderValue::from(body.len()));
@@ -145,7 +145,7 @@ pub(super) fn with_body(seen: &Seen, body: &[u8]) -> Seen {
 }
 
 /// Returns the request with one header replaced.
-pub(super) fn with_header(seen: &Seen, name: &str, value: &str) -> Seen {
+pub(super) fn with_header(seen: &PastRequest, name: &str, value: &str) -> PastRequest {
     let mut seen = seen.clone();
     let name: HeaderName = name.parse().unwrap();
     seen.headers
@@ -154,14 +154,18 @@ pub(super) fn with_header(seen: &Seen, name: &str, value: &str) -> Seen {
 }
 
 /// Returns the request without a header, and the value of that header.
-pub(super) fn without(seen: &Seen, name: &str) -> (Seen, String) {
+pub(super) fn without(seen: &PastRequest, name: &str) -> (PastRequest, String) {
     let mut seen = seen.clone();
     let value = seen.headers.remove(name).unwrap();
     (seen, value.to_str().unwrap().to_owned())
 }
 
 /// Explains a request and checks that no secret of the tests appears in the result.
-pub(super) fn explain(explainer: &Explainer, name: Option<&str>, seen: &Seen) -> Explanation {
+pub(super) fn explain(
+    explainer: &RefusalExplainer,
+    name: Option<&str>,
+    seen: &PastRequest,
+) -> RefusalExplanation {
     let name = name.map(RouteName::new);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -180,7 +184,12 @@ pub(super) fn explain(explainer: &Explainer, name: Option<&str>, seen: &Seen) ->
 
 /// Checks that the explanation names the reason and the cause, and returns it.
 #[track_caller]
-pub(super) fn check(config: &str, seen: &Seen, reason: &str, slug: &str) -> Explanation {
+pub(super) fn check(
+    config: &str,
+    seen: &PastRequest,
+    reason: &str,
+    slug: &str,
+) -> RefusalExplanation {
     let explanation = explain(&explainer(config), None, seen);
     assert_eq!(
         explanation.reason.as_deref(),
@@ -195,7 +204,12 @@ pub(super) fn check(config: &str, seen: &Seen, reason: &str, slug: &str) -> Expl
 
 /// Works as [`check`], for a cause that makes the verification pass.
 #[track_caller]
-pub(super) fn proves(config: &str, seen: &Seen, reason: &str, slug: &str) -> Explanation {
+pub(super) fn proves(
+    config: &str,
+    seen: &PastRequest,
+    reason: &str,
+    slug: &str,
+) -> RefusalExplanation {
     let explanation = check(config, seen, reason, slug);
     assert!(
         explanation.cause.as_ref().unwrap().is_proven,
@@ -205,7 +219,7 @@ pub(super) fn proves(config: &str, seen: &Seen, reason: &str, slug: &str) -> Exp
 }
 
 /// Returns the sentences of the cause.
-pub(super) fn says(explanation: &Explanation) -> String {
+pub(super) fn says(explanation: &RefusalExplanation) -> String {
     let cause = explanation.cause.as_ref().unwrap();
     format!("{} {}", cause.says, cause.fix)
 }

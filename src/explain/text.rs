@@ -1,12 +1,12 @@
 //! Hypotheses about the signed text: the sender signs another template than the scheme's.
 
-use crate::explain::case::Case;
-use crate::explain::cause::{Cause, Finding};
-use crate::explain::trial::Hunt;
-use crate::scheme::spec::{Family, Part, Spec, Template};
+use crate::explain::case::RefusalCase;
+use crate::explain::cause::{CauseFinding, RefusalCause};
+use crate::explain::trial::TrialBudget;
+use crate::scheme::spec::{SchemeFamily, SchemeSpec, SignedTemplate, TemplatePart};
 
 /// Finds the first other template under which the request verifies.
-pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+pub(super) fn find(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     let own = case.route.scheme.template()?.parts.clone();
     for (parts, words) in variants(&case.route.scheme, case.base.public_url.is_some()) {
         // The gate itself has already verified this text.
@@ -17,22 +17,25 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
             .base
             .varied(|trial| set_text(trial.spec.to_mut(), parts));
         if hunt.passes(&trial) {
-            return Some(Cause::SignedText.proven(&words));
+            return Some(RefusalCause::SignedText.proven(&words));
         }
     }
     None
 }
 
-fn set_text(spec: &mut Spec, parts: Vec<Part>) {
+fn set_text(spec: &mut SchemeSpec, parts: Vec<TemplatePart>) {
     match &mut spec.family {
-        Family::Hmac(family) => family.signed = Template { parts },
-        Family::Text(family) => family.signed = Template { parts },
-        Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) | Family::Http(_) => {}
+        SchemeFamily::Hmac(family) => family.signed = SignedTemplate { parts },
+        SchemeFamily::Text(family) => family.signed = SignedTemplate { parts },
+        SchemeFamily::Token(_)
+        | SchemeFamily::Jwt(_)
+        | SchemeFamily::Certificate(_)
+        | SchemeFamily::Http(_) => {}
     }
 }
 
 /// Returns common templates, as far as the scheme and the route provide their parts.
-fn variants(spec: &Spec, has_url: bool) -> Vec<(Vec<Part>, String)> {
+fn variants(spec: &SchemeSpec, has_url: bool) -> Vec<(Vec<TemplatePart>, String)> {
     let is_dated = spec.is_dated();
     let has_id = spec.id_header().is_some();
     let templates = [
@@ -79,28 +82,28 @@ fn variants(spec: &Spec, has_url: bool) -> Vec<(Vec<Part>, String)> {
 }
 
 /// Parses one of the templates above.
-fn parts(text: &str) -> Vec<Part> {
+fn parts(text: &str) -> Vec<TemplatePart> {
     let mut parts = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         // The templates are constants above, so braces always match.
         let (name, behind) = after.split_once('}').unwrap_or((after, ""));
         if !before.is_empty() {
-            parts.push(Part::Literal(before.to_owned()));
+            parts.push(TemplatePart::Literal(before.to_owned()));
         }
         parts.push(match name {
-            "timestamp" => Part::Timestamp,
-            "id" => Part::Id,
-            "method" => Part::Method,
-            "path" => Part::Path,
-            "path_query" => Part::PathQuery,
-            "url" => Part::Url,
-            _ => Part::Body,
+            "timestamp" => TemplatePart::Timestamp,
+            "id" => TemplatePart::Id,
+            "method" => TemplatePart::Method,
+            "path" => TemplatePart::Path,
+            "path_query" => TemplatePart::PathQuery,
+            "url" => TemplatePart::Url,
+            _ => TemplatePart::Body,
         });
         rest = behind;
     }
     if !rest.is_empty() {
-        parts.push(Part::Literal(rest.to_owned()));
+        parts.push(TemplatePart::Literal(rest.to_owned()));
     }
     parts
 }

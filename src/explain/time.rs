@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use http::header;
 
-use crate::explain::case::Case;
-use crate::explain::cause::{Cause, Finding};
-use crate::explain::trial::Hunt;
+use crate::explain::case::RefusalCase;
+use crate::explain::cause::{CauseFinding, RefusalCause};
+use crate::explain::trial::TrialBudget;
 use crate::gate::reject::Reject;
-use crate::model::clock::Now;
+use crate::model::clock::ClockReading;
 use crate::model::span;
-use crate::scheme::spec::{Family, Place, Spec, TimeUnit, TimestampSpec};
+use crate::scheme::spec::{SchemeFamily, SchemeLocation, SchemeSpec, TimeUnit, TimestampSpec};
 
 /// Maximum difference in seconds of two clocks that count as agreeing.
 const CLOSE: i64 = 90;
@@ -46,7 +46,7 @@ pub struct OtherAge {
 }
 
 /// Finds the time unit under which the request verifies, or proves that only its age is wrong.
-pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+pub(super) fn find(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     if !case.route.scheme.is_dated() {
         return None;
     }
@@ -56,14 +56,14 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
 }
 
 /// Guesses the unit or the offset of the timestamp, if no hypothesis verifies.
-pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
+pub(super) fn guess(case: &RefusalCase<'_>) -> Option<CauseFinding> {
     if !matches!(
         case.reject,
         Reject::MalformedMaterial { .. } | Reject::StaleTimestamp { .. }
     ) {
         return None;
     }
-    let place = timestamp(&case.route.scheme)?.place.clone();
+    let place = timestamp(&case.route.scheme)?.location.clone();
     let text = case.value(&place).unwrap_or_default();
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     // Present times have ten digits in seconds, so the length shows the unit.
@@ -78,17 +78,17 @@ pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
         TimeUnit::Millis | TimeUnit::SecondsOrMillis
     );
     let unit = unit.filter(|_| is_number && !(is_own && text.len() == 13));
-    let wrong_unit = unit.map(|unit| Cause::TimestampUnit.likely(unit));
+    let wrong_unit = unit.map(|unit| RefusalCause::TimestampUnit.likely(unit));
     wrong_unit.or_else(|| off_unread(case))
 }
 
 /// Reports how far the time is off if the body is missing, because a stale timestamp is rejected before the body is
 /// read.
-fn off_unread(case: &Case<'_>) -> Option<Finding> {
+fn off_unread(case: &RefusalCase<'_>) -> Option<CauseFinding> {
     let Reject::StaleTimestamp { age_seconds, .. } = *case.reject else {
         return None;
     };
-    if !case.seen.is_cut {
+    if !case.request.is_cut {
         return None;
     }
     let side = match age_seconds < 0 {
@@ -102,24 +102,30 @@ fn off_unread(case: &Case<'_>) -> Option<Finding> {
             ", and other senders were off by about as much at that time, which suggests a wrong clock here"
         }
     };
-    let detail = format!("{} {side}{others}", words(age_seconds));
-    Some(Cause::OffUnread.likely(&detail))
+    let detail = format!("{} {side}{others}", format_distance(age_seconds));
+    Some(RefusalCause::OffUnread.likely(&detail))
 }
 
 /// Returns the timestamp of a scheme whose location and unit can vary.
-fn timestamp(spec: &Spec) -> Option<&TimestampSpec> {
+fn timestamp(spec: &SchemeSpec) -> Option<&TimestampSpec> {
     match &spec.family {
-        Family::Hmac(family) => family.timestamp.as_ref(),
-        Family::Text(family) => family.timestamp.as_ref(),
-        Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) | Family::Http(_) => None,
+        SchemeFamily::Hmac(family) => family.timestamp.as_ref(),
+        SchemeFamily::Text(family) => family.timestamp.as_ref(),
+        SchemeFamily::Token(_)
+        | SchemeFamily::Jwt(_)
+        | SchemeFamily::Certificate(_)
+        | SchemeFamily::Http(_) => None,
     }
 }
 
-fn set_unit(spec: &mut Spec, unit: TimeUnit) {
+fn set_unit(spec: &mut SchemeSpec, unit: TimeUnit) {
     let timestamp = match &mut spec.family {
-        Family::Hmac(family) => family.timestamp.as_mut(),
-        Family::Text(family) => family.timestamp.as_mut(),
-        Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) | Family::Http(_) => None,
+        SchemeFamily::Hmac(family) => family.timestamp.as_mut(),
+        SchemeFamily::Text(family) => family.timestamp.as_mut(),
+        SchemeFamily::Token(_)
+        | SchemeFamily::Jwt(_)
+        | SchemeFamily::Certificate(_)
+        | SchemeFamily::Http(_) => None,
     };
     if let Some(timestamp) = timestamp {
         timestamp.unit = unit;
@@ -127,9 +133,9 @@ fn set_unit(spec: &mut Spec, unit: TimeUnit) {
 }
 
 /// Reads the timestamp from the head in milliseconds, without verifying it.
-pub(super) fn written_ms(case: &Case<'_>) -> Option<i64> {
+pub(super) fn written_ms(case: &RefusalCase<'_>) -> Option<i64> {
     let spec = timestamp(&case.route.scheme)?;
-    let value = case.value(&spec.place)?;
+    let value = case.value(&spec.location)?;
     // Lists such as `t=1700000000,v1=...` hold the time under a key.
     let text = match &spec.key {
         None => value.as_str(),
@@ -154,7 +160,7 @@ pub(super) fn written_ms(case: &Case<'_>) -> Option<i64> {
 }
 
 /// Tries other units, in which the time is close enough to the arrival of the request.
-fn other_unit(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+fn other_unit(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     let own = timestamp(&case.route.scheme)?.unit;
     for (unit, words) in UNITS {
         if unit == own {
@@ -166,14 +172,14 @@ fn other_unit(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
             trial.tolerance = case.route.tolerance;
         });
         if hunt.passes(&trial) {
-            return Some(Cause::TimestampUnit.proven(words));
+            return Some(RefusalCause::TimestampUnit.proven(words));
         }
     }
     None
 }
 
 /// Proves that the signature is correct and only its age is not, and finds out why.
-fn off(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+fn off(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     let Reject::StaleTimestamp { age_seconds, .. } = *case.reject else {
         return None;
     };
@@ -181,27 +187,27 @@ fn off(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     if !hunt.passes(&case.base.at_any_time()) {
         return None;
     }
-    let far = words(age_seconds);
+    let far = format_distance(age_seconds);
     // Evidence from other senders is the strongest, so it is checked before retries and time zones.
     let others = case.others_off_by(age_seconds, CLOSE);
     if others > 0 {
-        return Some(Cause::ClockHere.proven(&far));
+        return Some(RefusalCause::ClockHere.proven(&far));
     }
     if is_retry(case, age_seconds) {
-        return Some(Cause::Retried.proven(&far));
+        return Some(RefusalCause::Retried.proven(&far));
     }
     if let Some(hours) = zone_hours(age_seconds) {
-        return Some(Cause::TimeZone.proven(&format!("{hours} h")));
+        return Some(RefusalCause::TimeZone.proven(&format!("{hours} h")));
     }
     let cause = match age_seconds < 0 {
-        true => Cause::ClockOfSender,
-        false => Cause::SignatureOld,
+        true => RefusalCause::ClockOfSender,
+        false => RefusalCause::SignatureOld,
     };
     Some(cause.proven(&far))
 }
 
 /// Returns true if a header counts attempts, or if `Date` is much later than the signature.
-fn is_retry(case: &Case<'_>, age_seconds: i64) -> bool {
+fn is_retry(case: &RefusalCase<'_>, age_seconds: i64) -> bool {
     let headers = &case.base.headers;
     let counts = |name: &&str| {
         let value = headers.get(*name).and_then(|value| value.to_str().ok());
@@ -237,8 +243,8 @@ fn zone_hours(age_seconds: i64) -> Option<String> {
 }
 
 /// Formats a distance in time without its sign.
-pub(super) fn words(seconds: i64) -> String {
-    span::words(seconds.unsigned_abs())
+pub(super) fn format_distance(seconds: i64) -> String {
+    span::format_seconds(seconds.unsigned_abs())
 }
 
 /// Formats a moment as RFC 3339.
@@ -251,16 +257,16 @@ pub(super) fn moment(unix_seconds: i64) -> String {
 }
 
 /// Returns the time at which to judge a request of unknown arrival: the signed time, else now.
-pub(super) fn when_signed(seconds: Option<i64>) -> Now {
-    seconds.map_or_else(Now::read, Now::at_unix_seconds)
+pub(super) fn when_signed(seconds: Option<i64>) -> ClockReading {
+    seconds.map_or_else(ClockReading::read, ClockReading::at_unix_seconds)
 }
 
 /// Returns the location of the timestamp in a scheme.
-pub(super) fn place(spec: &Spec) -> Option<&Place> {
-    timestamp(spec).map(|timestamp| &timestamp.place)
+pub(super) fn timestamp_location(spec: &SchemeSpec) -> Option<&SchemeLocation> {
+    timestamp(spec).map(|timestamp| &timestamp.location)
 }
 
 /// Formats a tolerance for people.
 pub(super) fn tolerance(tolerance: Duration) -> String {
-    span::words(tolerance.as_secs())
+    span::format_seconds(tolerance.as_secs())
 }

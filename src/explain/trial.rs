@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use crate::config::model::{Route, SecretEntry};
-use crate::document::Span;
+use crate::document::TextSpan;
 use crate::gate::reject::Reject;
-use crate::gate::signature::Keys;
-use crate::model::clock::{Now, instant};
+use crate::gate::signature::RouteVerifier;
+use crate::model::clock::{ClockReading, instant};
 use crate::model::secret::Secret;
-use crate::scheme::Head;
-use crate::scheme::spec::Spec;
+use crate::scheme::RequestHead;
+use crate::scheme::spec::SchemeSpec;
 
 /// Maximum number of tries for one request, about as many as all hypotheses make for a route with a few secrets.
 const MAX_TRIES: u32 = 3000;
@@ -25,8 +25,8 @@ const MAX_TIME: Duration = Duration::from_secs(4);
 
 /// A request and the settings to verify it with. Cheap to clone: unchanged parts are shared.
 #[derive(Clone)]
-pub(super) struct Trial<'a> {
-    pub(super) spec: Cow<'a, Spec>,
+pub(super) struct VerificationTrial<'a> {
+    pub(super) spec: Cow<'a, SchemeSpec>,
     pub(super) secrets: Arc<[SecretEntry]>,
     pub(super) public_url: Option<Cow<'a, str>>,
     pub(super) tolerance: Duration,
@@ -34,16 +34,16 @@ pub(super) struct Trial<'a> {
     pub(super) uri: Cow<'a, Uri>,
     pub(super) headers: Cow<'a, HeaderMap>,
     pub(super) body: Cow<'a, [u8]>,
-    pub(super) now: Now,
+    pub(super) now: ClockReading,
 }
 
 /// Budget of tries for one request.
-pub(super) struct Hunt {
+pub(super) struct TrialBudget {
     tries: u32,
     until: Instant,
 }
 
-impl<'a> Trial<'a> {
+impl<'a> VerificationTrial<'a> {
     /// Takes over the settings of a route, with all its secrets regardless of their validity period.
     pub(super) fn of_route(self, route: &'a Route) -> Self {
         Self {
@@ -85,8 +85,8 @@ impl<'a> Trial<'a> {
     }
 
     /// Returns the head in the form that schemes read.
-    pub(super) fn head(&self) -> Head<'_> {
-        Head {
+    pub(super) fn head(&self) -> RequestHead<'_> {
+        RequestHead {
             method: self.method,
             uri: &self.uri,
             headers: &self.headers,
@@ -96,7 +96,7 @@ impl<'a> Trial<'a> {
     /// Runs the gate's verification and returns the label of the secret that matched.
     fn verify(&self) -> Result<Arc<str>, Reject> {
         let public_url = self.public_url.as_deref();
-        let keys = Keys::new(&self.spec, &self.secrets, public_url, self.tolerance);
+        let keys = RouteVerifier::new(&self.spec, &self.secrets, public_url, self.tolerance);
         // A combination that does not compile, such as a secret that this scheme cannot use, cannot verify.
         let keys = keys.map_err(|_| Reject::BadSignature)?;
         let own_names = keys.own_names(&self.headers)?;
@@ -116,7 +116,7 @@ impl<'a> Trial<'a> {
         let trial = self.varied(|trial| {
             // Verified at the epoch without tolerance, every time is stale, and the reject reports its distance from
             // zero.
-            trial.now = Now::at_unix_seconds(0);
+            trial.now = ClockReading::at_unix_seconds(0);
             trial.tolerance = Duration::ZERO;
         });
         match trial.verify() {
@@ -126,7 +126,7 @@ impl<'a> Trial<'a> {
     }
 }
 
-impl Hunt {
+impl TrialBudget {
     /// Starts with the full budget; the time runs from now on.
     pub(super) fn new() -> Self {
         Self {
@@ -136,12 +136,12 @@ impl Hunt {
     }
 
     /// Returns true if the trial verifies.
-    pub(super) fn passes(&mut self, trial: &Trial<'_>) -> bool {
+    pub(super) fn passes(&mut self, trial: &VerificationTrial<'_>) -> bool {
         self.label(trial).is_some()
     }
 
     /// Returns the label of the secret with which the trial verifies.
-    pub(super) fn label(&mut self, trial: &Trial<'_>) -> Option<Arc<str>> {
+    pub(super) fn label(&mut self, trial: &VerificationTrial<'_>) -> Option<Arc<str>> {
         if self.is_spent() {
             return None;
         }
@@ -167,7 +167,7 @@ pub(super) fn entry(label: &str, text: &[u8]) -> SecretEntry {
         secret: Secret::new(text.to_vec()),
         not_before_ms: None,
         until_ms: None,
-        span: Span::default(),
+        span: TextSpan::default(),
     }
 }
 

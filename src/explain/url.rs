@@ -6,11 +6,13 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, Uri};
 
-use crate::explain::case::Case;
-use crate::explain::cause::{Cause, Finding};
-use crate::explain::trial::Hunt;
+use crate::explain::case::RefusalCase;
+use crate::explain::cause::{CauseFinding, RefusalCause};
+use crate::explain::trial::TrialBudget;
 use crate::scheme::public_url;
-use crate::scheme::spec::{Audience, Component, Family, Part, Spec};
+use crate::scheme::spec::{
+    SchemeFamily, SchemeSpec, SignatureComponent, TemplatePart, TokenAudience,
+};
 
 /// Maximum number of origins that are tried.
 const MAX_ORIGINS: usize = 64;
@@ -31,7 +33,7 @@ const TARGET_HEADERS: [&str; 5] = [
 ];
 
 /// Finds the first URL under which the request verifies.
-pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+pub(super) fn find(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     let signed = what_is_signed(&case.route.scheme)?;
     let targets = targets(case);
     // If only path and query are signed, other origins change nothing.
@@ -44,26 +46,28 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
             trial.public_url = Some(Cow::Owned(origin.clone()));
         });
         if hunt.passes(&trial) {
-            return Some(Cause::PublicUrl.proven(origin));
+            return Some(RefusalCause::PublicUrl.proven(origin));
         }
     }
     // Before targets: a missing base path is fixed in the config, a rewritten target only in the proxy.
     if let Some(url) = with_base(case, &targets, signed.origin, hunt) {
-        return Some(Cause::PublicUrl.proven(&url));
+        return Some(RefusalCause::PublicUrl.proven(&url));
     }
     for target in &targets {
         let trial = case
             .base
             .varied(|trial| trial.uri = Cow::Owned(target.clone()));
         if hunt.passes(&trial) {
-            return Some(Cause::UrlChanged.proven(target.path()));
+            return Some(RefusalCause::UrlChanged.proven(target.path()));
         }
         for origin in &origins {
             let trial = trial.varied(|trial| {
                 trial.public_url = Some(Cow::Owned(origin.clone()));
             });
             if hunt.passes(&trial) {
-                return Some(Cause::UrlChanged.proven(&format!("{origin}{}", target.path())));
+                return Some(
+                    RefusalCause::UrlChanged.proven(&format!("{origin}{}", target.path())),
+                );
             }
         }
     }
@@ -73,10 +77,10 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
 /// Returns the route's `public_url` with the base path under which the sender calls and which a proxy in front takes
 /// away: headers of the proxy, or another route, show it.
 fn with_base(
-    case: &Case<'_>,
+    case: &RefusalCase<'_>,
     targets: &[Uri],
     signs_origin: bool,
-    hunt: &mut Hunt,
+    hunt: &mut TrialBudget,
 ) -> Option<String> {
     let own = case.base.public_url.as_deref().unwrap_or_default();
     let (scheme, host, port, base) = public_url::split(own);
@@ -100,7 +104,7 @@ fn with_base(
     let bases = bases.iter().filter(|other| other.as_str() != base);
     let origin = match own.is_empty() {
         true => {
-            let host = words(&case.base.headers, "host").into_iter().next();
+            let host = list_values(&case.base.headers, "host").into_iter().next();
             format!("https://{}", host.unwrap_or_default())
         }
         false => format!("{scheme}{host}{port}"),
@@ -118,20 +122,26 @@ fn with_base(
 }
 
 /// Parts of the URL that are signed.
-struct Signed {
+struct SignedUrlParts {
     origin: bool,
 }
 
 /// Returns the parts of the URL that a scheme signs; `None` if it signs no part.
-fn what_is_signed(spec: &Spec) -> Option<Signed> {
-    if let Family::Jwt(family) = &spec.family {
-        let signs = family.url_claim.is_some() || family.audience == Audience::Url;
-        return signs.then_some(Signed { origin: true });
+fn what_is_signed(spec: &SchemeSpec) -> Option<SignedUrlParts> {
+    if let SchemeFamily::Jwt(family) = &spec.family {
+        let signs = family.url_claim.is_some() || family.audience == TokenAudience::Url;
+        return signs.then_some(SignedUrlParts { origin: true });
     }
-    if let Family::Http(family) = &spec.family {
-        let signs_origin = family.components.iter().any(Component::needs_public_url);
-        let signs_target = family.components.iter().any(Component::names_target);
-        return (signs_origin || signs_target).then_some(Signed {
+    if let SchemeFamily::Http(family) = &spec.family {
+        let signs_origin = family
+            .components
+            .iter()
+            .any(SignatureComponent::needs_public_url);
+        let signs_target = family
+            .components
+            .iter()
+            .any(SignatureComponent::names_target);
+        return (signs_origin || signs_target).then_some(SignedUrlParts {
             origin: signs_origin,
         });
     }
@@ -139,24 +149,28 @@ fn what_is_signed(spec: &Spec) -> Option<Signed> {
     let origin = template.any(&|part| {
         matches!(
             part,
-            Part::Url | Part::UrlNoQuery | Part::UrlDecoded | Part::UrlFormSorted | Part::Host
+            TemplatePart::Url
+                | TemplatePart::UrlNoQuery
+                | TemplatePart::UrlDecoded
+                | TemplatePart::UrlFormSorted
+                | TemplatePart::Host
         )
     });
     let target = template.any(&|part| {
         matches!(
             part,
-            Part::Path
-                | Part::PathQuery
-                | Part::Query(_)
-                | Part::LowerQuery(_)
-                | Part::FormOrDigest(_)
+            TemplatePart::Path
+                | TemplatePart::PathQuery
+                | TemplatePart::Query(_)
+                | TemplatePart::LowerQuery(_)
+                | TemplatePart::FormOrDigest(_)
         )
     });
-    (origin || target).then_some(Signed { origin })
+    (origin || target).then_some(SignedUrlParts { origin })
 }
 
 /// Returns origins that the sender may have called, likely ones first, with the route's own base path.
-fn origins(case: &Case<'_>) -> Vec<String> {
+fn origins(case: &RefusalCase<'_>) -> Vec<String> {
     let authority_of = |url: &str| {
         let (_, host, port, _) = public_url::split(url);
         format!("{host}{port}")
@@ -167,7 +181,7 @@ fn origins(case: &Case<'_>) -> Vec<String> {
     let mut hosts = vec![authority_of(own)];
     let named = HOST_HEADERS
         .iter()
-        .flat_map(|name| words(&case.base.headers, name));
+        .flat_map(|name| list_values(&case.base.headers, name));
     hosts.extend(named);
     hosts.extend(
         case.base
@@ -179,7 +193,7 @@ fn origins(case: &Case<'_>) -> Vec<String> {
         .others()
         .filter_map(|other| other.public_url.as_deref());
     hosts.extend(others.map(authority_of));
-    let port = words(&case.base.headers, "x-forwarded-port")
+    let port = list_values(&case.base.headers, "x-forwarded-port")
         .into_iter()
         .next();
     let mut origins: Vec<String> = Vec::new();
@@ -218,7 +232,7 @@ fn is_origin(text: &str) -> bool {
 }
 
 /// Returns the values of a list header, four per header at most.
-fn words(headers: &HeaderMap, name: &str) -> Vec<String> {
+fn list_values(headers: &HeaderMap, name: &str) -> Vec<String> {
     let lines = headers
         .get_all(name)
         .iter()
@@ -241,7 +255,7 @@ pub(super) fn without_port(host: &str) -> &str {
 }
 
 /// Returns targets that the sender may have called instead of the one that arrived.
-fn targets(case: &Case<'_>) -> Vec<Uri> {
+fn targets(case: &RefusalCase<'_>) -> Vec<Uri> {
     let (path, query) = (case.base.uri.path(), case.base.uri.query());
     let tail = query.map(|query| format!("?{query}")).unwrap_or_default();
     // Without the query, which some proxies drop.
@@ -251,14 +265,14 @@ fn targets(case: &Case<'_>) -> Vec<Uri> {
         None => format!("{path}/{tail}"),
     });
     for name in TARGET_HEADERS {
-        for value in words(&case.base.headers, name) {
+        for value in list_values(&case.base.headers, name) {
             let after = value
                 .split_once("://")
                 .and_then(|(_, rest)| Some(rest.split_once('/')?.1));
             texts.push(after.map_or(value.clone(), |rest| format!("/{rest}")));
         }
     }
-    for prefix in words(&case.base.headers, "x-forwarded-prefix") {
+    for prefix in list_values(&case.base.headers, "x-forwarded-prefix") {
         texts.push(format!("{}{path}{tail}", prefix.trim_end_matches('/')));
     }
     // Some proxies and frameworks normalize the case of paths.

@@ -10,33 +10,33 @@
 mod request;
 mod response;
 mod retry;
-mod stamp;
+mod sign;
 mod target;
 
 use std::time::Duration;
 
 use http::{Request, StatusCode};
 
-use crate::forward::request::OutBody;
-use crate::forward::response::Relay;
-pub use crate::forward::target::{Target, TargetError, Targets};
-use crate::gate::event::{Event, Unverified};
+use crate::forward::request::UpstreamRequestBody;
+use crate::forward::response::RelayOptions;
+pub use crate::forward::target::{RouteTargets, TargetError, UpstreamTarget};
+use crate::gate::event::{Event, UnverifiedRequest};
 use crate::model::clock;
 use crate::model::ids::RequestId;
-use crate::net::answer::{Answer, AnswerBody};
 use crate::net::client::{ConnectError, ExchangeError};
-use crate::net::sound::AnswerFault;
+use crate::net::response::{HttpResponse, ResponseBody};
+use crate::net::response_check::ResponseFault;
 
 /// Response of the upstream, ready for the sender.
-pub struct Forwarded {
+pub struct UpstreamResponse {
     /// Response for the sender; its body may still be arriving.
-    pub answer: Answer,
+    pub response: HttpResponse,
     /// Status of the upstream's response.
     pub status: StatusCode,
     /// Time from the call until the head of the upstream's response.
     pub head_time: Duration,
     /// Error page of the upstream, if it is withheld from the sender because it may expose internals.
-    pub error_page: Option<Box<AnswerBody>>,
+    pub error_page: Option<Box<ResponseBody>>,
 }
 
 /// Error if the upstream gave no response that can be relayed.
@@ -65,7 +65,7 @@ pub enum ForwardError {
     Garbage(#[source] hyper::Error),
     /// The response is HTTP, but cannot be relayed safely.
     #[error("the upstream's response cannot be relayed: {0}")]
-    Invalid(AnswerFault),
+    Invalid(ResponseFault),
 }
 
 /// Sends a verified event to the upstream. With `takes_turn`, other ready tasks run between building the request and
@@ -76,10 +76,10 @@ pub enum ForwardError {
 /// If the upstream gave no response that can be relayed. A response with an error status is not an error here.
 pub async fn forward(
     event: Event,
-    target: &Target,
+    target: &UpstreamTarget,
     request_id: RequestId,
     takes_turn: bool,
-) -> Result<Forwarded, ForwardError> {
+) -> Result<UpstreamResponse, ForwardError> {
     let request = request::verified(event.into_parts(), target, request_id)?;
     // On a busy worker other requests go on before this one waits for the upstream.
     if takes_turn {
@@ -95,33 +95,33 @@ pub async fn forward(
 ///
 /// Returns the same errors as [`forward`].
 pub async fn forward_unverified(
-    request: Unverified,
-    target: &Target,
+    request: UnverifiedRequest,
+    target: &UpstreamTarget,
     request_id: RequestId,
-) -> Result<Forwarded, ForwardError> {
+) -> Result<UpstreamResponse, ForwardError> {
     let request = request::unverified(request.into_parts(), target, request_id)?;
     exchange(request, target, request_id).await
 }
 
 /// Sends a built request and relays the response.
 async fn exchange(
-    request: Request<OutBody>,
-    target: &Target,
+    request: Request<UpstreamRequestBody>,
+    target: &UpstreamTarget,
     request_id: RequestId,
-) -> Result<Forwarded, ForwardError> {
+) -> Result<UpstreamResponse, ForwardError> {
     // Includes the time to connect, because an operator sees it as the time of the upstream.
     let began = clock::instant();
     let (response, lease) = retry::send(&target.pool, request, target.grace).await?;
     let head_time = clock::instant().saturating_duration_since(began);
     let status = response.status();
-    let rules = Relay {
+    let rules = RelayOptions {
         request_id,
         timeout: target.pool.timeout(),
         pass_error_bodies: target.pass_error_bodies,
     };
     let (answer, error_page) = response::relay(response, lease, rules).await?;
-    Ok(Forwarded {
-        answer,
+    Ok(UpstreamResponse {
+        response: answer,
         status,
         head_time,
         error_page,
@@ -145,7 +145,7 @@ impl ForwardError {
 
     /// Returns true if a byte of the request may have reached the upstream, so that its outcome is unknown.
     #[must_use]
-    pub fn may_have_been_seen(&self) -> bool {
+    pub fn may_have_reached_app(&self) -> bool {
         match self {
             Self::Target | Self::Connect(_) | Self::ConnectTimeout | Self::Unwritten => false,
             // The request was written at least in part, so the upstream may have acted on it.
@@ -156,7 +156,7 @@ impl ForwardError {
     /// Returns true if sending the request again cannot make the upstream act twice.
     #[must_use]
     pub fn is_safe_to_retry(&self) -> bool {
-        !self.may_have_been_seen()
+        !self.may_have_reached_app()
     }
 
     /// Returns the kind of error for log and metrics, which is a word of a closed set.

@@ -9,13 +9,15 @@ use http::{HeaderName, HeaderValue, Request};
 use http_body_util::Full;
 
 use crate::forward::ForwardError;
-use crate::forward::stamp::Stamper;
-use crate::forward::target::Target;
+use crate::forward::sign::RequestSigner;
+use crate::forward::target::UpstreamTarget;
 use crate::gate::event::EventParts;
 use crate::model::ids::{EventId, RequestId};
+use crate::net::event_headers::{
+    RequestOrigin, insert_event, insert_origin, set_length, set_marks,
+};
 use crate::net::headers::{ATTEMPT, vet_request_headers};
-use crate::net::outgoing::{Origin, set_length, set_marks, tell_event, tell_origin};
-use crate::scheme::standard::{ID, message_id};
+use crate::scheme::standard_webhooks::{ID, message_id};
 
 const VERDICT: HeaderName = HeaderName::from_static("hookgate-verdict");
 
@@ -23,14 +25,14 @@ const VERDICT: HeaderName = HeaderName::from_static("hookgate-verdict");
 const ADDED: usize = 17;
 
 /// Body of a request to the upstream.
-pub(super) type OutBody = Full<bytes::Bytes>;
+pub(super) type UpstreamRequestBody = Full<bytes::Bytes>;
 
 /// Builds the request for a verified event.
 pub(super) fn verified(
     mut parts: Box<EventParts>,
-    target: &Target,
+    target: &UpstreamTarget,
     request_id: RequestId,
-) -> Result<Request<OutBody>, ForwardError> {
+) -> Result<Request<UpstreamRequestBody>, ForwardError> {
     let event_id = parts.event_id.take();
     let event_type = parts.event_type.take();
     let marks = parts.marks;
@@ -57,7 +59,7 @@ pub(super) fn verified(
         stamper.stamp(headers, id, &digest, &body);
     }
     // Last, so that these headers always carry the gate's values.
-    tell_event(headers, event_id.as_ref(), event_type.as_deref());
+    insert_event(headers, event_id.as_ref(), event_type.as_deref());
     set_marks(headers, marks);
     Ok(request)
 }
@@ -66,9 +68,9 @@ pub(super) fn verified(
 /// no event id or type, because neither is verified.
 pub(super) fn unverified(
     parts: Box<EventParts>,
-    target: &Target,
+    target: &UpstreamTarget,
     request_id: RequestId,
-) -> Result<Request<OutBody>, ForwardError> {
+) -> Result<Request<UpstreamRequestBody>, ForwardError> {
     let mut request = common(parts, target, request_id)?;
     let verdict = HeaderValue::from_static("monitored");
     request.headers_mut().insert(VERDICT, verdict);
@@ -78,9 +80,9 @@ pub(super) fn unverified(
 /// Builds the parts that verified and unverified requests share.
 fn common(
     parts: Box<EventParts>,
-    target: &Target,
+    target: &UpstreamTarget,
     request_id: RequestId,
-) -> Result<Request<OutBody>, ForwardError> {
+) -> Result<Request<UpstreamRequestBody>, ForwardError> {
     let uri = target.uri(&parts.uri).ok_or(ForwardError::Target)?;
     let mut headers = parts.headers;
     // Removes hop-by-hop headers and names that only a proxy may set, before the gate adds its own.
@@ -88,7 +90,7 @@ fn common(
     headers.reserve(ADDED);
     // A client must not be able to send its own signature under the gate's headers.
     if target.stamper.is_some() {
-        Stamper::clear(&mut headers);
+        RequestSigner::clear(&mut headers);
     }
     let sent_host = headers.insert(HOST, target.host.clone());
     // The host that the client named, for `X-Forwarded-Host`: HTTP/2 has it in the URI, HTTP/1 in the header just
@@ -97,18 +99,18 @@ fn common(
         Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
         None => sent_host,
     };
-    let origin = Origin {
+    let origin = RequestOrigin {
         request_id,
         route: &target.route,
         provider: &target.provider,
         source: parts.source.ip,
         is_tls: parts.source.is_tls,
-        asked_host,
+        requested_host: asked_host,
     };
-    tell_origin(&mut headers, origin);
+    insert_origin(&mut headers, origin);
     set_length(&mut headers, &parts.method, parts.body.len());
 
-    let mut request = Request::new(OutBody::new(parts.body));
+    let mut request = Request::new(UpstreamRequestBody::new(parts.body));
     *request.method_mut() = parts.method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;

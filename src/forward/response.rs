@@ -19,11 +19,11 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::forward::ForwardError;
 use crate::model::ids::RequestId;
-use crate::net::answer::{Answer, AnswerBody, BodyError};
-use crate::net::client::Lease;
-use crate::net::headers::{Occurrence, single, vet_answer_headers};
+use crate::net::client::ConnectionLease;
+use crate::net::headers::{HeaderOccurrence, single, vet_answer_headers};
 use crate::net::problem;
-use crate::net::sound::check_answer;
+use crate::net::response::{BodyError, HttpResponse, ResponseBody};
+use crate::net::response_check::check_answer;
 
 /// Error that breaks a response that has begun.
 #[derive(Debug, thiserror::Error)]
@@ -37,13 +37,13 @@ enum BrokenBody {
 /// Returns the response for the sender, and the error page that is withheld from it.
 pub(super) async fn relay(
     response: Response<Incoming>,
-    lease: Lease,
-    rules: Relay,
-) -> Result<(Answer, Option<Box<AnswerBody>>), ForwardError> {
+    lease: ConnectionLease,
+    rules: RelayOptions,
+) -> Result<(HttpResponse, Option<Box<ResponseBody>>), ForwardError> {
     let (mut head, body) = response.into_parts();
     // Before anything is relayed: an ambiguous response must not reach the sender.
     check_answer(&head).map_err(ForwardError::Invalid)?;
-    let mut body = AppBody::new(body, lease, rules.timeout);
+    let mut body = UpstreamResponseBody::new(body, lease, rules.timeout);
     let whole = body.take_if_complete().await;
     if head.status.is_server_error() && !rules.pass_error_bodies {
         // If the caller drops the page before it is complete, the connection closes: an error page is not worth waiting
@@ -56,43 +56,43 @@ pub(super) async fn relay(
         // A 204 must not have a length (RFC 9110, section 8.6).
         head.headers.remove(CONTENT_LENGTH);
     }
-    let mut answer = Answer::new(body_of(whole, body));
+    let mut answer = HttpResponse::new(body_of(whole, body));
     *answer.status_mut() = head.status;
     *answer.headers_mut() = head.headers;
     Ok((answer, None))
 }
 
 /// Returns the body as one piece if it is complete, else as a stream.
-fn body_of(whole: Option<Bytes>, rest: AppBody) -> AnswerBody {
+fn body_of(whole: Option<Bytes>, rest: UpstreamResponseBody) -> ResponseBody {
     match whole {
-        Some(bytes) => AnswerBody::whole(bytes),
-        None => AnswerBody::Stream(Box::pin(rest)),
+        Some(bytes) => ResponseBody::whole(bytes),
+        None => ResponseBody::Stream(Box::pin(rest)),
     }
 }
 
 /// Settings of `relay`, from the route's target.
-pub(super) struct Relay {
+pub(super) struct RelayOptions {
     pub(super) request_id: RequestId,
     pub(super) timeout: Duration,
     pub(super) pass_error_bodies: bool,
 }
 
 /// Returns a response with the upstream's status and `Retry-After` only, so that an error page exposes no internals.
-fn without_inside(head: &response::Parts, rules: &Relay) -> Answer {
+fn without_inside(head: &response::Parts, rules: &RelayOptions) -> HttpResponse {
     let mut answer = problem::answer(head.status, rules.request_id, None);
     let headers = answer.headers_mut();
     // Two values are ambiguous, so neither is relayed.
-    if let Occurrence::One(delay) = single(&head.headers, &RETRY_AFTER) {
+    if let HeaderOccurrence::One(delay) = single(&head.headers, &RETRY_AFTER) {
         headers.insert(RETRY_AFTER, delay.clone());
     }
     answer
 }
 
 /// Body of the upstream's response, which reads from the connection while it is polled.
-struct AppBody {
+struct UpstreamResponseBody {
     body: Incoming,
     /// Connection of the body; `None` once it went back to the pool or was closed.
-    lease: Option<Lease>,
+    lease: Option<ConnectionLease>,
     /// Pieces that were read before the sender asked for them.
     ahead: VecDeque<Bytes>,
     timeout: Duration,
@@ -101,8 +101,8 @@ struct AppBody {
     is_broken: bool,
 }
 
-impl AppBody {
-    fn new(body: Incoming, lease: Lease, timeout: Duration) -> Self {
+impl UpstreamResponseBody {
+    fn new(body: Incoming, lease: ConnectionLease, timeout: Duration) -> Self {
         Self {
             body,
             lease: Some(lease),
@@ -199,7 +199,7 @@ impl AppBody {
     }
 }
 
-impl Body for AppBody {
+impl Body for UpstreamResponseBody {
     type Data = Bytes;
     type Error = BodyError;
 

@@ -11,19 +11,19 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 use crate::forward::ForwardError;
-use crate::forward::request::OutBody;
+use crate::forward::request::UpstreamRequestBody;
 use crate::model::clock;
-use crate::net::client::{ConnectError, ExchangeError, Lease, Pool};
+use crate::net::client::{ConnectError, ConnectionLease, ConnectionPool, ExchangeError};
 
 /// Pause between two attempts to connect while the upstream refuses connections.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Sends the request and waits for the head of the response. The lease carries the response's body.
 pub(super) async fn send(
-    pool: &Arc<Pool>,
-    request: Request<OutBody>,
+    pool: &Arc<ConnectionPool>,
+    request: Request<UpstreamRequestBody>,
     grace: Duration,
-) -> Result<(Response<Incoming>, Lease), ForwardError> {
+) -> Result<(Response<Incoming>, ConnectionLease), ForwardError> {
     let Some(mut lease) = pool.idle() else {
         // Boxed, because most requests find an idle connection and the future of a handshake is large.
         return Box::pin(send_fresh(pool, request, grace)).await;
@@ -41,10 +41,10 @@ pub(super) async fn send(
 
 /// Sends the request on a new connection. An error is final here, also if nothing was written.
 async fn send_fresh(
-    pool: &Arc<Pool>,
-    request: Request<OutBody>,
+    pool: &Arc<ConnectionPool>,
+    request: Request<UpstreamRequestBody>,
     grace: Duration,
-) -> Result<(Response<Incoming>, Lease), ForwardError> {
+) -> Result<(Response<Incoming>, ConnectionLease), ForwardError> {
     let mut lease = connect(pool, grace).await?;
     let response = lease.exchange(request).await?;
     Ok((response, lease))
@@ -52,7 +52,10 @@ async fn send_fresh(
 
 /// Connects, and retries within `grace` while the connection is refused, as it is when an app restarts. That is safe,
 /// because nothing of the request was written yet.
-async fn connect(pool: &Arc<Pool>, grace: Duration) -> Result<Lease, ConnectError> {
+async fn connect(
+    pool: &Arc<ConnectionPool>,
+    grace: Duration,
+) -> Result<ConnectionLease, ConnectError> {
     let began = clock::instant();
     loop {
         let error = match pool.connect().await {

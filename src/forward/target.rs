@@ -6,16 +6,16 @@ use std::time::Duration;
 use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue, Uri};
 
-use crate::config::model::{Mode, Route, Upstream};
-use crate::forward::stamp::Stamper;
+use crate::config::model::{Route, RouteMode, UpstreamSettings};
+use crate::forward::sign::RequestSigner;
 use crate::gate::verdict::Verdict;
-use crate::model::glob::Patterns;
-use crate::net::client::{Client, ClientError, Pool, PoolKey};
+use crate::model::glob::PatternList;
+use crate::net::client::{ClientError, ConnectionPool, OutgoingClient, PoolKey};
 use crate::net::target_path::TargetPath;
 
 /// Compiled upstream: connection pool, prepared header values and path.
-pub struct Target {
-    pub(super) pool: Arc<Pool>,
+pub struct UpstreamTarget {
+    pub(super) pool: Arc<ConnectionPool>,
     pub(super) host: HeaderValue,
     pub(super) route: HeaderValue,
     pub(super) provider: HeaderValue,
@@ -23,7 +23,7 @@ pub struct Target {
     pub(super) protected: Vec<HeaderName>,
     pub(super) pass_error_bodies: bool,
     /// Signer of forwarded events; `None` without `sign_upstream`.
-    pub(super) stamper: Option<Stamper>,
+    pub(super) stamper: Option<RequestSigner>,
     /// True if requests carry the webhook id and the attempt number, because the store may deliver the event again.
     pub(super) is_first_attempt: bool,
     /// Time within which a refused connection is retried.
@@ -32,47 +32,47 @@ pub struct Target {
 }
 
 /// Upstreams of one route: the first branch that matches an event, else the route's own.
-pub struct Targets {
-    usual: Target,
-    branches: Vec<(Option<Patterns>, Option<Patterns>, Target)>,
-    unverified: Option<Target>,
+pub struct RouteTargets {
+    usual: UpstreamTarget,
+    branches: Vec<(Option<PatternList>, Option<PatternList>, UpstreamTarget)>,
+    unverified: Option<UpstreamTarget>,
 }
 
-impl Targets {
+impl RouteTargets {
     /// Compiles the upstreams of a route; opens no connection.
     ///
     /// # Errors
-    /// Returns the same errors as [`Target::build`].
-    pub fn build(route: &Route, client: &Client) -> Result<Self, TargetError> {
+    /// Returns the same errors as [`UpstreamTarget::build`].
+    pub fn build(route: &Route, client: &OutgoingClient) -> Result<Self, TargetError> {
         let branches = route.branches.iter().map(|branch| {
-            let target = Target::to(&branch.upstream, route, client)?;
+            let target = UpstreamTarget::to(&branch.upstream, route, client)?;
             Ok((branch.events.clone(), branch.versions.clone(), target))
         });
         let unverified = route.unverified_upstream.as_ref();
-        let unverified = unverified.map(|upstream| Target::to(upstream, route, client));
+        let unverified = unverified.map(|upstream| UpstreamTarget::to(upstream, route, client));
         Ok(Self {
             unverified: unverified.transpose()?,
-            usual: Target::build(route, client)?,
+            usual: UpstreamTarget::build(route, client)?,
             branches: branches.collect::<Result<_, _>>()?,
         })
     }
 
     /// Returns the upstream for requests that failed a check in monitor mode.
     #[must_use]
-    pub fn of_unverified(&self) -> &Target {
+    pub fn of_unverified(&self) -> &UpstreamTarget {
         self.unverified.as_ref().unwrap_or(&self.usual)
     }
 
     /// Returns the route's own upstream, which gets every event that no branch takes.
     #[must_use]
-    pub fn usual(&self) -> &Target {
+    pub fn usual(&self) -> &UpstreamTarget {
         &self.usual
     }
 
     /// Returns the upstream for an event. A batch goes to the upstream of all its events. If they have several, it goes
     /// to the route's own, because a batch cannot be split without changing its bytes.
     #[must_use]
-    pub fn of_event(&self, verdict: &Verdict) -> &Target {
+    pub fn of_event(&self, verdict: &Verdict) -> &UpstreamTarget {
         let version = verdict.event_version.as_deref();
         let mut types = verdict.types.each(verdict.event_type.as_deref());
         let first = self.of(types.next().flatten(), version);
@@ -84,8 +84,8 @@ impl Targets {
     }
 
     /// Returns the upstream for one type and version. An event without a type matches no list of types.
-    fn of(&self, event_type: Option<&str>, version: Option<&str>) -> &Target {
-        let admits = |patterns: &Option<Patterns>, text: Option<&str>| match patterns {
+    fn of(&self, event_type: Option<&str>, version: Option<&str>) -> &UpstreamTarget {
+        let admits = |patterns: &Option<PatternList>, text: Option<&str>| match patterns {
             None => true,
             Some(patterns) => text.is_some_and(|text| patterns.admit(text)),
         };
@@ -112,18 +112,22 @@ pub enum TargetError {
     Client(#[source] ClientError),
 }
 
-impl Target {
+impl UpstreamTarget {
     /// Compiles the upstream of a route; opens no connection.
     ///
     /// # Errors
     ///
     /// See `TargetError`. For a route that `config` has checked, only missing root certificates are an error.
-    pub fn build(route: &Route, client: &Client) -> Result<Self, TargetError> {
+    pub fn build(route: &Route, client: &OutgoingClient) -> Result<Self, TargetError> {
         let upstream = route.upstream.as_ref().ok_or(TargetError::Url)?;
         Self::to(upstream, route, client)
     }
 
-    fn to(upstream: &Upstream, route: &Route, client: &Client) -> Result<Self, TargetError> {
+    fn to(
+        upstream: &UpstreamSettings,
+        route: &Route,
+        client: &OutgoingClient,
+    ) -> Result<Self, TargetError> {
         let authority = upstream.url.authority().ok_or(TargetError::Url)?;
         let key = pool_key(upstream, authority).ok_or(TargetError::Url)?;
         let pool = client.pool(key).map_err(TargetError::Client)?;
@@ -139,8 +143,8 @@ impl Target {
             provider: header(provider)?,
             protected: route.scheme.headers(),
             pass_error_bodies: upstream.pass_error_bodies,
-            stamper: Stamper::new(&route.sign_upstream),
-            is_first_attempt: matches!(route.mode, Mode::Hybrid { .. }),
+            stamper: RequestSigner::new(&route.sign_upstream),
+            is_first_attempt: matches!(route.mode, RouteMode::Hybrid { .. }),
             grace: upstream.grace,
             // Precomputed, so that a request only appends its own path and query.
             path: TargetPath::joined(route.path.prefix(), upstream.url.path())
@@ -155,7 +159,7 @@ impl Target {
 }
 
 /// Returns the key by which routes with equal upstreams share one pool.
-fn pool_key(upstream: &Upstream, authority: &Authority) -> Option<PoolKey> {
+fn pool_key(upstream: &UpstreamSettings, authority: &Authority) -> Option<PoolKey> {
     let scheme = upstream.url.scheme()?;
     // The config check only accepts these two schemes; a URL from elsewhere must not become plain HTTP by accident.
     let is_tls = *scheme == Scheme::HTTPS;

@@ -13,13 +13,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::config::model::{Enforce, Mode, PathRule, Route, Upstream};
+use crate::config::model::{EnforceMode, PathRule, Route, RouteMode, UpstreamSettings};
 use crate::gate::event::EventParts;
 use crate::model::ids::{EventId, RouteName};
-use crate::model::source::Source;
-use crate::net::client::Client;
-use crate::net::outgoing::EventMarks;
-use crate::scheme::spec::{Family, Field, Spec, TokenPlace, TokenSpec, Variants};
+use crate::model::source::RequestSource;
+use crate::net::client::OutgoingClient;
+use crate::net::event_headers::EventMarks;
+use crate::scheme::spec::{
+    FieldLocation, SchemeFamily, SchemeSpec, SchemeVariants, TokenLocation, TokenSpec,
+};
 
 /// One step of the scripted upstream on a connection.
 #[derive(Clone)]
@@ -134,17 +136,17 @@ fn route(url: &str, path: PathRule) -> Route {
         methods: vec![Method::POST],
         content_types: Vec::new(),
         provider: None,
-        scheme: Spec {
-            family: Family::Token(TokenSpec {
-                place: TokenPlace::Header {
+        scheme: SchemeSpec {
+            family: SchemeFamily::Token(TokenSpec {
+                location: TokenLocation::Header {
                     name: HeaderName::from_static("x-sig"),
                     prefix: String::new(),
                 },
             }),
-            event_id: vec![Field::Header(HeaderName::from_static("x_id"))],
+            event_id: vec![FieldLocation::Header(HeaderName::from_static("x_id"))],
             event_type: Vec::new(),
             version: Vec::new(),
-            variants: Variants::default(),
+            variants: SchemeVariants::default(),
         },
         secrets: Vec::new(),
         tolerance: Duration::from_secs(300),
@@ -154,7 +156,7 @@ fn route(url: &str, path: PathRule) -> Route {
         max_body: 1 << 20,
         dedup: None,
         tenant: None,
-        enforce: Enforce::Block,
+        enforce: EnforceMode::Block,
         continue_trace: false,
         verify_token: None,
         on_challenge: None,
@@ -165,10 +167,10 @@ fn route(url: &str, path: PathRule) -> Route {
         versions: None,
         when: None,
         schemas: Vec::new(),
-        mode: Mode::Proxy,
+        mode: RouteMode::Proxy,
         socket: None,
         destinations: Vec::new(),
-        upstream: Some(Upstream {
+        upstream: Some(UpstreamSettings {
             grace: Duration::ZERO,
             url: url.parse().unwrap(),
             span: Default::default(),
@@ -180,19 +182,23 @@ fn route(url: &str, path: PathRule) -> Route {
     }
 }
 
-fn upstream_of(route: &mut Route) -> &mut Upstream {
+fn upstream_of(route: &mut Route) -> &mut UpstreamSettings {
     route.upstream.as_mut().unwrap()
 }
 
-fn target_with(app: &App, client: &Client, change: impl FnOnce(&mut Route)) -> Target {
+fn target_with(
+    app: &App,
+    client: &OutgoingClient,
+    change: impl FnOnce(&mut Route),
+) -> UpstreamTarget {
     let url = format!("http://{}/in", app.address);
     let mut route = route(&url, PathRule::Exact("/hook".to_owned()));
     change(&mut route);
-    Target::build(&route, client).unwrap()
+    UpstreamTarget::build(&route, client).unwrap()
 }
 
-fn target(app: &App) -> Target {
-    target_with(app, &Client::new(), |_| ())
+fn target(app: &App) -> UpstreamTarget {
+    target_with(app, &OutgoingClient::new(), |_| ())
 }
 
 fn parts(headers: &[(&str, &str)], body: &[u8]) -> Box<EventParts> {
@@ -210,7 +216,7 @@ fn parts(headers: &[(&str, &str)], body: &[u8]) -> Box<EventParts> {
         body: bytes::Bytes::copy_from_slice(body),
         plain: None,
         own_names: None,
-        source: Source {
+        source: RequestSource {
             ip: "192.0.2.7".parse().unwrap(),
             peer: "127.0.0.1:9".parse().unwrap(),
             is_tls: true,
@@ -226,23 +232,26 @@ fn id() -> RequestId {
     RequestId::new(1_700_000_000_000, [7; 10])
 }
 
-async fn send_parts(target: &Target, parts: Box<EventParts>) -> Result<Forwarded, ForwardError> {
+async fn send_parts(
+    target: &UpstreamTarget,
+    parts: Box<EventParts>,
+) -> Result<UpstreamResponse, ForwardError> {
     let request = request::verified(parts, target, id())?;
     exchange(request, target, id()).await
 }
 
-async fn send(target: &Target) -> Result<Forwarded, ForwardError> {
+async fn send(target: &UpstreamTarget) -> Result<UpstreamResponse, ForwardError> {
     send_parts(target, parts(&[], b"{}")).await
 }
 
-async fn body_of(forwarded: Forwarded) -> Result<Vec<u8>, String> {
-    match forwarded.answer.into_body().collect().await {
+async fn body_of(forwarded: UpstreamResponse) -> Result<Vec<u8>, String> {
+    match forwarded.response.into_body().collect().await {
         Ok(body) => Ok(body.to_bytes().to_vec()),
         Err(error) => Err(error.to_string()),
     }
 }
 
-async fn answered(target: &Target) -> (u16, Vec<u8>) {
+async fn answered(target: &UpstreamTarget) -> (u16, Vec<u8>) {
     let forwarded = send(target).await.unwrap();
     (forwarded.status.as_u16(), body_of(forwarded).await.unwrap())
 }
@@ -258,7 +267,7 @@ async fn refused(script: Vec<Step>) -> (&'static str, u16, bool) {
     (
         error.kind(),
         error.status().as_u16(),
-        error.may_have_been_seen(),
+        error.may_have_reached_app(),
     )
 }
 
@@ -284,9 +293,9 @@ async fn an_upstream_that_is_not_there_is_502_and_unseen() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
-    let target = Target::build(
+    let target = UpstreamTarget::build(
         &route(&url, PathRule::Exact("/hook".to_owned())),
-        &Client::new(),
+        &OutgoingClient::new(),
     )
     .unwrap();
     let error = send(&target).await.err().unwrap();
@@ -372,7 +381,7 @@ async fn a_clean_connection_is_used_again() {
     }
     script.push(Hang);
     let app = App::start(vec![script]).await;
-    let client = Client::new();
+    let client = OutgoingClient::new();
     let target = target_with(&app, &client, |_| ());
     for status in [200, 204, 200, 304, 200, 503] {
         assert_eq!(answered(&target).await.0, status);
@@ -450,9 +459,9 @@ async fn check_unheard(unasked: &'static [u8]) {
         }
     });
     let url = format!("http://{address}/in");
-    let target = Target::build(
+    let target = UpstreamTarget::build(
         &route(&url, PathRule::Exact("/hook".to_owned())),
-        &Client::new(),
+        &OutgoingClient::new(),
     )
     .unwrap();
     assert_eq!(answered(&target).await, (200, b"ok".to_vec()));
@@ -475,7 +484,10 @@ async fn a_request_that_was_written_on_an_idle_connection_is_not_sent_again() {
     let target = target(&app);
     assert_eq!(answered(&target).await.0, 200);
     let error = send(&target).await.err().unwrap();
-    assert_eq!((error.kind(), error.may_have_been_seen()), ("closed", true));
+    assert_eq!(
+        (error.kind(), error.may_have_reached_app()),
+        ("closed", true)
+    );
     assert_eq!((app.connections(), app.requests().len()), (1, 2));
 }
 
@@ -486,7 +498,7 @@ async fn an_old_idle_connection_is_closed() {
         vec![Take, Write(OK), Hang],
     ])
     .await;
-    let client = Client::new();
+    let client = OutgoingClient::new();
     let target = target_with(&app, &client, |route| {
         upstream_of(route).pool_idle_timeout = Duration::from_millis(100);
     });
@@ -509,7 +521,7 @@ async fn an_old_idle_connection_is_closed() {
 #[tokio::test]
 async fn pools_are_shared_by_equal_upstreams_only() {
     let app = App::start(vec![]).await;
-    let client = Client::new();
+    let client = OutgoingClient::new();
     let one = target_with(&app, &client, |_| ());
     let same = target_with(&app, &client, |_| ());
     let other = target_with(&app, &client, |route| {
@@ -599,12 +611,12 @@ async fn an_error_page_stays_inside_unless_the_route_passes_it() {
     let page = b"HTTP/1.1 500 Oops\r\nContent-Length: 5\r\nX-Powered-By: php\r\nRetry-After: 9\r\n\r\nstack";
     for is_passed in [false, true] {
         let app = App::start(vec![vec![Take, Write(page), Hang]]).await;
-        let target = target_with(&app, &Client::new(), |route| {
+        let target = target_with(&app, &OutgoingClient::new(), |route| {
             upstream_of(route).pass_error_bodies = is_passed;
         });
         let forwarded = send(&target).await.unwrap();
         assert_eq!(forwarded.status, 500);
-        let headers = forwarded.answer.headers().clone();
+        let headers = forwarded.response.headers().clone();
         assert_eq!(headers["retry-after"], "9");
         assert_eq!(headers.contains_key("x-powered-by"), is_passed);
         let body = body_of(forwarded).await.unwrap();
@@ -619,7 +631,7 @@ async fn the_apps_headers_reach_the_sender_without_those_of_the_hop() {
     let answer = b"HTTP/1.1 202 Accepted\r\nConnection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nHookgate-Duplicate: true\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nX-App: y\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
     let app = App::start(vec![vec![Take, Write(answer), Hang]]).await;
     let forwarded = send(&target(&app)).await.unwrap();
-    let headers = forwarded.answer.headers();
+    let headers = forwarded.response.headers();
     let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
     names.sort_unstable();
     assert_eq!(names, ["set-cookie", "x-app"]);
@@ -671,7 +683,7 @@ async fn the_request_is_a_new_one() {
     assert_eq!(lines.join("\n"), expected);
 }
 
-async fn answered_with(target: &Target, parts: Box<EventParts>) {
+async fn answered_with(target: &UpstreamTarget, parts: Box<EventParts>) {
     let forwarded = send_parts(target, parts).await.unwrap();
     assert_eq!(forwarded.status, 200);
     body_of(forwarded).await.unwrap();
@@ -708,7 +720,7 @@ async fn an_answer_to_head_has_no_body_and_keeps_its_length() {
     let mut head = parts(&[], b"");
     head.method = Method::HEAD;
     let forwarded = send_parts(&target, head).await.unwrap();
-    assert_eq!(forwarded.answer.headers()["content-length"], "42");
+    assert_eq!(forwarded.response.headers()["content-length"], "42");
     assert_eq!(body_of(forwarded).await.unwrap(), b"");
     assert!(target.pool.idle().is_some());
 }

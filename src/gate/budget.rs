@@ -58,8 +58,8 @@ const SMALL_BODY: usize = 128 << 10;
 
 /// The budgets of all sources. Lives as long as the process.
 #[derive(Debug)]
-pub struct Budgets {
-    parts: [Mutex<HashMap<SourceKey, Account>>; PARTS],
+pub struct SourceBudgets {
+    parts: [Mutex<HashMap<SourceKey, SourceAccount>>; PARTS],
     /// Unverified requests in flight from all sources.
     unverified: AtomicUsize,
 }
@@ -75,8 +75,8 @@ pub enum BudgetFault {
 
 /// The share of one unverified request in its source's budget, given back when dropped.
 #[derive(Debug)]
-pub struct Share {
-    budgets: Arc<Budgets>,
+pub struct BudgetShare {
+    budgets: Arc<SourceBudgets>,
     source: SourceKey,
     has_exchange: bool,
     /// Bytes of the request's body so far.
@@ -86,24 +86,24 @@ pub struct Share {
 }
 
 #[derive(Debug)]
-struct Account {
+struct SourceAccount {
     in_flight: usize,
     /// Unverified requests that are forwarded to the app (monitor mode).
     exchanges: usize,
     /// Bytes of unverified bodies, beyond [`SMALL_BODY`] of each.
     bodies: usize,
-    work: Debt,
-    keys: Debt,
+    work: BudgetDebt,
+    keys: BudgetDebt,
 }
 
 /// An amount that is used up and recovers with time.
 #[derive(Clone, Copy, Debug)]
-struct Debt {
+struct BudgetDebt {
     owed: Duration,
     at: Instant,
 }
 
-impl Debt {
+impl BudgetDebt {
     /// Subtracts the recovery since the last call, and returns what is still owed.
     fn settle(&mut self, now: Instant, recovery: u32) -> Duration {
         let paid = now.saturating_duration_since(self.at) / recovery;
@@ -121,9 +121,9 @@ impl Debt {
     }
 }
 
-impl Account {
+impl SourceAccount {
     fn new(now: Instant) -> Self {
-        let debt = Debt {
+        let debt = BudgetDebt {
             owed: Duration::ZERO,
             at: now,
         };
@@ -146,7 +146,7 @@ impl Account {
     }
 }
 
-impl Budgets {
+impl SourceBudgets {
     /// Creates an empty table of accounts.
     #[must_use]
     pub fn new() -> Arc<Self> {
@@ -169,7 +169,7 @@ impl Budgets {
         source: SourceKey,
         max_in_flight: usize,
         now: Instant,
-    ) -> Result<Share, BudgetFault> {
+    ) -> Result<BudgetShare, BudgetFault> {
         let most = max_in_flight.max(MIN_UNVERIFIED);
         // Counted first and taken back on failure: two threads must not both take the last share.
         let before = self.unverified.fetch_add(1, Ordering::Relaxed);
@@ -178,7 +178,7 @@ impl Budgets {
             Some(free) => self.enter_account(source, (free / 3).max(1), now),
         };
         match entered {
-            Ok(()) => Ok(Share {
+            Ok(()) => Ok(BudgetShare {
                 budgets: Arc::clone(self),
                 source,
                 has_exchange: false,
@@ -207,7 +207,9 @@ impl Budgets {
                 accounts.remove(&idle);
             }
         }
-        let account = accounts.entry(source).or_insert_with(|| Account::new(now));
+        let account = accounts
+            .entry(source)
+            .or_insert_with(|| SourceAccount::new(now));
         // A source that owes too much work waits, even if no request of it is in flight.
         let work = account.work.wait_for(WORK, now, WORK_RECOVERY);
         work.map_err(BudgetFault::Source)?;
@@ -225,7 +227,7 @@ impl Budgets {
         parts.sum()
     }
 
-    fn part(&self, source: SourceKey) -> MutexGuard<'_, HashMap<SourceKey, Account>> {
+    fn part(&self, source: SourceKey) -> MutexGuard<'_, HashMap<SourceKey, SourceAccount>> {
         // An IPv6 source is a /64, so its lower 64 bits are zero.
         let octets = match source.ip() {
             std::net::IpAddr::V4(v4) => u64::from(v4.to_bits()),
@@ -239,7 +241,11 @@ impl Budgets {
     }
 
     /// Changes an account, and forgets it if it is unused afterwards.
-    fn change<T>(&self, source: SourceKey, change: impl FnOnce(&mut Account) -> T) -> Option<T> {
+    fn change<T>(
+        &self,
+        source: SourceKey,
+        change: impl FnOnce(&mut SourceAccount) -> T,
+    ) -> Option<T> {
         match self.part(source).entry(source) {
             Entry::Vacant(_) => None,
             Entry::Occupied(mut account) => {
@@ -258,7 +264,7 @@ fn locked<T>(part: &Mutex<T>) -> MutexGuard<'_, T> {
     part.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Share {
+impl BudgetShare {
     /// Counts more bytes of the request's body. Returns false if the source has too many in memory.
     pub fn hold(&self, bytes: usize) -> bool {
         let before = self.body.fetch_add(bytes, Ordering::Relaxed);
@@ -321,7 +327,7 @@ impl Share {
         });
     }
 
-    /// Takes one key fetch, which [`Share::forgive_key`] gives back.
+    /// Takes one key fetch, which [`BudgetShare::forgive_key`] gives back.
     ///
     /// # Errors
     /// The time until the next fetch is allowed.
@@ -367,7 +373,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for BudgetShare {
     fn drop(&mut self) {
         if self.has_exchange {
             self.budgets.change(self.source, |account| {
@@ -386,7 +392,7 @@ mod tests {
         SourceKey::of(ip.parse().unwrap())
     }
 
-    fn fill(budgets: &Arc<Budgets>, ip: &str, max_in_flight: usize) -> Vec<Share> {
+    fn fill(budgets: &Arc<SourceBudgets>, ip: &str, max_in_flight: usize) -> Vec<BudgetShare> {
         let now = instant();
         let mut shares = Vec::new();
         while let Ok(share) = budgets.enter(key(ip), max_in_flight, now) {
@@ -398,7 +404,7 @@ mod tests {
     /// Fails when a source may take all that is free: `free` in place of `free / 3`.
     #[test]
     fn no_source_takes_what_the_next_one_needs() {
-        let budgets = Budgets::new();
+        let budgets = SourceBudgets::new();
         let mut held = Vec::new();
         held.push(fill(&budgets, "192.0.2.1", 1024));
         assert_eq!(held[0].len(), 256);
@@ -419,7 +425,7 @@ mod tests {
     /// Fails when large bodies of one source are not counted, when its only one has no room, or when they stay counted.
     #[test]
     fn a_source_has_so_many_bytes_of_bodies_in_memory() {
-        let budgets = Budgets::new();
+        let budgets = SourceBudgets::new();
         let now = instant();
         let enter = |ip: &str| budgets.enter(key(ip), 1024, now).unwrap();
         let first = enter("192.0.2.1");
@@ -438,9 +444,9 @@ mod tests {
     /// Fails when a verified request that waits for the first copy of its event holds a place, or gives it back twice.
     #[test]
     fn a_verified_request_holds_nothing() {
-        let budgets = Budgets::new();
+        let budgets = SourceBudgets::new();
         let shares = fill(&budgets, "192.0.2.1", 1024);
-        shares.iter().for_each(Share::give_back);
+        shares.iter().for_each(BudgetShare::give_back);
         assert_eq!(fill(&budgets, "192.0.2.1", 1024).len(), shares.len());
         drop(shares);
         assert_eq!(budgets.entries(), 0);
@@ -450,7 +456,7 @@ mod tests {
     /// Fails when the sum has no bound of its own.
     #[test]
     fn all_sources_together_are_bounded() {
-        let budgets = Budgets::new();
+        let budgets = SourceBudgets::new();
         let now = instant();
         let source = |number: u32| SourceKey::of(std::net::Ipv4Addr::from_bits(number).into());
         let held = (0..MIN_UNVERIFIED as u32).map(|one| budgets.enter(source(one), 1, now));
@@ -464,7 +470,7 @@ mod tests {
     /// Fails when work is not booked, or never comes back.
     #[test]
     fn a_source_that_has_used_up_its_time_waits() {
-        let budgets = Budgets::new();
+        let budgets = SourceBudgets::new();
         let now = instant();
         let share = budgets.enter(key("192.0.2.1"), 1024, now).unwrap();
         share.book(WORK);
@@ -483,7 +489,7 @@ mod tests {
     /// Fails when a source pays for the time in which its thread waited for a processor.
     #[test]
     fn a_request_costs_no_more_than_parsing_can() {
-        let budgets = Budgets::new();
+        let budgets = SourceBudgets::new();
         let now = instant();
         let share = budgets.enter(key("192.0.2.1"), 1024, now).unwrap();
         for _ in 0..50 {
@@ -499,7 +505,7 @@ mod tests {
     /// Fails when fetches of one source are not counted, or those that were of use are.
     #[test]
     fn a_source_may_name_a_few_new_keys() {
-        let budgets = Budgets::new();
+        let budgets = SourceBudgets::new();
         let share = budgets.enter(key("192.0.2.1"), 1024, instant()).unwrap();
         for _ in 0..KEYS {
             share.take_key().unwrap();
@@ -514,7 +520,7 @@ mod tests {
     /// Fails without the bound of `enter_account`.
     #[test]
     fn the_table_is_bounded() {
-        let budgets = Budgets::new();
+        let budgets = SourceBudgets::new();
         let now = instant();
         for number in 0..100_000_u32 {
             let ip = std::net::Ipv4Addr::from_bits(number);

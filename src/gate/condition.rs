@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::criteria::body::JsonBody;
 use crate::criteria::json::JsonFault;
-use crate::criteria::when::{VARIABLES, When};
+use crate::criteria::when::{VARIABLES, WhenExpression};
 use crate::gate::event::EventParts;
 use crate::gate::reject::Reject;
 use crate::gate::verdict::Verdict;
@@ -18,12 +18,12 @@ use crate::model::ids::{EventId, RouteName};
 use crate::scheme::form;
 
 /// The condition of one route or destination; `None` is always true.
-pub struct Condition(Option<Arc<When>>);
+pub struct EventCondition(Option<Arc<WhenExpression>>);
 
-impl Condition {
+impl EventCondition {
     /// Creates the condition from a parsed expression.
     #[must_use]
-    pub fn new(when: Option<Arc<When>>) -> Self {
+    pub fn new(when: Option<Arc<WhenExpression>>) -> Self {
         Self(when)
     }
 
@@ -62,7 +62,7 @@ impl Condition {
 /// The variable that differs between the events of one batch.
 const EVENT: &str = "event";
 
-fn body_fact<'b>(when: &When, body: &'b JsonBody<'_>) -> Result<Cow<'b, Value>, Reject> {
+fn body_fact<'b>(when: &WhenExpression, body: &'b JsonBody<'_>) -> Result<Cow<'b, Value>, Reject> {
     let value = match body.value() {
         Ok(value) => value,
         // A form or plain text has no fields for an expression to read.
@@ -82,7 +82,7 @@ type Fact<'b> = (&'static str, Cow<'b, Value>);
 
 /// Returns the variables that the expression names, but for `event`.
 fn facts<'b>(
-    when: &When,
+    when: &WhenExpression,
     request: &EventParts,
     verdict: &Verdict,
     body: &'b JsonBody<'_>,
@@ -156,15 +156,15 @@ mod tests {
     use super::*;
     use crate::criteria::json::PARSED;
     use crate::gate::batch::BatchReader;
-    use crate::model::clock::Now;
+    use crate::model::clock::ClockReading;
     use crate::model::ids::RequestId;
-    use crate::model::source::Source;
-    use crate::net::outgoing::EventMarks;
+    use crate::model::source::RequestSource;
+    use crate::net::event_headers::EventMarks;
     use crate::scheme::spec::BatchSpec;
 
     const BATCH: &str = r#"[{"type":"a","n":1},{"type":"b","n":2},{"type":"c","n":3}]"#;
 
-    fn request(source: Source) -> EventParts {
+    fn request(source: RequestSource) -> EventParts {
         EventParts {
             route: 0,
             method: Method::POST,
@@ -181,21 +181,21 @@ mod tests {
         }
     }
 
-    fn condition(text: &str) -> Condition {
-        Condition::new(Some(Arc::new(When::compile(text).unwrap())))
+    fn condition(text: &str) -> EventCondition {
+        EventCondition::new(Some(Arc::new(WhenExpression::compile(text).unwrap())))
     }
 
     /// Fails when a batch is parsed once for each of its types, or once for each condition; and when a type is judged by the
     /// `event` of another.
     #[test]
     fn the_body_of_a_batch_is_parsed_once() {
-        let source = Source {
+        let source = RequestSource {
             ip: [192, 0, 2, 1].into(),
             peer: ([192, 0, 2, 1], 4711).into(),
             is_tls: true,
         };
         let request = request(source);
-        let mut verdict = Verdict::new(RequestId::new(0, [0; 10]), source, Now::read());
+        let mut verdict = Verdict::new(RequestId::new(0, [0; 10]), source, ClockReading::read());
         let steps = |step: &str| vec![step.to_owned()];
         let spec = BatchSpec {
             elements: steps("*"),

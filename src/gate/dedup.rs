@@ -4,7 +4,7 @@
 //! the app accepted the event, and is released when it did not: a released id may come again, as the provider's retry.
 //!
 //! Claims in flight are in a small sharded table, bounded by the requests in flight. Spent ids are in
-//! [`spent`](super::spent), bounded by entries and time; the oldest are evicted first. An event may have two keys, its
+//! [`spent_ids`](super::spent_ids), bounded by entries and time; the oldest are evicted first. An event may have two keys, its
 //! identity and the digest of its signed bytes, and is a duplicate if either is taken. A watched digest only reveals a
 //! replay. All times are monotonic.
 
@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use tokio::sync::oneshot;
 
-pub use crate::gate::key::Key;
+pub use crate::gate::key::DedupKey;
 use crate::gate::key::KeyHashes;
-use crate::gate::spent::Spent;
+use crate::gate::spent_ids::SpentIds;
 use crate::model::clock::instant;
 
 /// Number of shards of the table of claims in flight: enough that worker threads seldom contend.
@@ -29,23 +29,23 @@ pub(super) const MAX_WAIT: Duration = Duration::from_secs(25);
 
 /// The dedup keys of one event.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Keys {
+pub struct DedupKeys {
     /// The event identity: the event is a duplicate if this key is taken.
-    pub id: Option<Key>,
+    pub id: Option<DedupKey>,
     /// The digest of the signed bytes, where the operator wants equal bytes to be duplicates.
-    pub body: Option<Key>,
+    pub body: Option<DedupKey>,
     /// The digest of the signed bytes, where equal bytes of another event are only reported as a replay.
-    pub watched: Option<Key>,
+    pub watched: Option<DedupKey>,
 }
 
 /// The outcome of the first copy of an event: the status of the response to it.
-pub type Outcome = StatusCode;
+pub type FirstCopyStatus = StatusCode;
 
 /// The claims of one route. They survive reloads.
-pub struct Claims {
-    spent: Spent,
-    shards: [Mutex<Shard>; SHARDS],
-    limits: Limits,
+pub struct ClaimTable {
+    spent: SpentIds,
+    shards: [Mutex<ClaimShard>; SHARDS],
+    limits: ClaimLimits,
     next_owner: AtomicU64,
     hits: AtomicU64,
     /// The claims that took over when a reload changed the limits. Keys spent here are spent there too.
@@ -56,7 +56,7 @@ pub struct Claims {
 
 /// The bounds of the dedup memory of one route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limits {
+pub struct ClaimLimits {
     /// Time for which a spent id is remembered.
     pub window: Duration,
     /// Number of spent ids that are remembered at least.
@@ -66,11 +66,11 @@ pub struct Limits {
 }
 
 /// A claim in flight, and the duplicates that wait for its outcome.
-struct InFlight {
+struct ClaimInFlight {
     owner: u64,
     /// Expiry: after this time the owner counts as dead.
     until: Instant,
-    waiters: Vec<oneshot::Sender<Outcome>>,
+    waiters: Vec<oneshot::Sender<FirstCopyStatus>>,
 }
 
 /// A claim on one event. Not `Clone`: only its owner ends it, with `spend` or `release`.
@@ -78,8 +78,8 @@ struct InFlight {
 /// A claim that is dropped without either (a panic, the end of the process) is released, unless the app may have seen
 /// the request. Then it remains until its lease expires, since the app may have accepted the event.
 pub struct Claim {
-    claims: Arc<Claims>,
-    keys: Keys,
+    claims: Arc<ClaimTable>,
+    keys: DedupKeys,
     owner: u64,
     is_replay: bool,
     is_beside: bool,
@@ -88,26 +88,26 @@ pub struct Claim {
 }
 
 /// One shard of the claims in flight.
-type Shard = HashMap<Key, InFlight, KeyHashes>;
+type ClaimShard = HashMap<DedupKey, ClaimInFlight, KeyHashes>;
 
 /// The result of a request for a claim.
-pub enum Asked {
+pub enum ClaimResult {
     /// The event is new, and the caller owns the claim.
     Claimed(Claim),
     /// The app has already accepted the event, with this status.
     Spent(StatusCode),
     /// Another copy is in flight. The receiver yields its outcome, or an error if the claim is lost.
-    InFlight(oneshot::Receiver<Outcome>),
+    InFlight(oneshot::Receiver<FirstCopyStatus>),
 }
 
-impl Keys {
+impl DedupKeys {
     /// Returns the deciding keys and the watched one.
-    pub fn iter(self) -> impl Iterator<Item = Key> {
+    pub fn iter(self) -> impl Iterator<Item = DedupKey> {
         self.deciding().chain(self.watched)
     }
 
     /// Returns the keys that make an event a duplicate.
-    pub fn deciding(self) -> impl Iterator<Item = Key> {
+    pub fn deciding(self) -> impl Iterator<Item = DedupKey> {
         self.body.into_iter().chain(self.id)
     }
 
@@ -118,16 +118,16 @@ impl Keys {
     }
 }
 
-impl Claims {
+impl ClaimTable {
     /// Creates an empty table of claims.
     #[must_use]
-    pub fn new(limits: Limits) -> Arc<Self> {
+    pub fn new(limits: ClaimLimits) -> Arc<Self> {
         Self::after(limits, Weak::new())
     }
 
     /// Returns claims under other limits. They know every key that is spent here, now or later.
     #[must_use]
-    pub fn succeed(self: &Arc<Self>, limits: Limits) -> Arc<Self> {
+    pub fn succeed(self: &Arc<Self>, limits: ClaimLimits) -> Arc<Self> {
         if self.limits == limits {
             return Arc::clone(self);
         }
@@ -138,11 +138,11 @@ impl Claims {
         heir
     }
 
-    fn after(limits: Limits, predecessor: Weak<Self>) -> Arc<Self> {
+    fn after(limits: ClaimLimits, predecessor: Weak<Self>) -> Arc<Self> {
         let hashes = KeyHashes::new();
         Arc::new(Self {
-            spent: Spent::new(limits.entries, limits.window, hashes.clone()),
-            shards: std::array::from_fn(|_| Mutex::new(Shard::with_hasher(hashes.clone()))),
+            spent: SpentIds::new(limits.entries, limits.window, hashes.clone()),
+            shards: std::array::from_fn(|_| Mutex::new(ClaimShard::with_hasher(hashes.clone()))),
             limits,
             next_owner: AtomicU64::new(0),
             hits: AtomicU64::new(0),
@@ -153,7 +153,7 @@ impl Claims {
 
     /// Loads keys that an earlier process spent. Their windows start again, so that they are remembered longer than
     /// promised and never shorter.
-    pub fn recall(&self, spent: impl IntoIterator<Item = (Key, u16)>) {
+    pub fn recall(&self, spent: impl IntoIterator<Item = (DedupKey, u16)>) {
         let now = instant();
         for (key, status) in spent {
             self.spent.insert(key, status, now);
@@ -162,10 +162,10 @@ impl Claims {
 
     /// Claims the keys of an event, or reports who has them.
     #[must_use]
-    pub fn ask(self: &Arc<Self>, keys: Keys) -> Asked {
+    pub fn try_claim(self: &Arc<Self>, keys: DedupKeys) -> ClaimResult {
         let mut claim = Claim {
             claims: Arc::clone(self),
-            keys: Keys::default(),
+            keys: DedupKeys::default(),
             owner: self.next_owner.fetch_add(1, Ordering::Relaxed),
             is_replay: false,
             is_beside: false,
@@ -190,11 +190,11 @@ impl Claims {
             // one.
             match self.take(key, claim.owner, now) {
                 None => claim.keys.watched = Some(key),
-                Some(Asked::Spent(_)) => claim.is_replay = true,
+                Some(ClaimResult::Spent(_)) => claim.is_replay = true,
                 Some(_) => (claim.is_replay, claim.is_beside) = (true, true),
             }
         }
-        Asked::Claimed(claim)
+        ClaimResult::Claimed(claim)
     }
 
     /// Returns the approximate number of spent ids.
@@ -216,23 +216,23 @@ impl Claims {
     }
 
     /// Claims one key. Returns `None` if the key now belongs to `owner`.
-    fn take(&self, key: Key, owner: u64, now: Instant) -> Option<Asked> {
+    fn take(&self, key: DedupKey, owner: u64, now: Instant) -> Option<ClaimResult> {
         // After a reload, a claim under the old limits may still be in flight.
         if let Some(before) = self.predecessor.upgrade()
             && let Some(told) = before.wait_for(key, now)
         {
-            return Some(Asked::InFlight(told));
+            return Some(ClaimResult::InFlight(told));
         }
         let mut shard = self.shard(key);
         // Under the lock under which a claim ends, so that no key falls between the two tables.
         if let Some(status) = self.spent.get(key, now) {
-            return Some(Asked::Spent(status_of(status)));
+            return Some(ClaimResult::Spent(status_of(status)));
         }
         if let Some(told) = wait_in(&mut shard, key, now) {
-            return Some(Asked::InFlight(told));
+            return Some(ClaimResult::InFlight(told));
         }
         // Here the key is free, or its claim has expired and is replaced.
-        let claim = InFlight {
+        let claim = ClaimInFlight {
             owner,
             until: now + self.limits.lease,
             waiters: Vec::new(),
@@ -241,11 +241,11 @@ impl Claims {
         None
     }
 
-    fn wait_for(&self, key: Key, now: Instant) -> Option<oneshot::Receiver<Outcome>> {
+    fn wait_for(&self, key: DedupKey, now: Instant) -> Option<oneshot::Receiver<FirstCopyStatus>> {
         wait_in(&mut self.shard(key), key, now)
     }
 
-    fn spend(&self, key: Key, status: StatusCode, now: Instant) {
+    fn spend(&self, key: DedupKey, status: StatusCode, now: Instant) {
         self.spent.insert(key, status.as_u16(), now);
         // An event that was forwarded before a reload must be a duplicate after it.
         if let Some(heir) = self.successor.get() {
@@ -253,7 +253,7 @@ impl Claims {
         }
     }
 
-    fn end(&self, key: Key, owner: u64, status: StatusCode, spent_at: Option<Instant>) {
+    fn end(&self, key: DedupKey, owner: u64, status: StatusCode, spent_at: Option<Instant>) {
         let mut shard = self.shard(key);
         // Before the claim is removed, under the same lock: a copy must find the key in one of the two tables.
         if let Some(now) = spent_at {
@@ -274,7 +274,7 @@ impl Claims {
         clippy::indexing_slicing,
         reason = "the remainder by SHARDS is below SHARDS"
     )]
-    fn shard(&self, key: Key) -> MutexGuard<'_, Shard> {
+    fn shard(&self, key: DedupKey) -> MutexGuard<'_, ClaimShard> {
         // Each change under the lock is a single insert or remove, so a panic leaves no half-done change.
         self.shards[key.shard(SHARDS)]
             .lock()
@@ -285,7 +285,7 @@ impl Claims {
 impl Claim {
     /// Returns the keys that are claimed.
     #[must_use]
-    pub fn keys(&self) -> Keys {
+    pub fn keys(&self) -> DedupKeys {
         self.keys
     }
 
@@ -336,7 +336,11 @@ impl Drop for Claim {
 }
 
 /// Joins the waiters of a live claim on the key. Returns `None` if there is no live claim.
-fn wait_in(shard: &mut Shard, key: Key, now: Instant) -> Option<oneshot::Receiver<Outcome>> {
+fn wait_in(
+    shard: &mut ClaimShard,
+    key: DedupKey,
+    now: Instant,
+) -> Option<oneshot::Receiver<FirstCopyStatus>> {
     // An expired claim counts as absent: its owner is dead.
     let claim = shard.get_mut(&key).filter(|claim| now < claim.until)?;
     let (tell, told) = oneshot::channel();
@@ -354,59 +358,59 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn limits(entries: u64, lease: Duration) -> Limits {
-        Limits {
+    fn limits(entries: u64, lease: Duration) -> ClaimLimits {
+        ClaimLimits {
             window: MINUTE,
             entries,
             lease,
         }
     }
 
-    fn claims(entries: u64) -> Arc<Claims> {
-        Claims::new(limits(entries, MINUTE))
+    fn claims(entries: u64) -> Arc<ClaimTable> {
+        ClaimTable::new(limits(entries, MINUTE))
     }
 
-    fn id(text: &str) -> Keys {
-        Keys {
-            id: Some(Key::of_id(text)),
-            ..Keys::default()
+    fn id(text: &str) -> DedupKeys {
+        DedupKeys {
+            id: Some(DedupKey::of_id(text)),
+            ..DedupKeys::default()
         }
     }
 
-    fn watched(text: &str, digest: u8) -> Keys {
-        Keys {
-            id: Some(Key::of_id(text)),
-            watched: Some(Key::of_digest(&[digest; 32])),
-            ..Keys::default()
+    fn watched(text: &str, digest: u8) -> DedupKeys {
+        DedupKeys {
+            id: Some(DedupKey::of_id(text)),
+            watched: Some(DedupKey::of_digest(&[digest; 32])),
+            ..DedupKeys::default()
         }
     }
 
-    fn both(text: &str, digest: u8) -> Keys {
-        Keys {
-            id: Some(Key::of_id(text)),
-            body: Some(Key::of_digest(&[digest; 32])),
-            ..Keys::default()
+    fn both(text: &str, digest: u8) -> DedupKeys {
+        DedupKeys {
+            id: Some(DedupKey::of_id(text)),
+            body: Some(DedupKey::of_digest(&[digest; 32])),
+            ..DedupKeys::default()
         }
     }
 
-    fn claimed(asked: Asked) -> Claim {
+    fn claimed(asked: ClaimResult) -> Claim {
         match asked {
-            Asked::Claimed(claim) => claim,
-            Asked::Spent(_) | Asked::InFlight(_) => panic!("the id should be free"),
+            ClaimResult::Claimed(claim) => claim,
+            ClaimResult::Spent(_) | ClaimResult::InFlight(_) => panic!("the id should be free"),
         }
     }
 
-    fn is_spent(asked: &Asked) -> bool {
-        matches!(asked, Asked::Spent(StatusCode::OK))
+    fn is_spent(asked: &ClaimResult) -> bool {
+        matches!(asked, ClaimResult::Spent(StatusCode::OK))
     }
 
     #[test]
     fn a_spent_id_stays_spent_and_a_released_one_comes_again() {
         let claims = claims(100);
-        claimed(claims.ask(id("a"))).release(StatusCode::BAD_GATEWAY);
-        claimed(claims.ask(id("a"))).spend(StatusCode::ACCEPTED);
+        claimed(claims.try_claim(id("a"))).release(StatusCode::BAD_GATEWAY);
+        claimed(claims.try_claim(id("a"))).spend(StatusCode::ACCEPTED);
         // Each copy is answered as the first one was.
-        let Asked::Spent(status) = claims.ask(id("a")) else {
+        let ClaimResult::Spent(status) = claims.try_claim(id("a")) else {
             panic!("it is spent");
         };
         assert_eq!((status, claims.hits()), (StatusCode::ACCEPTED, 1));
@@ -415,36 +419,36 @@ mod tests {
     #[test]
     fn a_copy_under_a_fresh_id_is_known_by_its_bytes_and_spends_nothing() {
         let claims = claims(100);
-        claimed(claims.ask(both("a", 1))).spend(StatusCode::OK);
-        assert!(is_spent(&claims.ask(both("b", 1))));
+        claimed(claims.try_claim(both("a", 1))).spend(StatusCode::OK);
+        assert!(is_spent(&claims.try_claim(both("b", 1))));
         // The copy did not take the fresh id: the genuine event with that id passes.
-        claimed(claims.ask(both("b", 2))).spend(StatusCode::OK);
-        assert!(is_spent(&claims.ask(both("a", 3))));
+        claimed(claims.try_claim(both("b", 2))).spend(StatusCode::OK);
+        assert!(is_spent(&claims.try_claim(both("a", 3))));
     }
 
     /// Fails when equal bytes make a duplicate, or when a replay takes the bytes from the event that has them.
     #[test]
     fn watched_bytes_show_a_replay_and_make_no_duplicate() {
         let claims = claims(100);
-        let first = claimed(claims.ask(watched("a", 1)));
+        let first = claimed(claims.try_claim(watched("a", 1)));
         assert!(!first.is_replay());
-        let beside = claimed(claims.ask(watched("b", 1)));
+        let beside = claimed(claims.try_claim(watched("b", 1)));
         assert!(beside.is_replay() && beside.is_beside());
         beside.release(StatusCode::BAD_GATEWAY);
         first.spend(StatusCode::OK);
-        let after = claimed(claims.ask(watched("b", 1)));
+        let after = claimed(claims.try_claim(watched("b", 1)));
         assert!(after.is_replay() && !after.is_beside());
         after.spend(StatusCode::OK);
-        assert!(is_spent(&claims.ask(watched("a", 1))));
-        assert!(is_spent(&claims.ask(watched("b", 2))));
+        assert!(is_spent(&claims.try_claim(watched("a", 1))));
+        assert!(is_spent(&claims.try_claim(watched("b", 2))));
     }
 
     /// Fails when bytes are remembered of an event that the app did not take: its retry would look like a replay.
     #[test]
     fn a_retry_of_a_failed_event_is_no_replay() {
         let claims = claims(100);
-        claimed(claims.ask(watched("a", 1))).release(StatusCode::BAD_GATEWAY);
-        assert!(!claimed(claims.ask(watched("a", 1))).is_replay());
+        claimed(claims.try_claim(watched("a", 1))).release(StatusCode::BAD_GATEWAY);
+        assert!(!claimed(claims.try_claim(watched("a", 1))).is_replay());
     }
 
     // Fails when an event can be claimed between the end of its claim and the insertion into `spent`. Mutation: look
@@ -458,14 +462,14 @@ mod tests {
             for number in 0..EVENTS {
                 let keys = id(&number.to_string());
                 loop {
-                    match claims.ask(keys) {
-                        Asked::Claimed(claim) => {
+                    match claims.try_claim(keys) {
+                        ClaimResult::Claimed(claim) => {
                             handed_out.fetch_add(1, Ordering::Relaxed);
                             claim.spend(StatusCode::OK);
                             break;
                         }
-                        Asked::InFlight(_) => std::thread::yield_now(),
-                        Asked::Spent(_) => break,
+                        ClaimResult::InFlight(_) => std::thread::yield_now(),
+                        ClaimResult::Spent(_) => break,
                     }
                 }
             }
@@ -481,8 +485,8 @@ mod tests {
     #[tokio::test]
     async fn a_copy_in_flight_hears_the_outcome_of_the_first() {
         let claims = claims(100);
-        let first = claimed(claims.ask(id("a")));
-        let Asked::InFlight(told) = claims.ask(id("a")) else {
+        let first = claimed(claims.try_claim(id("a")));
+        let ClaimResult::InFlight(told) = claims.try_claim(id("a")) else {
             panic!("the first one is in flight");
         };
         first.spend(StatusCode::ACCEPTED);
@@ -492,46 +496,52 @@ mod tests {
     #[test]
     fn an_abandoned_claim_is_released_only_before_forwarding() {
         let claims = claims(100);
-        drop(claimed(claims.ask(id("a"))));
-        let mut claim = claimed(claims.ask(id("a")));
+        drop(claimed(claims.try_claim(id("a"))));
+        let mut claim = claimed(claims.try_claim(id("a")));
         claim.begin_forwarding();
         drop(claim);
-        assert!(matches!(claims.ask(id("a")), Asked::InFlight(_)));
+        assert!(matches!(
+            claims.try_claim(id("a")),
+            ClaimResult::InFlight(_)
+        ));
     }
 
     #[test]
     fn a_claim_whose_owner_died_expires_and_its_late_end_changes_nothing() {
-        let claims = Claims::new(limits(100, Duration::ZERO));
-        let dead = claimed(claims.ask(id("a")));
-        let heir = claimed(claims.ask(id("a")));
+        let claims = ClaimTable::new(limits(100, Duration::ZERO));
+        let dead = claimed(claims.try_claim(id("a")));
+        let heir = claimed(claims.try_claim(id("a")));
         dead.release(StatusCode::BAD_GATEWAY);
         heir.spend(StatusCode::OK);
-        assert!(is_spent(&claims.ask(id("a"))));
+        assert!(is_spent(&claims.try_claim(id("a"))));
     }
 
     /// Fails when ending a key ends the claim of another owner.
     #[test]
     fn a_late_end_leaves_the_claim_of_the_next_owner() {
         let claims = claims(100);
-        let heir = claimed(claims.ask(id("a")));
+        let heir = claimed(claims.try_claim(id("a")));
         let dead = heir.owner + 1;
-        claims.end(Key::of_id("a"), dead, StatusCode::BAD_GATEWAY, None);
-        assert!(matches!(claims.ask(id("a")), Asked::InFlight(_)));
+        claims.end(DedupKey::of_id("a"), dead, StatusCode::BAD_GATEWAY, None);
+        assert!(matches!(
+            claims.try_claim(id("a")),
+            ClaimResult::InFlight(_)
+        ));
     }
 
     #[tokio::test]
     async fn other_limits_after_a_reload_forget_nothing() {
         let before = claims(100);
-        claimed(before.ask(id("spent"))).spend(StatusCode::OK);
-        let flying = claimed(before.ask(id("flying")));
+        claimed(before.try_claim(id("spent"))).spend(StatusCode::OK);
+        let flying = claimed(before.try_claim(id("flying")));
         let after = before.succeed(limits(50, MINUTE));
-        assert!(is_spent(&after.ask(id("spent"))));
-        let Asked::InFlight(told) = after.ask(id("flying")) else {
+        assert!(is_spent(&after.try_claim(id("spent"))));
+        let ClaimResult::InFlight(told) = after.try_claim(id("flying")) else {
             panic!("it is in flight under the old limits");
         };
         flying.spend(StatusCode::OK);
         assert_eq!(told.await.unwrap(), StatusCode::OK);
         drop(before);
-        assert!(is_spent(&after.ask(id("flying"))));
+        assert!(is_spent(&after.try_claim(id("flying"))));
     }
 }

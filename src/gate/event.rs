@@ -8,9 +8,9 @@ use http::{HeaderMap, Method, Uri};
 
 use crate::gate::route::RouteIndex;
 use crate::model::ids::EventId;
-use crate::model::source::Source;
-use crate::net::outgoing::EventMarks;
-use crate::scheme::Head;
+use crate::model::source::RequestSource;
+use crate::net::event_headers::EventMarks;
+use crate::scheme::RequestHead;
 
 /// One verified webhook, in a type that only the gate can create.
 pub struct Event {
@@ -34,7 +34,7 @@ pub struct EventParts {
     /// The headers renamed to the names that the scheme reads, where the sender used its alternative names.
     pub own_names: Option<Box<HeaderMap>>,
     /// Source address of the request.
-    pub source: Source,
+    pub source: RequestSource,
     /// The event id that the provider assigned.
     pub event_id: Option<EventId>,
     /// The event type that the provider assigned.
@@ -48,7 +48,7 @@ pub struct EventParts {
 impl EventParts {
     /// Returns a copy to keep while the event is being forwarded. The body is shared, not copied.
     #[must_use]
-    pub fn to_kept(&self) -> Self {
+    pub fn to_stored(&self) -> Self {
         Self {
             route: self.route,
             method: self.method.clone(),
@@ -66,8 +66,8 @@ impl EventParts {
     }
 
     /// Returns the head as schemes and challenges read it, with the scheme's own header names.
-    pub(super) fn head(&self) -> Head<'_> {
-        Head {
+    pub(super) fn head(&self) -> RequestHead<'_> {
+        RequestHead {
             method: &self.method,
             uri: &self.uri,
             headers: self.own_names.as_deref().unwrap_or(&self.headers),
@@ -102,11 +102,11 @@ impl Event {
 
 /// A request that failed a check of a route in monitor mode. A type of its own, so that it cannot be passed to a
 /// function that takes verified events.
-pub struct Unverified {
+pub struct UnverifiedRequest {
     pub(in crate::gate) parts: Box<EventParts>,
 }
 
-impl Unverified {
+impl UnverifiedRequest {
     /// Takes the parts, for `forward_unverified` only.
     #[must_use]
     pub fn into_parts(self) -> Box<EventParts> {

@@ -8,11 +8,11 @@
 use crate::config::model::Route;
 use crate::gate::reject::Reject;
 use crate::gate::verdict::Verdict;
-use crate::model::glob::Patterns;
+use crate::model::glob::PatternList;
 
 /// The setting of a route that excludes an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Sieve {
+pub enum FilterKind {
     /// The `events` setting of the route.
     Events,
     /// The `versions` setting of the route.
@@ -21,7 +21,7 @@ pub enum Sieve {
     When,
 }
 
-impl Sieve {
+impl FilterKind {
     /// Every setting, in the order of the checks.
     pub const ALL: [Self; 3] = [Self::Events, Self::Versions, Self::When];
 
@@ -37,12 +37,12 @@ impl Sieve {
 }
 
 /// The filter of one route.
-pub(super) struct Filter {
-    events: Option<Patterns>,
-    versions: Option<Patterns>,
+pub(super) struct RouteFilter {
+    events: Option<PatternList>,
+    versions: Option<PatternList>,
 }
 
-impl Filter {
+impl RouteFilter {
     pub(super) fn compile(route: &Route) -> Self {
         Self {
             events: route.events.clone(),
@@ -51,7 +51,7 @@ impl Filter {
     }
 
     /// Returns the setting that excludes the event, or `None` if the app wants it.
-    pub(super) fn find(&self, verdict: &Verdict) -> Result<Option<Sieve>, Reject> {
+    pub(super) fn find(&self, verdict: &Verdict) -> Result<Option<FilterKind>, Reject> {
         if let Some(patterns) = &self.events {
             let single = verdict.event_type.as_deref();
             let is_wanted = |text: Option<&str>| text.is_some_and(|text| patterns.admit(text));
@@ -60,7 +60,7 @@ impl Filter {
                 let mut types = verdict.types.each(single);
                 return match types.any(|text| text.is_none()) {
                     true => Err(Reject::MissingType),
-                    false => Ok(Some(Sieve::Events)),
+                    false => Ok(Some(FilterKind::Events)),
                 };
             }
         }
@@ -68,7 +68,7 @@ impl Filter {
             let version = verdict.event_version.as_ref();
             // An unknown version is a reject: a 2xx would lose an event that the app may want.
             if !patterns.admit(version.ok_or(Reject::MissingVersion)?) {
-                return Ok(Some(Sieve::Versions));
+                return Ok(Some(FilterKind::Versions));
             }
         }
         Ok(None)

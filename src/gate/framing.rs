@@ -9,7 +9,7 @@ use http::{Method, Version};
 
 use crate::config::model::Route;
 use crate::gate::reject::{FramingFault, Reject};
-use crate::net::headers::{Occurrence, single};
+use crate::net::headers::{HeaderOccurrence, single};
 use crate::net::host::without_root;
 
 /// Checks the head of a request for a route. Returns the declared length of the body.
@@ -53,7 +53,10 @@ pub(super) fn check_head(parts: &Parts) -> Result<(), Reject> {
         return fault(FramingFault::Target);
     }
     // RFC 9112, section 3.2: more than one Host is invalid, since gate and app could route differently.
-    if matches!(single(&parts.headers, &header::HOST), Occurrence::Many) {
+    if matches!(
+        single(&parts.headers, &header::HOST),
+        HeaderOccurrence::Many
+    ) {
         return fault(FramingFault::Host);
     }
     // RFC 9113, section 8.2.2: connection-specific headers are malformed in HTTP/2.
@@ -61,17 +64,19 @@ pub(super) fn check_head(parts: &Parts) -> Result<(), Reject> {
         return fault(FramingFault::TransferEncoding);
     }
     match single(&parts.headers, &header::EXPECT) {
-        Occurrence::None => Ok(()),
-        Occurrence::One(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
-        Occurrence::One(_) | Occurrence::Many => fault(FramingFault::Expect),
+        HeaderOccurrence::None => Ok(()),
+        HeaderOccurrence::One(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+            Ok(())
+        }
+        HeaderOccurrence::One(_) | HeaderOccurrence::Many => fault(FramingFault::Expect),
     }
 }
 
 fn check_content_type(route: &Route, headers: &HeaderMap) -> Result<(), Reject> {
     let found = match single(headers, &header::CONTENT_TYPE) {
-        Occurrence::Many => return Err(Reject::Framing(FramingFault::DuplicateHeader)),
-        Occurrence::One(value) => value.to_str().unwrap_or_default(),
-        Occurrence::None => "",
+        HeaderOccurrence::Many => return Err(Reject::Framing(FramingFault::DuplicateHeader)),
+        HeaderOccurrence::One(value) => value.to_str().unwrap_or_default(),
+        HeaderOccurrence::None => "",
     };
     if route.content_types.is_empty() {
         return Ok(());
@@ -99,9 +104,9 @@ pub(super) fn declared_length(headers: &HeaderMap, limit: usize) -> Result<Optio
 
 fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Reject> {
     let value = match single(headers, &header::CONTENT_LENGTH) {
-        Occurrence::None => return Ok(None),
-        Occurrence::One(value) => value,
-        Occurrence::Many => return Err(Reject::Framing(FramingFault::DuplicateHeader)),
+        HeaderOccurrence::None => return Ok(None),
+        HeaderOccurrence::One(value) => value,
+        HeaderOccurrence::Many => return Err(Reject::Framing(FramingFault::DuplicateHeader)),
     };
     // `parse` alone would accept a leading `+`.
     let is_number = value.as_bytes().iter().all(u8::is_ascii_digit);

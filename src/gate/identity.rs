@@ -1,7 +1,7 @@
 //! Reads the identity of an event: id, type, version, dedup key and tenant.
 //!
 //! Runs after the signature, so the values are the sender's. Whether the signature covers a header is for dedup to
-//! consider. Rejects repeated names first ([`once`](super::once)), so that each name has one value below. The body is
+//! consider. Rejects repeated names first ([`single_values`](super::single_values)), so that each name has one value below. The body is
 //! parsed at most once, only if no header has the value, and only for the values wanted.
 
 use std::borrow::Cow;
@@ -9,44 +9,44 @@ use std::borrow::Cow;
 use http::HeaderName;
 
 use crate::gate::batch::{BatchReader, BatchTypes};
-use crate::gate::key::Key;
-use crate::gate::once::{FormFields, OnceNames};
+use crate::gate::key::DedupKey;
 use crate::gate::reject::Reject;
+use crate::gate::single_values::{FormFields, OnceNames};
 use crate::gate::tenant::{TenantList, TenantNames};
 use crate::model::ids::EventId;
+use crate::scheme::json_values::{PickError, PickedValue, ValuePicker};
 use crate::scheme::jwt::claim_text;
 use crate::scheme::material::read_query;
-use crate::scheme::pick::{PickError, Picked, Picker};
-use crate::scheme::spec::{BatchSpec, Field, IdentityKey, KeyPart, Spec};
-use crate::scheme::{Head, MaterialFault};
+use crate::scheme::spec::{BatchSpec, FieldLocation, IdentityKey, KeyPart, SchemeSpec};
+use crate::scheme::{MaterialFault, RequestHead};
 
 /// The locations of the ids, types and dedup keys of one route's events.
 pub struct IdentityRules {
     once: OnceNames,
-    ids: Box<[Place]>,
-    types: Box<[Place]>,
-    versions: Box<[Place]>,
+    ids: Box<[CompiledLocation]>,
+    types: Box<[CompiledLocation]>,
+    versions: Box<[CompiledLocation]>,
     /// The parts of the dedup key; a key needs all of them.
-    key: Box<[Part]>,
+    key: Box<[CompiledKeyPart]>,
     /// The locations of the tenants, where the sender signs for all customers with one key.
-    tenants: Box<[Place]>,
+    tenants: Box<[CompiledLocation]>,
     /// Those that name a list of them.
     tenant_lists: Box<[TenantList]>,
     batch: Option<BatchReader>,
-    picker: Picker,
+    picker: ValuePicker,
     /// The scheme, where claims of its tokens are read.
-    claims_of: Option<Box<Spec>>,
+    claims_of: Option<Box<SchemeSpec>>,
 }
 
 /// The sources that [`IdentityRules`] are compiled from.
 #[derive(Clone, Copy)]
 pub struct IdentityFacts<'s> {
     /// The scheme, with the locations of id, type and version.
-    pub spec: &'s Spec,
+    pub spec: &'s SchemeSpec,
     /// The dedup key of the route.
     pub key: Option<&'s IdentityKey>,
     /// The locations of the tenant.
-    pub tenant: &'s [Field],
+    pub tenant: &'s [FieldLocation],
     /// The location of the events of a batch.
     pub batch: Option<&'s BatchSpec>,
     /// The headers that conditions name.
@@ -55,7 +55,7 @@ pub struct IdentityFacts<'s> {
 
 /// The identity of one event.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Identity {
+pub struct EventIdentity {
     /// The event id that the provider assigned.
     pub event_id: Option<EventId>,
     /// The event type: 1 to 255 characters of printable ASCII, without a space at either end.
@@ -77,41 +77,41 @@ pub enum KeyText {
     #[default]
     Absent,
     /// The key is one text, already hashed.
-    One(Key),
+    One(DedupKey),
     /// The texts of several parts; `None` is the place of the signed bytes.
     Parts(Vec<Option<Box<str>>>),
 }
 
-enum Part {
+enum CompiledKeyPart {
     SignedBytes,
-    Fields(Box<[Place]>),
+    Fields(Box<[CompiledLocation]>),
 }
 
-enum Place {
+enum CompiledLocation {
     Header(HeaderName),
     /// The index among the picked values.
     Json(usize),
     /// A field of a form.
     Form(Box<str>),
     /// A value in the JSON that a form field holds.
-    FormJson(Box<str>, Picker),
+    FormJson(Box<str>, ValuePicker),
     Query(Box<str>),
     /// A claim of the signed token.
     Claim(Box<str>),
 }
 
 /// A request with its body's values, which are parsed on first use.
-struct Request<'a> {
+struct IdentityReader<'a> {
     rules: &'a IdentityRules,
-    head: &'a Head<'a>,
+    head: &'a RequestHead<'a>,
     bytes: &'a [u8],
-    picked: Option<Result<Vec<Picked<'a>>, PickError>>,
+    picked: Option<Result<Vec<PickedValue<'a>>, PickError>>,
     /// Parsed where a field is read.
     form: Option<FormFields<'a>>,
 }
 
 /// The value found at one location.
-enum Found<'a> {
+enum FieldValue<'a> {
     Nothing,
     Text(Cow<'a, str>),
     /// A value that cannot be an id: an object, a fraction, or bytes that are not text.
@@ -123,7 +123,7 @@ enum Found<'a> {
 impl<'s> IdentityFacts<'s> {
     /// Takes the locations of a scheme, without a dedup key.
     #[must_use]
-    pub fn of(spec: &'s Spec) -> Self {
+    pub fn of(spec: &'s SchemeSpec) -> Self {
         Self {
             spec,
             key: None,
@@ -134,7 +134,7 @@ impl<'s> IdentityFacts<'s> {
     }
 
     /// Returns every location that is read.
-    fn fields(&self) -> impl Iterator<Item = &'s Field> {
+    fn fields(&self) -> impl Iterator<Item = &'s FieldLocation> {
         let spec = self.spec;
         let named = spec.event_id.iter().chain(&spec.event_type);
         let of_key = self.key.into_iter().flat_map(IdentityKey::fields);
@@ -148,33 +148,37 @@ impl IdentityRules {
     pub fn compile(facts: IdentityFacts<'_>) -> Self {
         let spec = facts.spec;
         let mut pointers: Vec<&[String]> = Vec::new();
-        let ids = places(&spec.event_id, &mut pointers);
-        let types = places(&spec.event_type, &mut pointers);
-        let versions = places(&spec.version, &mut pointers);
+        let ids = compile_locations(&spec.event_id, &mut pointers);
+        let types = compile_locations(&spec.event_type, &mut pointers);
+        let versions = compile_locations(&spec.version, &mut pointers);
         let parts = facts.key.map_or(&[][..], |key| &key.parts);
-        let key: Box<[Part]> = parts
+        let key: Box<[CompiledKeyPart]> = parts
             .iter()
             .map(|part| match part {
-                KeyPart::SignedBytes => Part::SignedBytes,
-                KeyPart::Fields(fields) => Part::Fields(places(fields, &mut pointers)),
+                KeyPart::SignedBytes => CompiledKeyPart::SignedBytes,
+                KeyPart::Fields(fields) => {
+                    CompiledKeyPart::Fields(compile_locations(fields, &mut pointers))
+                }
             })
             .collect();
-        let is_list = |field: &&Field| TenantList::of(field).is_some();
+        let is_list = |field: &&FieldLocation| TenantList::of(field).is_some();
         let single = facts.tenant.iter().filter(|field| !is_list(field));
-        let tenants: Box<[Place]> = single.map(|field| place(field, &mut pointers)).collect();
+        let tenants: Box<[CompiledLocation]> = single
+            .map(|field| compile_location(field, &mut pointers))
+            .collect();
         let of_key = key.iter().filter_map(|part| match part {
-            Part::SignedBytes => None,
-            Part::Fields(places) => Some(places),
+            CompiledKeyPart::SignedBytes => None,
+            CompiledKeyPart::Fields(places) => Some(places),
         });
         // The scheme is kept only if a location is a claim, which needs it to find the token.
         let has_claims = [&ids, &types, &versions, &tenants]
             .into_iter()
             .chain(of_key)
             .flat_map(|places| places.iter())
-            .any(|place| matches!(place, Place::Claim(_)));
+            .any(|place| matches!(place, CompiledLocation::Claim(_)));
         Self {
             once: OnceNames::collect(facts.fields(), facts.headers),
-            picker: Picker::new(pointers),
+            picker: ValuePicker::new(pointers),
             claims_of: has_claims.then(|| Box::new(spec.clone())),
             batch: facts.batch.and_then(BatchReader::new),
             ids,
@@ -192,8 +196,8 @@ impl IdentityRules {
     /// # Errors
     /// [`Reject::Identity`] where a name that identifies the event occurs more than once: gate and app could read
     /// different values.
-    pub fn read(&self, head: &Head<'_>, bytes: &[u8]) -> Result<Identity, Reject> {
-        let mut request = Request {
+    pub fn read(&self, head: &RequestHead<'_>, bytes: &[u8]) -> Result<EventIdentity, Reject> {
+        let mut request = IdentityReader {
             rules: self,
             head,
             bytes,
@@ -203,7 +207,7 @@ impl IdentityRules {
         let reject = |fault| Reject::Identity { fault };
         let event_id = read_text(&self.ids, &mut request).map_err(reject)?;
         let event_id = event_id.and_then(|text| EventId::parse(&text));
-        Ok(Identity {
+        Ok(EventIdentity {
             event_id,
             event_type: read_word(&self.types, &mut request),
             version: read_word(&self.versions, &mut request),
@@ -216,14 +220,14 @@ impl IdentityRules {
         })
     }
 
-    fn read_tenants(&self, request: &mut Request<'_>) -> Result<TenantNames, &'static str> {
+    fn read_tenants(&self, request: &mut IdentityReader<'_>) -> Result<TenantNames, &'static str> {
         let mut tenants = TenantNames::default();
         for place in &self.tenants {
             match request.find(place) {
-                Found::Nothing => {}
-                Found::Text(text) => tenants.add(&text),
-                Found::Odd => tenants.set_unclear(),
-                Found::Ambiguous(fault) => return Err(fault),
+                FieldValue::Nothing => {}
+                FieldValue::Text(text) => tenants.add(&text),
+                FieldValue::Odd => tenants.set_unclear(),
+                FieldValue::Ambiguous(fault) => return Err(fault),
             }
         }
         for list in &self.tenant_lists {
@@ -232,15 +236,15 @@ impl IdentityRules {
         Ok(tenants)
     }
 
-    fn read_key(&self, request: &mut Request<'_>) -> Result<KeyText, &'static str> {
+    fn read_key(&self, request: &mut IdentityReader<'_>) -> Result<KeyText, &'static str> {
         // The common case, one text, is hashed here, which saves a copy of it.
-        if let [Part::Fields(places)] = &*self.key {
+        if let [CompiledKeyPart::Fields(places)] = &*self.key {
             let text = read_text(places, request)?;
-            return Ok(text.map_or(KeyText::Absent, |text| KeyText::One(Key::of_id(&text))));
+            return Ok(text.map_or(KeyText::Absent, |text| KeyText::One(DedupKey::of_id(&text))));
         }
         let mut texts = Vec::with_capacity(self.key.len());
         for part in &self.key {
-            let Part::Fields(places) = part else {
+            let CompiledKeyPart::Fields(places) = part else {
                 // The place of the signed bytes, which `KeyRule` fills in.
                 texts.push(None);
                 continue;
@@ -257,71 +261,77 @@ impl IdentityRules {
     }
 }
 
-fn places<'s>(fields: &'s [Field], pointers: &mut Vec<&'s [String]>) -> Box<[Place]> {
-    fields.iter().map(|field| place(field, pointers)).collect()
+fn compile_locations<'s>(
+    fields: &'s [FieldLocation],
+    pointers: &mut Vec<&'s [String]>,
+) -> Box<[CompiledLocation]> {
+    fields
+        .iter()
+        .map(|field| compile_location(field, pointers))
+        .collect()
 }
 
-impl<'a> Request<'a> {
-    fn find(&mut self, place: &Place) -> Found<'a> {
+impl<'a> IdentityReader<'a> {
+    fn find(&mut self, place: &CompiledLocation) -> FieldValue<'a> {
         match place {
-            Place::Header(name) => self.header(name),
-            Place::Json(position) => self.json(*position),
-            Place::Form(name) => self.form(name),
-            Place::FormJson(name, picker) => self.form_json(name, picker),
-            Place::Claim(name) => {
+            CompiledLocation::Header(name) => self.header(name),
+            CompiledLocation::Json(position) => self.json(*position),
+            CompiledLocation::Form(name) => self.form(name),
+            CompiledLocation::FormJson(name, picker) => self.form_json(name, picker),
+            CompiledLocation::Claim(name) => {
                 let spec = self.rules.claims_of.as_ref();
                 let text = spec.and_then(|spec| claim_text(spec, self.head, self.bytes, name));
-                text.map_or(Found::Nothing, |text| Found::Text(text.into()))
+                text.map_or(FieldValue::Nothing, |text| FieldValue::Text(text.into()))
             }
-            Place::Query(name) => match read_query(self.head, name) {
+            CompiledLocation::Query(name) => match read_query(self.head, name) {
                 Ok(value) => match String::from_utf8(value.into_owned()) {
-                    Ok(text) => Found::Text(text.into()),
-                    Err(_) => Found::Odd,
+                    Ok(text) => FieldValue::Text(text.into()),
+                    Err(_) => FieldValue::Odd,
                 },
-                Err(MaterialFault::Missing { .. }) => Found::Nothing,
+                Err(MaterialFault::Missing { .. }) => FieldValue::Nothing,
                 // A parameter that is repeated or unreadable was rejected above.
-                Err(MaterialFault::Malformed { .. }) => Found::Odd,
+                Err(MaterialFault::Malformed { .. }) => FieldValue::Odd,
             },
         }
     }
 
-    fn header(&self, name: &HeaderName) -> Found<'a> {
+    fn header(&self, name: &HeaderName) -> FieldValue<'a> {
         let Some(value) = self.head.headers.get(name) else {
-            return Found::Nothing;
+            return FieldValue::Nothing;
         };
         match std::str::from_utf8(value.as_bytes()) {
-            Ok(text) => Found::Text(text.into()),
-            Err(_) => Found::Odd,
+            Ok(text) => FieldValue::Text(text.into()),
+            Err(_) => FieldValue::Odd,
         }
     }
 
-    fn json(&mut self, position: usize) -> Found<'a> {
+    fn json(&mut self, position: usize) -> FieldValue<'a> {
         let (rules, bytes) = (self.rules, self.bytes);
         let picked = self.picked.get_or_insert_with(|| rules.picker.pick(bytes));
         found_json(picked, position)
     }
 
-    fn form_json(&self, name: &str, picker: &Picker) -> Found<'a> {
+    fn form_json(&self, name: &str, picker: &ValuePicker) -> FieldValue<'a> {
         match self.form(name) {
-            Found::Text(text) => match found_json(&picker.pick(text.as_bytes()), 0) {
-                Found::Text(text) => Found::Text(text.into_owned().into()),
-                Found::Nothing => Found::Nothing,
-                Found::Odd => Found::Odd,
-                Found::Ambiguous(fault) => Found::Ambiguous(fault),
+            FieldValue::Text(text) => match found_json(&picker.pick(text.as_bytes()), 0) {
+                FieldValue::Text(text) => FieldValue::Text(text.into_owned().into()),
+                FieldValue::Nothing => FieldValue::Nothing,
+                FieldValue::Odd => FieldValue::Odd,
+                FieldValue::Ambiguous(fault) => FieldValue::Ambiguous(fault),
             },
             other => other,
         }
     }
 
-    fn form(&self, name: &str) -> Found<'a> {
+    fn form(&self, name: &str) -> FieldValue<'a> {
         match &self.form {
-            None => Found::Nothing,
-            Some(Err(_)) => Found::Odd,
+            None => FieldValue::Nothing,
+            Some(Err(_)) => FieldValue::Odd,
             Some(Ok(fields)) => {
                 let mut fields = fields.iter();
                 match fields.find(|(key, _)| key == name) {
-                    Some((_, text)) => Found::Text(text.clone()),
-                    None => Found::Nothing,
+                    Some((_, text)) => FieldValue::Text(text.clone()),
+                    None => FieldValue::Nothing,
                 }
             }
         }
@@ -329,64 +339,70 @@ impl<'a> Request<'a> {
 }
 
 /// Returns the value that the pointer at an index found.
-fn found_json<'a>(picked: &Result<Vec<Picked<'a>>, PickError>, position: usize) -> Found<'a> {
+fn found_json<'a>(
+    picked: &Result<Vec<PickedValue<'a>>, PickError>,
+    position: usize,
+) -> FieldValue<'a> {
     let values = match picked {
         Ok(values) => values,
-        Err(PickError::NotJson) => return Found::Nothing,
-        Err(PickError::Broken) => return Found::Odd,
+        Err(PickError::NotJson) => return FieldValue::Nothing,
+        Err(PickError::Broken) => return FieldValue::Odd,
     };
     match values.get(position) {
-        None | Some(Picked::Absent) => Found::Nothing,
-        Some(Picked::Text(text)) => Found::Text(text.clone()),
-        Some(Picked::Odd | Picked::Bool(_)) => Found::Odd,
-        Some(Picked::Duplicate) => {
-            Found::Ambiguous("a JSON key on the path to the event id occurs twice")
+        None | Some(PickedValue::Absent) => FieldValue::Nothing,
+        Some(PickedValue::Text(text)) => FieldValue::Text(text.clone()),
+        Some(PickedValue::Odd | PickedValue::Bool(_)) => FieldValue::Odd,
+        Some(PickedValue::Duplicate) => {
+            FieldValue::Ambiguous("a JSON key on the path to the event id occurs twice")
         }
     }
 }
 
-fn place<'s>(field: &'s Field, pointers: &mut Vec<&'s [String]>) -> Place {
+fn compile_location<'s>(
+    field: &'s FieldLocation,
+    pointers: &mut Vec<&'s [String]>,
+) -> CompiledLocation {
     match field {
-        Field::Header(name) => Place::Header(name.clone()),
-        Field::Json(pointer) => {
+        FieldLocation::Header(name) => CompiledLocation::Header(name.clone()),
+        FieldLocation::Json(pointer) => {
             pointers.push(pointer);
-            Place::Json(pointers.len() - 1)
+            CompiledLocation::Json(pointers.len() - 1)
         }
-        Field::Form(name) => Place::Form(name.as_str().into()),
-        Field::FormJson(name, pointer) => {
-            Place::FormJson(name.as_str().into(), Picker::new([pointer.as_slice()]))
+        FieldLocation::Form(name) => CompiledLocation::Form(name.as_str().into()),
+        FieldLocation::FormJson(name, pointer) => {
+            CompiledLocation::FormJson(name.as_str().into(), ValuePicker::new([pointer.as_slice()]))
         }
-        Field::Query(name) => Place::Query(name.as_str().into()),
-        Field::Claim(name) => Place::Claim(name.as_str().into()),
+        FieldLocation::Query(name) => CompiledLocation::Query(name.as_str().into()),
+        FieldLocation::Claim(name) => CompiledLocation::Claim(name.as_str().into()),
     }
 }
 
 /// Reads the first location that holds a value. A later location must not replace an unreadable one: the sender would
 /// not mean it. Empty text counts as absent.
 fn read_text<'a>(
-    places: &[Place],
-    request: &mut Request<'a>,
+    places: &[CompiledLocation],
+    request: &mut IdentityReader<'a>,
 ) -> Result<Option<Cow<'a, str>>, &'static str> {
     for place in places {
         match request.find(place) {
-            Found::Nothing => {}
-            Found::Text(text) => return Ok((!text.is_empty()).then_some(text)),
-            Found::Odd => return Ok(None),
-            Found::Ambiguous(fault) => return Err(fault),
+            FieldValue::Nothing => {}
+            FieldValue::Text(text) => return Ok((!text.is_empty()).then_some(text)),
+            FieldValue::Odd => return Ok(None),
+            FieldValue::Ambiguous(fault) => return Err(fault),
         }
     }
     Ok(None)
 }
 
 /// Returns the first text that is a valid type or version.
-fn read_word(places: &[Place], request: &mut Request<'_>) -> Option<Box<str>> {
+fn read_word(places: &[CompiledLocation], request: &mut IdentityReader<'_>) -> Option<Box<str>> {
     // GitLab's types have spaces inside: `Push Hook`.
     let is_fit = |text: &str| {
         let is_printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
         (1..=255).contains(&text.len()) && is_printable && text.trim() == text
     };
     places.iter().find_map(|place| match request.find(place) {
-        Found::Text(text) if is_fit(&text) => Some((*text).into()),
+        FieldValue::Text(text) if is_fit(&text) => Some((*text).into()),
         _ => None,
     })
 }
@@ -396,28 +412,28 @@ mod tests {
     use http::{HeaderMap, HeaderValue, Method, Uri};
 
     use super::*;
-    use crate::scheme::spec::{Family, TokenPlace, TokenSpec, Variants};
+    use crate::scheme::spec::{SchemeFamily, SchemeVariants, TokenLocation, TokenSpec};
 
-    fn json(pointer: &[&str]) -> Field {
-        Field::Json(pointer.iter().map(|key| (*key).to_owned()).collect())
+    fn json(pointer: &[&str]) -> FieldLocation {
+        FieldLocation::Json(pointer.iter().map(|key| (*key).to_owned()).collect())
     }
 
     fn rules() -> IdentityRules {
-        let place = TokenPlace::Basic;
-        let spec = Spec {
-            family: Family::Token(TokenSpec { place }),
+        let place = TokenLocation::Basic;
+        let spec = SchemeSpec {
+            family: SchemeFamily::Token(TokenSpec { location: place }),
             event_id: vec![
-                Field::Header(HeaderName::from_static("x-id")),
+                FieldLocation::Header(HeaderName::from_static("x-id")),
                 json(&["id"]),
                 json(&["event", "id"]),
             ],
             event_type: vec![
                 json(&["event", "type"]),
-                Field::Header(HeaderName::from_static("x-type")),
+                FieldLocation::Header(HeaderName::from_static("x-type")),
                 json(&["type"]),
             ],
             version: vec![],
-            variants: Variants::default(),
+            variants: SchemeVariants::default(),
         };
         let key = IdentityKey::of_fields(&spec.event_id);
         IdentityRules::compile(IdentityFacts {
@@ -435,7 +451,7 @@ mod tests {
             map.append(*name, HeaderValue::from_bytes(value).unwrap());
         }
         let uri = Uri::from_static("/");
-        let head = Head {
+        let head = RequestHead {
             method: &Method::POST,
             uri: &uri,
             headers: &map,
@@ -516,7 +532,7 @@ mod tests {
     fn a_longer_id_is_a_key_that_is_not_shown() {
         let body = format!(r#"{{"id":"{}"}}"#, "x".repeat(EventId::MAX_BYTES + 1));
         let uri = Uri::from_static("/");
-        let head = Head {
+        let head = RequestHead {
             method: &Method::POST,
             uri: &uri,
             headers: &HeaderMap::new(),

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 /// A dedup key: the first half of a SHA-256, or of the MAC over the signed bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Key(u128);
+pub struct DedupKey(u128);
 
 /// Hasher for keys, which are already uniformly distributed digests. The seed protects tables against keys of ids,
 /// whose digests the sender can compute.
@@ -58,7 +58,7 @@ impl Hasher for KeyHash {
     }
 }
 
-impl Key {
+impl DedupKey {
     /// Returns the key of an event id.
     #[must_use]
     pub fn of_id(id: &str) -> Self {

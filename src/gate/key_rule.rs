@@ -5,14 +5,16 @@ use std::sync::Arc;
 use http::Uri;
 use sha2::{Digest as _, Sha256};
 
-use crate::config::model::{Dedup, MissingId, PathRule, ReplayRule, Route};
-use crate::gate::dedup::{Key, Keys};
+use crate::config::model::{DedupRule, MissingId, PathRule, ReplayRule, Route};
+use crate::gate::dedup::{DedupKey, DedupKeys};
 use crate::gate::event::EventParts;
 use crate::gate::identity::KeyText;
 use crate::gate::reject::Reject;
 use crate::model::ids::EventId;
 use crate::scheme::locate;
-use crate::scheme::spec::{Component, Family, Part, Place, Spec};
+use crate::scheme::spec::{
+    SchemeFamily, SchemeLocation, SchemeSpec, SignatureComponent, TemplatePart,
+};
 
 /// The rule by which the dedup keys of one route's events are made.
 pub(super) struct KeyRule {
@@ -37,7 +39,7 @@ pub(super) struct KeyRule {
 impl KeyRule {
     /// Compiles the rule; `None` where the route has no dedup.
     pub(super) fn compile(route: &Route) -> Option<Self> {
-        let dedup: &Dedup = route.dedup.as_ref()?;
+        let dedup: &DedupRule = route.dedup.as_ref()?;
         Some(Self {
             binds_body: dedup.binds_body,
             by_body: dedup.by_body,
@@ -48,7 +50,7 @@ impl KeyRule {
             is_digest_stable: is_digest_stable(&route.scheme),
             signs_url: signs_url(&route.scheme),
             time: time_in_body(&route.scheme),
-            words: words(dedup, &route.path).into(),
+            words: describe(dedup, &route.path).into(),
             body_words: "the digest of the signed bytes".into(),
         })
     }
@@ -60,7 +62,7 @@ impl KeyRule {
         text: &KeyText,
         request: &EventParts,
         digest: &[u8; 32],
-    ) -> Result<Option<Keys>, Reject> {
+    ) -> Result<Option<DedupKeys>, Reject> {
         let id = self.identity_key(text, request, digest);
         // A route whose key is `nothing` has no id to miss.
         let is_missing = id.is_none() && self.has_key;
@@ -69,8 +71,8 @@ impl KeyRule {
             MissingId::Body if is_missing => true,
             _ => self.by_body,
         };
-        let bytes = Key::of_digest(digest);
-        let keys = Keys {
+        let bytes = DedupKey::of_digest(digest);
+        let keys = DedupKeys {
             id,
             body: by_body.then_some(bytes),
             // Bytes that already make a duplicate cannot show a replay.
@@ -81,33 +83,42 @@ impl KeyRule {
 
     /// Returns the keys of one event of a batch that an app posts to a local route. They equal the keys of the same event
     /// posted alone, so that an app may send it again in either form.
-    pub(super) fn keys_in_batch(&self, event_id: &EventId, batch: &EventParts) -> Option<Keys> {
+    pub(super) fn keys_in_batch(
+        &self,
+        event_id: &EventId,
+        batch: &EventParts,
+    ) -> Option<DedupKeys> {
         let text = match self.has_key {
-            true => KeyText::One(Key::of_id(event_id.as_str())),
+            true => KeyText::One(DedupKey::of_id(event_id.as_str())),
             false => KeyText::Absent,
         };
         let id = self.identity_key(&text, batch, &batch.digest)?;
-        Some(Keys {
+        Some(DedupKeys {
             id: Some(id),
-            ..Keys::default()
+            ..DedupKeys::default()
         })
     }
 
     /// Returns a description of the request parts that the deciding key is made of, for logs.
-    pub(super) fn words(&self, keys: &Keys) -> Arc<str> {
+    pub(super) fn describe(&self, keys: &DedupKeys) -> Arc<str> {
         match keys.id {
             Some(_) => Arc::clone(&self.words),
             None => Arc::clone(&self.body_words),
         }
     }
 
-    fn identity_key(&self, text: &KeyText, request: &EventParts, digest: &[u8; 32]) -> Option<Key> {
+    fn identity_key(
+        &self,
+        text: &KeyText,
+        request: &EventParts,
+        digest: &[u8; 32],
+    ) -> Option<DedupKey> {
         let parts = match text {
             KeyText::Absent => return None,
             // The common case: one signed id. Its key must not change, since stores hold keys of earlier versions.
             KeyText::One(key) if !self.binds_body && !self.is_prefix => return Some(*key),
             KeyText::One(key) if !self.is_prefix => {
-                let body = Key::of_digest(&self.body_digest(request, digest));
+                let body = DedupKey::of_digest(&self.body_digest(request, digest));
                 return Some(key.joined(body));
             }
             KeyText::One(key) => vec![key.to_bytes().to_vec()],
@@ -125,7 +136,7 @@ impl KeyRule {
         let parts = parts.iter().map(Vec::as_slice);
         let body = body.iter().map(|digest| &digest[..]);
         // The length of each part is hashed too, so that a path cannot imitate an id.
-        Some(Key::of_parts(parts.chain(body).chain(path)))
+        Some(DedupKey::of_parts(parts.chain(body).chain(path)))
     }
 
     /// Returns a digest of the body that is equal in a retry: the digest of the signed bytes, or of the body alone if a
@@ -151,7 +162,7 @@ impl KeyRule {
     }
 }
 
-fn words(dedup: &Dedup, path: &PathRule) -> String {
+fn describe(dedup: &DedupRule, path: &PathRule) -> String {
     let body = match dedup.binds_body {
         true => " with the digest of the body",
         false => "",
@@ -168,31 +179,34 @@ fn target(uri: &Uri) -> &[u8] {
         .map_or(&[], |target| target.as_str().as_bytes())
 }
 
-fn is_digest_stable(spec: &Spec) -> bool {
+fn is_digest_stable(spec: &SchemeSpec) -> bool {
     match &spec.family {
-        Family::Hmac(_) | Family::Text(_) => !spec.is_dated() && spec.signs_body(),
-        Family::Token(_) => true,
+        SchemeFamily::Hmac(_) | SchemeFamily::Text(_) => !spec.is_dated() && spec.signs_body(),
+        SchemeFamily::Token(_) => true,
         // `created` and `nonce` are signed and change with each attempt.
-        Family::Jwt(_) | Family::Certificate(_) | Family::Http(_) => false,
+        SchemeFamily::Jwt(_) | SchemeFamily::Certificate(_) | SchemeFamily::Http(_) => false,
     }
 }
 
 /// A retry is sent at another time, so a time in the body would make each retry an event of its own.
-fn time_in_body(spec: &Spec) -> Option<Box<[String]>> {
+fn time_in_body(spec: &SchemeSpec) -> Option<Box<[String]>> {
     let time = match &spec.family {
-        Family::Hmac(family) => family.timestamp.as_ref(),
-        Family::Text(family) => family.timestamp.as_ref(),
+        SchemeFamily::Hmac(family) => family.timestamp.as_ref(),
+        SchemeFamily::Text(family) => family.timestamp.as_ref(),
         _ => None,
     };
-    match &time.filter(|_| spec.signs_body())?.place {
-        Place::Json(pointer) => Some(pointer.as_slice().into()),
-        Place::Header(_) | Place::Query(_) | Place::Form(_) => None,
+    match &time.filter(|_| spec.signs_body())?.location {
+        SchemeLocation::Json(pointer) => Some(pointer.as_slice().into()),
+        SchemeLocation::Header(_) | SchemeLocation::Query(_) | SchemeLocation::Form(_) => None,
     }
 }
 
-fn signs_url(spec: &Spec) -> bool {
-    if let Family::Http(family) = &spec.family {
-        return family.components.iter().any(Component::names_target);
+fn signs_url(spec: &SchemeSpec) -> bool {
+    if let SchemeFamily::Http(family) = &spec.family {
+        return family
+            .components
+            .iter()
+            .any(SignatureComponent::names_target);
     }
     let Some(template) = spec.template() else {
         return false;
@@ -200,7 +214,10 @@ fn signs_url(spec: &Spec) -> bool {
     template.any(&|part| {
         matches!(
             part,
-            Part::Url | Part::PathQuery | Part::Query(_) | Part::LowerQuery(_)
+            TemplatePart::Url
+                | TemplatePart::PathQuery
+                | TemplatePart::Query(_)
+                | TemplatePart::LowerQuery(_)
         )
     })
 }

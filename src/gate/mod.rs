@@ -7,6 +7,7 @@
 mod batch;
 pub mod budget;
 pub mod challenge;
+mod check_timings;
 pub mod condition;
 pub mod dedup;
 pub mod event;
@@ -15,16 +16,15 @@ mod framing;
 pub mod identity;
 mod key;
 mod key_rule;
-mod laps;
-mod once;
-mod peer;
 pub mod rate_limit;
 pub mod reject;
 pub mod route;
 pub mod rules;
 mod schema;
 pub mod signature;
-mod spent;
+mod single_values;
+mod socket_peer;
+mod spent_ids;
 mod tenant;
 mod url_check;
 pub mod verdict;
@@ -43,42 +43,42 @@ use http_body::Body;
 
 use crate::config::model::ReplayRule;
 use crate::criteria::body::JsonBody;
-use crate::gate::budget::Share;
-use crate::gate::dedup::{Asked, Claim};
-use crate::gate::event::{Event, EventParts, Unverified};
-use crate::gate::filter::Sieve;
+use crate::gate::budget::BudgetShare;
+use crate::gate::dedup::{Claim, ClaimResult};
+use crate::gate::event::{Event, EventParts, UnverifiedRequest};
+use crate::gate::filter::FilterKind;
 use crate::gate::rate_limit::{SourceCharge, SourceLimiters};
 use crate::gate::reject::Reject;
 use crate::gate::route::{RouteIndex, RouteTable};
-use crate::gate::rules::Rules;
-use crate::gate::signature::{Pending, Signed};
-use crate::gate::verdict::{Check, Decision, Verdict};
+use crate::gate::rules::RouteRules;
+use crate::gate::signature::{PendingVerification, VerifiedSignature};
+use crate::gate::verdict::{GateCheck, GateDecision, Verdict};
 use crate::keys::{KeyCache, KeyFault};
-use crate::model::clock::{Now, instant};
+use crate::model::clock::{ClockReading, instant};
 use crate::model::ids::RouteName;
 use crate::model::source::SourceKey;
-use crate::net::answer::Answer;
-use crate::net::outgoing::EventMarks;
+use crate::net::event_headers::EventMarks;
 use crate::net::read_body::{BodyFault, BodyHead, BodyLimits, read_body};
-use crate::scheme::{Head, SchemeError};
+use crate::net::response::HttpResponse;
+use crate::scheme::{RequestHead, SchemeError};
 
 /// The compiled rules of one configuration snapshot.
 pub struct Gate {
     table: RouteTable,
-    rules: Vec<Rules>,
+    rules: Vec<RouteRules>,
     source_limiters: Option<Arc<SourceLimiters>>,
     keys: Arc<KeyCache>,
     body_timeout: Duration,
 }
 
 /// The result of the gate. `pipeline` matches it exhaustively, so that a new variant cannot be forgotten.
-pub enum Admission {
+pub enum GateAdmission {
     /// An event that passed every check; without a claim where the route has no dedup or the event has no dedup key.
     Event(Event, Option<Claim>),
     /// A request that failed a check in monitor mode; the verdict names the check.
-    Unverified(Unverified),
+    Unverified(UnverifiedRequest),
     /// A URL check of the provider, with the response that the gate sends.
-    Answered(Answer),
+    Answered(HttpResponse),
     /// A duplicate of an event that the app accepted with this status.
     Duplicate(StatusCode, Box<EventParts>),
     /// A genuine event that the route's filter excludes.
@@ -89,22 +89,22 @@ pub enum Admission {
 
 /// The origin of a request: a connection, or a replay for `explain`.
 #[derive(Clone, Copy)]
-struct Arrival<'a> {
+struct RequestArrival<'a> {
     /// The route to check against, whatever route host and path lead to.
     index: Option<RouteIndex>,
     /// The request's share in the budget of its source; `None` for a request that is checked again.
-    share: Option<&'a Share>,
+    share: Option<&'a BudgetShare>,
 }
 
 /// An early end of the checks, with the request if it was read whole.
-struct Stop {
+struct CheckFailure {
     reject: Reject,
     request: Option<Box<EventParts>>,
     /// True in monitor mode: the request is forwarded although a check failed.
     is_forwarded: bool,
 }
 
-impl From<Reject> for Stop {
+impl From<Reject> for CheckFailure {
     fn from(reject: Reject) -> Self {
         Self {
             reject,
@@ -119,7 +119,7 @@ impl Gate {
     #[must_use]
     pub fn new(
         table: RouteTable,
-        rules: Vec<Rules>,
+        rules: Vec<RouteRules>,
         source_limiters: Option<Arc<SourceLimiters>>,
         keys: Arc<KeyCache>,
         body_timeout: Duration,
@@ -136,9 +136,10 @@ impl Gate {
     /// Returns a gate with the same rules that claims and counts nothing, to check an earlier request again.
     ///
     /// # Errors
-    /// As for [`Rules::compile`].
+    /// As for [`RouteRules::compile`].
     pub fn bare(&self) -> Result<Self, SchemeError> {
-        let rules: Result<Vec<Rules>, SchemeError> = self.rules.iter().map(Rules::bare).collect();
+        let rules: Result<Vec<RouteRules>, SchemeError> =
+            self.rules.iter().map(RouteRules::bare).collect();
         Ok(Self {
             table: self.table.clone(),
             rules: rules?,
@@ -156,13 +157,13 @@ impl Gate {
 
     /// Returns the rules of every route, by route index.
     #[must_use]
-    pub fn all_rules(&self) -> &[Rules] {
+    pub fn all_rules(&self) -> &[RouteRules] {
         &self.rules
     }
 
     /// Returns the rules of the route at an index.
     #[must_use]
-    pub fn rules(&self, index: usize) -> Option<&Rules> {
+    pub fn rules(&self, index: usize) -> Option<&RouteRules> {
         self.rules.get(index)
     }
 
@@ -177,11 +178,16 @@ impl Gate {
     ///
     /// Cheap checks come first, and nothing whose size the client controls is allocated before the signature, except
     /// the body itself up to its limits. Fills in `verdict`, which must be fresh.
-    pub async fn admit<B>(&self, request: Request<B>, now: Now, verdict: &mut Verdict) -> Admission
+    pub async fn admit<B>(
+        &self,
+        request: Request<B>,
+        now: ClockReading,
+        verdict: &mut Verdict,
+    ) -> GateAdmission
     where
         B: Body<Data = Bytes>,
     {
-        let arrival = Arrival {
+        let arrival = RequestArrival {
             index: None,
             share: None,
         };
@@ -191,15 +197,15 @@ impl Gate {
     /// Runs the checks and charges the budget of the source for an unverified request.
     pub async fn admit_within<B>(
         &self,
-        share: &Share,
+        share: &BudgetShare,
         request: Request<B>,
-        now: Now,
+        now: ClockReading,
         verdict: &mut Verdict,
-    ) -> Admission
+    ) -> GateAdmission
     where
         B: Body<Data = Bytes>,
     {
-        let arrival = Arrival {
+        let arrival = RequestArrival {
             index: None,
             share: Some(share),
         };
@@ -212,13 +218,13 @@ impl Gate {
         &self,
         index: RouteIndex,
         request: Request<B>,
-        now: Now,
+        now: ClockReading,
         verdict: &mut Verdict,
-    ) -> Admission
+    ) -> GateAdmission
     where
         B: Body<Data = Bytes>,
     {
-        let arrival = Arrival {
+        let arrival = RequestArrival {
             index: Some(index),
             share: None,
         };
@@ -227,11 +233,11 @@ impl Gate {
 
     async fn admit_by<B>(
         &self,
-        arrival: Arrival<'_>,
+        arrival: RequestArrival<'_>,
         request: Request<B>,
-        now: Now,
+        now: ClockReading,
         verdict: &mut Verdict,
-    ) -> Admission
+    ) -> GateAdmission
     where
         B: Body<Data = Bytes>,
     {
@@ -250,39 +256,39 @@ impl Gate {
     /// reject can still report the request.
     async fn checks<B>(
         &self,
-        arrival: Arrival<'_>,
+        arrival: RequestArrival<'_>,
         (held, body): (&mut Option<Parts>, B),
-        now: Now,
+        now: ClockReading,
         verdict: &mut Verdict,
-    ) -> Result<Admission, Stop>
+    ) -> Result<GateAdmission, CheckFailure>
     where
         B: Body<Data = Bytes>,
     {
         let parts = held.as_ref().ok_or(Reject::Internal)?;
         let rules = self.find_rules(arrival.index, parts, verdict)?;
 
-        if let Some(asked) = rules.asked_in_head(parts, &now) {
+        if let Some(asked) = rules.find_in_head(parts, &now) {
             // Boxed, like all rare branches, to keep the future of an ordinary request small.
-            return Box::pin(self.asked_in_head(asked, rules, (held, body), verdict)).await;
+            return Box::pin(self.find_in_head(asked, rules, (held, body), verdict)).await;
         }
-        verdict.begin(Check::Framing);
+        verdict.begin(GateCheck::Framing);
         let declared = framing::check(&rules.route, parts)?;
 
-        verdict.begin(Check::SourceIp);
+        verdict.begin(GateCheck::SourceIp);
         // Monitor mode goes on after a failed check, since it forwards the request with its body.
         let from_there = check_source_ip(rules, verdict);
         if !rules.is_monitored() {
             from_there.clone()?;
         }
 
-        verdict.begin(Check::SourceRate);
+        verdict.begin(GateCheck::SourceRate);
         // Also in monitor mode: this limit protects the gate itself, so it is never only reported.
         let charge = self.charge_source(verdict)?;
 
-        verdict.begin(Check::Material);
+        verdict.begin(GateCheck::Material);
         let failed_in_head = match &from_there {
-            Ok(()) => Check::Material,
-            Err(_) => Check::SourceIp,
+            Ok(()) => GateCheck::Material,
+            Err(_) => GateCheck::SourceIp,
         };
         let (own_names, named) = match rules.keys.own_names(&parts.headers) {
             Ok(own_names) => (own_names, Ok(())),
@@ -295,9 +301,9 @@ impl Gate {
         });
         if let Err(reject) = &pending {
             // Some providers send URL checks without a signature, which only the body shows.
-            if rules.may_be_asked_in_body(reject) {
+            if rules.may_be_in_body(reject) {
                 let reject = reject.clone();
-                let asked = self.asked_in_body(reject, rules, (held, body), &now, verdict);
+                let asked = self.find_in_body(reject, rules, (held, body), &now, verdict);
                 return Box::pin(asked).await;
             }
             if !rules.is_monitored() {
@@ -305,7 +311,7 @@ impl Gate {
             }
         }
 
-        verdict.begin(Check::Body);
+        verdict.begin(GateCheck::Body);
         let body_head = BodyHead {
             declared,
             version: parts.version,
@@ -326,7 +332,7 @@ impl Gate {
         let body = read.await.map_err(|fault| body_reject(fault, limits.max))?;
         verdict.body_bytes = body.len() as u64;
 
-        verdict.begin(Check::Signature);
+        verdict.begin(GateCheck::Signature);
         if pending.is_err() {
             // Monitor mode read on. The verdict reports the check that failed first.
             verdict.failed_at(failed_in_head);
@@ -346,12 +352,12 @@ impl Gate {
                 request.own_names = own_names;
                 verdict.secret = Some(Arc::clone(&signed.label));
                 // A signed URL check ends here: it has no identity, and dedup must not claim it.
-                match rules.asked_and_signed(&request, &signed.label) {
+                match rules.find_signed(&request, &signed.label) {
                     Some(asked) => Box::pin(self.answer_signed(asked, verdict)).await,
                     None => after_signature(rules, request, &signed, verdict).await,
                 }
             }
-            Err(reject) => Err(Stop {
+            Err(reject) => Err(CheckFailure {
                 reject,
                 request: Some(request),
                 is_forwarded: rules.is_monitored(),
@@ -365,11 +371,11 @@ impl Gate {
     /// a key: otherwise a client could make the gate parse for free by closing the connection.
     async fn verify(
         &self,
-        pending: Result<Pending<'_>, Reject>,
+        pending: Result<PendingVerification<'_>, Reject>,
         body: &Bytes,
-        rules: &Rules,
-        share: Option<&Share>,
-    ) -> Result<Signed, Reject> {
+        rules: &RouteRules,
+        share: Option<&BudgetShare>,
+    ) -> Result<VerifiedSignature, Reject> {
         let began = instant();
         let charge = |since| {
             let work = instant().saturating_duration_since(since);
@@ -437,7 +443,7 @@ impl Gate {
         index: Option<RouteIndex>,
         parts: &Parts,
         verdict: &mut Verdict,
-    ) -> Result<&Rules, Reject> {
+    ) -> Result<&RouteRules, Reject> {
         let (host, path) = (framing::host(parts), parts.uri.path());
         let found = index.or_else(|| self.table.find(host, path));
         let found = found.and_then(|index| Some((index, self.rules.get(index)?)));
@@ -452,14 +458,14 @@ impl Gate {
 
 /// Counts the keys that one request makes the gate fetch, at the cost of its source.
 struct KeyQuota<'a> {
-    share: Option<&'a Share>,
+    share: Option<&'a BudgetShare>,
     taken: u32,
     /// Time until the next fetch is allowed, set when a fetch was denied.
     wait: Duration,
 }
 
 impl<'a> KeyQuota<'a> {
-    fn new(share: Option<&'a Share>) -> Self {
+    fn new(share: Option<&'a BudgetShare>) -> Self {
         Self {
             share,
             taken: 0,
@@ -495,9 +501,9 @@ impl<'a> KeyQuota<'a> {
 
 /// Turns an early end into an admission.
 ///
-/// Monitor mode forwards a request that was read whole as `Unverified`. It does not forward a request that could not be
+/// Monitor mode forwards a request that was read whole as `UnverifiedRequest`. It does not forward a request that could not be
 /// read, or that the gate rejects to protect itself.
-fn stopped(stop: Stop, mut head: Option<Parts>, verdict: &mut Verdict) -> Admission {
+fn stopped(stop: CheckFailure, mut head: Option<Parts>, verdict: &mut Verdict) -> GateAdmission {
     let request = match stop.request {
         Some(request) if stop.is_forwarded => request,
         read => {
@@ -505,26 +511,26 @@ fn stopped(stop: Stop, mut head: Option<Parts>, verdict: &mut Verdict) -> Admiss
             let head_only = || read_request(&mut head, Bytes::new(), verdict).ok();
             let request = read.or_else(head_only);
             let request = request.filter(|_| verdict.route.is_some());
-            verdict.decision = Decision::Refused(stop.reject.clone());
-            return Admission::Refused(stop.reject, request);
+            verdict.decision = GateDecision::Refused(stop.reject.clone());
+            return GateAdmission::Refused(stop.reject, request);
         }
     };
-    verdict.decision = Decision::Monitored(stop.reject);
+    verdict.decision = GateDecision::Monitored(stop.reject);
     // The claims of an unverified request about itself must not appear as facts in the log.
     (verdict.event_id, verdict.event_type) = (None, None);
     verdict.event_version = None;
-    Admission::Unverified(Unverified { parts: request })
+    GateAdmission::Unverified(UnverifiedRequest { parts: request })
 }
 
-fn head<'p>(parts: &'p Parts, headers: &'p HeaderMap) -> Head<'p> {
-    Head {
+fn head<'p>(parts: &'p Parts, headers: &'p HeaderMap) -> RequestHead<'p> {
+    RequestHead {
         method: &parts.method,
         uri: &parts.uri,
         headers,
     }
 }
 
-fn check_source_ip(rules: &Rules, verdict: &Verdict) -> Result<(), Reject> {
+fn check_source_ip(rules: &RouteRules, verdict: &Verdict) -> Result<(), Reject> {
     let ip = verdict.source.ip;
     match rules.allows(&ip) {
         true => Ok(()),
@@ -534,43 +540,45 @@ fn check_source_ip(rules: &Rules, verdict: &Verdict) -> Result<(), Reject> {
 
 /// Runs the checks that need a verified request.
 async fn after_signature(
-    rules: &Rules,
+    rules: &RouteRules,
     request: Box<EventParts>,
-    signed: &Signed,
+    signed: &VerifiedSignature,
     verdict: &mut Verdict,
-) -> Result<Admission, Stop> {
+) -> Result<GateAdmission, CheckFailure> {
     match claim(rules, &request, &signed.digest, verdict).await {
-        Ok(Claimed::New(claim)) => {
+        Ok(ClaimDecision::New(claim)) => {
             verdict.is_replay = claim.as_ref().is_some_and(Claim::is_replay);
             let event = identified(request, signed, verdict);
-            Ok(Admission::Event(event, claim))
+            Ok(GateAdmission::Event(event, claim))
         }
-        Ok(Claimed::Duplicate(_)) if rules.forwards_duplicates(verdict.event_type.as_deref()) => {
+        Ok(ClaimDecision::Duplicate(_))
+            if rules.forwards_duplicates(verdict.event_type.as_deref()) =>
+        {
             // The sender acts on the response, so each copy gets the app's own response.
             verdict.is_copy = true;
             let event = identified(request, signed, verdict);
-            Ok(Admission::Event(event, None))
+            Ok(GateAdmission::Event(event, None))
         }
-        Ok(Claimed::Duplicate(status)) if rules.is_monitored() => {
+        Ok(ClaimDecision::Duplicate(status)) if rules.is_monitored() => {
             // Monitor mode changes nothing for the app, which received every copy before hookgate was there.
-            verdict.decision = Decision::Monitored(Reject::Duplicate { status });
+            verdict.decision = GateDecision::Monitored(Reject::Duplicate { status });
             let event = identified(request, signed, verdict);
-            Ok(Admission::Event(event, None))
+            Ok(GateAdmission::Event(event, None))
         }
-        Ok(Claimed::Duplicate(status)) => {
-            verdict.decision = Decision::Duplicate;
-            Ok(Admission::Duplicate(status, request))
+        Ok(ClaimDecision::Duplicate(status)) => {
+            verdict.decision = GateDecision::Duplicate;
+            Ok(GateAdmission::Duplicate(status, request))
         }
-        Ok(Claimed::Filtered(by)) if rules.is_monitored() => {
-            verdict.decision = Decision::Monitored(Reject::Filtered { by });
+        Ok(ClaimDecision::Filtered(by)) if rules.is_monitored() => {
+            verdict.decision = GateDecision::Monitored(Reject::Filtered { by });
             let event = identified(request, signed, verdict);
-            Ok(Admission::Event(event, None))
+            Ok(GateAdmission::Event(event, None))
         }
-        Ok(Claimed::Filtered(by)) => {
-            verdict.decision = Decision::Filtered(by);
-            Ok(Admission::Filtered)
+        Ok(ClaimDecision::Filtered(by)) => {
+            verdict.decision = GateDecision::Filtered(by);
+            Ok(GateAdmission::Filtered)
         }
-        Err(reject) => Err(Stop {
+        Err(reject) => Err(CheckFailure {
             reject,
             request: Some(request),
             is_forwarded: rules.is_monitored(),
@@ -578,19 +586,19 @@ async fn after_signature(
     }
 }
 
-enum Claimed {
+enum ClaimDecision {
     New(Option<Claim>),
     Duplicate(StatusCode),
-    Filtered(Sieve),
+    Filtered(FilterKind),
 }
 
 async fn claim(
-    rules: &Rules,
+    rules: &RouteRules,
     request: &EventParts,
     digest: &[u8; 32],
     verdict: &mut Verdict,
-) -> Result<Claimed, Reject> {
-    verdict.begin(Check::Identity);
+) -> Result<ClaimDecision, Reject> {
+    verdict.begin(GateCheck::Identity);
     // Rejects repeated names first: a repeated header could give the app another identity than the one read here.
     let identity = rules.identity.read(&request.head(), request.text())?;
     // Before id and type are recorded: an event of another customer is not this route's.
@@ -602,40 +610,40 @@ async fn claim(
 
     // Before rate and dedup, so that an excluded event uses up no rate and spends no id.
     if let Some(by) = check_content(rules, request, verdict)? {
-        return Ok(Claimed::Filtered(by));
+        return Ok(ClaimDecision::Filtered(by));
     }
 
-    verdict.begin(Check::RouteRate);
+    verdict.begin(GateCheck::RouteRate);
     if let Some(limiter) = &rules.limiter {
         let checked = limiter.check();
         checked.map_err(|retry_after| Reject::RouteRate { retry_after })?;
     }
 
-    verdict.begin(Check::Dedup);
+    verdict.begin(GateCheck::Dedup);
     let Some(rule) = &rules.key else {
-        return Ok(Claimed::New(None));
+        return Ok(ClaimDecision::New(None));
     };
     let keys = rule.keys(&identity.key, request, digest)?;
     let named = keys.unwrap_or_default();
     // Recorded also without claims, so that a check of an earlier request shows its key.
     verdict.dedup_key = named.id.or(named.body);
-    verdict.dedup_by = verdict.dedup_key.map(|_| rule.words(&named));
+    verdict.dedup_by = verdict.dedup_key.map(|_| rule.describe(&named));
     verdict.watched_key = named.watched;
     let (Some(claims), Some(keys)) = (&rules.claims, keys) else {
-        return Ok(Claimed::New(None));
+        return Ok(ClaimDecision::New(None));
     };
-    let told = match claims.ask(keys) {
+    let told = match claims.try_claim(keys) {
         // The copy in flight may still fail, and then this one is needed.
-        Asked::Claimed(claim) if claim.is_beside() && rule.replay == ReplayRule::Block => {
+        ClaimResult::Claimed(claim) if claim.is_beside() && rule.replay == ReplayRule::Block => {
             return Err(Reject::InFlight);
         }
         // The claim is dropped here, which releases its keys.
-        Asked::Claimed(claim) if claim.is_replay() && rule.replay == ReplayRule::Block => {
+        ClaimResult::Claimed(claim) if claim.is_replay() && rule.replay == ReplayRule::Block => {
             return Err(Reject::Replayed);
         }
-        Asked::Claimed(claim) => return Ok(Claimed::New(Some(claim))),
-        Asked::Spent(status) => return Ok(Claimed::Duplicate(status)),
-        Asked::InFlight(told) => told,
+        ClaimResult::Claimed(claim) => return Ok(ClaimDecision::New(Some(claim))),
+        ClaimResult::Spent(status) => return Ok(ClaimDecision::Duplicate(status)),
+        ClaimResult::InFlight(told) => told,
     };
     let began = instant();
     // The first copy ends within the upstream's timeout, so a longer wait is pointless. `MAX_WAIT` is for senders,
@@ -647,7 +655,7 @@ async fn claim(
     verdict.wait_time = instant().saturating_duration_since(began);
     match outcome {
         // The waiting copy gets the first one's status, so that the sender learns what became of its event.
-        Ok(Ok(status)) if status.is_success() => Ok(Claimed::Duplicate(status)),
+        Ok(Ok(status)) if status.is_success() => Ok(ClaimDecision::Duplicate(status)),
         Ok(Ok(status)) => Err(Reject::FirstFailed { status }),
         Ok(Err(_)) | Err(_) => Err(Reject::InFlight),
     }
@@ -655,19 +663,19 @@ async fn claim(
 
 /// Runs the checks that read the event. They share its parsed body, which is dropped before the dedup check may wait.
 fn check_content(
-    rules: &Rules,
+    rules: &RouteRules,
     request: &EventParts,
     verdict: &mut Verdict,
-) -> Result<Option<Sieve>, Reject> {
-    verdict.begin(Check::Filter);
+) -> Result<Option<FilterKind>, Reject> {
+    verdict.begin(GateCheck::Filter);
     if let Some(by) = rules.filter.find(verdict)? {
         return Ok(Some(by));
     }
     let body = JsonBody::new(request.text());
     if !rules.condition.holds(request, verdict, &body)? {
-        return Ok(Some(Sieve::When));
+        return Ok(Some(FilterKind::When));
     }
-    verdict.begin(Check::Schema);
+    verdict.begin(GateCheck::Schema);
     rules.schemas.check(verdict, &body)?;
     Ok(None)
 }
@@ -697,7 +705,7 @@ fn read_request(
 }
 
 /// Turns a request that passed every check into an event, with the id and type that were read from it.
-fn identified(mut parts: Box<EventParts>, signed: &Signed, verdict: &Verdict) -> Event {
+fn identified(mut parts: Box<EventParts>, signed: &VerifiedSignature, verdict: &Verdict) -> Event {
     parts.digest = signed.digest;
     parts.marks = EventMarks {
         is_copy: verdict.is_copy,

@@ -17,14 +17,14 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::model::clock::instant;
-use crate::model::rate::Rate;
+use crate::model::rate::RateLimit;
 use crate::model::source::SourceKey;
 
 /// Capacity of the table of sources: about 20 MiB at most.
 const MAX_SOURCES: u64 = 100_000;
 
 /// The rate limit of one route's verified events.
-pub struct Limiter(DefaultDirectRateLimiter);
+pub struct RouteRateLimiter(DefaultDirectRateLimiter);
 
 /// The rate limits of unverified requests, one for each source.
 pub struct SourceLimiters {
@@ -48,10 +48,10 @@ pub(crate) struct SourceCharge {
     one: u64,
 }
 
-impl Limiter {
+impl RouteRateLimiter {
     /// Creates a limit with a full burst.
     #[must_use]
-    pub fn new(rate: Rate) -> Self {
+    pub fn new(rate: RateLimit) -> Self {
         // A period of zero is not a valid quota.
         let one = (rate.period / rate.count.get()).max(Duration::from_nanos(1));
         let quota = Quota::with_period(one).unwrap_or(Quota::per_second(rate.burst));
@@ -75,7 +75,7 @@ impl Limiter {
 impl SourceLimiters {
     /// Creates an empty table; each source starts with a full burst.
     #[must_use]
-    pub fn new(rate: Rate) -> Self {
+    pub fn new(rate: RateLimit) -> Self {
         let table = Cache::builder()
             .max_capacity(MAX_SOURCES)
             // A source that was idle for so long has its whole burst again, so that eviction loses nothing.
@@ -148,7 +148,7 @@ fn nanos(time: Duration) -> u64 {
 }
 
 /// Returns the time from an empty burst to a full one, at least a minute.
-fn refill_time(rate: Rate) -> Duration {
+fn refill_time(rate: RateLimit) -> Duration {
     let full = rate.period.saturating_mul(rate.burst.get()) / rate.count.get();
     full.max(Duration::from_secs(60))
 }
@@ -160,8 +160,8 @@ mod tests {
 
     use super::*;
 
-    fn rate(count: u32, burst: u32) -> Rate {
-        Rate {
+    fn rate(count: u32, burst: u32) -> RateLimit {
+        RateLimit {
             count: NonZeroU32::new(count).unwrap(),
             period: Duration::from_secs(1),
             burst: NonZeroU32::new(burst).unwrap(),
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_then_the_wait_is_returned() {
-        let limiter = Limiter::new(rate(1, 3));
+        let limiter = RouteRateLimiter::new(rate(1, 3));
         for _ in 0..3 {
             limiter.check().unwrap();
         }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 
 use crate::criteria::json::JsonFault;
-use crate::criteria::schema::Misfit;
-use crate::gate::filter::Sieve;
+use crate::criteria::schema::SchemaViolation;
+use crate::gate::filter::FilterKind;
 
 /// Characters of client-supplied text that evidence keeps. Bounds log lines, which an untrusted client fills.
 const EVIDENCE_LIMIT: usize = 256;
@@ -128,7 +128,7 @@ pub enum Reject {
     /// The route's filter excludes the event. Only monitor mode rejects with this: other routes respond with a 2xx.
     Filtered {
         /// The setting of the route that excludes it.
-        by: Sieve,
+        by: FilterKind,
     },
     /// The route's `when` cannot be evaluated for this event.
     Unjudged {
@@ -143,7 +143,7 @@ pub enum Reject {
     /// The body does not fit a schema of the route.
     Schema {
         /// The first locations that do not match.
-        misfits: Box<[Misfit]>,
+        misfits: Box<[SchemaViolation]>,
     },
     /// The route's own `rate_limit` is used up.
     RouteRate {
@@ -217,7 +217,7 @@ impl FramingFault {
     missing_docs,
     reason = "each has the name of its `Reject` and an explanation below"
 )]
-pub enum Reason {
+pub enum RejectReason {
     NoRoute,
     Method,
     ContentType,
@@ -258,7 +258,7 @@ pub enum Reason {
 
 /// The operator's explanation of one reason.
 #[derive(Debug)]
-pub struct Explanation {
+pub struct ReasonMeaning {
     /// The id of the reason in logs, metrics and docs.
     pub code: &'static str,
     /// Status of the response to the client.
@@ -291,50 +291,50 @@ impl Reject {
 
     /// Returns the reason without its evidence.
     #[must_use]
-    pub fn reason(&self) -> Reason {
+    pub fn reason(&self) -> RejectReason {
         match self {
-            Self::NoRoute { .. } => Reason::NoRoute,
-            Self::Method { .. } => Reason::Method,
-            Self::ContentType { .. } => Reason::ContentType,
-            Self::Framing(_) => Reason::Framing,
-            Self::BodyTooLarge { .. } => Reason::BodyTooLarge,
-            Self::SourceNotAllowed { .. } => Reason::SourceNotAllowed,
-            Self::SourceRate { .. } => Reason::SourceRate,
-            Self::SourceBudget { .. } => Reason::SourceBudget,
-            Self::MissingMaterial { .. } => Reason::MissingMaterial,
-            Self::MalformedMaterial { .. } => Reason::MalformedMaterial,
-            Self::StaleTimestamp { .. } => Reason::StaleTimestamp,
-            Self::BodyTimeout => Reason::BodyTimeout,
-            Self::BodyAborted => Reason::BodyAborted,
-            Self::BadSignature => Reason::BadSignature,
-            Self::UserNotAllowed { .. } => Reason::UserNotAllowed,
-            Self::KeyUnavailable { .. } => Reason::KeyUnavailable,
-            Self::Unconfirmed { .. } => Reason::Unconfirmed,
-            Self::NoCurrentSecret => Reason::NoCurrentSecret,
-            Self::WrongTenant => Reason::WrongTenant,
-            Self::Identity { .. } => Reason::Identity,
-            Self::MissingId => Reason::MissingId,
-            Self::MissingType => Reason::MissingType,
-            Self::MissingVersion => Reason::MissingVersion,
-            Self::Filtered { .. } => Reason::Filtered,
-            Self::Unjudged { .. } => Reason::Unjudged,
-            Self::NotJson { .. } => Reason::NotJson,
-            Self::Schema { .. } => Reason::Schema,
-            Self::RouteRate { .. } => Reason::RouteRate,
-            Self::Duplicate { .. } => Reason::Duplicate,
-            Self::Replayed => Reason::Replayed,
-            Self::InFlight => Reason::InFlight,
-            Self::FirstFailed { .. } => Reason::FirstFailed,
-            Self::MalformedEvent { .. } => Reason::MalformedEvent,
-            Self::NotStored { .. } => Reason::NotStored,
-            Self::Overload => Reason::Overload,
-            Self::Internal => Reason::Internal,
+            Self::NoRoute { .. } => RejectReason::NoRoute,
+            Self::Method { .. } => RejectReason::Method,
+            Self::ContentType { .. } => RejectReason::ContentType,
+            Self::Framing(_) => RejectReason::Framing,
+            Self::BodyTooLarge { .. } => RejectReason::BodyTooLarge,
+            Self::SourceNotAllowed { .. } => RejectReason::SourceNotAllowed,
+            Self::SourceRate { .. } => RejectReason::SourceRate,
+            Self::SourceBudget { .. } => RejectReason::SourceBudget,
+            Self::MissingMaterial { .. } => RejectReason::MissingMaterial,
+            Self::MalformedMaterial { .. } => RejectReason::MalformedMaterial,
+            Self::StaleTimestamp { .. } => RejectReason::StaleTimestamp,
+            Self::BodyTimeout => RejectReason::BodyTimeout,
+            Self::BodyAborted => RejectReason::BodyAborted,
+            Self::BadSignature => RejectReason::BadSignature,
+            Self::UserNotAllowed { .. } => RejectReason::UserNotAllowed,
+            Self::KeyUnavailable { .. } => RejectReason::KeyUnavailable,
+            Self::Unconfirmed { .. } => RejectReason::Unconfirmed,
+            Self::NoCurrentSecret => RejectReason::NoCurrentSecret,
+            Self::WrongTenant => RejectReason::WrongTenant,
+            Self::Identity { .. } => RejectReason::Identity,
+            Self::MissingId => RejectReason::MissingId,
+            Self::MissingType => RejectReason::MissingType,
+            Self::MissingVersion => RejectReason::MissingVersion,
+            Self::Filtered { .. } => RejectReason::Filtered,
+            Self::Unjudged { .. } => RejectReason::Unjudged,
+            Self::NotJson { .. } => RejectReason::NotJson,
+            Self::Schema { .. } => RejectReason::Schema,
+            Self::RouteRate { .. } => RejectReason::RouteRate,
+            Self::Duplicate { .. } => RejectReason::Duplicate,
+            Self::Replayed => RejectReason::Replayed,
+            Self::InFlight => RejectReason::InFlight,
+            Self::FirstFailed { .. } => RejectReason::FirstFailed,
+            Self::MalformedEvent { .. } => RejectReason::MalformedEvent,
+            Self::NotStored { .. } => RejectReason::NotStored,
+            Self::Overload => RejectReason::Overload,
+            Self::Internal => RejectReason::Internal,
         }
     }
 
     /// Returns the explanation of its reason.
     #[must_use]
-    pub fn explanation(&self) -> &'static Explanation {
+    pub fn explanation(&self) -> &'static ReasonMeaning {
         self.reason().explanation()
     }
 
@@ -379,22 +379,22 @@ impl Reject {
     pub fn is_security(&self) -> bool {
         matches!(
             self.reason(),
-            Reason::Framing
-                | Reason::SourceNotAllowed
-                | Reason::SourceRate
-                | Reason::SourceBudget
-                | Reason::MissingMaterial
-                | Reason::MalformedMaterial
-                | Reason::StaleTimestamp
-                | Reason::BadSignature
-                | Reason::UserNotAllowed
-                | Reason::WrongTenant
-                | Reason::Replayed
+            RejectReason::Framing
+                | RejectReason::SourceNotAllowed
+                | RejectReason::SourceRate
+                | RejectReason::SourceBudget
+                | RejectReason::MissingMaterial
+                | RejectReason::MalformedMaterial
+                | RejectReason::StaleTimestamp
+                | RejectReason::BadSignature
+                | RejectReason::UserNotAllowed
+                | RejectReason::WrongTenant
+                | RejectReason::Replayed
         )
     }
 }
 
-impl Reason {
+impl RejectReason {
     /// Every reason, in the order of the checks.
     pub const ALL: [Self; 36] = [
         Self::NoRoute,
@@ -451,254 +451,254 @@ impl Reason {
     /// Returns the explanation from the one table of reasons. All authentication failures have the same status, so that
     /// an untrusted client cannot learn which part was wrong.
     #[must_use]
-    pub fn explanation(self) -> &'static Explanation {
+    pub fn explanation(self) -> &'static ReasonMeaning {
         match self {
-            Self::NoRoute => &Explanation {
+            Self::NoRoute => &ReasonMeaning {
                 code: "no-route",
                 status: StatusCode::NOT_FOUND,
                 means: "No route has this host and path.",
                 usually: "A scanner, or an endpoint URL at the provider whose host or path differs from the route, often by a slash or by upper case.",
                 look_at: "`host` and `path` in the log line; hosts ignore case, paths are compared byte by byte.",
             },
-            Self::Method => &Explanation {
+            Self::Method => &ReasonMeaning {
                 code: "method-not-allowed",
                 status: StatusCode::METHOD_NOT_ALLOWED,
                 means: "The route does not allow this method.",
                 usually: "A browser, a link checker, or a provider that checks the URL with GET.",
                 look_at: "`method` in the log line, `methods` of the route.",
             },
-            Self::ContentType => &Explanation {
+            Self::ContentType => &ReasonMeaning {
                 code: "content-type-not-allowed",
                 status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 means: "The route does not allow this content type.",
                 usually: "The endpoint at the provider is set to form encoding, and the route expects JSON.",
                 look_at: "`found` in the log line, `content_types` of the route.",
             },
-            Self::Framing => &Explanation {
+            Self::Framing => &ReasonMeaning {
                 code: "malformed-head",
                 status: StatusCode::BAD_REQUEST,
                 means: "The request head is ambiguous or invalid: its framing, host or target.",
                 usually: "An attempt to smuggle a request, or a scanner.",
                 look_at: "`fault` and `source` in the log line.",
             },
-            Self::BodyTooLarge => &Explanation {
+            Self::BodyTooLarge => &ReasonMeaning {
                 code: "body-too-large",
                 status: StatusCode::PAYLOAD_TOO_LARGE,
                 means: "The body is larger than the route's `max_body`.",
                 usually: "A large event (GitHub sends up to 25 MB), or an untrusted client.",
                 look_at: "`limit` in the log line, `max_body` of the route.",
             },
-            Self::SourceNotAllowed => &Explanation {
+            Self::SourceNotAllowed => &ReasonMeaning {
                 code: "source-not-allowed",
                 status: StatusCode::FORBIDDEN,
                 means: "The source address is not in the route's `allow_ips`.",
                 usually: "An untrusted client, a provider with new addresses, or a proxy in front that is not in `trusted_proxies`.",
                 look_at: "`source` and `peer` in the log line, the provider's published ranges, `trusted_proxies`.",
             },
-            Self::SourceRate => &Explanation {
+            Self::SourceRate => &ReasonMeaning {
                 code: "source-rate-limited",
                 status: StatusCode::TOO_MANY_REQUESTS,
                 means: "The source sends more unverified requests than `per_source_rate_limit` allows; verified ones do not count.",
                 usually: "A flood, a provider's burst, or a proxy in front that is not in `trusted_proxies`, so that all senders share one address.",
                 look_at: "`source` in the log line, `per_source_rate_limit`, `trusted_proxies`.",
             },
-            Self::SourceBudget => &Explanation {
+            Self::SourceBudget => &ReasonMeaning {
                 code: "source-budget-spent",
                 status: StatusCode::TOO_MANY_REQUESTS,
                 means: "The source has used up its budget for unverified requests: requests in flight, bytes of bodies, parsing time, or keys to fetch.",
                 usually: "An attack, or a proxy in front that is not in `trusted_proxies`, so that all senders share one address.",
                 look_at: "`source` in the log line, `trusted_proxies`, and the reasons of earlier rejects from this source.",
             },
-            Self::MissingMaterial => &Explanation {
+            Self::MissingMaterial => &ReasonMeaning {
                 code: "missing-signature",
                 status: StatusCode::UNAUTHORIZED,
                 means: "A header or parameter that the scheme needs is missing.",
                 usually: "No secret is set at the provider, the endpoint belongs to another provider, or the request is from an untrusted client.",
                 look_at: "`name` in the log line, the secret's field at the provider.",
             },
-            Self::MalformedMaterial => &Explanation {
+            Self::MalformedMaterial => &ReasonMeaning {
                 code: "malformed-signature",
                 status: StatusCode::UNAUTHORIZED,
                 means: "A header or parameter of the scheme does not have the form that the scheme requires, or occurs more than once.",
                 usually: "The wrong `provider` or `scheme` for this sender, or an untrusted client.",
                 look_at: "`name` and `fault` in the log line, the route's `provider` or `scheme`.",
             },
-            Self::StaleTimestamp => &Explanation {
+            Self::StaleTimestamp => &ReasonMeaning {
                 code: "stale-timestamp",
                 status: StatusCode::UNAUTHORIZED,
                 means: "The signed timestamp differs from this machine's clock by more than `tolerance`.",
                 usually: "A captured request that is replayed, a sender that retries with its first signature, or a wrong clock on this machine.",
                 look_at: "`age_seconds` and `tolerance` in the log line; run `timedatectl` if all providers fail at once.",
             },
-            Self::BodyTimeout => &Explanation {
+            Self::BodyTimeout => &ReasonMeaning {
                 code: "body-timeout",
                 status: StatusCode::REQUEST_TIMEOUT,
                 means: "The body did not arrive within `body_timeout`, or arrived too slowly.",
                 usually: "A slow-body attack, or a bad network.",
                 look_at: "`bytes` and `body_us` in the log line, `body_timeout`.",
             },
-            Self::BodyAborted => &Explanation {
+            Self::BodyAborted => &ReasonMeaning {
                 code: "body-aborted",
                 status: StatusCode::BAD_REQUEST,
                 means: "The body ended before its declared length, or its framing broke.",
                 usually: "The sender closed the connection.",
                 look_at: "`bytes` in the log line.",
             },
-            Self::BadSignature => &Explanation {
+            Self::BadSignature => &ReasonMeaning {
                 code: "bad-signature",
                 status: StatusCode::UNAUTHORIZED,
                 means: "The signature matches no current secret of the route.",
                 usually: "The wrong secret (of another endpoint, or test instead of live), a proxy in front that changes the body, or a forgery.",
                 look_at: "The secret at the provider; `public_url` where the scheme signs the URL.",
             },
-            Self::UserNotAllowed => &Explanation {
+            Self::UserNotAllowed => &ReasonMeaning {
                 code: "user-not-allowed",
                 status: StatusCode::UNAUTHORIZED,
                 means: "The user who posted on the route's Unix socket is not among its `users`.",
                 usually: "An app that runs under another user, or a service with `PrivateUsers=yes`, which maps most users to the id 65534.",
                 look_at: "`user` in the log line, `socket` of the route, `PrivateUsers=` of the systemd unit.",
             },
-            Self::KeyUnavailable => &Explanation {
+            Self::KeyUnavailable => &ReasonMeaning {
                 code: "key-unavailable",
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 means: "The key that verifies the signature is published by the sender and cannot be fetched. Nothing passes without it; `Retry-After` asks the sender to retry.",
                 usually: "A firewall that blocks outgoing connections, a DNS failure, an outage at the sender, or a wrong `jwks`.",
                 look_at: "`fault` in the log line; `jwks` of the scheme.",
             },
-            Self::Unconfirmed => &Explanation {
+            Self::Unconfirmed => &ReasonMeaning {
                 code: "unconfirmed",
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 means: "The provider asks to confirm a subscription, and the confirmation URL could not be opened. The provider will ask again.",
                 usually: "A firewall that blocks outgoing connections, or a confirmation whose token has expired.",
                 look_at: "`fault` in the log line; request a new confirmation at the provider.",
             },
-            Self::NoCurrentSecret => &Explanation {
+            Self::NoCurrentSecret => &ReasonMeaning {
                 code: "no-current-secret",
                 status: StatusCode::UNAUTHORIZED,
                 means: "Every secret of the route is past its `until` or before its `not_before`.",
                 usually: "A secret rotation that was started and not finished.",
                 look_at: "`secret` of the route; the clock of this machine.",
             },
-            Self::WrongTenant => &Explanation {
+            Self::WrongTenant => &ReasonMeaning {
                 code: "wrong-tenant",
                 status: StatusCode::UNAUTHORIZED,
                 means: "The signature is right, but the event belongs to another customer: the sender signs for all customers with one key.",
                 usually: "An `audience` that lacks one of your own accounts, or another customer who registered your URL at the sender.",
                 look_at: "`audience` of the route; `hookgate providers show` names the location that it is compared with.",
             },
-            Self::Identity => &Explanation {
+            Self::Identity => &ReasonMeaning {
                 code: "unreadable-event",
                 status: StatusCode::BAD_REQUEST,
                 means: "The signature is right, but the event id or type cannot be read unambiguously.",
                 usually: "A body that is not the JSON or form that the provider documents, or that contains a key twice.",
                 look_at: "`fault` in the log line; `event_id` and `event_type` of the scheme.",
             },
-            Self::MissingId => &Explanation {
+            Self::MissingId => &ReasonMeaning {
                 code: "missing-event-id",
                 status: StatusCode::BAD_REQUEST,
                 means: "The event has no dedup key, and the route says `missing_id = \"reject\"`.",
                 usually: "An event type without an id.",
                 look_at: "`dedup.missing_id` of the route: set it to `accept` or `body` to let such events pass.",
             },
-            Self::MissingType => &Explanation {
+            Self::MissingType => &ReasonMeaning {
                 code: "missing-event-type",
                 status: StatusCode::BAD_REQUEST,
                 means: "The route selects by event type, and no type can be read unambiguously from the event.",
                 usually: "An event without a type, or a body that contains the key of the type twice.",
                 look_at: "`events` and `upstreams` of the route; `event_type` of the scheme.",
             },
-            Self::MissingVersion => &Explanation {
+            Self::MissingVersion => &ReasonMeaning {
                 code: "missing-event-version",
                 status: StatusCode::BAD_REQUEST,
                 means: "The route selects by version, and no version can be read unambiguously from the event.",
                 usually: "An event without a version, or a body that contains the key of the version twice.",
                 look_at: "`versions` and `upstreams` of the route; `version` of the scheme.",
             },
-            Self::Filtered => &Explanation {
+            Self::Filtered => &ReasonMeaning {
                 code: "filtered-event",
                 status: StatusCode::FORBIDDEN,
                 means: "The route's filter excludes this event. The route is in monitor mode, so the app received it anyway.",
                 usually: "An event that the provider sends and the app does not want.",
                 look_at: "`by`, `event_type` and `event_version` in the log line; with `enforce = \"block\"` the gate responds with 200 and does not forward it.",
             },
-            Self::Unjudged => &Explanation {
+            Self::Unjudged => &ReasonMeaning {
                 code: "unjudged",
                 status: StatusCode::UNPROCESSABLE_ENTITY,
                 means: "The route's `when` is neither true nor false for this event, so it is not known whether the app wants it.",
                 usually: "An expression that reads a field that some events do not have.",
                 look_at: "`fault` in the log line; use `has(body.x)` to test that a field exists.",
             },
-            Self::NotJson => &Explanation {
+            Self::NotJson => &ReasonMeaning {
                 code: "unfit-json",
                 status: StatusCode::UNPROCESSABLE_ENTITY,
                 means: "The route has a schema for this event, and the body is not valid, unambiguous JSON.",
                 usually: "An endpoint that is set to form encoding at the provider, or a body that contains a key twice.",
                 look_at: "`fault` in the log line; `schemas` of the route.",
             },
-            Self::Schema => &Explanation {
+            Self::Schema => &ReasonMeaning {
                 code: "schema-mismatch",
                 status: StatusCode::UNPROCESSABLE_ENTITY,
                 means: "The body does not match the route's schema for this event type.",
                 usually: "The provider changed its payload, or the schema is stricter than its documentation.",
                 look_at: "`misfits` in the log line: the locations in the body and the rules that they break.",
             },
-            Self::RouteRate => &Explanation {
+            Self::RouteRate => &ReasonMeaning {
                 code: "route-rate-limited",
                 status: StatusCode::TOO_MANY_REQUESTS,
                 means: "Verified requests arrive faster than the route's `rate_limit`.",
                 usually: "A burst from the provider, which will retry.",
                 look_at: "`rate_limit` of the route, and the load that the app can handle.",
             },
-            Self::Duplicate => &Explanation {
+            Self::Duplicate => &ReasonMeaning {
                 code: "duplicate-event",
                 status: StatusCode::CONFLICT,
                 means: "The app has already accepted this event. The route is in monitor mode, so the app received it again.",
                 usually: "A retry by a provider that did not receive the first response, or a replay.",
                 look_at: "`event_id` in the log line; with `enforce = \"block\"` the gate responds with the first status instead.",
             },
-            Self::Replayed => &Explanation {
+            Self::Replayed => &ReasonMeaning {
                 code: "replayed-body",
                 status: StatusCode::CONFLICT,
                 means: "The app has already accepted the same signed bytes as another event, and the route says `replay = \"block\"`.",
                 usually: "A captured request that is sent again under a new id, or a second event with the same content.",
                 look_at: "`event_id` and `source` in the log line; `dedup.replay` of the route: set it to `flag` to forward such events with a mark.",
             },
-            Self::InFlight => &Explanation {
+            Self::InFlight => &ReasonMeaning {
                 code: "duplicate-in-flight",
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 means: "The same event is in flight, and its outcome was not known within the waiting time.",
                 usually: "An app that responds more slowly than the provider's timeout.",
                 look_at: "`upstream_us` in the log line of the first copy, found by `event_id`; `timeout` of the route.",
             },
-            Self::FirstFailed => &Explanation {
+            Self::FirstFailed => &ReasonMeaning {
                 code: "first-copy-failed",
                 status: StatusCode::BAD_GATEWAY,
                 means: "The first copy of this event failed while this one waited for it. Both got the same status.",
                 usually: "The app failed or could not be reached.",
                 look_at: "The log line of the first copy, found by `event_id`.",
             },
-            Self::MalformedEvent => &Explanation {
+            Self::MalformedEvent => &ReasonMeaning {
                 code: "malformed-event",
                 status: StatusCode::BAD_REQUEST,
                 means: "An app of your own posted an event whose delay, priority or batch cannot be read.",
                 usually: "A typing error in `Hookgate-Delay` or `Hookgate-Priority`, or a line of a batch that is not a JSON object with `data`.",
                 look_at: "`fault` in the log line; the response to the app holds the same text.",
             },
-            Self::NotStored => &Explanation {
+            Self::NotStored => &ReasonMeaning {
                 code: "not-stored",
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 means: "The event passed every check but could not be committed to the store. The sender got no 2xx; `Retry-After` asks it to retry.",
                 usually: "A full or failing disk, a limit of `[store]`, or more events than the disk can write.",
                 look_at: "`fault` in the log line; `hookgate store stats`; the system log for disk errors.",
             },
-            Self::Overload => &Explanation {
+            Self::Overload => &ReasonMeaning {
                 code: "overload",
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 means: "`max_in_flight` requests are already in flight, so this one was shed.",
                 usually: "An app that has become slow, or a flood.",
                 look_at: "The `upstream` and `body` stages in the metrics; `max_in_flight`.",
             },
-            Self::Internal => &Explanation {
+            Self::Internal => &ReasonMeaning {
                 code: "internal-error",
                 status: StatusCode::INTERNAL_SERVER_ERROR,
                 means: "An internal error of hookgate: the request was dropped, and nothing more of it goes upstream.",

@@ -11,12 +11,12 @@ pub type RouteIndex = usize;
 /// The route table of a configuration snapshot.
 #[derive(Clone, Default)]
 pub struct RouteTable {
-    by_host: HashMap<Box<str>, Paths>,
-    every_host: Paths,
+    by_host: HashMap<Box<str>, HostPaths>,
+    every_host: HostPaths,
 }
 
 #[derive(Clone, Default)]
-struct Paths {
+struct HostPaths {
     exact: HashMap<Box<str>, RouteIndex>,
     /// Prefixes with their routes, longest first, so that the first match wins.
     prefixes: Vec<(Box<str>, RouteIndex)>,
@@ -65,7 +65,7 @@ impl RouteTable {
     }
 }
 
-impl Paths {
+impl HostPaths {
     fn find(&self, path: &str) -> Option<RouteIndex> {
         if let Some(index) = self.exact.get(path) {
             return Some(*index);

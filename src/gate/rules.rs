@@ -8,63 +8,63 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ipnet::IpNet;
 
-use crate::config::model::{Enforce, Mode, Route, SecretEntry};
-use crate::gate::challenge::unsigned::Means;
-use crate::gate::condition::Condition;
-use crate::gate::dedup::{Claims, Keys as EventKeys};
+use crate::config::model::{EnforceMode, Route, RouteMode, SecretEntry};
+use crate::gate::challenge::unsigned::ChallengeMaterial;
+use crate::gate::condition::EventCondition;
+use crate::gate::dedup::{ClaimTable, DedupKeys as EventKeys};
 use crate::gate::event::EventParts;
-use crate::gate::filter::Filter;
+use crate::gate::filter::RouteFilter;
 use crate::gate::identity::{IdentityFacts, IdentityRules};
 use crate::gate::key_rule::KeyRule;
-use crate::gate::rate_limit::Limiter;
+use crate::gate::rate_limit::RouteRateLimiter;
 use crate::gate::reject::Reject;
-use crate::gate::schema::Schemas;
-use crate::gate::signature::Keys;
+use crate::gate::schema::RouteSchemas;
+use crate::gate::signature::RouteVerifier;
 use crate::gate::tenant::TenantNames;
-use crate::model::clock::Now;
+use crate::model::clock::ClockReading;
 use crate::model::ids::EventId;
 use crate::model::secret::Secret;
 use crate::providers::challenge::OnChallenge;
-use crate::ranges::Live;
+use crate::ranges::LiveRanges;
 use crate::scheme::SchemeError;
 
 /// The compiled rules of one route.
-pub struct Rules {
+pub struct RouteRules {
     pub(super) route: Arc<Route>,
-    pub(super) keys: Keys,
+    pub(super) keys: RouteVerifier,
     pub(super) identity: IdentityRules,
     pub(super) key: Option<KeyRule>,
-    pub(super) filter: Filter,
-    pub(super) condition: Condition,
-    pub(super) schemas: Schemas,
-    pub(super) claims: Option<Arc<Claims>>,
-    pub(super) limiter: Option<Arc<Limiter>>,
+    pub(super) filter: RouteFilter,
+    pub(super) condition: EventCondition,
+    pub(super) schemas: RouteSchemas,
+    pub(super) claims: Option<Arc<ClaimTable>>,
+    pub(super) limiter: Option<Arc<RouteRateLimiter>>,
     pub(super) provider: Arc<str>,
     /// The provider's published address ranges, if `allow_ips` names the provider.
-    pub(super) provider_ips: Option<Arc<Live>>,
+    pub(super) provider_ips: Option<Arc<LiveRanges>>,
     /// True once a secret has verified a request. From then on, no URL check may show a new secret.
     has_verified: AtomicBool,
 }
 
-impl Rules {
+impl RouteRules {
     /// Compiles one route. Claims, limiter and address ranges survive reloads and are passed in.
     ///
     /// # Errors
     /// Returns an error if a secret does not fit the scheme.
     pub fn compile(
         route: Arc<Route>,
-        claims: Option<Arc<Claims>>,
-        limiter: Option<Arc<Limiter>>,
-        provider_ips: Option<Arc<Live>>,
+        claims: Option<Arc<ClaimTable>>,
+        limiter: Option<Arc<RouteRateLimiter>>,
+        provider_ips: Option<Arc<LiveRanges>>,
     ) -> Result<Self, SchemeError> {
         let id = route.provider.as_ref().map(|provider| &*provider.id);
         Ok(Self {
-            keys: Keys::compile(&route)?,
+            keys: RouteVerifier::compile(&route)?,
             identity: compile_identity(&route),
             key: KeyRule::compile(&route),
-            filter: Filter::compile(&route),
-            condition: Condition::new(route.when.clone()),
-            schemas: Schemas::compile(&route),
+            filter: RouteFilter::compile(&route),
+            condition: EventCondition::new(route.when.clone()),
+            schemas: RouteSchemas::compile(&route),
             provider: id.unwrap_or("custom").into(),
             claims,
             limiter,
@@ -81,7 +81,7 @@ impl Rules {
             known.any(|known| known.secret.is_same(&entry.secret))
         };
         if before.has_verified() && self.route.secrets.iter().any(is_known) {
-            self.note_verified();
+            self.count_verified();
         }
     }
 
@@ -89,7 +89,7 @@ impl Rules {
         self.has_verified.load(Ordering::Relaxed)
     }
 
-    pub(super) fn note_verified(&self) {
+    pub(super) fn count_verified(&self) {
         // Read first: a write for every event would move the cache line from core to core.
         if !self.has_verified() {
             self.has_verified.store(true, Ordering::Relaxed);
@@ -99,7 +99,7 @@ impl Rules {
     /// Returns the same rules without claims and limits, to check an earlier request again without side effects.
     ///
     /// # Errors
-    /// As for [`Rules::compile`].
+    /// As for [`RouteRules::compile`].
     pub fn bare(&self) -> Result<Self, SchemeError> {
         let provider_ips = self.provider_ips.clone();
         Self::compile(Arc::clone(&self.route), None, None, provider_ips)
@@ -141,7 +141,7 @@ impl Rules {
     }
 
     pub(super) fn is_monitored(&self) -> bool {
-        self.route.enforce == Enforce::Monitor
+        self.route.enforce == EnforceMode::Monitor
     }
 
     /// Returns whether `allow_ips` admits the source.
@@ -171,7 +171,7 @@ impl Rules {
     }
 
     /// Returns the first current secret.
-    pub(super) fn secret(&self, now: &Now) -> Option<&Secret> {
+    pub(super) fn secret(&self, now: &ClockReading) -> Option<&Secret> {
         let mut entries = self.route.secrets.iter();
         let found = entries.find(|entry| entry.is_current(now.unix_ms));
         found.map(|entry| &entry.secret)
@@ -185,8 +185,8 @@ impl Rules {
     }
 
     /// Returns the secrets and tokens for responses to unsigned URL checks.
-    pub(super) fn means(&self, now: &Now) -> Means<'_> {
-        Means {
+    pub(super) fn means(&self, now: &ClockReading) -> ChallengeMaterial<'_> {
+        ChallengeMaterial {
             verify_token: self.route.verify_token.as_ref(),
             public_url: self.route.public_url.as_deref(),
             secret: self.secret(now),
@@ -197,7 +197,7 @@ impl Rules {
     /// Returns whether duplicates are forwarded as well, because the sender uses the body of the response.
     pub(super) fn forwards_duplicates(&self, event_type: Option<&str>) -> bool {
         let provider = self.route.provider.as_ref();
-        self.route.mode != Mode::Queue
+        self.route.mode != RouteMode::Queue
             && provider.is_some_and(|provider| provider.uses_response_to(event_type))
     }
 
@@ -234,7 +234,7 @@ fn compile_identity(route: &Route) -> IdentityRules {
     IdentityRules::compile(IdentityFacts {
         spec: &route.scheme,
         key: route.dedup.as_ref().map(|dedup| &dedup.key),
-        tenant: route.tenant.as_ref().map_or(&[], |tenant| &tenant.place),
+        tenant: route.tenant.as_ref().map_or(&[], |tenant| &tenant.location),
         batch: batch.filter(|_| chooses_by_type).map(|fact| &fact.value),
         headers: &headers,
     })

@@ -7,17 +7,17 @@ use std::sync::Arc;
 
 use crate::config::model::Route;
 use crate::criteria::body::JsonBody;
-use crate::criteria::schema::Schema;
+use crate::criteria::schema::EventSchema;
 use crate::gate::reject::Reject;
 use crate::gate::verdict::Verdict;
-use crate::model::glob::Glob;
+use crate::model::glob::GlobPattern;
 
 /// The schemas of one route.
-pub(super) struct Schemas {
-    by_type: Vec<(Glob, Arc<Schema>)>,
+pub(super) struct RouteSchemas {
+    by_type: Vec<(GlobPattern, Arc<EventSchema>)>,
 }
 
-impl Schemas {
+impl RouteSchemas {
     pub(super) fn compile(route: &Route) -> Self {
         Self {
             by_type: route.schemas.clone(),

@@ -10,24 +10,25 @@ use http::HeaderMap;
 
 use crate::config::model::{Route, SecretEntry};
 use crate::gate::reject::Reject;
-use crate::model::clock::Now;
+use crate::model::clock::ClockReading;
 use crate::model::secret::Secret;
-use crate::scheme::boundary::Boundaries;
+use crate::scheme::boundary::BoundaryRules;
 use crate::scheme::gzip::{self, GzipFault};
-use crate::scheme::remote::{KeyNeed, RemoteKeys};
-use crate::scheme::spec::{GzipText, HeaderFamilies, Spec};
+use crate::scheme::remote_keys::{KeyNeed, RemoteKeys};
+use crate::scheme::spec::{GzipText, HeaderFamilies, SchemeSpec};
 use crate::scheme::{
-    Head, MaterialFault, Scheme, SchemeError, SecretSet, SignedTime, Validity, Verifier,
+    MaterialFault, RequestHead, Scheme, SchemeError, SchemeVerifier, SecretSet, SignedTime,
+    ValidityWindow,
 };
 
 /// Limit of a decompressed body if no route sets one.
 const DEFAULT_MAX_PLAIN: usize = 25 * 1024 * 1024;
 
 /// The scheme and secrets of one route.
-pub struct Keys {
+pub struct RouteVerifier {
     scheme: Scheme,
-    boundaries: Boundaries,
-    entries: Box<[Entry]>,
+    boundaries: BoundaryRules,
+    entries: Box<[SecretWindow]>,
     tolerance: Duration,
     families: Option<HeaderFamilies>,
     gzip: Option<GzipText>,
@@ -36,23 +37,23 @@ pub struct Keys {
 }
 
 /// The validity period of a secret. The secret itself is in the scheme.
-struct Entry {
+struct SecretWindow {
     label: Arc<str>,
     not_before_ms: Option<i64>,
     until_ms: Option<i64>,
 }
 
 /// A request whose head is right and whose body is arriving.
-pub struct Pending<'a> {
-    keys: &'a Keys,
-    head: Head<'a>,
-    verifier: Verifier<'a>,
-    now: Now,
+pub struct PendingVerification<'a> {
+    keys: &'a RouteVerifier,
+    head: RequestHead<'a>,
+    verifier: SchemeVerifier<'a>,
+    now: ClockReading,
 }
 
 /// A request whose signature is right.
 #[derive(Clone, Debug)]
-pub struct Signed {
+pub struct VerifiedSignature {
     /// The label of the secret that matched.
     pub label: Arc<str>,
     /// The digest of the signed bytes, for dedup.
@@ -61,7 +62,7 @@ pub struct Signed {
     pub plain: Option<Box<[u8]>>,
 }
 
-impl Keys {
+impl RouteVerifier {
     /// Compiles a route's scheme and secrets.
     ///
     /// # Errors
@@ -80,20 +81,20 @@ impl Keys {
     /// # Errors
     /// Returns an error if a secret does not fit the scheme.
     pub fn new(
-        spec: &Spec,
+        spec: &SchemeSpec,
         secrets: &[SecretEntry],
         public_url: Option<&str>,
         tolerance: Duration,
     ) -> Result<Self, SchemeError> {
         let texts: Vec<&Secret> = secrets.iter().map(|entry| &entry.secret).collect();
-        let entries = secrets.iter().map(|entry| Entry {
+        let entries = secrets.iter().map(|entry| SecretWindow {
             label: Arc::clone(&entry.label),
             not_before_ms: entry.not_before_ms,
             until_ms: entry.until_ms,
         });
         Ok(Self {
             scheme: Scheme::compile(spec, &texts, public_url)?,
-            boundaries: Boundaries::compile(spec),
+            boundaries: BoundaryRules::compile(spec),
             entries: entries.collect(),
             tolerance,
             families: HeaderFamilies::new(spec),
@@ -140,7 +141,11 @@ impl Keys {
     /// # Errors
     /// [`Reject::NoCurrentSecret`], [`Reject::MissingMaterial`], [`Reject::MalformedMaterial`],
     /// [`Reject::StaleTimestamp`], or [`Reject::BadSignature`] where the head alone says so.
-    pub fn open<'a>(&'a self, head: Head<'a>, now: &Now) -> Result<Pending<'a>, Reject> {
+    pub fn open<'a>(
+        &'a self,
+        head: RequestHead<'a>,
+        now: &ClockReading,
+    ) -> Result<PendingVerification<'a>, Reject> {
         // Without a current secret, no signature can match.
         let current = self.current(now);
         if current.is_empty() {
@@ -155,7 +160,7 @@ impl Keys {
         if verifier.is_hopeless() {
             return Err(Reject::BadSignature);
         }
-        Ok(Pending {
+        Ok(PendingVerification {
             keys: self,
             head,
             verifier,
@@ -163,8 +168,8 @@ impl Keys {
         })
     }
 
-    fn current(&self, now: &Now) -> SecretSet {
-        let is_current = |entry: &Entry| {
+    fn current(&self, now: &ClockReading) -> SecretSet {
+        let is_current = |entry: &SecretWindow| {
             entry.not_before_ms.is_none_or(|from| from <= now.unix_ms)
                 && entry.until_ms.is_none_or(|until| now.unix_ms < until)
         };
@@ -175,7 +180,7 @@ impl Keys {
     }
 
     /// Checks a signed time. A time in whole seconds is compared with whole seconds, as the senders' own libraries do.
-    fn check_time(&self, time: SignedTime, now: &Now) -> Result<(), Reject> {
+    fn check_time(&self, time: SignedTime, now: &ClockReading) -> Result<(), Reject> {
         let now_ms = if time.is_in_seconds {
             now.unix_seconds().saturating_mul(1000)
         } else {
@@ -196,7 +201,7 @@ impl Keys {
     }
 }
 
-impl Pending<'_> {
+impl PendingVerification<'_> {
     /// Feeds the next chunk of the body.
     pub fn update(&mut self, chunk: &[u8]) {
         // The signature covers the decompressed body, which is known only at the end.
@@ -208,7 +213,7 @@ impl Pending<'_> {
     /// Returns the key to fetch before `finish`, if any; `body` is the whole body.
     ///
     /// # Errors
-    /// As for [`Keys::open`].
+    /// As for [`RouteVerifier::open`].
     pub fn need(&mut self, body: &[u8]) -> Result<Option<KeyNeed>, Reject> {
         self.verifier.need(body).map_err(reject)
     }
@@ -216,8 +221,12 @@ impl Pending<'_> {
     /// Compares the signature; `body` is the whole body, and `keys` holds what `need` asked for.
     ///
     /// # Errors
-    /// [`Reject::BadSignature`]; for schemes that read the body, also those of [`Keys::open`].
-    pub fn finish(mut self, body: &[u8], keys: Option<&RemoteKeys>) -> Result<Signed, Reject> {
+    /// [`Reject::BadSignature`]; for schemes that read the body, also those of [`RouteVerifier::open`].
+    pub fn finish(
+        mut self,
+        body: &[u8],
+        keys: Option<&RemoteKeys>,
+    ) -> Result<VerifiedSignature, Reject> {
         let mut plain = None;
         let mut signed = body;
         if self.keys.gzip == Some(GzipText::Plain) {
@@ -228,7 +237,7 @@ impl Pending<'_> {
         let found = self.verifier.finish(signed, keys).map_err(reject)?;
         let found = found.ok_or(Reject::BadSignature)?;
         let boundaries = &self.keys.boundaries;
-        // A signature that is right for the joined text may still be split into other values: see `Boundaries`.
+        // A signature that is right for the joined text may still be split into other values: see `BoundaryRules`.
         boundaries.check(&self.head, signed).map_err(reject)?;
         // After the signature: bytes that are signed as sent are decompressed only once they are verified.
         if self.keys.gzip == Some(GzipText::Sent) {
@@ -242,7 +251,7 @@ impl Pending<'_> {
             check_validity(validity, &self.now)?;
         }
         let entry = self.keys.entries.get(found.secret_index);
-        Ok(Signed {
+        Ok(VerifiedSignature {
             label: Arc::clone(&entry.ok_or(Reject::BadSignature)?.label),
             digest: found.digest,
             plain,
@@ -251,7 +260,7 @@ impl Pending<'_> {
 }
 
 /// Checks that the token or certificate is valid now.
-fn check_validity(validity: Validity, now: &Now) -> Result<(), Reject> {
+fn check_validity(validity: ValidityWindow, now: &ClockReading) -> Result<(), Reject> {
     let malformed = |fault| Reject::MalformedMaterial {
         name: validity.name.into(),
         fault,
@@ -279,30 +288,31 @@ mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
     use super::*;
-    use crate::document::Span;
+    use crate::document::TextSpan;
     use crate::scheme::ToSign;
     use crate::scheme::spec::{
-        Algorithm, Encoding, Family, HmacSpec, Part, Place, SecretForm, SignatureSpec, Template,
-        TimeUnit, TimestampSpec, TokenPlace, TokenSpec, Variants,
+        DigestAlgorithm, HmacSpec, SchemeFamily, SchemeLocation, SchemeVariants, SecretForm,
+        SignatureEncoding, SignatureSpec, SignedTemplate, TemplatePart, TimeUnit, TimestampSpec,
+        TokenLocation, TokenSpec,
     };
 
-    fn spec(unit: TimeUnit) -> Spec {
-        let place = |name| Place::Header(HeaderName::from_static(name));
-        Spec {
-            family: Family::Hmac(HmacSpec {
-                algorithm: Algorithm::Sha256,
-                encoding: Encoding::Hex,
+    fn spec(unit: TimeUnit) -> SchemeSpec {
+        let place = |name| SchemeLocation::Header(HeaderName::from_static(name));
+        SchemeSpec {
+            family: SchemeFamily::Hmac(HmacSpec {
+                algorithm: DigestAlgorithm::Sha256,
+                encoding: SignatureEncoding::Hex,
                 signature: SignatureSpec {
                     base64_json: None,
-                    place: place("x-signature"),
+                    location: place("x-signature"),
                     prefix: String::new(),
                     list: None,
                 },
-                signed: Template {
-                    parts: vec![Part::Timestamp, Part::Body],
+                signed: SignedTemplate {
+                    parts: vec![TemplatePart::Timestamp, TemplatePart::Body],
                 },
                 timestamp: Some(TimestampSpec {
-                    place: place("x-time"),
+                    location: place("x-time"),
                     key: None,
                     unit,
                 }),
@@ -311,7 +321,7 @@ mod tests {
             event_id: vec![],
             event_type: vec![],
             version: vec![],
-            variants: Variants::default(),
+            variants: SchemeVariants::default(),
         }
     }
 
@@ -321,25 +331,25 @@ mod tests {
             secret: Secret::new(format!("secret {label}").into_bytes()),
             not_before_ms,
             until_ms,
-            span: Span::default(),
+            span: TextSpan::default(),
         }
     }
 
-    fn keys(unit: TimeUnit, entries: &[SecretEntry]) -> Keys {
-        Keys::new(&spec(unit), entries, None, Duration::from_mins(5)).unwrap()
+    fn keys(unit: TimeUnit, entries: &[SecretEntry]) -> RouteVerifier {
+        RouteVerifier::new(&spec(unit), entries, None, Duration::from_mins(5)).unwrap()
     }
 
-    fn at(unix_ms: i64) -> Now {
-        let now = Now::at_unix_seconds(0);
-        Now { unix_ms, ..now }
+    fn at(unix_ms: i64) -> ClockReading {
+        let now = ClockReading::at_unix_seconds(0);
+        ClockReading { unix_ms, ..now }
     }
 
     /// Returns the head of a POST to `/`.
-    fn head(headers: &HeaderMap) -> Head<'_> {
+    fn head(headers: &HeaderMap) -> RequestHead<'_> {
         static LINE: LazyLock<(Method, Uri)> =
             LazyLock::new(|| (Method::POST, Uri::from_static("/")));
         let (method, uri) = &*LINE;
-        Head {
+        RequestHead {
             method,
             uri,
             headers,
@@ -347,7 +357,12 @@ mod tests {
     }
 
     /// Signs at one time with one of the secrets, and verifies at another time.
-    fn check(keys: &Keys, index: usize, signed_ms: i64, now_ms: i64) -> Result<String, Reject> {
+    fn check(
+        keys: &RouteVerifier,
+        index: usize,
+        signed_ms: i64,
+        now_ms: i64,
+    ) -> Result<String, Reject> {
         let body = b"the body";
         let unsigned = HeaderMap::new();
         let to_sign = ToSign {
@@ -416,7 +431,7 @@ mod tests {
 
     #[test]
     fn a_validity_has_its_first_moment_and_not_its_end() {
-        let validity = Validity {
+        let validity = ValidityWindow {
             name: "the token",
             from_ms: Some(10),
             until_ms: Some(20),
@@ -430,16 +445,17 @@ mod tests {
     /// Fails when a body is read although the head shows that no body can make the request right.
     #[test]
     fn a_wrong_token_is_refused_by_the_head() {
-        let spec = Spec {
-            family: Family::Token(TokenSpec {
-                place: TokenPlace::Header {
+        let spec = SchemeSpec {
+            family: SchemeFamily::Token(TokenSpec {
+                location: TokenLocation::Header {
                     name: HeaderName::from_static("x-token"),
                     prefix: String::new(),
                 },
             }),
             ..spec(TimeUnit::Seconds)
         };
-        let keys = Keys::new(&spec, &[entry("1", None, None)], None, Duration::MAX).unwrap();
+        let keys =
+            RouteVerifier::new(&spec, &[entry("1", None, None)], None, Duration::MAX).unwrap();
         let mut headers = HeaderMap::new();
         for (token, expected) in [("secret 1", None), ("secret 2", Some(Reject::BadSignature))] {
             headers.insert("x-token", HeaderValue::from_static(token));

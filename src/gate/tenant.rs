@@ -4,7 +4,7 @@
 //! one of the route's own, since the event is about all of them.
 
 use crate::gate::walk::{WalkedValue, walk_values};
-use crate::scheme::spec::Field;
+use crate::scheme::spec::FieldLocation;
 
 /// Tenants that are read from one request. An event that names more is refused.
 const MAX_TENANTS: usize = 10_000;
@@ -53,8 +53,8 @@ impl TenantNames {
 
 impl TenantList {
     /// Returns the list at a location; none where the location holds a single value.
-    pub(super) fn of(field: &Field) -> Option<Self> {
-        let Field::Json(steps) = field else {
+    pub(super) fn of(field: &FieldLocation) -> Option<Self> {
+        let FieldLocation::Json(steps) = field else {
             return None;
         };
         let at = steps.iter().position(|step| step == EACH)?;
@@ -83,7 +83,7 @@ mod tests {
 
     fn names(body: &str) -> TenantNames {
         let steps = ["locations", "*"].map(str::to_owned).to_vec();
-        let list = TenantList::of(&Field::Json(steps)).unwrap();
+        let list = TenantList::of(&FieldLocation::Json(steps)).unwrap();
         let mut names = TenantNames::default();
         list.read(body.as_bytes(), &mut names);
         names

@@ -10,59 +10,59 @@ use http_body::Body;
 
 use crate::config::model::PathRule;
 use crate::gate::challenge::{self, bodied, unsigned};
-use crate::gate::event::{EventParts, Unverified};
+use crate::gate::event::{EventParts, UnverifiedRequest};
 use crate::gate::reject::Reject;
-use crate::gate::rules::Rules;
-use crate::gate::verdict::{Check, Decision, Verdict};
+use crate::gate::rules::RouteRules;
+use crate::gate::verdict::{GateCheck, GateDecision, Verdict};
 use crate::gate::{
-    Admission, Gate, Stop, body_reject, check_source_ip, framing, head, read_request,
+    CheckFailure, Gate, GateAdmission, body_reject, check_source_ip, framing, head, read_request,
 };
-use crate::model::clock::Now;
+use crate::model::clock::ClockReading;
 use crate::model::error;
-use crate::net::answer::{Answer, AnswerBody};
 use crate::net::fetch::FetchLimits;
 use crate::net::read_body::{BodyHead, BodyLimits, read_body};
 use crate::net::remote_url::RemoteUrl;
-use crate::providers::challenge::{Challenge, OnChallenge};
+use crate::net::response::{HttpResponse, ResponseBody};
+use crate::providers::challenge::{OnChallenge, ProviderChallenge};
 
 /// Limit of the body of an unsigned check, in bytes.
 const MAX_BODY: usize = 16 * 1024;
 
 /// An unsigned check that no rule has been applied to yet.
-pub(super) struct Asked {
-    kind: Challenge,
+pub(super) struct UnsignedCheck {
+    kind: ProviderChallenge,
     on_challenge: OnChallenge,
-    answer: Result<Answer, Reject>,
+    response: Result<HttpResponse, Reject>,
 }
 
 /// A check whose signature is right.
 pub(super) enum SignedCheck {
     /// The response to send right away.
-    Answered(Answer),
+    Answered(HttpResponse),
     /// The response follows once this URL was opened.
     Confirm(RemoteUrl),
 }
 
-impl Rules {
+impl RouteRules {
     /// Returns the provider's check and the route's action on it, or `None` if checks are treated like any request.
-    fn url_check(&self) -> Option<(Challenge, OnChallenge)> {
+    fn url_check(&self) -> Option<(ProviderChallenge, OnChallenge)> {
         let provider = self.route.provider.as_ref()?;
         provider.challenge.zip(self.route.on_challenge)
     }
 
     /// Recognizes an unsigned URL check by its head.
-    pub(super) fn asked_in_head(&self, parts: &Parts, now: &Now) -> Option<Asked> {
+    pub(super) fn find_in_head(&self, parts: &Parts, now: &ClockReading) -> Option<UnsignedCheck> {
         let (kind, on_challenge) = self.url_check()?;
         let answer = unsigned::answer(kind, &head(parts, &parts.headers), &self.means(now))?;
-        Some(Asked {
+        Some(UnsignedCheck {
             kind,
             on_challenge,
-            answer,
+            response: answer,
         })
     }
 
     /// Returns whether a request without a signature may be a URL check with its content in the body.
-    pub(super) fn may_be_asked_in_body(&self, reject: &Reject) -> bool {
+    pub(super) fn may_be_in_body(&self, reject: &Reject) -> bool {
         let lacks_signature = matches!(reject, Reject::MissingMaterial { .. });
         lacks_signature
             && self
@@ -71,12 +71,12 @@ impl Rules {
     }
 
     /// Recognizes a signed URL check among verified requests. Every event passes here, so nothing in it may wait.
-    pub(super) fn asked_and_signed(
+    pub(super) fn find_signed(
         &self,
         request: &EventParts,
         label: &str,
     ) -> Option<Result<SignedCheck, Reject>> {
-        self.note_verified();
+        self.count_verified();
         let kind = self.route.provider.as_ref()?.challenge?;
         // Gate or app signs such text for every client that sends a check, so the signature proves nothing.
         if unsigned::is_signed_for_anyone(kind, &request.body) {
@@ -100,24 +100,24 @@ impl Rules {
 
 impl Gate {
     /// Admits a URL check that its head shows.
-    pub(super) async fn asked_in_head<B>(
+    pub(super) async fn find_in_head<B>(
         &self,
-        asked: Asked,
-        rules: &Rules,
+        asked: UnsignedCheck,
+        rules: &RouteRules,
         (held, body): (&mut Option<Parts>, B),
         verdict: &mut Verdict,
-    ) -> Result<Admission, Stop>
+    ) -> Result<GateAdmission, CheckFailure>
     where
         B: Body<Data = Bytes>,
     {
-        verdict.begin(Check::Challenge);
+        verdict.begin(GateCheck::Challenge);
         let parts = held.as_ref().ok_or(Reject::Internal)?;
         // A URL check does not reach the framing check of ordinary requests, so its head is checked here.
         framing::check_head(parts)?;
         check_source_ip(rules, verdict)?;
         // The check is not verified, so the source pays for it.
         let _paid = self.charge_source(verdict)?;
-        let answer = asked.answer?;
+        let answer = asked.response?;
         if asked.on_challenge == OnChallenge::Forward {
             let body = self.small_body(parts, body, MAX_BODY).await?;
             if !unsigned::has_own_body(asked.kind, &head(parts, &parts.headers), &body) {
@@ -130,14 +130,14 @@ impl Gate {
     }
 
     /// Admits a request without a signature if its body is a URL check, and rejects it with `reject` if not.
-    pub(super) async fn asked_in_body<B>(
+    pub(super) async fn find_in_body<B>(
         &self,
         reject: Reject,
-        rules: &Rules,
+        rules: &RouteRules,
         (held, body): (&mut Option<Parts>, B),
-        now: &Now,
+        now: &ClockReading,
         verdict: &mut Verdict,
-    ) -> Result<Admission, Stop>
+    ) -> Result<GateAdmission, CheckFailure>
     where
         B: Body<Data = Bytes>,
     {
@@ -147,9 +147,9 @@ impl Gate {
             false => MAX_BODY.min(rules.route.max_body),
         };
         let parts = held.as_ref().ok_or(Reject::Internal)?;
-        verdict.lap(Check::Material);
+        verdict.begin_check(GateCheck::Material);
         let body = self.small_body(parts, body, max).await;
-        verdict.lap(Check::Body);
+        verdict.begin_check(GateCheck::Body);
         let body = match body {
             // Too large for a check, so it is just an unsigned request.
             Err(Reject::BodyTooLarge { .. }) if !rules.is_monitored() => return Err(reject.into()),
@@ -165,7 +165,7 @@ impl Gate {
         });
         let request = read_request(held, body, verdict)?;
         match found {
-            None => Err(Stop {
+            None => Err(CheckFailure {
                 reject,
                 request: Some(request),
                 is_forwarded: rules.is_monitored(),
@@ -189,8 +189,8 @@ impl Gate {
         &self,
         asked: Result<SignedCheck, Reject>,
         verdict: &mut Verdict,
-    ) -> Result<Admission, Stop> {
-        verdict.begin(Check::Challenge);
+    ) -> Result<GateAdmission, CheckFailure> {
+        verdict.begin(GateCheck::Challenge);
         let answer = match asked? {
             SignedCheck::Answered(answer) => answer,
             SignedCheck::Confirm(url) => {
@@ -198,7 +198,7 @@ impl Gate {
                 opened.map_err(|err| Reject::Unconfirmed {
                     fault: error::chain(&err).into(),
                 })?;
-                Answer::new(AnswerBody::empty())
+                HttpResponse::new(ResponseBody::empty())
             }
         };
         Ok(answered(answer, verdict))
@@ -221,10 +221,10 @@ impl Gate {
     }
 }
 
-fn answered(answer: Answer, verdict: &mut Verdict) -> Admission {
-    verdict.begin(Check::Challenge);
-    verdict.decision = Decision::Challenge;
-    Admission::Answered(answer)
+fn answered(answer: HttpResponse, verdict: &mut Verdict) -> GateAdmission {
+    verdict.begin(GateCheck::Challenge);
+    verdict.decision = GateDecision::Challenge;
+    GateAdmission::Answered(answer)
 }
 
 fn foreign_body() -> Reject {
@@ -237,12 +237,12 @@ fn foreign_body() -> Reject {
 /// Forwards a well-formed check to the app, at the configured path and with the check's own parameters only. Otherwise
 /// a path below a prefix, or another parameter, would let the client choose what the app does.
 fn left_to_app(
-    kind: Challenge,
-    rules: &Rules,
+    kind: ProviderChallenge,
+    rules: &RouteRules,
     mut request: Box<EventParts>,
     verdict: &mut Verdict,
-) -> Result<Admission, Stop> {
-    verdict.begin(Check::Challenge);
+) -> Result<GateAdmission, CheckFailure> {
+    verdict.begin(GateCheck::Challenge);
     let (PathRule::Exact(path) | PathRule::Prefix(path)) = &rules.route.path;
     let target = match unsigned::own_query(kind, &request.head()) {
         Some(query) => format!("{path}?{query}"),
@@ -252,6 +252,8 @@ fn left_to_app(
     // Host and scheme remain as received; only path and query are replaced.
     parts.path_and_query = Some(target.parse().map_err(|_| Reject::Internal)?);
     request.uri = Uri::from_parts(parts).map_err(|_| Reject::Internal)?;
-    verdict.decision = Decision::Challenge;
-    Ok(Admission::Unverified(Unverified { parts: request }))
+    verdict.decision = GateDecision::Challenge;
+    Ok(GateAdmission::Unverified(UnverifiedRequest {
+        parts: request,
+    }))
 }

@@ -27,10 +27,10 @@ use crate::gate::identity::{IdentityFacts, IdentityRules};
 use crate::gate::reject::Reject;
 use crate::model::ids::EventId;
 use crate::model::secret::Secret;
-use crate::net::answer::AnswerBody;
+use crate::net::response::ResponseBody;
 use crate::providers::{self, Provider};
 use crate::scheme::gzip;
-use crate::scheme::spec::{Family, GzipText, HeaderFamilies};
+use crate::scheme::spec::{GzipText, HeaderFamilies, SchemeFamily};
 
 #[derive(Deserialize)]
 struct File {
@@ -160,7 +160,7 @@ fn a_challenge_is_answered_where_the_vector_is_one() {
             .challenge
             .and_then(|kind| challenge::answer(kind, &case.head(&uri), &case.body, Some(&secret)));
         let text = answer.map(|answer| match answer.into_body() {
-            AnswerBody::Whole(Some(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
+            ResponseBody::Whole(Some(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
             _ => String::new(),
         });
         assert_eq!(text, vector.challenge, "{}", name(provider, vector));
@@ -202,7 +202,7 @@ fn another_body_is_refused_where_the_body_is_signed() {
 
 /// Expects a reject. A scheme that reads the body may report another fault before it compares the signature.
 fn refused(provider: &Provider, vector: &Vector, case: &Case) {
-    let is_text = !matches!(&provider.scheme.family, Family::Hmac(_))
+    let is_text = !matches!(&provider.scheme.family, SchemeFamily::Hmac(_))
         || provider.scheme.variants.gzip.is_some();
     match case.verdict(&provider.scheme) {
         Some(Err(Reject::BadSignature)) => {}
@@ -219,7 +219,7 @@ fn refused(provider: &Provider, vector: &Vector, case: &Case) {
 #[test]
 fn a_missing_or_doubled_header_is_named() {
     each(|provider, vector| {
-        let Family::Hmac(_) = &provider.scheme.family else {
+        let SchemeFamily::Hmac(_) = &provider.scheme.family else {
             return;
         };
         let whole = Case::new(provider, vector).under_own_names(&provider.scheme);

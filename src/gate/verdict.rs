@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 use http::Method;
 
 use crate::gate::batch::BatchTypes;
-use crate::gate::dedup::Key;
-use crate::gate::filter::Sieve;
-use crate::gate::laps::Laps;
+use crate::gate::check_timings::CheckTimings;
+use crate::gate::dedup::DedupKey;
+use crate::gate::filter::FilterKind;
 use crate::gate::reject::Reject;
-use crate::model::clock::Now;
+use crate::model::clock::ClockReading;
 use crate::model::ids::{EventId, RequestId, RouteName};
-use crate::model::source::Source;
-use crate::model::trace::Trace;
+use crate::model::source::RequestSource;
+use crate::model::trace::TraceContext;
 
 /// The checks of the gate, in the order in which they run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
-pub enum Check {
+pub enum GateCheck {
     /// Finds the route by host and path.
     Route,
     /// Checks method, content type, declared length and framing.
@@ -53,7 +53,7 @@ pub enum Check {
 
 /// The outcome of one check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum CheckResult {
     /// The check passed, or had nothing to do on this route.
     Passed,
     /// The request was rejected here, or would have been in block mode.
@@ -66,7 +66,7 @@ pub enum Outcome {
 
 /// The decision about one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub enum GateDecision {
     /// Every check passed; the event goes to the app.
     Accepted,
     /// The gate responded to a URL check.
@@ -74,7 +74,7 @@ pub enum Decision {
     /// The gate repeated the first copy's 2xx.
     Duplicate,
     /// Genuine, but the route's filter excludes it: the gate responded with a 2xx.
-    Filtered(Sieve),
+    Filtered(FilterKind),
     /// A check failed: the request was rejected.
     Refused(Reject),
     /// A check failed in monitor mode: the request was forwarded anyway.
@@ -87,21 +87,21 @@ pub struct Verdict {
     /// Id that hookgate assigned to the request.
     pub request_id: RequestId,
     /// Source address of the request.
-    pub source: Source,
+    pub source: RequestSource,
     /// Method of the request, once its head is read.
     pub method: Option<Method>,
     /// Trace context, if traces are exported: the sender's if the route continues it, otherwise a new one.
-    pub trace: Option<Trace>,
+    pub trace: Option<TraceContext>,
     /// Name of the route, once found.
     pub route: Option<RouteName>,
     /// Index of the route in its configuration snapshot, for counters.
     pub route_index: Option<usize>,
     /// Id of the provider, or `custom`.
     pub provider: Option<Arc<str>>,
-    last_check: Check,
-    laps: Laps,
+    last_check: GateCheck,
+    timings: CheckTimings,
     /// The decision, final once the checks have ended.
-    pub decision: Decision,
+    pub decision: GateDecision,
     /// Label of the secret that matched.
     pub secret: Option<Arc<str>>,
     /// Event id, once the signature is right.
@@ -113,11 +113,11 @@ pub struct Verdict {
     /// Event types of a batch, if the route selects by type.
     pub types: BatchTypes,
     /// The dedup key of the event.
-    pub dedup_key: Option<Key>,
+    pub dedup_key: Option<DedupKey>,
     /// Description of the request parts that the dedup key is made of.
     pub dedup_by: Option<Arc<str>>,
     /// Key of the signed bytes, if dedup looks for replays.
-    pub watched_key: Option<Key>,
+    pub watched_key: Option<DedupKey>,
     /// True if the app has already accepted the event and receives it again, because its sender uses the response.
     pub is_copy: bool,
     /// True if the app has already accepted the same signed bytes as another event.
@@ -128,11 +128,11 @@ pub struct Verdict {
     pub body_bytes: u64,
     /// Time at which the request began.
     pub began: Instant,
-    /// Time spent waiting for the first copy of the same event; part of the time of [`Check::Dedup`].
+    /// Time spent waiting for the first copy of the same event; part of the time of [`GateCheck::Dedup`].
     pub wait_time: Duration,
 }
 
-impl Check {
+impl GateCheck {
     /// Every check, in the order in which they run.
     pub const ALL: [Self; 14] = [
         Self::Route,
@@ -173,7 +173,7 @@ impl Check {
     }
 }
 
-impl Outcome {
+impl CheckResult {
     /// Returns the outcome as the admin API shows it.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -186,7 +186,7 @@ impl Outcome {
     }
 }
 
-impl Decision {
+impl GateDecision {
     /// Every value that [`Self::word`] returns.
     pub const WORDS: [&str; 6] = [
         "accepted",
@@ -223,7 +223,7 @@ impl Decision {
 impl Verdict {
     /// Creates a verdict for which no check has run yet.
     #[must_use]
-    pub fn new(request_id: RequestId, source: Source, now: Now) -> Self {
+    pub fn new(request_id: RequestId, source: RequestSource, now: ClockReading) -> Self {
         Self {
             request_id,
             source,
@@ -232,9 +232,9 @@ impl Verdict {
             route: None,
             route_index: None,
             provider: None,
-            last_check: Check::Route,
-            laps: Laps::start(),
-            decision: Decision::Accepted,
+            last_check: GateCheck::Route,
+            timings: CheckTimings::start(),
+            decision: GateDecision::Accepted,
             secret: None,
             event_id: None,
             event_type: None,
@@ -254,107 +254,109 @@ impl Verdict {
 
     /// Returns the check that was begun last: the failed one, if a check failed.
     #[must_use]
-    pub fn last_check(&self) -> Check {
+    pub fn last_check(&self) -> GateCheck {
         self.last_check
     }
 
     /// Begins a check and ends the previous one.
-    pub(crate) fn begin(&mut self, check: Check) {
-        self.laps.end(self.last_check);
+    pub(crate) fn begin(&mut self, check: GateCheck) {
+        self.timings.end(self.last_check);
         self.last_check = check;
     }
 
     /// Begins a check after time that belongs to no check.
-    pub(crate) fn begin_after(&mut self, check: Check) {
-        self.laps.skip();
+    pub(crate) fn begin_after(&mut self, check: GateCheck) {
+        self.timings.skip();
         self.last_check = check;
     }
 
     /// Ends the current check without beginning another.
     pub(crate) fn end(&mut self) {
-        self.laps.end(self.last_check);
+        self.timings.end(self.last_check);
     }
 
     /// Counts the time since the last check began for another check.
-    pub(super) fn lap(&mut self, check: Check) {
-        self.laps.end(check);
+    pub(super) fn begin_check(&mut self, check: GateCheck) {
+        self.timings.end(check);
     }
 
     /// Reports an earlier check as the failed one, after which monitor mode went on.
-    pub(super) fn failed_at(&mut self, check: Check) {
+    pub(super) fn failed_at(&mut self, check: GateCheck) {
         self.last_check = check;
     }
 
     /// Returns the time that a check took; zero if it was not reached.
     #[must_use]
-    pub fn took(&self, check: Check) -> Duration {
-        self.laps.of(check)
+    pub fn took(&self, check: GateCheck) -> Duration {
+        self.timings.of(check)
     }
 
     /// Returns the time of the checks of the head.
     #[must_use]
     pub fn head_time(&self) -> Duration {
-        self.laps.of_all(Check::Route, Check::Material)
+        self.timings.of_all(GateCheck::Route, GateCheck::Material)
     }
 
     /// Returns the time of reading the body, during which the MAC is computed.
     #[must_use]
     pub fn body_time(&self) -> Duration {
-        self.took(Check::Body)
+        self.took(GateCheck::Body)
     }
 
     /// Returns the time of the checks after the body, without the wait for the first copy.
     #[must_use]
     pub fn verify_time(&self) -> Duration {
-        let all = self.laps.of_all(Check::Signature, Check::Dedup);
+        let all = self.timings.of_all(GateCheck::Signature, GateCheck::Dedup);
         all.saturating_sub(self.wait_time)
     }
 
     /// Returns the time until the store had committed the event, or failed to.
     #[must_use]
     pub fn commit_time(&self) -> Duration {
-        self.took(Check::Commit)
+        self.took(GateCheck::Commit)
     }
 
     /// Sets the times of the head, the body and the verification.
     #[cfg(test)]
     pub(crate) fn set_times(&mut self, head: Duration, body: Duration, verify: Duration) {
-        self.laps.set(Check::Route, head);
-        self.laps.set(Check::Body, body);
-        self.laps.set(Check::Signature, verify);
+        self.timings.set(GateCheck::Route, head);
+        self.timings.set(GateCheck::Body, body);
+        self.timings.set(GateCheck::Signature, verify);
     }
 
     /// Returns the outcome of each check.
-    pub fn outcomes(&self) -> impl Iterator<Item = (Check, Outcome)> {
-        Check::ALL
+    pub fn outcomes(&self) -> impl Iterator<Item = (GateCheck, CheckResult)> {
+        GateCheck::ALL
             .map(|check| (check, self.outcome(check)))
             .into_iter()
     }
 
     /// Returns whether the request is known to come from the sender: it was verified, or its route needs no signature.
     #[must_use]
-    pub fn is_vouched(&self) -> bool {
+    pub fn is_verified(&self) -> bool {
         let is_passed = matches!(
             self.decision,
-            Decision::Accepted | Decision::Duplicate | Decision::Filtered(_)
+            GateDecision::Accepted | GateDecision::Duplicate | GateDecision::Filtered(_)
         );
         is_passed || self.secret.is_some()
     }
 
-    fn outcome(&self, check: Check) -> Outcome {
+    fn outcome(&self, check: GateCheck) -> CheckResult {
         // An unsigned URL check ends before material and signature, which then did not run.
-        let is_skipped = self.last_check == Check::Challenge
+        let is_skipped = self.last_check == GateCheck::Challenge
             && self.secret.is_none()
-            && (matches!(check, Check::Material | Check::Signature)
-                || (check == Check::Body && self.body_bytes == 0));
+            && (matches!(check, GateCheck::Material | GateCheck::Signature)
+                || (check == GateCheck::Body && self.body_bytes == 0));
         if is_skipped || check > self.last_check {
-            return Outcome::NotReached;
+            return CheckResult::NotReached;
         }
         match &self.decision {
-            _ if check < self.last_check => Outcome::Passed,
-            Decision::Accepted => Outcome::Passed,
-            Decision::Refused(_) | Decision::Monitored(_) => Outcome::Failed,
-            Decision::Challenge | Decision::Duplicate | Decision::Filtered(_) => Outcome::Answered,
+            _ if check < self.last_check => CheckResult::Passed,
+            GateDecision::Accepted => CheckResult::Passed,
+            GateDecision::Refused(_) | GateDecision::Monitored(_) => CheckResult::Failed,
+            GateDecision::Challenge | GateDecision::Duplicate | GateDecision::Filtered(_) => {
+                CheckResult::Answered
+            }
         }
     }
 }
@@ -369,33 +371,37 @@ mod tests {
     #[test]
     fn what_comes_after_the_last_check_was_not_reached() {
         let peer: SocketAddr = "192.0.2.1:4711".parse().unwrap();
-        let source = Source {
+        let source = RequestSource {
             ip: peer.ip(),
             peer,
             is_tls: true,
         };
-        let now = Now::at_unix_seconds(0);
+        let now = ClockReading::at_unix_seconds(0);
         let mut verdict = Verdict::new(RequestId::new(0, [0; 10]), source, now);
         let words = |verdict: &Verdict| -> Vec<_> {
             verdict.outcomes().map(|(_, outcome)| outcome).collect()
         };
-        verdict.last_check = Check::Signature;
-        verdict.decision = Decision::Refused(Reject::BadSignature);
+        verdict.last_check = GateCheck::Signature;
+        verdict.decision = GateDecision::Refused(Reject::BadSignature);
         let told = words(&verdict);
-        assert!(told[..6].iter().all(|outcome| *outcome == Outcome::Passed));
-        assert_eq!(told[6], Outcome::Failed);
+        assert!(
+            told[..6]
+                .iter()
+                .all(|outcome| *outcome == CheckResult::Passed)
+        );
+        assert_eq!(told[6], CheckResult::Failed);
         assert!(
             told[7..]
                 .iter()
-                .all(|outcome| *outcome == Outcome::NotReached)
+                .all(|outcome| *outcome == CheckResult::NotReached)
         );
 
-        verdict.last_check = Check::Challenge;
-        verdict.decision = Decision::Challenge;
+        verdict.last_check = GateCheck::Challenge;
+        verdict.decision = GateDecision::Challenge;
         let told = words(&verdict);
-        assert_eq!(told[3], Outcome::Passed);
-        assert_eq!(told[4..7], [Outcome::NotReached; 3]);
-        assert_eq!(told[7], Outcome::Answered);
-        assert!(!verdict.is_vouched());
+        assert_eq!(told[3], CheckResult::Passed);
+        assert_eq!(told[4..7], [CheckResult::NotReached; 3]);
+        assert_eq!(told[7], CheckResult::Answered);
+        assert!(!verdict.is_verified());
     }
 }

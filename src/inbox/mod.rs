@@ -1,29 +1,29 @@
 //! The inbox: it makes a verified event durable before the sender gets a response.
 //!
 //! `pipeline` passes in admitted events. The event, its claims and its deliveries form one transaction of the store. An
-//! `Accepted` exists only for a commit that the disk has confirmed: no other code creates one.
+//! `AcceptOutcome` exists only for a commit that the disk has confirmed: no other code creates one.
 
-pub mod outlets;
 pub mod retention;
+pub mod subscriptions;
 
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest as _, Sha256};
 
-use crate::gate::dedup::{Key, Keys};
+use crate::gate::dedup::{DedupKey, DedupKeys};
 use crate::gate::event::EventParts;
 use crate::gate::reject::Reject;
 use crate::gate::verdict::Verdict;
-use crate::inbox::outlets::Outlets;
-use crate::model::clock::Now;
+use crate::inbox::subscriptions::RouteSubscriptions;
+use crate::model::clock::ClockReading;
 use crate::model::delivery::DeliveryId;
 use crate::model::error;
 use crate::model::ids::EventId;
-use crate::net::outgoing::set_marks;
-use crate::scheme::standard::message_id;
+use crate::net::event_headers::set_marks;
+use crate::scheme::standard_webhooks::message_id;
 use crate::store::rows::{
-    Claim, Committed, DestinationId, NewDelivery, NewEvent, SpentClaim, StoredEvent,
+    ClaimRow, CommitOutcome, DestinationId, NewDelivery, NewEvent, SpentClaim, StoredEvent,
 };
 use crate::store::{Store, StoreError};
 
@@ -35,7 +35,7 @@ pub struct Inbox {
 
 /// A commit that the disk has confirmed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Accepted {
+pub enum AcceptOutcome {
     /// The event is stored with these deliveries.
     Stored(Vec<(DestinationId, DeliveryId)>),
     /// The store already had the event; this is the status that the first sender got.
@@ -44,7 +44,7 @@ pub enum Accepted {
 
 /// The conditions under which an event is accepted.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
+pub struct AcceptOptions {
     /// The status of the response to the sender, and later to a duplicate.
     pub status: u16,
     /// How long the first attempts are delayed.
@@ -55,7 +55,7 @@ pub struct Terms {
     pub is_in_flight: bool,
 }
 
-impl Terms {
+impl AcceptOptions {
     /// Returns the terms of a normal event: no delay and normal priority.
     #[must_use]
     pub fn usual(status: u16) -> Self {
@@ -84,11 +84,11 @@ impl Inbox {
         &self,
         parts: &EventParts,
         verdict: &Verdict,
-        keys: Option<Keys>,
-        outlets: &Outlets,
-        terms: Terms,
-    ) -> Result<Accepted, Reject> {
-        let now = Now::read();
+        keys: Option<DedupKeys>,
+        outlets: &RouteSubscriptions,
+        terms: AcceptOptions,
+    ) -> Result<AcceptOutcome, Reject> {
+        let now = ClockReading::read();
         // Evaluate all conditions before the commit: if one fails, nothing may be stored.
         let wanted = outlets.wanted(parts, verdict)?;
         // Due times and expiries are of the store's clock, which setting the wall clock does not move.
@@ -108,7 +108,7 @@ impl Inbox {
             deliveries: deliveries.collect(),
         };
         match self.store.commit(event).await {
-            Ok(Committed::New(numbers)) => {
+            Ok(CommitOutcome::New(numbers)) => {
                 // As part of the transaction these keys could make this event a duplicate of another.
                 let watched = keys.and_then(|keys| keys.watched);
                 if watched.is_some() {
@@ -116,23 +116,28 @@ impl Inbox {
                 }
                 let destinations = wanted.into_iter().map(|(destination, _)| destination);
                 // The store returns the numbers in the order of the deliveries.
-                Ok(Accepted::Stored(destinations.zip(numbers).collect()))
+                Ok(AcceptOutcome::Stored(destinations.zip(numbers).collect()))
             }
-            Ok(Committed::Duplicate(status)) => Ok(Accepted::Duplicate(status)),
+            Ok(CommitOutcome::Duplicate(status)) => Ok(AcceptOutcome::Duplicate(status)),
             Err(err) => Err(refusal(&err)),
         }
     }
 
     /// Returns whether any destination gets no attempts now, because it is paused or disabled.
     #[must_use]
-    pub fn is_held(&self, outlets: &Outlets) -> bool {
+    pub fn is_held(&self, outlets: &RouteSubscriptions) -> bool {
         let mut all = outlets.ids();
         all.any(|id| self.store.is_held(id))
     }
 
     /// Stores that the app of a proxy route took an event, so that dedup survives a restart. Does not wait: if the
     /// process dies before the write, a copy reaches the app again.
-    pub fn remember(&self, keys: impl Iterator<Item = Key>, outlets: &Outlets, status: u16) {
+    pub fn remember(
+        &self,
+        keys: impl Iterator<Item = DedupKey>,
+        outlets: &RouteSubscriptions,
+        status: u16,
+    ) {
         let spent = claims(keys, outlets, self.store.now())
             .into_iter()
             .map(|claim| SpentClaim {
@@ -150,19 +155,28 @@ fn refusal(err: &StoreError) -> Reject {
     }
 }
 
-fn claims(keys: impl Iterator<Item = Key>, outlets: &Outlets, now: Now) -> Vec<Claim> {
+fn claims(
+    keys: impl Iterator<Item = DedupKey>,
+    outlets: &RouteSubscriptions,
+    now: ClockReading,
+) -> Vec<ClaimRow> {
     let Some(window) = outlets.window() else {
         return Vec::new();
     };
     let expires_ms = now.unix_ms.saturating_add(millis(window));
-    let each = keys.map(|key| Claim {
+    let each = keys.map(|key| ClaimRow {
         key: key.to_bytes(),
         expires_ms,
     });
     each.collect()
 }
 
-fn stored(parts: &EventParts, verdict: &Verdict, outlets: &Outlets, now: Now) -> StoredEvent {
+fn stored(
+    parts: &EventParts,
+    verdict: &Verdict,
+    outlets: &RouteSubscriptions,
+    now: ClockReading,
+) -> StoredEvent {
     let event_id = parts.event_id.clone();
     let target = parts.uri.path_and_query();
     StoredEvent {

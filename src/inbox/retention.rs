@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::model::clock::Now;
+use crate::model::clock::ClockReading;
 use crate::model::error::chain;
-use crate::store::{Purged, Retention, Store};
+use crate::store::{PurgeResult, RetentionLimits, Store};
 
 /// Pause after a round that had nothing more to do.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -19,7 +19,7 @@ const PACE: Duration = Duration::from_millis(10);
 
 /// Totals of what retention deleted since the start.
 #[derive(Debug, Default)]
-pub struct Removed {
+pub struct RetentionCounters {
     /// Number of events that were deleted.
     pub events: AtomicU64,
     /// Number of deleted attempts, without those of deleted events.
@@ -32,8 +32,8 @@ pub struct Removed {
     pub failures: AtomicU64,
 }
 
-impl Removed {
-    fn add(&self, purged: &Purged) {
+impl RetentionCounters {
+    fn add(&self, purged: &PurgeResult) {
         let counts = [
             (&self.events, purged.events),
             (&self.attempts, purged.attempts),
@@ -47,10 +47,14 @@ impl Removed {
 }
 
 /// Runs retention rounds until the future is dropped.
-pub async fn tend(store: Store, retention: Arc<ArcSwap<Retention>>, removed: Arc<Removed>) {
+pub async fn tend(
+    store: Store,
+    retention: Arc<ArcSwap<RetentionLimits>>,
+    removed: Arc<RetentionCounters>,
+) {
     loop {
         let kept = retention.load_full();
-        let purged = store.purge(&kept, Now::read().unix_ms).await;
+        let purged = store.purge(&kept, ClockReading::read().unix_ms).await;
         match &purged {
             Ok(purged) => removed.add(purged),
             Err(_) => {

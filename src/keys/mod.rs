@@ -2,15 +2,15 @@
 //!
 //! It fails closed: without a key nothing is verified, and the sender has to retry. Fetched keys stay valid for a day
 //! while their source is unreachable: senders keep keys for months, and their outage must not stop verification here.
-//! Fetched keys are also stored in the state folder (`store`), so a restart begins with them.
+//! Fetched keys are also stored in the state folder (`files`), so a restart begins with them.
 //!
 //! Untrusted clients must not be able to cause many fetches. Requests for one source share one fetch, and a source is
 //! fetched again only at the pace of `RETRY`, whatever key a request names. Sources that requests choose (certificates,
 //! keys fetched by name) must be on hosts of the sender, and their number is bounded. New ones are limited per minute
 //! for each route, and by the budget of the client that names them.
 
+mod files;
 mod slot;
-mod store;
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -23,14 +23,14 @@ use moka::sync::Cache;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
 
-use crate::keys::slot::{Held, Slot};
-use crate::keys::store::KeyFiles;
-use crate::model::clock::{self, Now};
+use crate::keys::files::KeyFiles;
+use crate::keys::slot::{FetchedKeys, KeySlot};
+use crate::model::clock::{self, ClockReading};
 use crate::model::error::chain;
 use crate::model::ids::RouteName;
-use crate::net::client::Client;
-use crate::net::fetch::{FetchLimits, Fetcher};
-use crate::scheme::remote::{KeyNeed, KeySource, RemoteKeys};
+use crate::net::client::OutgoingClient;
+use crate::net::fetch::{FetchLimits, HttpsFetcher};
+use crate::scheme::remote_keys::{KeyNeed, KeySource, RemoteKeys};
 
 /// Limit of cached sources. Configs name a handful, and requests some dozens.
 const MAX_SOURCES: u64 = 512;
@@ -50,10 +50,10 @@ const HELD: Duration = Duration::from_secs(25 * 3600);
 
 /// Cache of keys by source. It lives as long as the process.
 pub struct KeyCache {
-    fetcher: Fetcher,
+    fetcher: HttpsFetcher,
     /// Stored keys; `None`: keys are lost at exit.
     files: Option<Arc<KeyFiles>>,
-    slots: Cache<KeySource, Arc<Slot>>,
+    slots: Cache<KeySource, Arc<KeySlot>>,
     /// Rate limiters for new sources, by route.
     new_sources: Cache<RouteName, Arc<DefaultDirectRateLimiter>>,
 }
@@ -72,7 +72,7 @@ pub enum KeyFault {
 impl KeyCache {
     /// Returns an empty cache that fetches with `fetcher`.
     #[must_use]
-    pub fn new(fetcher: Fetcher) -> Self {
+    pub fn new(fetcher: HttpsFetcher) -> Self {
         Self {
             fetcher,
             files: None,
@@ -86,21 +86,21 @@ impl KeyCache {
 
     /// Stores fetched keys in the state folder, and begins with the keys that an earlier process stored there.
     #[must_use]
-    pub fn kept_in(mut self, state_folder: &Path) -> Self {
+    pub fn with_state_folder(mut self, state_folder: &Path) -> Self {
         self.files = Some(Arc::new(KeyFiles::open(state_folder)));
         self
     }
 
     /// Returns the fetcher that the cache uses.
     #[must_use]
-    pub fn fetcher(&self) -> &Fetcher {
+    pub fn fetcher(&self) -> &HttpsFetcher {
         &self.fetcher
     }
 
     /// Inserts keys as if they had been fetched just now.
     pub fn insert(&self, source: KeySource, keys: RemoteKeys) {
-        let slot = self.slots.get_with(source, Slot::new);
-        slot.keep(Arc::new(keys), clock::instant());
+        let slot = self.slots.get_with(source, KeySlot::new);
+        slot.store_keys(Arc::new(keys), clock::instant());
     }
 
     /// Returns the keys of a source that contain the needed one. If this request causes a fetch, `may_ask` takes it
@@ -129,30 +129,30 @@ impl KeyCache {
                     is_paid = true;
                     self.take_new_source(route, &mut may_ask)?;
                 }
-                self.slots.get_with_by_ref(&need.source, Slot::new)
+                self.slots.get_with_by_ref(&need.source, KeySlot::new)
             }
         };
         let now = clock::instant();
         if let Some(held) = slot.held().filter(|held| held.answers(need, now)) {
             // Held keys stay valid during the refresh, so this request does not wait for it.
             if held.is_older(FRESH, now)
-                && let Ok(turn) = Arc::clone(&slot.turn).try_lock_owned()
+                && let Ok(turn) = Arc::clone(&slot.fetch_lock).try_lock_owned()
             {
-                self.ask(turn, &slot, &need.source);
+                self.spawn_fetch(turn, &slot, &need.source);
             }
             return Ok(held.keys);
         }
         // Count the fetches before waiting: a fetch that ends meanwhile also answers this request.
         let before = slot.tries();
-        let turn = Arc::clone(&slot.turn).lock_owned().await;
+        let turn = Arc::clone(&slot.fetch_lock).lock_owned().await;
         // If another request has fetched meanwhile, its result counts for this one.
         if slot.tries() == before {
             // A key name that does not exist would cause one fetch after another, at the expense of new key names.
-            let is_named = |held: Held| !held.is_older(HELD, now);
+            let is_named = |held: FetchedKeys| !held.is_older(HELD, now);
             if !is_paid && slot.held().is_some_and(is_named) && !may_ask() {
                 return Err(KeyFault::Spent);
             }
-            if let Some(asking) = self.ask(turn, &slot, &need.source) {
+            if let Some(asking) = self.spawn_fetch(turn, &slot, &need.source) {
                 let _ = asking.await;
             }
         }
@@ -164,20 +164,20 @@ impl KeyCache {
 
     /// Returns the slot of a source that an earlier process fetched, with its stored keys. It takes nothing from any
     /// budget, because nothing is fetched.
-    async fn recall(&self, source: &KeySource) -> Option<Arc<Slot>> {
+    async fn recall(&self, source: &KeySource) -> Option<Arc<KeySlot>> {
         let files = self.files.clone().filter(|files| files.has(source))?;
         let (client, wanted) = (self.fetcher.client().clone(), source.clone());
         let recalled = tokio::task::spawn_blocking(move || {
-            let now = Now::read().unix_ms;
+            let now = ClockReading::read().unix_ms;
             let (text, age) = files.load(&wanted, HELD, now)?;
             let keys = wanted.parse(&text, &client.roots().ok()?, now);
             Some((keys.ok()?, age))
         });
         let (keys, age) = recalled.await.ok()??;
         let since = clock::instant().checked_sub(age)?;
-        let slot = self.slots.get_with_by_ref(source, Slot::new);
+        let slot = self.slots.get_with_by_ref(source, KeySlot::new);
         if slot.held().is_none() {
-            slot.keep(Arc::new(keys), since);
+            slot.store_keys(Arc::new(keys), since);
         }
         Some(slot)
     }
@@ -206,10 +206,10 @@ impl KeyCache {
 
     /// Starts a fetch in a task of its own, which ends within the deadline of a fetch. Otherwise an untrusted client
     /// could use up the attempts by hanging up before each response. Returns `None` if it is too early for a fetch.
-    fn ask(
+    fn spawn_fetch(
         self: &Arc<Self>,
         turn: OwnedMutexGuard<()>,
-        slot: &Arc<Slot>,
+        slot: &Arc<KeySlot>,
         source: &KeySource,
     ) -> Option<JoinHandle<()>> {
         if !slot.may_try() {
@@ -223,7 +223,7 @@ impl KeyCache {
     }
 
     /// Fetches the source and records the result. The caller holds the slot's turn.
-    async fn fetch(&self, slot: &Slot, source: &KeySource) {
+    async fn fetch(&self, slot: &KeySlot, source: &KeySource) {
         let limits = FetchLimits::default();
         let fetched = match source.question() {
             None => self.fetcher.get(source.url(), limits).await,
@@ -234,7 +234,7 @@ impl KeyCache {
             Err(err) => Err(chain(&err)),
         };
         match made {
-            Ok(keys) => slot.keep(Arc::new(keys), clock::instant()),
+            Ok(keys) => slot.store_keys(Arc::new(keys), clock::instant()),
             Err(fault) => {
                 tracing::warn!(error = fault, "cannot fetch the keys of a sender");
                 slot.fail(fault.into());
@@ -252,7 +252,7 @@ impl KeyCache {
         // Reading the system's root certificates blocks on the disk.
         let read = tokio::task::spawn_blocking(move || {
             let roots = client.roots().map_err(|err| chain(&err))?;
-            let now = Now::read().unix_ms;
+            let now = ClockReading::read().unix_ms;
             let parsed = source.parse(&text, &roots, now);
             let parsed =
                 parsed.map_err(|fault| format!("the response of `{}` {fault}", source.url()))?;
@@ -272,7 +272,7 @@ impl KeyCache {
 impl Default for KeyCache {
     fn default() -> Self {
         // A client of its own, because metrics count the connections of the upstream client.
-        Self::new(Fetcher::new(Client::new()))
+        Self::new(HttpsFetcher::new(OutgoingClient::new()))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use governor::{DefaultDirectRateLimiter, Quota};
 
 use crate::keys::{HELD, KeyFault};
-use crate::scheme::remote::{KeyNeed, RemoteKeys};
+use crate::scheme::remote_keys::{KeyNeed, RemoteKeys};
 
 /// Fetches of a source that are allowed at once: enough for a sender that rotates its keys twice right after our start.
 const TRIES: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
@@ -16,16 +16,16 @@ const TRIES: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
 const RETRY: Duration = Duration::from_secs(15);
 
 /// One key source with its keys and its rate limit.
-pub(super) struct Slot {
+pub(super) struct KeySlot {
     /// Lock held by the task that fetches the source.
-    pub(super) turn: Arc<tokio::sync::Mutex<()>>,
+    pub(super) fetch_lock: Arc<tokio::sync::Mutex<()>>,
     pace: DefaultDirectRateLimiter,
-    state: Mutex<State>,
+    state: Mutex<KeySlotState>,
 }
 
 #[derive(Default)]
-struct State {
-    held: Option<Held>,
+struct KeySlotState {
+    held: Option<FetchedKeys>,
     /// Number of fetches that have ended.
     tries: u64,
     /// Error of the last fetch, if it failed.
@@ -34,12 +34,12 @@ struct State {
 
 /// Fetched keys and the time of their fetch.
 #[derive(Clone)]
-pub(super) struct Held {
+pub(super) struct FetchedKeys {
     pub(super) keys: Arc<RemoteKeys>,
     since: Instant,
 }
 
-impl Held {
+impl FetchedKeys {
     /// Returns whether the keys are still valid and contain the needed one.
     pub(super) fn answers(&self, need: &KeyNeed, now: Instant) -> bool {
         !self.is_older(HELD, now) && self.keys.answer(need)
@@ -51,13 +51,13 @@ impl Held {
     }
 }
 
-impl Slot {
+impl KeySlot {
     /// Returns the slot of a source that was never fetched.
     pub(super) fn new() -> Arc<Self> {
         // The period is a constant above zero, so the fallback is never used.
         let quota = Quota::with_period(RETRY).unwrap_or(Quota::per_minute(TRIES));
         Arc::new(Self {
-            turn: Arc::default(),
+            fetch_lock: Arc::default(),
             pace: DefaultDirectRateLimiter::direct(quota.allow_burst(TRIES)),
             state: Mutex::default(),
         })
@@ -74,7 +74,7 @@ impl Slot {
     }
 
     /// Returns the keys of the last successful fetch.
-    pub(super) fn held(&self) -> Option<Held> {
+    pub(super) fn held(&self) -> Option<FetchedKeys> {
         self.state().held.clone()
     }
 
@@ -87,12 +87,12 @@ impl Slot {
     }
 
     /// Records a successful fetch and its keys.
-    pub(super) fn keep(&self, keys: Arc<RemoteKeys>, now: Instant) {
+    pub(super) fn store_keys(&self, keys: Arc<RemoteKeys>, now: Instant) {
         let mut state = self.state();
         state.tries += 1;
         state.fault = None;
         // New keys replace all old ones, so a withdrawn key is no longer valid.
-        state.held = Some(Held { keys, since: now });
+        state.held = Some(FetchedKeys { keys, since: now });
     }
 
     /// Records a failed fetch. Held keys stay.
@@ -104,7 +104,7 @@ impl Slot {
 
     /// Locks the state. A panic cannot leave it half changed, because no assignment in it can fail, so poison is
     /// ignored.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, KeySlotState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

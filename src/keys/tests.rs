@@ -31,7 +31,9 @@ async fn publish() -> Publisher {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let publisher = Publisher {
         port: listener.local_addr().unwrap().port(),
-        cache: Arc::new(KeyCache::new(Fetcher::new(Client::with_roots(roots)))),
+        cache: Arc::new(KeyCache::new(HttpsFetcher::new(
+            OutgoingClient::with_roots(roots),
+        ))),
         asked: Arc::default(),
         kid: Arc::new(std::sync::Mutex::new("one")),
         is_down: Arc::default(),
@@ -90,12 +92,12 @@ impl Publisher {
         let slot = self
             .cache
             .slots
-            .get_with(self.need("one").source, Slot::new);
+            .get_with(self.need("one").source, KeySlot::new);
         let set = format!(r#"{{"keys":[{{{POINT},"kid":"one"}}]}}"#);
         let roots = rustls::RootCertStore::empty();
         let keys = self.need("one").source.parse(set.as_bytes(), &roots, 0);
         let since: Instant = clock::instant().checked_sub(ago).unwrap();
-        slot.keep(Arc::new(keys.ok().unwrap()), since);
+        slot.store_keys(Arc::new(keys.ok().unwrap()), since);
     }
 }
 
@@ -267,7 +269,7 @@ async fn a_sender_pays_for_names_that_no_key_has() {
 /// Starts another process with the same state folder.
 fn restarted(publisher: &Publisher, folder: &Path) -> Arc<KeyCache> {
     let fetcher = publisher.cache.fetcher().clone();
-    Arc::new(KeyCache::new(fetcher).kept_in(folder))
+    Arc::new(KeyCache::new(fetcher).with_state_folder(folder))
 }
 
 // Fails if nothing is stored, if stored keys stay valid forever, or if a damaged file prevents a fetch.

@@ -1,6 +1,6 @@
 //! Readings of the wall clock and the monotonic clock.
 //!
-//! `pipeline.rs` reads both clocks once per request into a `Now` and passes it down. All checks of one request
+//! `pipeline.rs` reads both clocks once per request into a `ClockReading` and passes it down. All checks of one request
 //! therefore see the same time, and tests can inject one.
 //!
 //! The wall clock decides only about signed timestamps and the expiry of secrets. Limits and windows use the monotonic
@@ -16,14 +16,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// One reading of both clocks, taken at the same moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Now {
+pub struct ClockReading {
     /// Wall clock, in milliseconds since the Unix epoch.
     pub unix_ms: i64,
     /// The monotonic clock at the same moment.
     pub mono: Instant,
 }
 
-impl Now {
+impl ClockReading {
     /// Reads both clocks, one directly after the other.
     #[must_use]
     pub fn read() -> Self {
@@ -65,11 +65,11 @@ pub fn since_boot_ms() -> i64 {
 
 /// A reading of the processor's counter: cheap enough to time many short parts of one request.
 #[derive(Clone, Copy, Debug)]
-pub struct Ticks(u64);
+pub struct CpuTicks(u64);
 
 static COUNTER: LazyLock<quanta::Clock> = LazyLock::new(quanta::Clock::new);
 
-impl Ticks {
+impl CpuTicks {
     /// Reads the counter. The first call in a process calibrates it against the clock, which takes some milliseconds.
     #[must_use]
     pub fn read() -> Self {

@@ -34,7 +34,7 @@ pub enum DeliveryState {
 
 /// A transition of a delivery from one state to another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Step {
+pub enum DeliveryStep {
     /// An attempt begins: the worker claims the delivery.
     Begin,
     /// The destination responded with 2xx.
@@ -112,25 +112,25 @@ impl DeliveryState {
     ///
     /// A delivered event stays delivered: sending it again is a replay, which is a new delivery.
     #[must_use]
-    pub fn after(self, step: Step) -> Option<Self> {
+    pub fn after(self, step: DeliveryStep) -> Option<Self> {
         use DeliveryState::{Cancelled, Dead, Delivered, InFlight, Pending, Waiting};
         match (self, step) {
             // Both in-flight and final states reject `Begin`, so no delivery is ever attempted twice at once.
-            (Pending | Waiting, Step::Begin) => Some(InFlight),
-            (InFlight, Step::Deliver) => Some(Delivered),
-            (InFlight, Step::Delay) => Some(Waiting),
-            (InFlight, Step::GiveUp) => Some(Dead),
-            (InFlight, Step::Interrupt) => Some(Pending),
+            (Pending | Waiting, DeliveryStep::Begin) => Some(InFlight),
+            (InFlight, DeliveryStep::Deliver) => Some(Delivered),
+            (InFlight, DeliveryStep::Delay) => Some(Waiting),
+            (InFlight, DeliveryStep::GiveUp) => Some(Dead),
+            (InFlight, DeliveryStep::Interrupt) => Some(Pending),
             // An in-flight delivery cannot be retried or canceled: its worker owns it until the outcome is known.
-            (Pending | Waiting | Dead, Step::Retry) => Some(Pending),
-            (Pending | Waiting, Step::Cancel) => Some(Cancelled),
-            (Dead, Step::Discard) => Some(Cancelled),
+            (Pending | Waiting | Dead, DeliveryStep::Retry) => Some(Pending),
+            (Pending | Waiting, DeliveryStep::Cancel) => Some(Cancelled),
+            (Dead, DeliveryStep::Discard) => Some(Cancelled),
             _ => None,
         }
     }
 }
 
-impl Step {
+impl DeliveryStep {
     /// All steps, so that a test can try each of them in each state.
     pub const ALL: [Self; 8] = [
         Self::Begin,
@@ -167,10 +167,10 @@ mod tests {
             DeliveryState::Cancelled,
         ] {
             assert!(!state.is_open());
-            let steps = Step::ALL.into_iter();
+            let steps = DeliveryStep::ALL.into_iter();
             let left: Vec<_> = steps.filter(|step| state.after(*step).is_some()).collect();
             let expected = match state {
-                DeliveryState::Dead => vec![Step::Retry, Step::Discard],
+                DeliveryState::Dead => vec![DeliveryStep::Retry, DeliveryStep::Discard],
                 _ => Vec::new(),
             };
             assert_eq!(left, expected, "{state:?}");
@@ -180,13 +180,18 @@ mod tests {
     // Fails when a delivery in flight can be taken away from the worker that owns it.
     #[test]
     fn only_its_outcome_ends_an_attempt() {
-        let steps = Step::ALL.into_iter();
+        let steps = DeliveryStep::ALL.into_iter();
         let ends: Vec<_> = steps
             .filter(|step| DeliveryState::InFlight.after(*step).is_some())
             .collect();
         assert_eq!(
             ends,
-            [Step::Deliver, Step::Delay, Step::GiveUp, Step::Interrupt]
+            [
+                DeliveryStep::Deliver,
+                DeliveryStep::Delay,
+                DeliveryStep::GiveUp,
+                DeliveryStep::Interrupt
+            ]
         );
     }
 }

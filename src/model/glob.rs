@@ -11,7 +11,7 @@ const MAX_LENGTH: usize = 255;
 
 /// One pattern, split at its stars.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Glob {
+pub struct GlobPattern {
     /// The text before the first `*`.
     head: Box<str>,
     /// The text after each `*`. Empty: the pattern has no `*`, and only a text equal to `head` matches.
@@ -20,9 +20,9 @@ pub struct Glob {
 
 /// A list of patterns, some of which may exclude.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Patterns {
-    wanted: Vec<Glob>,
-    excluded: Vec<Glob>,
+pub struct PatternList {
+    included: Vec<GlobPattern>,
+    excluded: Vec<GlobPattern>,
 }
 
 /// The reason why a pattern is invalid.
@@ -39,7 +39,7 @@ pub enum GlobError {
     Character,
 }
 
-impl Glob {
+impl GlobPattern {
     /// Parses a pattern.
     ///
     /// # Errors
@@ -92,15 +92,15 @@ impl Glob {
     }
 }
 
-impl Patterns {
+impl PatternList {
     /// Adds a pattern; one that begins with `!` is an exclusion.
     ///
     /// # Errors
-    /// As for [`Glob::parse`].
+    /// As for [`GlobPattern::parse`].
     pub fn add(&mut self, text: &str) -> Result<(), GlobError> {
         match text.strip_prefix('!') {
-            Some(excluded) => self.excluded.push(Glob::parse(excluded)?),
-            None => self.wanted.push(Glob::parse(text)?),
+            Some(excluded) => self.excluded.push(GlobPattern::parse(excluded)?),
+            None => self.included.push(GlobPattern::parse(text)?),
         }
         Ok(())
     }
@@ -109,7 +109,8 @@ impl Patterns {
     #[must_use]
     pub fn admit(&self, text: &str) -> bool {
         // A list of exclusions alone admits everything else.
-        let is_wanted = self.wanted.is_empty() || self.wanted.iter().any(|glob| glob.matches(text));
+        let is_wanted =
+            self.included.is_empty() || self.included.iter().any(|glob| glob.matches(text));
         is_wanted && !self.excluded.iter().any(|glob| glob.matches(text))
     }
 }
@@ -121,7 +122,7 @@ mod tests {
     use super::*;
 
     fn admit(patterns: &[&str], text: &str) -> bool {
-        let mut list = Patterns::default();
+        let mut list = PatternList::default();
         for pattern in patterns {
             list.add(pattern).unwrap();
         }
@@ -185,11 +186,14 @@ mod tests {
 
     #[test]
     fn a_pattern_that_can_match_nothing_is_invalid() {
-        assert_eq!(Glob::parse(""), Err(GlobError::Empty));
-        assert_eq!(Patterns::default().add("!"), Err(GlobError::Empty));
-        assert_eq!(Glob::parse(&"a".repeat(256)), Err(GlobError::TooLong));
-        assert_eq!(Glob::parse("a\n"), Err(GlobError::Character));
-        assert_eq!(Glob::parse("\u{e4}"), Err(GlobError::Character));
+        assert_eq!(GlobPattern::parse(""), Err(GlobError::Empty));
+        assert_eq!(PatternList::default().add("!"), Err(GlobError::Empty));
+        assert_eq!(
+            GlobPattern::parse(&"a".repeat(256)),
+            Err(GlobError::TooLong)
+        );
+        assert_eq!(GlobPattern::parse("a\n"), Err(GlobError::Character));
+        assert_eq!(GlobPattern::parse("\u{e4}"), Err(GlobError::Character));
     }
 
     /// Matches by the plain definition: exponential, and obviously right.
@@ -206,7 +210,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_agrees_with_the_definition(pattern in "[ab*]{1,8}", text in "[ab]{0,10}") {
-            let glob = Glob::parse(&pattern).unwrap();
+            let glob = GlobPattern::parse(&pattern).unwrap();
             prop_assert_eq!(glob.matches(&text), slow(pattern.as_bytes(), text.as_bytes()));
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// At most `burst` at once, refilled with `count` per `period`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rate {
+pub struct RateLimit {
     /// Number of refills per `period`.
     pub count: NonZeroU32,
     /// Time in which `count` are refilled.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// The source of one request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Source {
+pub struct RequestSource {
     /// Address of the client. An IPv4-mapped IPv6 address appears as IPv4.
     pub ip: IpAddr,
     /// Address of the socket's other end. It differs from `ip` behind a trusted proxy.

@@ -8,7 +8,7 @@
 pub fn relative(ms: i64, now_ms: i64) -> String {
     // Saturating, since a stored time can be any number.
     let seconds = now_ms.saturating_sub(ms).div_euclid(1000);
-    let away = words(seconds.unsigned_abs());
+    let away = format_seconds(seconds.unsigned_abs());
     match seconds {
         -1..=1 => "now".to_owned(),
         2.. => format!("{away} ago"),
@@ -18,7 +18,7 @@ pub fn relative(ms: i64, now_ms: i64) -> String {
 
 /// Formats seconds in the largest unit of which there are at least two.
 #[must_use]
-pub fn words(seconds: u64) -> String {
+pub fn format_seconds(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),

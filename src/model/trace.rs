@@ -18,7 +18,7 @@ pub type SpanId = [u8; 8];
 
 /// The trace context of one request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Trace {
+pub struct TraceContext {
     uid: RequestId,
     /// Trace id: the sender's where its trace is continued, otherwise the request id.
     pub id: [u8; 16],
@@ -30,7 +30,7 @@ pub struct Trace {
 
 /// A part of the processing that has its own span.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Part {
+pub enum TracePart {
     /// The request as a whole.
     Request,
     /// One stage of the request, by its name.
@@ -39,7 +39,7 @@ pub enum Part {
     Attempt(i64, u32),
 }
 
-impl Trace {
+impl TraceContext {
     /// Starts a new trace. `share`, from 0 to 1, is the fraction of requests that are sampled.
     ///
     /// The decision follows from the request id, so every part of one request makes the same one.
@@ -87,13 +87,13 @@ impl Trace {
 
     /// Derives the id of a span from the request id and the part.
     #[must_use]
-    pub fn span(&self, part: Part) -> SpanId {
+    pub fn span(&self, part: TracePart) -> SpanId {
         // Derived, not random: a delivery in another process, days later, gets the same parent span.
         let mut digest = Sha256::new_with_prefix(self.uid.as_bytes());
         match part {
-            Part::Request => digest.update(b"request"),
-            Part::Stage(name) => digest.update(name),
-            Part::Attempt(delivery, attempt) => {
+            TracePart::Request => digest.update(b"request"),
+            TracePart::Stage(name) => digest.update(name),
+            TracePart::Attempt(delivery, attempt) => {
                 digest.update(delivery.to_be_bytes());
                 digest.update(attempt.to_be_bytes());
             }
@@ -107,7 +107,7 @@ impl Trace {
 
     /// Formats the `traceparent` for a request that is sent within this part.
     #[must_use]
-    pub fn header(&self, part: Part) -> String {
+    pub fn header(&self, part: TracePart) -> String {
         let mut text = String::with_capacity(LENGTH);
         let (id, span) = (HEXLOWER.encode(&self.id), HEXLOWER.encode(&self.span(part)));
         // Writing to a string cannot fail.
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_traceparent_is_read_strictly() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let trace = Trace::continued(uid(), good).unwrap();
+        let trace = TraceContext::continued(uid(), good).unwrap();
         assert_eq!(
             HEXLOWER.encode(&trace.id),
             "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -139,11 +139,11 @@ mod tests {
         assert_eq!(trace.parent.unwrap()[..2], [0, 0xf0]);
         assert!(trace.is_sampled);
         assert!(
-            !Trace::continued(uid(), &good.replace("-01", "-00"))
+            !TraceContext::continued(uid(), &good.replace("-01", "-00"))
                 .unwrap()
                 .is_sampled
         );
-        assert!(Trace::continued(uid(), &format!("cc{}-more", &good[2..])).is_some());
+        assert!(TraceContext::continued(uid(), &format!("cc{}-more", &good[2..])).is_some());
         for bad in [
             String::new(),
             good.to_uppercase(),
@@ -156,25 +156,25 @@ mod tests {
             good.replace("4bf9", "4b\u{e9}"),
             good[..54].to_owned(),
         ] {
-            assert_eq!(Trace::continued(uid(), &bad), None, "{bad}");
+            assert_eq!(TraceContext::continued(uid(), &bad), None, "{bad}");
         }
     }
 
     #[test]
     fn each_part_has_its_own_span_and_the_header_names_it() {
-        let trace = Trace::new(uid(), 1.0);
+        let trace = TraceContext::new(uid(), 1.0);
         let parts = [
-            Part::Request,
-            Part::Stage("upstream"),
-            Part::Attempt(1, 1),
-            Part::Attempt(1, 2),
-            Part::Attempt(2, 1),
+            TracePart::Request,
+            TracePart::Stage("upstream"),
+            TracePart::Attempt(1, 1),
+            TracePart::Attempt(1, 2),
+            TracePart::Attempt(2, 1),
         ];
         let spans: std::collections::BTreeSet<_> = parts.map(|part| trace.span(part)).into();
         assert_eq!(spans.len(), parts.len());
-        let read = Trace::continued(uid(), &trace.header(Part::Request)).unwrap();
+        let read = TraceContext::continued(uid(), &trace.header(TracePart::Request)).unwrap();
         assert_eq!((read.id, read.is_sampled), (trace.id, true));
-        assert_eq!(read.parent, Some(trace.span(Part::Request)));
+        assert_eq!(read.parent, Some(trace.span(TracePart::Request)));
     }
 
     #[test]
@@ -182,9 +182,9 @@ mod tests {
         let sampled = (0..1000u16).filter(|number| {
             let mut random = [0; 10];
             random[6..8].copy_from_slice(&number.wrapping_mul(40_503).to_be_bytes());
-            Trace::new(RequestId::new(0, random), 0.1).is_sampled
+            TraceContext::new(RequestId::new(0, random), 0.1).is_sampled
         });
         assert!((60..140).contains(&sampled.count()));
-        assert!(!Trace::new(uid(), 0.0).is_sampled);
+        assert!(!TraceContext::new(uid(), 0.0).is_sampled);
     }
 }

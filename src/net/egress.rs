@@ -16,7 +16,7 @@ use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfi
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
-use crate::net::special::is_public;
+use crate::net::special_addresses::is_public;
 
 /// The reason why a name has no address.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +34,9 @@ pub enum ResolveError {
 
 /// A resolver for names of hosts on the internet. Cheap to clone.
 #[derive(Clone)]
-pub struct Resolver(Arc<Inner>);
+pub struct EgressResolver(Arc<ResolverInner>);
 
-struct Inner {
+struct ResolverInner {
     /// The only name server to query. `None`: those of the system's configuration.
     server: Option<SocketAddr>,
     is_allowed: fn(IpAddr) -> bool,
@@ -50,13 +50,13 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Maximum time that a response is cached, whatever its TTL: a name that moves is followed within an hour.
 const MAX_TTL: Duration = Duration::from_secs(3600);
 
-impl Default for Resolver {
+impl Default for EgressResolver {
     fn default() -> Self {
         Self::new(None, is_public)
     }
 }
 
-impl Resolver {
+impl EgressResolver {
     /// Creates a resolver that queries one name server only.
     #[must_use]
     pub fn at(server: SocketAddr) -> Self {
@@ -70,7 +70,7 @@ impl Resolver {
     }
 
     fn new(server: Option<SocketAddr>, is_allowed: fn(IpAddr) -> bool) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(ResolverInner {
             server,
             is_allowed,
             made: Mutex::new(None),

@@ -19,7 +19,9 @@ use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::net::client::{Client, ClientError, ConnectError, ExchangeError, Lease, PoolKey};
+use crate::net::client::{
+    ClientError, ConnectError, ConnectionLease, ExchangeError, OutgoingClient, PoolKey,
+};
 use crate::net::remote_url::RemoteUrl;
 
 /// Maximum number of concurrent fetches. Others wait, within their deadline.
@@ -89,24 +91,24 @@ pub enum FetchError {
 
 /// The client for fetches. Cheap to clone.
 #[derive(Clone)]
-pub struct Fetcher {
-    client: Client,
-    places: Arc<Semaphore>,
+pub struct HttpsFetcher {
+    client: OutgoingClient,
+    permits: Arc<Semaphore>,
 }
 
-impl Fetcher {
+impl HttpsFetcher {
     /// Creates a fetcher on top of a client, whose roots verify the hosts.
     #[must_use]
-    pub fn new(client: Client) -> Self {
+    pub fn new(client: OutgoingClient) -> Self {
         Self {
             client,
-            places: Arc::new(Semaphore::new(MAX_CONCURRENT)),
+            permits: Arc::new(Semaphore::new(MAX_CONCURRENT)),
         }
     }
 
     /// Returns the client below the fetcher.
     #[must_use]
-    pub fn client(&self) -> &Client {
+    pub fn client(&self) -> &OutgoingClient {
         &self.client
     }
 
@@ -143,7 +145,7 @@ impl Fetcher {
     ) -> Result<Bytes, FetchError> {
         let exchange = async {
             // The semaphore is never closed, so this only ever waits.
-            let _place = self.places.acquire().await;
+            let _place = self.permits.acquire().await;
             let mut lease = self.connect(url, limits.deadline).await?;
             let request = complete(url, request, body)?;
             let answer = lease.exchange(request).await;
@@ -164,7 +166,11 @@ impl Fetcher {
         })
     }
 
-    async fn connect(&self, url: &RemoteUrl, limit: Duration) -> Result<Lease, FetchError> {
+    async fn connect(
+        &self,
+        url: &RemoteUrl,
+        limit: Duration,
+    ) -> Result<ConnectionLease, FetchError> {
         let setup = |source| FetchError::Setup {
             url: url.clone(),
             source,
@@ -192,7 +198,7 @@ impl Fetcher {
     }
 }
 
-impl fmt::Debug for Fetcher {
+impl fmt::Debug for HttpsFetcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Fetcher")
     }
@@ -248,7 +254,7 @@ fn is_plain(answer: &Response<Incoming>, name: &HeaderName) -> bool {
 async fn read(
     url: &RemoteUrl,
     answer: Response<Incoming>,
-    mut lease: Lease,
+    mut lease: ConnectionLease,
     limit: usize,
 ) -> Result<Bytes, FetchError> {
     let mut body = answer.into_body();

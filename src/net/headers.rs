@@ -23,7 +23,7 @@ pub fn request_id_value(id: RequestId) -> HeaderValue {
 
 /// The number of times that a header appears in a head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Occurrence<'a> {
+pub enum HeaderOccurrence<'a> {
     /// The header appears exactly once.
     One(&'a HeaderValue),
     /// The header does not appear.
@@ -34,12 +34,12 @@ pub enum Occurrence<'a> {
 
 /// Returns the value of a header that must be unique, or why there is no such value.
 #[must_use]
-pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Occurrence<'a> {
+pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> HeaderOccurrence<'a> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
-        (Some(value), None) => Occurrence::One(value),
-        (None, _) => Occurrence::None,
-        (Some(_), Some(_)) => Occurrence::Many,
+        (Some(value), None) => HeaderOccurrence::One(value),
+        (None, _) => HeaderOccurrence::None,
+        (Some(_), Some(_)) => HeaderOccurrence::Many,
     }
 }
 
@@ -293,9 +293,9 @@ mod tests {
         let headers = map(&[("a", "1"), ("b", "1"), ("b", "1")]);
         let one = HeaderValue::from_static("1");
         let name = HeaderName::from_static;
-        assert_eq!(single(&headers, &name("a")), Occurrence::One(&one));
-        assert_eq!(single(&headers, &name("b")), Occurrence::Many);
-        assert_eq!(single(&headers, &name("c")), Occurrence::None);
+        assert_eq!(single(&headers, &name("a")), HeaderOccurrence::One(&one));
+        assert_eq!(single(&headers, &name("b")), HeaderOccurrence::Many);
+        assert_eq!(single(&headers, &name("c")), HeaderOccurrence::None);
     }
 
     proptest! {

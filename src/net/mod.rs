@@ -4,22 +4,22 @@
 //! fetches from providers, headers for upstreams, request files and special addresses. No module here knows a route or
 //! decides about a request.
 
-pub mod answer;
 pub mod client;
+pub mod detach;
 pub mod egress;
+pub mod event_headers;
 pub mod fetch;
 pub mod headers;
-pub mod hide;
 pub mod host;
-pub mod outgoing;
-pub mod outlive;
 pub mod plain_path;
 pub mod problem;
 pub mod read_body;
+pub mod redact;
 pub mod remote_url;
 pub mod request_file;
-pub mod sound;
-pub mod special;
+pub mod response;
+pub mod response_check;
+pub mod special_addresses;
 pub mod target_path;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -76,12 +76,12 @@ fn has_plain_escapes(path: &str) -> bool {
     let Ok(text) = std::str::from_utf8(&decoded) else {
         return false;
     };
-    let is_odd = |c: char| c.is_control() || LOOK_ALIKES.contains(&c) || is_unseen(c);
+    let is_odd = |c: char| c.is_control() || LOOK_ALIKES.contains(&c) || is_invisible(c);
     !text.chars().any(is_odd)
 }
 
 /// Returns true for white space beyond ASCII and for characters without a width, which some servers drop.
-fn is_unseen(c: char) -> bool {
+fn is_invisible(c: char) -> bool {
     let is_zero_width = matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     is_zero_width || (!c.is_ascii() && c.is_whitespace())
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 
 use crate::model::ids::RequestId;
-use crate::net::answer::{Answer, AnswerBody};
+use crate::net::response::{HttpResponse, ResponseBody};
 
 /// Returns the generic title of a status, the same for every reason behind it.
 #[must_use]
@@ -30,9 +30,13 @@ pub fn title(status: StatusCode) -> &'static str {
 /// Builds the response with a problem document. `retry_after` becomes the header, rounded up to whole seconds, at least
 /// 1.
 #[must_use]
-pub fn answer(status: StatusCode, request_id: RequestId, retry_after: Option<Duration>) -> Answer {
+pub fn answer(
+    status: StatusCode,
+    request_id: RequestId,
+    retry_after: Option<Duration>,
+) -> HttpResponse {
     let body = document(status, Some(request_id));
-    let mut answer = Answer::new(AnswerBody::whole(Bytes::from(body)));
+    let mut answer = HttpResponse::new(ResponseBody::whole(Bytes::from(body)));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(

@@ -90,7 +90,7 @@ pub async fn read_body<B>(
 where
     B: Body<Data = Bytes>,
 {
-    let pace = Pace {
+    let pace = ReadPace {
         timeout: limits.timeout,
         grace: GRACE,
         rate: MIN_RATE,
@@ -212,14 +212,14 @@ async fn read_at_pace<B>(
     body: B,
     head: BodyHead,
     max: usize,
-    mut pace: Pace,
+    mut pace: ReadPace,
     mut consume: impl FnMut(&[u8]) -> bool,
 ) -> Result<Bytes, BodyFault>
 where
     B: Body<Data = Bytes>,
 {
     let mut body = pin!(body);
-    let mut received = Received::new(head.declared, max);
+    let mut received = BodyBuffer::new(head.declared, max);
     let mut empty_frames = 0_u32;
     while !body.is_end_stream() {
         let frame = poll_fn(|context| {
@@ -262,7 +262,7 @@ where
 }
 
 /// The bytes so far: the first frame without a copy, or a buffer from the second frame on.
-struct Received {
+struct BodyBuffer {
     declared: Option<u64>,
     max: usize,
     total: u64,
@@ -270,7 +270,7 @@ struct Received {
     buffer: Vec<u8>,
 }
 
-impl Received {
+impl BodyBuffer {
     fn new(declared: Option<u64>, max: usize) -> Self {
         Self {
             declared,
@@ -325,25 +325,25 @@ impl Received {
 }
 
 /// The deadline and the minimum rate, behind one timer. The timer is only created when the body has to be awaited.
-struct Pace {
+struct ReadPace {
     timeout: Duration,
     grace: Duration,
     rate: u64,
-    running: Option<Running>,
+    running: Option<PaceTimer>,
 }
 
-struct Running {
+struct PaceTimer {
     began: Instant,
     timer: Pin<Box<Sleep>>,
 }
 
-impl Pace {
+impl ReadPace {
     /// Returns the fault once the body is too late or too slow.
     fn poll_fault(&mut self, context: &mut Context<'_>, received: u64) -> Poll<BodyFault> {
         let (timeout, grace) = (self.timeout, self.grace);
         let running = self.running.get_or_insert_with(|| {
             let began = Instant::now();
-            Running {
+            PaceTimer {
                 began,
                 timer: Box::pin(sleep_until(began + timeout.min(grace))),
             }
@@ -442,7 +442,7 @@ mod tests {
             declared,
             version: Version::HTTP_11,
         };
-        let pace = Pace {
+        let pace = ReadPace {
             timeout: limits.timeout,
             grace: Duration::from_millis(100),
             rate: 10_000,
@@ -474,18 +474,18 @@ mod tests {
             max: usize::MAX,
             ..LIMITS
         };
-        let mut received = Received::new(Some(1 << 40), limits.max);
+        let mut received = BodyBuffer::new(Some(1 << 40), limits.max);
         received.push(Bytes::from_static(b"a"));
         assert_eq!(received.buffer.capacity(), 0);
         received.push(Bytes::from_static(b"b"));
         assert!(received.buffer.capacity() <= MAX_RESERVE);
-        let mut received = Received::new(Some(1 << 40), 100);
+        let mut received = BodyBuffer::new(Some(1 << 40), 100);
         received.push(Bytes::from_static(b"a"));
         received.push(Bytes::from_static(b"b"));
         assert!(received.buffer.capacity() <= 100);
     }
 
-    // Mutation: compare with `self.declared` instead of what arrived in `Received::check`.
+    // Mutation: compare with `self.declared` instead of what arrived in `BodyBuffer::check`.
     #[tokio::test]
     async fn a_body_over_the_limit_is_refused_and_not_fed() {
         let limits = BodyLimits { max: 100, ..LIMITS };

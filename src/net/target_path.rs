@@ -5,9 +5,9 @@ use http::Uri;
 use http::uri::PathAndQuery;
 
 /// The rule by which an upstream's path is built.
-pub struct TargetPath(Kind);
+pub struct TargetPath(TargetPathKind);
 
-enum Kind {
+enum TargetPathKind {
     /// Path and query of the config, independent of the request.
     Fixed(PathAndQuery),
     /// The upstream's path with the query of the request.
@@ -20,7 +20,7 @@ impl TargetPath {
     /// Creates a rule that always gives this path and query.
     #[must_use]
     pub fn fixed(path: PathAndQuery) -> Self {
-        Self(Kind::Fixed(path))
+        Self(TargetPathKind::Fixed(path))
     }
 
     /// Creates a rule that joins the upstream's path with the query of the request and, for a route with a prefix, with
@@ -28,8 +28,8 @@ impl TargetPath {
     #[must_use]
     pub fn joined(prefix: Option<&str>, base: &str) -> Option<Self> {
         Some(Self(match prefix {
-            None => Kind::Exact(base.parse().ok()?),
-            Some(prefix) => Kind::Prefix {
+            None => TargetPathKind::Exact(base.parse().ok()?),
+            Some(prefix) => TargetPathKind::Prefix {
                 // The prefix `/` matches every path, and its slash belongs to the rest.
                 cut: if prefix == "/" { 0 } else { prefix.len() },
                 base: base.to_owned(),
@@ -42,10 +42,12 @@ impl TargetPath {
     #[must_use]
     pub fn join(&self, path: &str, query: Option<&str>) -> Option<Uri> {
         let (base, rest) = match &self.0 {
-            Kind::Fixed(fixed) => return Some(Uri::from(fixed.clone())),
-            Kind::Exact(fixed) if query.is_none() => return Some(Uri::from(fixed.clone())),
-            Kind::Exact(fixed) => (fixed.path(), ""),
-            Kind::Prefix { cut, base } => match path.get(*cut..)? {
+            TargetPathKind::Fixed(fixed) => return Some(Uri::from(fixed.clone())),
+            TargetPathKind::Exact(fixed) if query.is_none() => {
+                return Some(Uri::from(fixed.clone()));
+            }
+            TargetPathKind::Exact(fixed) => (fixed.path(), ""),
+            TargetPathKind::Prefix { cut, base } => match path.get(*cut..)? {
                 "" => (base.as_str(), ""),
                 // Exactly one slash separates the two parts.
                 rest => (base.strip_suffix('/').unwrap_or(base), rest),

@@ -12,19 +12,19 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::gate::dedup::{Claim, Keys};
+use crate::gate::dedup::{Claim, DedupKeys};
 use crate::gate::event::{Event, EventParts};
 use crate::gate::reject::Reject;
-use crate::gate::rules::Rules;
+use crate::gate::rules::RouteRules;
 use crate::gate::verdict::Verdict;
-use crate::inbox::Terms;
-use crate::inbox::outlets::Outlets;
-use crate::model::clock::Now;
+use crate::inbox::AcceptOptions;
+use crate::inbox::subscriptions::RouteSubscriptions;
+use crate::model::clock::ClockReading;
 use crate::model::ids::{EventId, RequestId};
-use crate::net::answer::Answer;
-use crate::pipeline::Forwarding;
-use crate::pipeline::local::{DELAY, PRIORITY, answer, terms, told};
-use crate::pipeline::stored::Keeping;
+use crate::net::response::HttpResponse;
+use crate::pipeline::UpstreamExchange;
+use crate::pipeline::local::{DELAY, PRIORITY, accept_reply, answer, terms};
+use crate::pipeline::stored::DurableAcceptance;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const OF_THE_BATCH: [&str; 5] = [
@@ -41,7 +41,7 @@ const MAX_BATCH: usize = 1000;
 /// One line of a batch.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line<'a> {
+struct BatchLine<'a> {
     id: Option<String>,
     #[serde(rename = "type")]
     event_type: Option<String>,
@@ -52,21 +52,21 @@ struct Line<'a> {
 }
 
 /// One event of a batch, ready to be stored.
-struct Item {
+struct BatchItem {
     parts: EventParts,
     verdict: Verdict,
-    keys: Option<Keys>,
-    terms: Terms,
+    keys: Option<DedupKeys>,
+    terms: AcceptOptions,
 }
 
 /// Stores each line of a batch as a separate event.
 pub(super) async fn store(
-    mut exchange: Forwarding,
-    keeping: &Keeping,
-    outlets: &Outlets,
+    mut exchange: UpstreamExchange,
+    keeping: &DurableAcceptance,
+    outlets: &RouteSubscriptions,
     event: Event,
     claim: Option<Claim>,
-) -> Answer {
+) -> HttpResponse {
     let parts = event.into_parts();
     let items = match read_batch(&exchange, &parts) {
         Ok(items) => items,
@@ -79,7 +79,7 @@ pub(super) async fn store(
             .inbox
             .accept(&item.parts, &item.verdict, item.keys, outlets, item.terms)
             .await;
-        accepted.map(|accepted| told(&accepted, &item.verdict, &item.parts))
+        accepted.map(|accepted| accept_reply(&accepted, &item.verdict, &item.parts))
     });
     let mut stored = Vec::with_capacity(items.len());
     let mut failed = None;
@@ -100,7 +100,7 @@ pub(super) async fn store(
     }
     let values: Vec<&Value> = stored.iter().map(|told| &told.value).collect();
     let Some(reject) = failed else {
-        exchange.tell(keeping, &stored);
+        exchange.push_reply(keeping, &stored);
         return answer(StatusCode::OK, &json!({ "events": values }));
     };
     // The stored events are delivered, even though the response reports an error.
@@ -121,8 +121,8 @@ pub(super) async fn store(
     answer
 }
 
-impl Forwarding {
-    fn rules(&self) -> Option<&Rules> {
+impl UpstreamExchange {
+    fn rules(&self) -> Option<&RouteRules> {
         let index = self.verdict.route_index.unwrap_or(usize::MAX);
         self.generation.gate.rules(index)
     }
@@ -151,9 +151,9 @@ async fn in_order<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     ended.into_iter().flatten().collect()
 }
 
-fn read_batch(exchange: &Forwarding, parts: &EventParts) -> Result<Vec<Item>, String> {
+fn read_batch(exchange: &UpstreamExchange, parts: &EventParts) -> Result<Vec<BatchItem>, String> {
     let rules = exchange.rules();
-    if rules.is_some_and(Rules::has_filters) {
+    if rules.is_some_and(RouteRules::has_filters) {
         return Err(
             "this route filters events, which a batch would bypass: post the events one by one"
                 .to_owned(),
@@ -171,8 +171,8 @@ fn read_batch(exchange: &Forwarding, parts: &EventParts) -> Result<Vec<Item>, St
 fn items(
     parts: &EventParts,
     verdict: &Verdict,
-    rules: Option<&Rules>,
-) -> Result<Vec<Item>, String> {
+    rules: Option<&RouteRules>,
+) -> Result<Vec<BatchItem>, String> {
     let text =
         std::str::from_utf8(&parts.body).map_err(|_| "the batch is not valid UTF-8".to_owned())?;
     let lines = text
@@ -199,15 +199,15 @@ fn item(
     line: &str,
     batch: &EventParts,
     verdict: &Verdict,
-    rules: Option<&Rules>,
-) -> Result<Item, String> {
-    let read: Line<'_> = serde_json::from_str(line).map_err(|err| place(&err))?;
+    rules: Option<&RouteRules>,
+) -> Result<BatchItem, String> {
+    let read: BatchLine<'_> = serde_json::from_str(line).map_err(|err| error_location(&err))?;
     let event_id = match &read.id {
         Some(text) => Some(EventId::parse(text).ok_or("`id` is empty or longer than 1024 bytes")?),
         None => None,
     };
-    let uid = RequestId::new(Now::read().unix_ms, random()?);
-    let mut parts = batch.to_kept();
+    let uid = RequestId::new(ClockReading::read().unix_ms, random()?);
+    let mut parts = batch.to_stored();
     // A slice of the batch's own bytes, because `data` is delivered byte for byte.
     parts.body = parts.body.slice_ref(read.data.get().as_bytes());
     parts.headers.insert(
@@ -241,7 +241,7 @@ fn item(
     verdict.request_id = uid;
     verdict.event_id.clone_from(&parts.event_id);
     verdict.event_type.clone_from(&parts.event_type);
-    Ok(Item {
+    Ok(BatchItem {
         terms: terms(read.delay.as_deref(), read.priority.as_deref())?,
         parts,
         verdict,
@@ -250,7 +250,7 @@ fn item(
 }
 
 /// Formats an error of the JSON parser with its column. The parser sees a single line, so its line number is wrong.
-fn place(err: &serde_json::Error) -> String {
+fn error_location(err: &serde_json::Error) -> String {
     let text = err.to_string();
     match text.rsplit_once(" at line ") {
         Some((what, _)) => format!("{what}, at column {}", err.column()),

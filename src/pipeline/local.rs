@@ -16,16 +16,16 @@ use crate::document::value::parse_duration;
 use crate::gate::dedup::Claim;
 use crate::gate::event::{Event, EventParts};
 use crate::gate::reject::Reject;
-use crate::gate::verdict::{Decision, Verdict};
-use crate::inbox::outlets::Outlets;
-use crate::inbox::{Accepted, Terms};
+use crate::gate::verdict::{GateDecision, Verdict};
+use crate::inbox::subscriptions::RouteSubscriptions;
+use crate::inbox::{AcceptOptions, AcceptOutcome};
 use crate::model::ids::EventId;
-use crate::net::answer::{Answer, AnswerBody};
-use crate::net::headers::{Occurrence, single};
-use crate::net::outgoing::DUPLICATE;
-use crate::pipeline::stored::Keeping;
-use crate::pipeline::{Forwarding, batch};
-use crate::scheme::standard::message_id;
+use crate::net::event_headers::DUPLICATE;
+use crate::net::headers::{HeaderOccurrence, single};
+use crate::net::response::{HttpResponse, ResponseBody};
+use crate::pipeline::stored::DurableAcceptance;
+use crate::pipeline::{UpstreamExchange, batch};
+use crate::scheme::standard_webhooks::message_id;
 
 pub(super) const DELAY: HeaderName = HeaderName::from_static("hookgate-delay");
 pub(super) const PRIORITY: HeaderName = HeaderName::from_static("hookgate-priority");
@@ -36,12 +36,12 @@ const MAX_DELAY: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Stores what an app posted and responds with the ids.
 pub(super) async fn queue(
-    exchange: Forwarding,
-    keeping: &Keeping,
-    outlets: &Outlets,
+    exchange: UpstreamExchange,
+    keeping: &DurableAcceptance,
+    outlets: &RouteSubscriptions,
     event: Event,
     claim: Option<Claim>,
-) -> Answer {
+) -> HttpResponse {
     if is_batch(&event.parts().headers) {
         return Box::pin(batch::store(exchange, keeping, outlets, event, claim)).await;
     }
@@ -50,7 +50,11 @@ pub(super) async fn queue(
 
 /// Creates the response to an event that an app posts again, with the id that destinations see. A batch has many ids,
 /// which the first response contained.
-pub(super) fn duplicate(status: StatusCode, headers: &HeaderMap, verdict: &Verdict) -> Answer {
+pub(super) fn duplicate(
+    status: StatusCode,
+    headers: &HeaderMap,
+    verdict: &Verdict,
+) -> HttpResponse {
     let id = verdict.event_id.as_ref().map(EventId::as_str);
     let value = match id.filter(|_| !is_batch(headers)) {
         // An id alone determines the result, so the digest does not matter.
@@ -60,19 +64,19 @@ pub(super) fn duplicate(status: StatusCode, headers: &HeaderMap, verdict: &Verdi
     marked_duplicate(answer(status, &value))
 }
 
-fn marked_duplicate(mut answer: Answer) -> Answer {
+fn marked_duplicate(mut answer: HttpResponse) -> HttpResponse {
     let headers = answer.headers_mut();
     headers.insert(DUPLICATE, HeaderValue::from_static("true"));
     answer
 }
 
 async fn one(
-    mut exchange: Forwarding,
-    keeping: &Keeping,
-    outlets: &Outlets,
+    mut exchange: UpstreamExchange,
+    keeping: &DurableAcceptance,
+    outlets: &RouteSubscriptions,
     event: Event,
     mut claim: Option<Claim>,
-) -> Answer {
+) -> HttpResponse {
     let mut parts = event.into_parts();
     let terms = match header_terms(&parts.headers) {
         Ok(terms) => terms,
@@ -86,12 +90,12 @@ async fn one(
         .accept(keeping, outlets, &parts, &mut claim, terms)
         .await;
     let told = match accepted {
-        Ok(accepted) => told(&accepted, &exchange.verdict, &parts),
+        Ok(accepted) => accept_reply(&accepted, &exchange.verdict, &parts),
         Err(reject) => return exchange.refuse(&reject),
     };
-    let is_new = matches!(told.accepted, Accepted::Stored(_));
+    let is_new = matches!(told.accepted, AcceptOutcome::Stored(_));
     let answer = answer(StatusCode::OK, &told.value);
-    exchange.tell(keeping, &[told]);
+    exchange.push_reply(keeping, &[told]);
     match is_new {
         true => answer,
         false => marked_duplicate(answer),
@@ -99,33 +103,37 @@ async fn one(
 }
 
 /// The part of the response about one event.
-pub(super) struct Told {
+pub(super) struct AcceptReply {
     pub(super) value: Value,
-    pub(super) accepted: Accepted,
+    pub(super) accepted: AcceptOutcome,
 }
 
-pub(super) fn told(accepted: &Accepted, verdict: &Verdict, parts: &EventParts) -> Told {
+pub(super) fn accept_reply(
+    accepted: &AcceptOutcome,
+    verdict: &Verdict,
+    parts: &EventParts,
+) -> AcceptReply {
     let id = parts.event_id.as_ref().map(EventId::as_str);
     let mut value = json!({
         "id": verdict.request_id.to_string(),
         "webhook_id": message_id(id, &parts.digest),
     });
-    if let (Accepted::Duplicate(_), Some(fields)) = (accepted, value.as_object_mut()) {
+    if let (AcceptOutcome::Duplicate(_), Some(fields)) = (accepted, value.as_object_mut()) {
         // The inbox id of the first copy is not known here.
         fields.remove("id");
         fields.insert("duplicate".to_owned(), Value::Bool(true));
     }
-    if let (Accepted::Stored(deliveries), Some(fields)) = (accepted, value.as_object_mut()) {
+    if let (AcceptOutcome::Stored(deliveries), Some(fields)) = (accepted, value.as_object_mut()) {
         fields.insert("deliveries".to_owned(), deliveries.len().into());
     }
-    Told {
+    AcceptReply {
         value,
         accepted: accepted.clone(),
     }
 }
 
-impl Forwarding {
-    pub(super) fn malformed(mut self, claim: Option<Claim>, fault: &str) -> Answer {
+impl UpstreamExchange {
+    pub(super) fn malformed(mut self, claim: Option<Claim>, fault: &str) -> HttpResponse {
         let reject = Reject::MalformedEvent {
             fault: fault.into(),
         };
@@ -138,19 +146,19 @@ impl Forwarding {
         answer(status, &json!({ "error": fault }))
     }
 
-    pub(super) fn tell(&mut self, keeping: &Keeping, stored: &[Told]) {
+    pub(super) fn push_reply(&mut self, keeping: &DurableAcceptance, stored: &[AcceptReply]) {
         let is_new = self.wake(keeping, stored);
         if !is_new {
-            self.verdict.decision = Decision::Duplicate;
+            self.verdict.decision = GateDecision::Duplicate;
         }
-        self.note(|exchange| exchange.is_stored = is_new);
+        self.update_exchange(|exchange| exchange.is_stored = is_new);
     }
 
     /// Wakes the destinations of stored events. Returns whether any event was stored.
-    pub(super) fn wake(&self, keeping: &Keeping, stored: &[Told]) -> bool {
+    pub(super) fn wake(&self, keeping: &DurableAcceptance, stored: &[AcceptReply]) -> bool {
         let mut is_new = false;
         for told in stored {
-            if let Accepted::Stored(deliveries) = &told.accepted {
+            if let AcceptOutcome::Stored(deliveries) = &told.accepted {
                 is_new = true;
                 keeping.wake(deliveries);
             }
@@ -169,14 +177,14 @@ fn is_batch(headers: &HeaderMap) -> bool {
     })
 }
 
-fn header_terms(headers: &HeaderMap) -> Result<Terms, String> {
+fn header_terms(headers: &HeaderMap) -> Result<AcceptOptions, String> {
     terms(
         header_text(headers, &DELAY)?,
         header_text(headers, &PRIORITY)?,
     )
 }
 
-pub(super) fn terms(delay: Option<&str>, priority: Option<&str>) -> Result<Terms, String> {
+pub(super) fn terms(delay: Option<&str>, priority: Option<&str>) -> Result<AcceptOptions, String> {
     let delay = match delay {
         None => Duration::ZERO,
         Some(text) => parse_duration(text)
@@ -197,28 +205,28 @@ pub(super) fn terms(delay: Option<&str>, priority: Option<&str>) -> Result<Terms
             ));
         }
     };
-    Ok(Terms {
+    Ok(AcceptOptions {
         delay,
         priority,
-        ..Terms::usual(StatusCode::OK.as_u16())
+        ..AcceptOptions::usual(StatusCode::OK.as_u16())
     })
 }
 
 /// Reads a header. An unreadable one is an error and not ignored: an app that asked for a delay wants one.
 fn header_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, String> {
     match single(headers, name) {
-        Occurrence::None => Ok(None),
-        Occurrence::One(value) => {
+        HeaderOccurrence::None => Ok(None),
+        HeaderOccurrence::One(value) => {
             let text = value.to_str();
             text.map(Some)
                 .map_err(|_| format!("`{name}` contains a byte that is not printable ASCII"))
         }
-        Occurrence::Many => Err(format!("`{name}` appears more than once")),
+        HeaderOccurrence::Many => Err(format!("`{name}` appears more than once")),
     }
 }
 
-pub(super) fn answer(status: StatusCode, value: &Value) -> Answer {
-    let mut answer = Answer::new(AnswerBody::whole(Bytes::from(value.to_string())));
+pub(super) fn answer(status: StatusCode, value: &Value) -> HttpResponse {
+    let mut answer = HttpResponse::new(ResponseBody::whole(Bytes::from(value.to_string())));
     *answer.status_mut() = status;
     answer.headers_mut().insert(
         header::CONTENT_TYPE,

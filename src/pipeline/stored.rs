@@ -10,24 +10,26 @@ use http::StatusCode;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use crate::config::model::Mode;
-use crate::deliver::Deliverer;
+use crate::config::model::RouteMode;
+use crate::deliver::DeliveryEngine;
 use crate::forward::forward;
-use crate::gate::dedup::{Claim, Keys};
+use crate::gate::dedup::{Claim, DedupKeys};
 use crate::gate::event::{Event, EventParts};
 use crate::gate::reject::Reject;
 use crate::gate::route::RouteIndex;
-use crate::gate::verdict::{Check, Decision, Verdict};
-use crate::inbox::outlets::Outlets;
-use crate::inbox::{Accepted, Inbox, Terms};
-use crate::model::clock::Now;
+use crate::gate::verdict::{GateCheck, GateDecision, Verdict};
+use crate::inbox::subscriptions::RouteSubscriptions;
+use crate::inbox::{AcceptOptions, AcceptOutcome, Inbox};
+use crate::model::clock::ClockReading;
 use crate::model::delivery::DeliveryId;
 use crate::model::error;
-use crate::net::answer::{Answer, AnswerBody};
-use crate::net::outgoing::DUPLICATE;
-use crate::net::outlive::contain;
-use crate::pipeline::first::{Exchanged, Exchanging, First, Late};
-use crate::pipeline::{Forwarding, Generation, local, marked, tell_trace};
+use crate::net::detach::contain;
+use crate::net::event_headers::DUPLICATE;
+use crate::net::response::{HttpResponse, ResponseBody};
+use crate::pipeline::first_attempt::{
+    ExchangeFuture, ExchangeResult, FirstAttemptContext, LateExchange,
+};
+use crate::pipeline::{Generation, UpstreamExchange, insert_trace, local, marked};
 use crate::record::deliveries::AttemptedEvent;
 use crate::store::rows::DestinationId;
 
@@ -43,20 +45,24 @@ const MAX_LATE: usize = 256;
 
 /// The inbox, and the deliverer of its events.
 #[derive(Clone)]
-pub(super) struct Keeping {
+pub(super) struct DurableAcceptance {
     /// Accepts events into the store.
     pub inbox: Inbox,
     /// Delivers the stored events to their destinations.
-    pub deliverer: Arc<Deliverer>,
+    pub deliverer: Arc<DeliveryEngine>,
     late: Arc<Semaphore>,
     /// Tracks the late exchanges, for which a drain waits.
     exchanges: TaskTracker,
 }
 
-impl Keeping {
+impl DurableAcceptance {
     /// Creates a value without late exchanges.
     #[must_use]
-    pub(super) fn new(inbox: Inbox, deliverer: Arc<Deliverer>, exchanges: TaskTracker) -> Self {
+    pub(super) fn new(
+        inbox: Inbox,
+        deliverer: Arc<DeliveryEngine>,
+        exchanges: TaskTracker,
+    ) -> Self {
         Self {
             inbox,
             deliverer,
@@ -72,12 +78,12 @@ impl Keeping {
     }
 }
 
-impl Forwarding {
+impl UpstreamExchange {
     /// Stores the event and responds.
-    pub(super) async fn queue(mut self, event: Event, mut claim: Option<Claim>) -> Answer {
+    pub(super) async fn queue(mut self, event: Event, mut claim: Option<Claim>) -> HttpResponse {
         let generation = Arc::clone(&self.generation);
         let (Some(keeping), Some(outlets)) = (
-            self.keeping.clone(),
+            self.acceptance.clone(),
             outlets_of(&generation, event.parts().route),
         ) else {
             return self.give_up();
@@ -92,22 +98,22 @@ impl Forwarding {
     /// Commits the event and responds with this status.
     async fn store(
         &mut self,
-        keeping: &Keeping,
-        outlets: &Outlets,
+        keeping: &DurableAcceptance,
+        outlets: &RouteSubscriptions,
         parts: &EventParts,
         claim: &mut Option<Claim>,
         status: StatusCode,
-    ) -> Answer {
-        let terms = Terms::usual(status.as_u16());
+    ) -> HttpResponse {
+        let terms = AcceptOptions::usual(status.as_u16());
         match self.accept(keeping, outlets, parts, claim, terms).await {
-            Ok(Accepted::Stored(deliveries)) => {
+            Ok(AcceptOutcome::Stored(deliveries)) => {
                 keeping.wake(&deliveries);
-                self.note_stored(status, None);
-                let mut answer = Answer::new(AnswerBody::empty());
+                self.record_stored(status, None);
+                let mut answer = HttpResponse::new(ResponseBody::empty());
                 *answer.status_mut() = status;
                 answer
             }
-            Ok(Accepted::Duplicate(status)) => self.answer_duplicate(status),
+            Ok(AcceptOutcome::Duplicate(status)) => self.answer_duplicate(status),
             Err(reject) => self.refuse(&reject),
         }
     }
@@ -115,12 +121,12 @@ impl Forwarding {
     /// Commits the event and ends its claim according to the result.
     pub(super) async fn accept(
         &mut self,
-        keeping: &Keeping,
-        outlets: &Outlets,
+        keeping: &DurableAcceptance,
+        outlets: &RouteSubscriptions,
         parts: &EventParts,
         claim: &mut Option<Claim>,
-        terms: Terms,
-    ) -> Result<Accepted, Reject> {
+        terms: AcceptOptions,
+    ) -> Result<AcceptOutcome, Reject> {
         let keys = claim.as_ref().map(Claim::keys);
         if let Some(claim) = claim.as_mut() {
             // From here on the event may be in the store, even if this task ends early.
@@ -128,8 +134,8 @@ impl Forwarding {
         }
         let accepted = self.commit(keeping, outlets, parts, keys, terms).await;
         let status = match &accepted {
-            Ok(Accepted::Stored(_)) => Ok(terms.status),
-            Ok(Accepted::Duplicate(status)) => Ok(*status),
+            Ok(AcceptOutcome::Stored(_)) => Ok(terms.status),
+            Ok(AcceptOutcome::Duplicate(status)) => Ok(*status),
             Err(reject) => Err(reject.status()),
         };
         match (claim.take(), status) {
@@ -143,13 +149,13 @@ impl Forwarding {
     /// Commits the event and records the time that it takes.
     async fn commit(
         &mut self,
-        keeping: &Keeping,
-        outlets: &Outlets,
+        keeping: &DurableAcceptance,
+        outlets: &RouteSubscriptions,
         parts: &EventParts,
-        keys: Option<Keys>,
-        terms: Terms,
-    ) -> Result<Accepted, Reject> {
-        self.verdict.begin_after(Check::Commit);
+        keys: Option<DedupKeys>,
+        terms: AcceptOptions,
+    ) -> Result<AcceptOutcome, Reject> {
+        self.verdict.begin_after(GateCheck::Commit);
         let accepting = keeping
             .inbox
             .accept(parts, &self.verdict, keys, outlets, terms);
@@ -165,10 +171,10 @@ impl Forwarding {
         mut claim: Option<Claim>,
         answer_within: Duration,
         stores_4xx: bool,
-    ) -> Answer {
+    ) -> HttpResponse {
         let generation = Arc::clone(&self.generation);
         let (Some(keeping), Some(outlets)) = (
-            self.keeping.clone(),
+            self.acceptance.clone(),
             outlets_of(&generation, event.parts().route),
         ) else {
             return self.give_up();
@@ -183,8 +189,8 @@ impl Forwarding {
             claim.begin_forwarding();
         }
         // The exchange consumes the event, but the store needs it if the exchange takes too long.
-        let parts = event.parts().to_kept();
-        let started = Now::read();
+        let parts = event.parts().to_stored();
+        let started = ClockReading::read();
         let mut exchanging = self.exchange(event);
         let in_time = tokio::time::timeout(answer_within, &mut exchanging).await;
         let early = match in_time {
@@ -199,14 +205,14 @@ impl Forwarding {
             Err(_) => None,
         };
         // The running exchange is the first attempt. In flight, no worker attempts the same delivery meanwhile.
-        let terms = Terms {
+        let terms = AcceptOptions {
             is_in_flight: true,
-            ..Terms::usual(KEPT.as_u16())
+            ..AcceptOptions::usual(KEPT.as_u16())
         };
         let keys = claim.as_ref().map(Claim::keys);
         let accepted = self.commit(&keeping, outlets, &parts, keys, terms).await;
         match accepted {
-            Ok(Accepted::Stored(deliveries)) => {
+            Ok(AcceptOutcome::Stored(deliveries)) => {
                 if let Some(claim) = claim {
                     claim.spend(KEPT);
                 }
@@ -215,19 +221,19 @@ impl Forwarding {
                     "the upstream of hybrid mode has no filter"
                 );
                 let first = deliveries.first().copied();
-                let why = early.as_ref().map(told);
-                self.go_on(
+                let why = early.as_ref().map(log_fields);
+                self.report_first_attempt(
                     &keeping,
                     first,
                     started,
-                    early.map_or(Late::Running(exchanging), Late::Ended),
+                    early.map_or(LateExchange::Running(exchanging), LateExchange::Ended),
                 );
-                self.note_stored(KEPT, why);
-                let mut answer = Answer::new(AnswerBody::empty());
+                self.record_stored(KEPT, why);
+                let mut answer = HttpResponse::new(ResponseBody::empty());
                 *answer.status_mut() = KEPT;
                 answer
             }
-            Ok(Accepted::Duplicate(status)) => {
+            Ok(AcceptOutcome::Duplicate(status)) => {
                 if let Some(claim) = claim {
                     claim.spend(status_of(status));
                 }
@@ -235,7 +241,7 @@ impl Forwarding {
             }
             // Without a store the sender gets the app's response, however late it comes.
             Err(reject) => {
-                self.tell_not_stored(&reject);
+                self.record_not_stored(&reject);
                 let result = match early {
                     Some(result) => Some(result),
                     None => exchanging.await,
@@ -252,11 +258,11 @@ impl Forwarding {
     }
 
     /// Returns the exchange with the app as a future that owns its data and contains panics.
-    fn exchange(&self, mut event: Event) -> Exchanging {
-        tell_trace(&mut event, &self.verdict);
+    fn exchange(&self, mut event: Event) -> ExchangeFuture {
+        insert_trace(&mut event, &self.verdict);
         let (generation, id) = (Arc::clone(&self.generation), self.verdict.request_id);
         let verdict = self.verdict.clone();
-        let takes_turn = self.place.takes_turn();
+        let takes_turn = self.permit.takes_turn();
         Box::pin(async move {
             let mut exchange = Box::pin(async {
                 let route = generation.routes.get(event.parts().route)?;
@@ -269,18 +275,18 @@ impl Forwarding {
     }
 
     /// Passes the outcome of the first attempt to the deliverer, now or when it ends.
-    fn go_on(
+    fn report_first_attempt(
         &self,
-        keeping: &Keeping,
+        keeping: &DurableAcceptance,
         first: Option<(DestinationId, DeliveryId)>,
-        started: Now,
-        late: Late,
+        started: ClockReading,
+        late: LateExchange,
     ) {
         // A filter of the destination excluded the event, so no delivery exists.
         let Some((destination, delivery)) = first else {
             return;
         };
-        let first = First {
+        let first = FirstAttemptContext {
             destination,
             delivery,
             started,
@@ -293,25 +299,29 @@ impl Forwarding {
         let deliverer = Arc::clone(&keeping.deliverer);
         match late {
             // The sender does not wait for this, because the event is already on the disk.
-            Late::Ended(result) => {
-                keeping.exchanges.spawn(first.tell(deliverer, Some(result)));
+            LateExchange::Ended(result) => {
+                keeping
+                    .exchanges
+                    .spawn(first.report(deliverer, Some(result)));
             }
-            Late::Running(exchanging) => match Arc::clone(&keeping.late).try_acquire_owned() {
-                Ok(permit) => {
-                    keeping
-                        .exchanges
-                        .spawn(first.wait(deliverer, exchanging, permit));
+            LateExchange::Running(exchanging) => {
+                match Arc::clone(&keeping.late).try_acquire_owned() {
+                    Ok(permit) => {
+                        keeping
+                            .exchanges
+                            .spawn(first.wait(deliverer, exchanging, permit));
+                    }
+                    // Too many late exchanges: give this one up. Its outcome is unknown, so the store retries it.
+                    Err(_) => {
+                        drop(exchanging);
+                        keeping.exchanges.spawn(first.report(deliverer, None));
+                    }
                 }
-                // Too many late exchanges: give this one up. Its outcome is unknown, so the store retries it.
-                Err(_) => {
-                    drop(exchanging);
-                    keeping.exchanges.spawn(first.tell(deliverer, None));
-                }
-            },
+            }
         }
     }
 
-    fn end_claim(&self, claim: Option<Claim>, result: &Exchanged) {
+    fn end_claim(&self, claim: Option<Claim>, result: &ExchangeResult) {
         let status = status(result);
         match claim {
             Some(claim) if result.is_ok() && status.is_success() => {
@@ -327,23 +337,23 @@ impl Forwarding {
     pub(super) fn remember(&self, claim: &Claim, status: StatusCode) {
         let index = self.verdict.route_index.unwrap_or(usize::MAX);
         let outlets = outlets_of(&self.generation, index);
-        if let (Some(keeping), Some(outlets)) = (&self.keeping, outlets) {
+        if let (Some(keeping), Some(outlets)) = (&self.acceptance, outlets) {
             keeping
                 .inbox
                 .remember(claim.keys().iter(), outlets, status.as_u16());
         }
     }
 
-    fn answer_duplicate(&mut self, status: u16) -> Answer {
-        self.verdict.decision = Decision::Duplicate;
+    fn answer_duplicate(&mut self, status: u16) -> HttpResponse {
+        self.verdict.decision = GateDecision::Duplicate;
         let status = status_of(status);
-        self.note(|exchange| exchange.answer_status = status);
+        self.update_exchange(|exchange| exchange.response_status = status);
         marked(status, DUPLICATE)
     }
 
-    fn note_stored(&self, status: StatusCode, why: Option<Told>) {
-        self.note(|exchange| {
-            exchange.answer_status = status;
+    fn record_stored(&self, status: StatusCode, why: Option<ExchangeLogFields>) {
+        self.update_exchange(|exchange| {
+            exchange.response_status = status;
             exchange.is_stored = true;
             if let Some(why) = why {
                 exchange.upstream_status = why.status;
@@ -352,7 +362,7 @@ impl Forwarding {
         });
     }
 
-    fn tell_not_stored(&self, reject: &Reject) {
+    fn record_not_stored(&self, reject: &Reject) {
         if let Reject::NotStored { fault } = reject {
             tracing::warn!(
                 request_id = %self.verdict.request_id,
@@ -364,18 +374,18 @@ impl Forwarding {
 }
 
 /// The log fields of an exchange that led to storing the event.
-struct Told {
+struct ExchangeLogFields {
     status: Option<StatusCode>,
     error: Option<(&'static str, String)>,
 }
 
-fn told(result: &Exchanged) -> Told {
+fn log_fields(result: &ExchangeResult) -> ExchangeLogFields {
     match result {
-        Ok(forwarded) => Told {
+        Ok(forwarded) => ExchangeLogFields {
             status: Some(forwarded.status),
             error: None,
         },
-        Err(err) => Told {
+        Err(err) => ExchangeLogFields {
             status: None,
             error: Some((err.kind(), error::chain(err))),
         },
@@ -383,7 +393,7 @@ fn told(result: &Exchanged) -> Told {
 }
 
 /// Returns whether the sender gets this response of the app.
-fn is_for_sender(result: &Exchanged, stores_4xx: bool) -> bool {
+fn is_for_sender(result: &ExchangeResult, stores_4xx: bool) -> bool {
     let Ok(forwarded) = result else {
         return false;
     };
@@ -391,7 +401,7 @@ fn is_for_sender(result: &Exchanged, stores_4xx: bool) -> bool {
     status.is_success() || (status.is_client_error() && !stores_4xx)
 }
 
-fn status(result: &Exchanged) -> StatusCode {
+fn status(result: &ExchangeResult) -> StatusCode {
     match result {
         Ok(forwarded) => forwarded.status,
         Err(err) => err.status(),
@@ -402,20 +412,21 @@ fn status_of(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::OK)
 }
 
-fn outlets_of(generation: &Generation, route: RouteIndex) -> Option<&Outlets> {
-    generation.routes.get(route)?.outlets.as_ref()
+fn outlets_of(generation: &Generation, route: RouteIndex) -> Option<&RouteSubscriptions> {
+    generation.routes.get(route)?.subscriptions.as_ref()
 }
 
 /// Returns whether a route takes events of own apps, which get detailed responses.
 pub(super) fn takes_local(generation: &Generation, verdict: &Verdict) -> bool {
     let index = verdict.route_index.unwrap_or(usize::MAX);
     let outlets = outlets_of(generation, index);
-    mode(generation, verdict) == Mode::Queue && outlets.is_some_and(Outlets::is_local)
+    mode(generation, verdict) == RouteMode::Queue
+        && outlets.is_some_and(RouteSubscriptions::is_local)
 }
 
 /// Returns the mode of a route.
-pub(super) fn mode(generation: &Generation, verdict: &Verdict) -> Mode {
+pub(super) fn mode(generation: &Generation, verdict: &Verdict) -> RouteMode {
     let index = verdict.route_index.unwrap_or(usize::MAX);
     let route = generation.routes.get(index);
-    route.map_or(Mode::Proxy, |route| route.mode)
+    route.map_or(RouteMode::Proxy, |route| route.mode)
 }

@@ -35,7 +35,7 @@ impl OnChallenge {
 
 /// The URL check of a provider.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Challenge {
+pub enum ProviderChallenge {
     /// Slack's signed `url_verification` event, and its unsigned `ssl_check`.
     Slack,
     /// Meta's `hub.mode`, `hub.challenge` and `hub.verify_token`.
@@ -96,7 +96,7 @@ pub enum Challenge {
     Probe,
 }
 
-impl Challenge {
+impl ProviderChallenge {
     /// Every check with its name in provider files.
     pub const ALL: &[(&'static str, Self)] = &[
         ("slack_url_verification", Self::Slack),
@@ -201,7 +201,7 @@ impl Challenge {
 
     /// Describes the check and its response, for `providers show` and the docs.
     #[must_use]
-    pub fn words(self) -> &'static str {
+    pub fn describe(self) -> &'static str {
         match self {
             Self::Slack => {
                 "a signed `url_verification` event, whose `challenge` is sent back; and an unsigned `ssl_check=1`, which gets 200"
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn each_has_one_name() {
-        for (name, kind) in Challenge::ALL {
+        for (name, kind) in ProviderChallenge::ALL {
             assert_eq!(kind.name(), *name);
         }
     }

@@ -2,35 +2,35 @@
 //!
 //! The defaults of dedup follow from them.
 
-use crate::document::key::Key;
-use crate::document::table::{Fault, Placed, Table};
+use crate::document::key::KeyDefinition;
+use crate::document::table::{SpannedValue, TomlTable, ValueFault};
 use crate::document::value::choice_word;
-use crate::document::{Span, value};
-use crate::model::glob::Glob;
+use crate::document::{TextSpan, value};
+use crate::model::glob::GlobPattern;
 use crate::providers::keys;
 use crate::scheme::parse::identity;
-use crate::scheme::spec::{BatchSpec, Field, IdentityKey};
+use crate::scheme::spec::{BatchSpec, FieldLocation, IdentityKey};
 
 /// The `[identity]` table of a provider file.
 #[derive(Debug)]
 pub struct SenderIdentity {
     /// The dedup key: parts that name one event and are equal in each of its retries.
-    pub key: Fact<IdentityKey>,
+    pub key: SourcedFact<IdentityKey>,
     /// Says whether a retry has a new timestamp, signature or id.
-    pub retries_resign: Fact<RetrySigning>,
+    pub retries_resign: SourcedFact<RetrySigning>,
     /// Says whether the sender uses the body of the response.
-    pub response: Fact<ResponseUse>,
+    pub response: SourcedFact<ResponseUse>,
     /// The owner of the signing key.
-    pub tenant: Fact<SigningTenant>,
+    pub tenant: SourcedFact<SigningTenant>,
     /// The location of the events in a body that can hold several.
-    pub batch: Option<Fact<BatchSpec>>,
+    pub batch: Option<SourcedFact<BatchSpec>>,
     /// The largest body that the sender documents, in bytes.
-    pub max_body: Option<Fact<usize>>,
+    pub max_body: Option<SourcedFact<usize>>,
 }
 
 /// A fact with the page, sample or SDK that proves it.
 #[derive(Debug)]
-pub struct Fact<T> {
+pub struct SourcedFact<T> {
     /// The value of the fact.
     pub value: T,
     /// A URL, or a package with its version.
@@ -84,12 +84,12 @@ pub enum SigningTenant {
     Shared {
         /// The signed locations of the tenants, in which `*` is each element of a list. Each one with a value counts. Empty:
         /// the scheme's own `audience` or claims identify the tenant.
-        place: Vec<Field>,
+        location: Vec<FieldLocation>,
     },
 }
 
 /// Parses `[identity]`. Rejects one that lacks a fact or the source of a fact.
-pub(super) fn read(table: &mut Table<'_>) -> Option<SenderIdentity> {
+pub(super) fn read(table: &mut TomlTable<'_>) -> Option<SenderIdentity> {
     let key = fact(table, &keys::KEY, identity::identity_key);
     let retries_resign = fact(table, &keys::RETRIES_RESIGN, |table| {
         choice(table, &RetrySigning::ALL)
@@ -113,19 +113,19 @@ pub(super) fn read(table: &mut Table<'_>) -> Option<SenderIdentity> {
     })
 }
 
-fn choice<T: Copy>(table: &mut Table<'_>, choices: &[(&str, T)]) -> Option<T> {
-    let found: Option<Placed<T>> =
+fn choice<T: Copy>(table: &mut TomlTable<'_>, choices: &[(&str, T)]) -> Option<T> {
+    let found: Option<SpannedValue<T>> =
         table.require(&keys::VALUE, |value| value::choice(value, choices));
     found.map(|placed| placed.value)
 }
 
-fn response(table: &mut Table<'_>) -> Option<ResponseUse> {
+fn response(table: &mut TomlTable<'_>) -> Option<ResponseUse> {
     let is_used = choice(table, &[("ignored", false), ("used", true)]);
     let types = table.list(&keys::TYPES, |value| {
         let text = value::text(value)?;
-        match Glob::parse(&text) {
+        match GlobPattern::parse(&text) {
             Ok(_) => Ok(text),
-            Err(err) => Err(Fault::new(
+            Err(err) => Err(ValueFault::new(
                 err.to_string(),
                 "a type, or a pattern as in `events`",
             )),
@@ -140,21 +140,21 @@ fn response(table: &mut Table<'_>) -> Option<ResponseUse> {
     })
 }
 
-fn tenant(table: &mut Table<'_>) -> Option<SigningTenant> {
+fn tenant(table: &mut TomlTable<'_>) -> Option<SigningTenant> {
     let is_shared = choice(table, &[("customer", false), ("shared", true)])?;
     let place = identity::locations(table, &keys::PLACE)?;
     if !is_shared && !place.is_empty() {
-        table.error(table.span(), customer_place(table.span()));
+        table.error(table.span(), customer_location_fault(table.span()));
         return None;
     }
     Some(match is_shared {
-        true => SigningTenant::Shared { place },
+        true => SigningTenant::Shared { location: place },
         false => SigningTenant::Customer,
     })
 }
 
-fn customer_place(span: Span) -> Fault {
-    let mut fault = Fault::new(
+fn customer_location_fault(span: TextSpan) -> ValueFault {
+    let mut fault = ValueFault::new(
         "`place` belongs to `value = \"shared\"`: a key of one customer signs for that customer alone",
         "remove `place`, or write `value = \"shared\"`",
     );
@@ -163,10 +163,10 @@ fn customer_place(span: Span) -> Fault {
 }
 
 fn fact<'a, T>(
-    table: &mut Table<'a>,
-    key: &'static Key,
-    parse: impl FnOnce(&mut Table<'a>) -> Option<T>,
-) -> Option<Fact<T>> {
+    table: &mut TomlTable<'a>,
+    key: &'static KeyDefinition,
+    parse: impl FnOnce(&mut TomlTable<'a>) -> Option<T>,
+) -> Option<SourcedFact<T>> {
     // Reported here, since `table` reports only a key of the wrong kind.
     if !table.has(key) {
         table.missing(key);
@@ -177,10 +177,10 @@ fn fact<'a, T>(
 
 /// Parses an optional fact. Returns `Some(None)` if it is absent, and `None` if it is invalid.
 fn optional_fact<'a, T>(
-    table: &mut Table<'a>,
-    key: &'static Key,
-    parse: impl FnOnce(&mut Table<'a>) -> Option<T>,
-) -> Option<Option<Fact<T>>> {
+    table: &mut TomlTable<'a>,
+    key: &'static KeyDefinition,
+    parse: impl FnOnce(&mut TomlTable<'a>) -> Option<T>,
+) -> Option<Option<SourcedFact<T>>> {
     match table.has(key) {
         true => fact(table, key, parse).map(Some),
         false => Some(None),
@@ -188,13 +188,13 @@ fn optional_fact<'a, T>(
 }
 
 fn sourced<'a, T>(
-    table: &mut Table<'a>,
-    parse: impl FnOnce(&mut Table<'a>) -> Option<T>,
-) -> Option<Fact<T>> {
+    table: &mut TomlTable<'a>,
+    parse: impl FnOnce(&mut TomlTable<'a>) -> Option<T>,
+) -> Option<SourcedFact<T>> {
     let value = parse(table);
     let source = table.require(&keys::SOURCE, value::text);
     table.deny_unknown();
-    Some(Fact {
+    Some(SourcedFact {
         value: value?,
         source: source?.value,
     })

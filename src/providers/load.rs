@@ -2,23 +2,25 @@
 
 use std::time::Duration;
 
-use crate::document::key::Key;
-use crate::document::report::Report;
-use crate::document::table::{Fault, Placed, Table, Value};
-use crate::document::{Document, Source, value};
-use crate::providers::challenge::Challenge;
+use crate::document::key::KeyDefinition;
+use crate::document::report::DiagnosticReport;
+use crate::document::table::{SpannedValue, TomlTable, TomlValue, ValueFault};
+use crate::document::{SourceText, TomlDocument, value};
+use crate::providers::challenge::ProviderChallenge;
 use crate::providers::identity::{self, RetrySigning, SenderIdentity};
-use crate::providers::{self, IpRanges, Proof, Provider, RangesFormat, Retries, keys};
+use crate::providers::{
+    self, IpRanges, Provider, ProviderEvidence, ProviderRetries, RangesFormat, keys,
+};
 use crate::scheme::parse::{parse_overrides, parse_spec};
-use crate::scheme::spec::Spec;
+use crate::scheme::spec::SchemeSpec;
 
 /// Tolerance of 5 minutes, the default of the libraries of Stripe and Standard Webhooks.
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
 
 /// Parses the text of a provider file, or reports every error in it.
-pub(super) fn parse(name: &str, text: &str) -> Result<Provider, Box<Report>> {
-    let source = Source::new(name, text.to_owned());
-    let document = Document::parse(&source);
+pub(super) fn parse(name: &str, text: &str) -> Result<Provider, Box<DiagnosticReport>> {
+    let source = SourceText::new(name, text.to_owned());
+    let document = TomlDocument::parse(&source);
     let provider = provider(&mut document.root());
     let report = document.into_report();
     match provider {
@@ -31,7 +33,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Provider, Box<Report>> {
     }
 }
 
-fn provider(table: &mut Table<'_>) -> Option<Provider> {
+fn provider(table: &mut TomlTable<'_>) -> Option<Provider> {
     let id = table.require(&keys::ID, value::text);
     let name = table.require(&keys::NAME, value::text);
     let docs = table.require(&keys::DOCS, value::text);
@@ -40,10 +42,13 @@ fn provider(table: &mut Table<'_>) -> Option<Provider> {
     let retry_horizon = table.read(&keys::RETRY_HORIZON, value::duration);
     let retries = optional(table, &keys::RETRIES, retries);
     let challenge = table.read(&keys::CHALLENGE, |value| {
-        value::choice(value, Challenge::ALL)
+        value::choice(value, ProviderChallenge::ALL)
     });
     let proof = table.read(&keys::PROOF, |value| {
-        value::choice(value, &[("documentation only", Proof::DocumentationOnly)])
+        value::choice(
+            value,
+            &[("documentation only", ProviderEvidence::DocumentationOnly)],
+        )
     });
     let stricter = texts(table.list(&keys::STRICTER, value::text));
     let unsigned = texts(table.list(&keys::UNSIGNED, value::text));
@@ -71,7 +76,7 @@ fn provider(table: &mut Table<'_>) -> Option<Provider> {
         retry_horizon,
         retries,
         challenge,
-        proof: proof.unwrap_or(Proof::Vectors),
+        proof: proof.unwrap_or(ProviderEvidence::Vectors),
         sources,
         stricter,
         unsigned,
@@ -83,7 +88,7 @@ fn provider(table: &mut Table<'_>) -> Option<Provider> {
 fn covering(
     tolerance: Duration,
     retry_horizon: Option<Duration>,
-    scheme: &Spec,
+    scheme: &SchemeSpec,
     identity: &SenderIdentity,
 ) -> Duration {
     let repeats = identity.retries_resign.value == RetrySigning::No && scheme.is_dated();
@@ -93,23 +98,23 @@ fn covering(
 }
 
 fn optional<'a, T>(
-    table: &mut Table<'a>,
-    key: &Key,
-    parse: impl FnOnce(&mut Table<'a>) -> Option<T>,
+    table: &mut TomlTable<'a>,
+    key: &KeyDefinition,
+    parse: impl FnOnce(&mut TomlTable<'a>) -> Option<T>,
 ) -> Option<T> {
     table.table(key).and_then(|mut inner| parse(&mut inner))
 }
 
-fn texts(placed: Option<Vec<Placed<String>>>) -> Vec<String> {
+fn texts(placed: Option<Vec<SpannedValue<String>>>) -> Vec<String> {
     let placed = placed.unwrap_or_default();
     placed.into_iter().map(|placed| placed.value).collect()
 }
 
 /// Parses `[scheme]`, or takes the scheme of another file by its id and applies `[overrides]`.
-fn scheme(table: &mut Table<'_>) -> Option<Spec> {
+fn scheme(table: &mut TomlTable<'_>) -> Option<SchemeSpec> {
     if !is_text(table) {
         table.refuse(keys::OVERRIDES.name, |_| {
-            Fault::new(
+            ValueFault::new(
                 "`[overrides]` belongs to `scheme = \"ID\"`",
                 "write the fields into `[scheme]`",
             )
@@ -126,18 +131,18 @@ fn scheme(table: &mut Table<'_>) -> Option<Spec> {
     Some(spec)
 }
 
-fn is_text(table: &mut Table<'_>) -> bool {
+fn is_text(table: &mut TomlTable<'_>) -> bool {
     let value = table.value(&keys::SCHEME);
     value.is_some_and(|value| value.text().is_some())
 }
 
 /// Parses the scheme of another file. That file must have its own `[scheme]` table, so that references cannot form a
 /// cycle.
-fn scheme_of_another(value: &Value<'_>) -> Result<Spec, Fault> {
+fn scheme_of_another(value: &TomlValue<'_>) -> Result<SchemeSpec, ValueFault> {
     let id = value::text(value)?;
     let spec = providers::text_of(&id).and_then(|text| {
-        let source = Source::new(&id, text.to_owned());
-        let document = Document::parse(&source);
+        let source = SourceText::new(&id, text.to_owned());
+        let document = TomlDocument::parse(&source);
         let mut root = document.root();
         // A reference to a file that is itself a reference is not followed.
         if is_text(&mut root) {
@@ -148,15 +153,15 @@ fn scheme_of_another(value: &Value<'_>) -> Result<Spec, Fault> {
         spec.filter(|_| !document.into_report().has_errors())
     });
     spec.ok_or_else(|| {
-        Fault::new(
+        ValueFault::new(
             format!("no provider file `{id}` has its own `[scheme]` table"),
             "use the id of a provider file with a `[scheme]` table",
         )
     })
 }
 
-fn retries(table: &mut Table<'_>) -> Option<Retries> {
-    let retries = Retries {
+fn retries(table: &mut TomlTable<'_>) -> Option<ProviderRetries> {
+    let retries = ProviderRetries {
         timeout: table.read(&keys::TIMEOUT, value::duration),
         attempts: table.read(&keys::ATTEMPTS, value::count),
         stops: table.read(&keys::STOPS, value::text),
@@ -166,7 +171,7 @@ fn retries(table: &mut Table<'_>) -> Option<Retries> {
     Some(retries)
 }
 
-fn ip_ranges(table: &mut Table<'_>) -> Option<IpRanges> {
+fn ip_ranges(table: &mut TomlTable<'_>) -> Option<IpRanges> {
     let read = table.require(&keys::READ, value::text);
     let url = table.require(&keys::URL, value::text);
     let pointers = table.one_or_more(&keys::POINTER, pointer);
@@ -176,7 +181,7 @@ fn ip_ranges(table: &mut Table<'_>) -> Option<IpRanges> {
     let cidrs: Vec<_> = cidrs?.into_iter().map(|placed| placed.value).collect();
     // An empty list would reject every request of a route that allows the provider's addresses.
     if cidrs.is_empty() {
-        let fault = Fault::new("the list of ranges is empty", "remove `[ip_ranges]`");
+        let fault = ValueFault::new("the list of ranges is empty", "remove `[ip_ranges]`");
         table.error(table.span(), fault);
         return None;
     }
@@ -188,7 +193,7 @@ fn ip_ranges(table: &mut Table<'_>) -> Option<IpRanges> {
             Some(RangesFormat::Json(pointers.collect()))
         }
         (Some(_), Some(true)) => {
-            let fault = Fault::new(
+            let fault = ValueFault::new(
                 "`pointer` and `lines` exclude each other",
                 "remove one of them",
             );
@@ -205,10 +210,10 @@ fn ip_ranges(table: &mut Table<'_>) -> Option<IpRanges> {
 }
 
 /// Parses a JSON pointer such as `"/prefixes/*/ipv4Prefix"` into its steps.
-fn pointer(value: &Value<'_>) -> Result<Vec<String>, Fault> {
+fn pointer(value: &TomlValue<'_>) -> Result<Vec<String>, ValueFault> {
     let text = value::text(value)?;
     let steps = text.strip_prefix('/').ok_or_else(|| {
-        Fault::new(
+        ValueFault::new(
             format!("`{text}` is not a JSON pointer"),
             "for example `\"/prefixes/*/ipv4Prefix\"`",
         )
@@ -217,7 +222,7 @@ fn pointer(value: &Value<'_>) -> Result<Vec<String>, Fault> {
 }
 
 /// Returns the sources of the vectors. Tests read the rest of them, and fail for a provider without vectors.
-fn sources(table: &mut Table<'_>) -> Vec<String> {
+fn sources(table: &mut TomlTable<'_>) -> Vec<String> {
     let vectors = table.tables(&keys::VECTORS);
     let sources = vectors
         .into_iter()
@@ -235,14 +240,14 @@ fn opening_comment(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::report::Style;
+    use crate::document::report::ReportStyle;
     use crate::providers::{FILES, find};
 
     #[test]
     fn every_file_loads_under_its_own_name() {
         for (name, text) in FILES {
             let provider = parse(name, text)
-                .unwrap_or_else(|report| panic!("{}", report.render(Style::Plain)));
+                .unwrap_or_else(|report| panic!("{}", report.render(ReportStyle::Plain)));
             assert_eq!(*name, format!("{}.toml", provider.id));
             let is_fit =
                 |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_';
@@ -276,7 +281,7 @@ tenant = { value = \"customer\", source = \"s\" }
     fn rendered(text: &str) -> String {
         match parse("a.toml", &format!("{HEAD}{text}")) {
             Ok(_) => panic!("{text} loads"),
-            Err(report) => report.render(Style::Plain),
+            Err(report) => report.render(ReportStyle::Plain),
         }
     }
 
@@ -308,7 +313,7 @@ source = \"here\"
         );
         let provider = parse("a.toml", &text).unwrap();
         assert_eq!(provider.about, "What to know, in two lines.");
-        assert_eq!(provider.proof, Proof::DocumentationOnly);
+        assert_eq!(provider.proof, ProviderEvidence::DocumentationOnly);
         assert_eq!((provider.stricter.len(), provider.unsigned.len()), (2, 1));
         assert_eq!(provider.sources, ["here"]);
         let retries = provider.retries.unwrap();

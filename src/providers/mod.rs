@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::model::glob::Glob;
-use crate::providers::challenge::Challenge;
+use crate::model::glob::GlobPattern;
+use crate::providers::challenge::ProviderChallenge;
 use crate::providers::identity::{ResponseUse, SenderIdentity};
-use crate::scheme::spec::Spec;
+use crate::scheme::spec::SchemeSpec;
 
 /// The compiled-in files, as name and text, sorted by name.
 static FILES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/provider_files.rs"));
@@ -42,7 +42,7 @@ pub struct Provider {
     /// Settings to enter at the provider, and where to find its secret.
     pub setup: Option<String>,
     /// Signature scheme, with the locations of event id and type.
-    pub scheme: Spec,
+    pub scheme: SchemeSpec,
     /// Facts about dedup keys, retries and responses, each with its source.
     pub identity: SenderIdentity,
     /// Default tolerance of the signed timestamp.
@@ -50,11 +50,11 @@ pub struct Provider {
     /// Time for which the provider retries; the default dedup window is at least as long.
     pub retry_horizon: Option<Duration>,
     /// Documented retries: timeout, number, and conditions that end them.
-    pub retries: Option<Retries>,
+    pub retries: Option<ProviderRetries>,
     /// The URL check that the provider makes.
-    pub challenge: Option<Challenge>,
+    pub challenge: Option<ProviderChallenge>,
     /// Evidence that the file is correct.
-    pub proof: Proof,
+    pub proof: ProviderEvidence,
     /// Source of each vector: a URL, or a package with its version.
     pub sources: Vec<String>,
     /// Requests that the provider's own library accepts and hookgate rejects, in sentences.
@@ -87,7 +87,9 @@ impl Provider {
             return false;
         };
         // Parsed on each call, which happens for duplicates only.
-        let mut patterns = types.iter().filter_map(|text| Glob::parse(text).ok());
+        let mut patterns = types
+            .iter()
+            .filter_map(|text| GlobPattern::parse(text).ok());
         types.is_empty()
             || event_type.is_some_and(|text| patterns.any(|pattern| pattern.matches(text)))
     }
@@ -95,7 +97,7 @@ impl Provider {
 
 /// Evidence that a provider file is correct.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Proof {
+pub enum ProviderEvidence {
     /// A request signed by the provider, its library or another third party.
     Vectors,
     /// Only the documented recipe, because no third-party vector was found.
@@ -104,7 +106,7 @@ pub enum Proof {
 
 /// The documented retries of a provider.
 #[derive(Debug, Default)]
-pub struct Retries {
+pub struct ProviderRetries {
     /// Time that the provider waits for a response.
     pub timeout: Option<Duration>,
     /// Number of attempts, including the first.
@@ -163,8 +165,12 @@ pub fn all() -> &'static [Arc<Provider>] {
 /// Parses the text of a provider file, for tests.
 #[cfg(test)]
 pub(crate) fn parsed(text: &str) -> Provider {
-    load::parse("a.toml", text)
-        .unwrap_or_else(|report| panic!("{}", report.render(crate::document::report::Style::Plain)))
+    load::parse("a.toml", text).unwrap_or_else(|report| {
+        panic!(
+            "{}",
+            report.render(crate::document::report::ReportStyle::Plain)
+        )
+    })
 }
 
 /// Returns the text of the file with this id.

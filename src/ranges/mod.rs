@@ -1,14 +1,14 @@
 //! Address ranges that providers publish: the lists in use, and their refresh.
 //!
-//! `allow_ips = ["provider"]` is checked against a [`Live`] list. It starts with the ranges of the provider file, or
-//! with newer ones that an earlier refresh saved to the state folder. A [`Refresh`] replaces it while the gate runs. A
-//! published list is accepted only if it is plausible in view of the known one (`judge`): a broken page, or one that an
+//! `allow_ips = ["provider"]` is checked against a [`LiveRanges`] list. It starts with the ranges of the provider file, or
+//! with newer ones that an earlier refresh saved to the state folder. A [`RangeRefresh`] replaces it while the gate runs. A
+//! published list is accepted only if it is plausible in view of the known one (`plausibility`): a broken page, or one that an
 //! attacker has written, must neither lock the sender out nor let all addresses in.
 
-mod judge;
+mod files;
+mod plausibility;
 mod published;
 mod refresh;
-mod store;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,11 +22,11 @@ use ipnet::IpNet;
 use crate::net::remote_url::RemoteUrl;
 use crate::providers::{Provider, RangesFormat};
 
-pub use crate::ranges::refresh::{Change, Refresh, RefreshError};
+pub use crate::ranges::refresh::{RangeChange, RangeRefresh, RefreshError};
 
 /// Address ranges of one provider, as of one day.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Ranges {
+pub struct SenderRanges {
     /// Day on which the list was read, `YYYY-MM-DD`.
     pub read: String,
     /// The ranges; no range lies within another.
@@ -35,7 +35,7 @@ pub struct Ranges {
 
 /// Machine-readable list of a provider's ranges.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Source {
+pub struct RangesEndpoint {
     /// Id of the provider in the catalogue.
     pub id: String,
     /// URL from which the list is fetched.
@@ -44,7 +44,7 @@ pub struct Source {
     pub format: RangesFormat,
 }
 
-impl Source {
+impl RangesEndpoint {
     /// Returns the source of a provider, or `None` if it publishes no machine-readable list.
     #[must_use]
     pub fn of(provider: &Provider) -> Option<Self> {
@@ -59,17 +59,17 @@ impl Source {
 
 /// Ranges of one provider that are in use; all its routes share them.
 #[derive(Debug)]
-pub struct Live {
-    ranges: ArcSwap<Ranges>,
+pub struct LiveRanges {
+    ranges: ArcSwap<SenderRanges>,
     /// Source of the list; `None` if it cannot be refreshed.
-    source: Option<Source>,
+    source: Option<RangesEndpoint>,
     updated: AtomicU64,
     unchanged: AtomicU64,
     failed: AtomicU64,
 }
 
-impl Live {
-    fn new(ranges: Ranges, source: Option<Source>) -> Self {
+impl LiveRanges {
+    fn new(ranges: SenderRanges, source: Option<RangesEndpoint>) -> Self {
         Self {
             ranges: ArcSwap::from_pointee(ranges),
             source,
@@ -87,7 +87,7 @@ impl Live {
 
     /// Returns the ranges that are in use now.
     #[must_use]
-    pub fn ranges(&self) -> Arc<Ranges> {
+    pub fn ranges(&self) -> Arc<SenderRanges> {
         self.ranges.load_full()
     }
 
@@ -113,7 +113,7 @@ impl Live {
 #[derive(Debug)]
 pub struct RangeBook {
     folder: Option<PathBuf>,
-    live: Mutex<BTreeMap<String, Arc<Live>>>,
+    live: Mutex<BTreeMap<String, Arc<LiveRanges>>>,
 }
 
 impl RangeBook {
@@ -128,14 +128,14 @@ impl RangeBook {
 
     /// Returns the ranges of a provider, or `None` if it publishes no ranges. The first call reads the state folder.
     #[must_use]
-    pub fn live(&self, provider: &Provider) -> Option<Arc<Live>> {
+    pub fn live(&self, provider: &Provider) -> Option<Arc<LiveRanges>> {
         let known = self.all().get(&provider.id).cloned();
         if known.is_some() {
             return known;
         }
-        let begun = Live::new(
+        let begun = LiveRanges::new(
             known_ranges(provider, self.folder.as_deref())?,
-            Source::of(provider),
+            RangesEndpoint::of(provider),
         );
         // Read outside the lock; if another thread was faster, its entry stays and is shared.
         let mut live = self.all();
@@ -156,7 +156,7 @@ impl RangeBook {
 
     /// Lists all ranges by provider id, for the metrics.
     #[must_use]
-    pub fn list(&self) -> Vec<(String, Arc<Live>)> {
+    pub fn list(&self) -> Vec<(String, Arc<LiveRanges>)> {
         let live = self.all();
         let rows = live.iter().map(|(id, live)| (id.clone(), Arc::clone(live)));
         rows.collect()
@@ -167,7 +167,11 @@ impl RangeBook {
     /// # Errors
     /// Returns the reason why the ranges did not change. With [`RefreshError::Keep`] they did change: they are in use,
     /// but not saved.
-    pub async fn refresh(&self, refresh: &Refresh, live: &Live) -> Result<Change, RefreshError> {
+    pub async fn refresh(
+        &self,
+        refresh: &RangeRefresh,
+        live: &LiveRanges,
+    ) -> Result<RangeChange, RefreshError> {
         let Some(source) = &live.source else {
             return Err(RefreshError::Unpublished);
         };
@@ -182,37 +186,41 @@ impl RangeBook {
         count.fetch_add(1, Ordering::Relaxed);
         // In use before it is saved: a full disk must not keep a provider out.
         live.ranges.store(Arc::new(change.now.clone()));
-        keep(self.folder.as_deref(), source, &change.now)?;
+        save(self.folder.as_deref(), source, &change.now)?;
         Ok(change)
     }
 
     /// Locks the map. Code under the lock only inserts whole entries, so a panic leaves no partial state.
-    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Live>>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<LiveRanges>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Saves ranges to the state folder, if there is one.
-fn keep(folder: Option<&Path>, source: &Source, ranges: &Ranges) -> Result<(), RefreshError> {
+fn save(
+    folder: Option<&Path>,
+    source: &RangesEndpoint,
+    ranges: &SenderRanges,
+) -> Result<(), RefreshError> {
     let Some(folder) = folder else {
         return Ok(());
     };
-    store::save(folder, source, ranges).map_err(|source| RefreshError::Keep {
+    files::save(folder, source, ranges).map_err(|source| RefreshError::Keep {
         folder: folder.to_owned(),
         source,
     })
 }
 
 /// Returns the newer ranges of provider file and state folder.
-fn known_ranges(provider: &Provider, folder: Option<&Path>) -> Option<Ranges> {
+fn known_ranges(provider: &Provider, folder: Option<&Path>) -> Option<SenderRanges> {
     let built_in = provider.ip_ranges.as_ref()?;
-    let built_in = Ranges {
+    let built_in = SenderRanges {
         read: built_in.read.clone(),
         nets: built_in.cidrs.clone(),
     };
-    let source = Source::of(provider);
+    let source = RangesEndpoint::of(provider);
     let kept = folder.zip(source.as_ref());
-    let kept = kept.and_then(|(folder, source)| store::load(folder, source));
+    let kept = kept.and_then(|(folder, source)| files::load(folder, source));
     // `YYYY-MM-DD` sorts as text in the order of days.
     let newer = kept.filter(|kept| kept.read >= built_in.read);
     Some(newer.unwrap_or(built_in))

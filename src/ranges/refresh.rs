@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::model::clock::{self, Now};
-use crate::net::fetch::{FetchError, FetchLimits, Fetcher};
+use crate::model::clock::{self, ClockReading};
+use crate::net::fetch::{FetchError, FetchLimits, HttpsFetcher};
 use crate::net::remote_url::RemoteUrl;
-use crate::ranges::judge::{self, Absurd};
+use crate::ranges::plausibility::{self, ImplausibleRanges};
 use crate::ranges::published::{self, PublishedFault};
-use crate::ranges::{Ranges, Source};
+use crate::ranges::{RangesEndpoint, SenderRanges};
 
 /// Limits of a fetch. No request waits for it; GitHub's document has half a megabyte.
 const LIMITS: FetchLimits = FetchLimits {
@@ -37,7 +37,10 @@ pub enum RefreshError {
     },
     /// The ranges are not plausible.
     #[error("the list at `{url}` {absurd}")]
-    Absurd { url: RemoteUrl, absurd: Absurd },
+    Absurd {
+        url: RemoteUrl,
+        absurd: ImplausibleRanges,
+    },
     /// The ranges are in use, but could not be saved, so a restart loses them.
     #[error("cannot save the IP ranges in `{}`", folder.display())]
     Keep { folder: PathBuf, source: io::Error },
@@ -45,18 +48,18 @@ pub enum RefreshError {
 
 /// Difference between the known and the published ranges.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Change {
+pub struct RangeChange {
     /// Ranges that are published now.
-    pub now: Ranges,
+    pub now: SenderRanges,
     /// Ranges that are new in the list.
     pub added: Vec<IpNet>,
     /// Ranges that are no longer in the list.
     pub removed: Vec<IpNet>,
 }
 
-impl Change {
+impl RangeChange {
     /// Compares two lists range by range.
-    fn between(before: &Ranges, now: Ranges) -> Self {
+    fn between(before: &SenderRanges, now: SenderRanges) -> Self {
         let missing = |from: &[IpNet], within: &[IpNet]| {
             let missing = from.iter().filter(|net| !within.contains(net));
             missing.copied().collect()
@@ -77,19 +80,23 @@ impl Change {
 
 /// Settings of refreshes: the HTTP client, and the trust in large changes.
 #[derive(Clone, Debug)]
-pub struct Refresh {
+pub struct RangeRefresh {
     /// HTTP client for the lists.
-    pub fetcher: Fetcher,
+    pub fetcher: HttpsFetcher,
     /// Accepts lists that differ much from the known one. Ranges that no provider can have are still rejected.
     pub accepts_any_change: bool,
 }
 
-impl Refresh {
+impl RangeRefresh {
     /// Fetches the published list and compares it with the known ranges.
     ///
     /// # Errors
     /// Returns a [`RefreshError`] if the list cannot be fetched, is invalid or is not plausible.
-    pub async fn fetch(&self, source: &Source, before: &Ranges) -> Result<Change, RefreshError> {
+    pub async fn fetch(
+        &self,
+        source: &RangesEndpoint,
+        before: &SenderRanges,
+    ) -> Result<RangeChange, RefreshError> {
         let url = &source.url;
         let answer = self.fetcher.get(url, LIMITS).await;
         let answer = answer.map_err(RefreshError::Fetch)?;
@@ -99,18 +106,18 @@ impl Refresh {
                 fault,
             })?;
         // Impossible ranges are always rejected, large changes only without the operator's consent.
-        let judged = judge::check(&nets).and_then(|()| match self.accepts_any_change {
+        let judged = plausibility::check(&nets).and_then(|()| match self.accepts_any_change {
             true => Ok(()),
-            false => judge::compare(&before.nets, &nets),
+            false => plausibility::compare(&before.nets, &nets),
         });
         judged.map_err(|absurd| RefreshError::Absurd {
             url: url.clone(),
             absurd,
         })?;
-        let read = clock::day(Now::read().unix_seconds());
+        let read = clock::day(ClockReading::read().unix_seconds());
         // The published list is aggregated; ranges of a provider file need not be, and would all count as removed.
         let mut before = before.clone();
         before.nets = IpNet::aggregate(&before.nets);
-        Ok(Change::between(&before, Ranges { read, nets }))
+        Ok(RangeChange::between(&before, SenderRanges { read, nets }))
     }
 }

@@ -7,16 +7,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::net::client::Client;
-use crate::net::fetch::Fetcher;
+use crate::net::client::OutgoingClient;
+use crate::net::fetch::HttpsFetcher;
 use crate::net::testing;
 use crate::providers::{self, IpRanges};
-use crate::ranges::judge::Absurd;
+use crate::ranges::plausibility::ImplausibleRanges;
 
 /// Provider whose list can change.
 struct Publisher {
     port: u16,
-    refresh: Refresh,
+    refresh: RangeRefresh,
     answer: Arc<Mutex<String>>,
 }
 
@@ -27,8 +27,8 @@ async fn publish() -> Publisher {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let publisher = Publisher {
         port: listener.local_addr().unwrap().port(),
-        refresh: Refresh {
-            fetcher: Fetcher::new(Client::with_roots(roots)),
+        refresh: RangeRefresh {
+            fetcher: HttpsFetcher::new(OutgoingClient::with_roots(roots)),
             accepts_any_change: false,
         },
         answer: Arc::default(),
@@ -108,7 +108,7 @@ async fn a_refresh_counts_at_once_and_outlives_a_restart() {
         .live(&provider)
         .unwrap()
         .ranges
-        .store(Arc::new(Ranges {
+        .store(Arc::new(SenderRanges {
             read: "2026-01-01".to_owned(),
             nets: Vec::new(),
         }));
@@ -153,7 +153,7 @@ async fn an_answer_that_cannot_be_true_changes_nothing() {
     assert!(matches!(
         refused,
         Err(RefreshError::Absurd {
-            absurd: Absurd::TooWide { .. },
+            absurd: ImplausibleRanges::TooWide { .. },
             ..
         })
     ));

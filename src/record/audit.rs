@@ -4,13 +4,13 @@
 
 use tracing::Level;
 
-use crate::model::clock::Now;
-use crate::record::Recorder;
+use crate::model::clock::ClockReading;
+use crate::record::TelemetryRecorder;
 
 /// An operator's request to the admin listener and its outcome.
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "the fields of the line, by their names")]
-pub struct Audited<'a> {
+pub struct AuditLine<'a> {
     pub who: &'a str,
     pub role: &'a str,
     pub source: &'a str,
@@ -21,11 +21,13 @@ pub struct Audited<'a> {
     pub outcome: &'a str,
 }
 
-impl Recorder {
+impl TelemetryRecorder {
     /// Logs an action at every log level, so that no operator can act without a trace.
-    pub fn audit(&self, audited: &Audited<'_>) {
+    pub fn audit(&self, audited: &AuditLine<'_>) {
         let message = "operator action";
-        let mut line = self.logger.line(Now::read(), Level::INFO, "audit", message);
+        let mut line = self
+            .logger
+            .line(ClockReading::read(), Level::INFO, "audit", message);
         line.text("who", &audited.who);
         line.text("role", &audited.role);
         line.text("source", &audited.source);
@@ -45,7 +47,9 @@ impl Recorder {
     /// Logs a rejected token. The caller limits how often.
     pub fn audit_refused(&self, source: &str) {
         let message = "admin token rejected";
-        let mut line = self.logger.line(Now::read(), Level::WARN, "audit", message);
+        let mut line = self
+            .logger
+            .line(ClockReading::read(), Level::WARN, "audit", message);
         line.text("source", &source);
         self.logger.write(line);
     }

@@ -10,21 +10,21 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use tracing::Level;
 
-use crate::edge::counters::Counters;
-use crate::edge::event::{EdgeEvent, Refusal};
-use crate::model::clock::Now;
+use crate::edge::counters::EdgeCounters;
+use crate::edge::event::{ConnectionRefusal, EdgeEvent};
+use crate::model::clock::ClockReading;
 use crate::model::error::chain;
 use crate::model::source::SourceKey;
+use crate::record::log_suppression::LineKind;
 use crate::record::metrics::counter;
-use crate::record::security::Kind;
-use crate::record::{Recorder, lock};
+use crate::record::{TelemetryRecorder, lock};
 
 /// Placeholder address for events without a source, because log lines are rate-limited by source.
 const NO_SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Log line of an edge event: level, message and fields.
-struct Telling {
-    kind: Kind,
+struct EdgeEventLine {
+    kind: LineKind,
     level: Level,
     message: &'static str,
     ip: IpAddr,
@@ -32,10 +32,10 @@ struct Telling {
     detail: Option<(&'static str, String)>,
 }
 
-impl Recorder {
+impl TelemetryRecorder {
     /// Logs what happened to a connection. It counts nothing, because the edge keeps the counts.
     pub fn edge_event(&self, event: &EdgeEvent) {
-        let telling = telling(event);
+        let telling = event_line(event);
         if !self.logger.is_enabled(telling.level) {
             return;
         }
@@ -44,10 +44,10 @@ impl Recorder {
             return;
         };
         let target = match telling.kind {
-            Kind::Security => "security",
-            Kind::Plain | Kind::Unsigned => "connection",
+            LineKind::Security => "security",
+            LineKind::Plain | LineKind::Unsigned => "connection",
         };
-        let now = Now::read();
+        let now = ClockReading::read();
         let mut line = self
             .logger
             .line(now, telling.level, target, telling.message);
@@ -65,22 +65,22 @@ impl Recorder {
     }
 
     /// Adds the counts of the edge to the metrics.
-    pub fn register_edge(&self, counters: &Arc<Counters>) {
+    pub fn register_edge(&self, counters: &Arc<EdgeCounters>) {
         *lock(&self.edge) = Some(Arc::clone(counters));
     }
 }
 
 /// Maps an edge event to its log line. Events that an attacker can cause on purpose are security events.
-fn telling(event: &EdgeEvent) -> Telling {
-    let security = |ip: &IpAddr, message, detail| Telling {
-        kind: Kind::Security,
+fn event_line(event: &EdgeEvent) -> EdgeEventLine {
+    let security = |ip: &IpAddr, message, detail| EdgeEventLine {
+        kind: LineKind::Security,
         level: Level::WARN,
         message,
         ip: *ip,
         detail,
     };
-    let plain = |ip: &IpAddr, level, message, detail| Telling {
-        kind: Kind::Plain,
+    let plain = |ip: &IpAddr, level, message, detail| EdgeEventLine {
+        kind: LineKind::Plain,
         level,
         message,
         ip: *ip,
@@ -90,9 +90,9 @@ fn telling(event: &EdgeEvent) -> Telling {
         EdgeEvent::ConnectionRefused { ip, reason } => {
             let detail = Some(("reason", reason.code().to_owned()));
             match reason {
-                Refusal::TooManyFromSource => security(ip, "connection rejected", detail),
+                ConnectionRefusal::TooManyFromSource => security(ip, "connection rejected", detail),
                 // Reaching the limit of all connections is a matter of capacity, not the fault of this source.
-                Refusal::TooManyConnections => {
+                ConnectionRefusal::TooManyConnections => {
                     plain(ip, Level::WARN, "connection rejected", detail)
                 }
             }
@@ -142,7 +142,7 @@ fn telling(event: &EdgeEvent) -> Telling {
 }
 
 /// Encodes the counts of the edge as metrics.
-pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, counters: &Counters) -> fmt::Result {
+pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, counters: &EdgeCounters) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(
         "hookgate_connections_open",
         "Connections that are currently open",
@@ -183,32 +183,32 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, counters: &Counters) -
     Ok(())
 }
 
-struct Family {
+struct MetricFamily {
     name: &'static str,
     help: &'static str,
     label: &'static str,
     rows: Vec<(&'static str, u64)>,
 }
 
-fn families(counters: &Counters) -> [Family; 4] {
+fn families(counters: &EdgeCounters) -> [MetricFamily; 4] {
     [
-        Family {
+        MetricFamily {
             name: "hookgate_connections_refused",
             help: "Connections rejected before the first byte of a request was read, by reason",
             label: "reason",
             rows: vec![
                 (
-                    Refusal::TooManyConnections.code(),
+                    ConnectionRefusal::TooManyConnections.code(),
                     counters.refused_total.read(),
                 ),
                 (
-                    Refusal::TooManyFromSource.code(),
+                    ConnectionRefusal::TooManyFromSource.code(),
                     counters.refused_source.read(),
                 ),
                 ("proxy-header", counters.refused_proxy_header.read()),
             ],
         },
-        Family {
+        MetricFamily {
             name: "hookgate_tls_handshakes",
             help: "TLS handshakes, by outcome",
             label: "outcome",
@@ -218,7 +218,7 @@ fn families(counters: &Counters) -> [Family; 4] {
                 ("timed-out", counters.handshakes_timed_out.read()),
             ],
         },
-        Family {
+        MetricFamily {
             name: "hookgate_protocol_connections",
             help: "Connections that reached HTTP, by HTTP version",
             label: "version",
@@ -227,7 +227,7 @@ fn families(counters: &Counters) -> [Family; 4] {
                 ("2", counters.connections_h2.read()),
             ],
         },
-        Family {
+        MetricFamily {
             name: "hookgate_connections_cut",
             help: "Connections closed by the gate for what the client sent or did not read, by reason",
             label: "reason",
@@ -247,21 +247,21 @@ mod tests {
 
     use super::*;
     use crate::edge::head_check::HeadFault;
-    use crate::record::line::Encoding;
-    use crate::record::log::Logger;
+    use crate::record::log::LineLogger;
+    use crate::record::log_line::LineEncoding;
     use crate::record::testing::Kept;
 
     #[test]
     fn each_event_is_one_line() {
         let kept = Kept::default();
         let logger =
-            Logger::to_writer(Encoding::Text, Level::INFO, Box::new(kept.clone())).unwrap();
-        let recorder = Recorder::new(logger, true);
+            LineLogger::to_writer(LineEncoding::Text, Level::INFO, Box::new(kept.clone())).unwrap();
+        let recorder = TelemetryRecorder::new(logger, true);
         let ip = IpAddr::from([192, 0, 2, 7]);
         let events = [
             EdgeEvent::ConnectionRefused {
                 ip,
-                reason: Refusal::TooManyFromSource,
+                reason: ConnectionRefusal::TooManyFromSource,
             },
             EdgeEvent::HandshakeFailed {
                 ip,
@@ -298,8 +298,9 @@ mod tests {
 
     #[test]
     fn the_counts_of_the_edge_are_shown() {
-        let logger = Logger::to_writer(Encoding::Text, Level::INFO, Box::new(io::sink())).unwrap();
-        let recorder = Recorder::new(logger, true);
+        let logger =
+            LineLogger::to_writer(LineEncoding::Text, Level::INFO, Box::new(io::sink())).unwrap();
+        let recorder = TelemetryRecorder::new(logger, true);
         recorder.register_edge(&Arc::default());
         let text = recorder.metrics_text();
         for wanted in [

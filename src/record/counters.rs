@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::gate::filter::Sieve;
-use crate::gate::reject::Reason;
-use crate::gate::verdict::{Decision, Verdict};
-use crate::record::Exchange;
-use crate::record::histogram::Histogram;
-use crate::record::history::History;
+use crate::gate::filter::FilterKind;
+use crate::gate::reject::RejectReason;
+use crate::gate::verdict::{GateDecision, Verdict};
+use crate::record::ExchangeSummary;
+use crate::record::histogram::LatencyHistogram;
+use crate::record::history::RouteHistory;
 
 /// The stages of a request whose time is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Stage {
+pub(super) enum RequestStage {
     Head,
     Body,
     Verify,
@@ -27,7 +27,7 @@ pub(super) enum Stage {
     Total,
 }
 
-impl Stage {
+impl RequestStage {
     pub(super) const ALL: [Self; 7] = [
         Self::Head,
         Self::Body,
@@ -61,43 +61,43 @@ pub struct RouteCounters {
     pub(super) copies: AtomicU64,
     pub(super) replays: AtomicU64,
     pub(super) challenge: AtomicU64,
-    pub(super) filtered: [AtomicU64; Sieve::ALL.len()],
+    pub(super) filtered: [AtomicU64; FilterKind::ALL.len()],
     pub(super) refused: ByReason,
     pub(super) monitored: ByReason,
     pub(super) body_bytes: AtomicU64,
     pub(super) upstream_status: [AtomicU64; 5],
     pub(super) forward_errors: ByKind,
-    head: Histogram,
-    body: Histogram,
-    verify: Histogram,
-    wait: Histogram,
-    upstream: Histogram,
-    commit: Histogram,
-    total: Histogram,
-    history: History,
+    head: LatencyHistogram,
+    body: LatencyHistogram,
+    verify: LatencyHistogram,
+    wait: LatencyHistogram,
+    upstream: LatencyHistogram,
+    commit: LatencyHistogram,
+    total: LatencyHistogram,
+    history: RouteHistory,
 }
 
 /// One counter for each reject reason.
 #[derive(Debug)]
-pub(super) struct ByReason([AtomicU64; Reason::ALL.len()]);
+pub(super) struct ByReason([AtomicU64; RejectReason::ALL.len()]);
 
 impl Default for ByReason {
     fn default() -> Self {
-        Self([const { AtomicU64::new(0) }; Reason::ALL.len()])
+        Self([const { AtomicU64::new(0) }; RejectReason::ALL.len()])
     }
 }
 
 impl ByReason {
-    fn add(&self, reason: Reason) {
+    fn add(&self, reason: RejectReason) {
         if let Some(count) = self.0.get(reason.index()) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Reason, u64)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (RejectReason, u64)> {
         // Relaxed loads: a scrape may see one counter a moment later than another, which no graph shows.
         let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
-        Reason::ALL.into_iter().zip(counts)
+        RejectReason::ALL.into_iter().zip(counts)
     }
 }
 
@@ -131,24 +131,24 @@ impl ByKind {
 impl RouteCounters {
     /// Returns the counts by minute and hour of this route.
     #[must_use]
-    pub fn history(&self) -> &History {
+    pub fn history(&self) -> &RouteHistory {
         &self.history
     }
 
     /// Counts one request. It costs about 20 relaxed additions.
-    pub(super) fn add(&self, verdict: &Verdict, exchange: &Exchange) {
+    pub(super) fn add(&self, verdict: &Verdict, exchange: &ExchangeSummary) {
         match &verdict.decision {
-            Decision::Accepted => count(&self.accepted),
-            Decision::Duplicate => count(&self.duplicate),
-            Decision::Challenge => count(&self.challenge),
-            Decision::Filtered(by) => {
-                let index = Sieve::ALL.iter().position(|each| each == by);
+            GateDecision::Accepted => count(&self.accepted),
+            GateDecision::Duplicate => count(&self.duplicate),
+            GateDecision::Challenge => count(&self.challenge),
+            GateDecision::Filtered(by) => {
+                let index = FilterKind::ALL.iter().position(|each| each == by);
                 if let Some(counted) = index.and_then(|index| self.filtered.get(index)) {
                     count(counted);
                 }
             }
-            Decision::Refused(reject) => self.refused.add(reject.reason()),
-            Decision::Monitored(reject) => self.monitored.add(reject.reason()),
+            GateDecision::Refused(reject) => self.refused.add(reject.reason()),
+            GateDecision::Monitored(reject) => self.monitored.add(reject.reason()),
         }
         // Copies and replays are accepted requests too, so these counts overlap with the decisions above.
         if verdict.is_copy {
@@ -187,15 +187,15 @@ impl RouteCounters {
         }
     }
 
-    pub(super) fn stage(&self, stage: Stage) -> &Histogram {
+    pub(super) fn stage(&self, stage: RequestStage) -> &LatencyHistogram {
         match stage {
-            Stage::Head => &self.head,
-            Stage::Body => &self.body,
-            Stage::Verify => &self.verify,
-            Stage::Wait => &self.wait,
-            Stage::Upstream => &self.upstream,
-            Stage::Commit => &self.commit,
-            Stage::Total => &self.total,
+            RequestStage::Head => &self.head,
+            RequestStage::Body => &self.body,
+            RequestStage::Verify => &self.verify,
+            RequestStage::Wait => &self.wait,
+            RequestStage::Upstream => &self.upstream,
+            RequestStage::Commit => &self.commit,
+            RequestStage::Total => &self.total,
         }
     }
 

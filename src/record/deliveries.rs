@@ -11,14 +11,14 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use tracing::Level;
 
-use crate::model::clock::Now;
+use crate::model::clock::ClockReading;
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
-use crate::model::trace::Trace;
+use crate::model::trace::TraceContext;
 use crate::record::counters::ByKind;
-use crate::record::histogram::{Histogram, LONG_BOUNDS, Snapshot};
+use crate::record::histogram::{HistogramSnapshot, LONG_BOUNDS, LatencyHistogram};
 use crate::record::metrics::counter;
-use crate::record::{Recorder, lock};
+use crate::record::{TelemetryRecorder, lock};
 
 /// Counters and histograms of one destination.
 #[derive(Debug)]
@@ -27,10 +27,10 @@ pub struct DestinationCounters {
     delivered: AtomicU64,
     delayed: AtomicU64,
     dead: AtomicU64,
-    took: Histogram,
+    took: LatencyHistogram,
     /// Time from the acceptance of an event to its delivery. Replays are left out: they would report the age of the
     /// event.
-    lag: Histogram,
+    lag: LatencyHistogram,
     /// Number of attempts that are currently in flight.
     pub in_flight: AtomicU64,
     /// State of the circuit breaker; 0: closed, 1: half open, 2: open.
@@ -44,8 +44,8 @@ impl Default for DestinationCounters {
             delivered: AtomicU64::new(0),
             delayed: AtomicU64::new(0),
             dead: AtomicU64::new(0),
-            took: Histogram::default(),
-            lag: Histogram::new(&LONG_BOUNDS),
+            took: LatencyHistogram::default(),
+            lag: LatencyHistogram::new(&LONG_BOUNDS),
             in_flight: AtomicU64::new(0),
             breaker: AtomicU64::new(0),
         }
@@ -53,7 +53,7 @@ impl Default for DestinationCounters {
 }
 
 /// Labels of a destination: its route and its name.
-pub(super) type Key = (RouteName, DestinationName);
+pub(super) type DestinationKey = (RouteName, DestinationName);
 
 /// Identifiers of the event that an attempt delivers.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ pub struct AttemptedEvent {
 
 /// A finished delivery attempt and its outcome.
 #[derive(Clone, Copy, Debug)]
-pub struct Attempted<'a> {
+pub struct AttemptReport<'a> {
     /// The route of the event.
     pub route: &'a RouteName,
     /// The destination that was called.
@@ -82,7 +82,7 @@ pub struct Attempted<'a> {
     /// True if the delivery is a replay.
     pub is_replay: bool,
     /// Trace context of the request that brought the event.
-    pub trace: Option<Trace>,
+    pub trace: Option<TraceContext>,
     /// Time of acceptance, in milliseconds since the Unix epoch.
     pub accepted_ms: i64,
     /// Status class of the response, or a word of a closed set; it becomes a metric label.
@@ -101,7 +101,7 @@ pub struct Attempted<'a> {
     pub is_alarming: bool,
 }
 
-impl Recorder {
+impl TelemetryRecorder {
     /// Returns the counters of a destination. They are the same ones after a reload, so that counts go on.
     #[must_use]
     pub fn destination_counters(
@@ -115,7 +115,7 @@ impl Recorder {
     }
 
     /// Counts one attempt, exports its span and writes its log line.
-    pub fn attempt(&self, counters: &DestinationCounters, attempted: &Attempted<'_>) {
+    pub fn attempt(&self, counters: &DestinationCounters, attempted: &AttemptReport<'_>) {
         counters.add(attempted);
         self.trace_attempt(attempted);
         let is_delivered = attempted.state == DeliveryState::Delivered;
@@ -129,7 +129,9 @@ impl Recorder {
         if !self.logger.is_enabled(level) || (is_delivered && !self.logs_accepted()) {
             return;
         }
-        let mut line = self.logger.line(Now::read(), level, "delivery", message);
+        let mut line = self
+            .logger
+            .line(ClockReading::read(), level, "delivery", message);
         line.text("route", attempted.route)
             .text("destination", attempted.destination)
             .number("delivery", attempted.delivery.0)
@@ -156,7 +158,7 @@ impl Recorder {
         line.count("duration_us", micros(attempted.took));
         if let Some(due_ms) = attempted.due_ms {
             // A duration is easier to read in a log than a moment.
-            let now_ms = Now::read().unix_ms;
+            let now_ms = ClockReading::read().unix_ms;
             line.number("retry_in_ms", due_ms.saturating_sub(now_ms));
         }
         self.logger.write(line);
@@ -172,7 +174,7 @@ impl Recorder {
         let message = "destination disabled";
         let mut line = self
             .logger
-            .line(Now::read(), Level::ERROR, "delivery", message);
+            .line(ClockReading::read(), Level::ERROR, "delivery", message);
         line.text("route", route)
             .text("destination", destination)
             .text("reason", &reason);
@@ -181,12 +183,14 @@ impl Recorder {
 }
 
 impl DestinationCounters {
-    fn add(&self, attempted: &Attempted<'_>) {
+    fn add(&self, attempted: &AttemptReport<'_>) {
         self.attempts.add(attempted.outcome);
         self.took.observe(attempted.took);
         if attempted.state == DeliveryState::Delivered && !attempted.is_replay {
             // The wall clock may have been set back since; a negative lag counts as zero.
-            let lag_ms = Now::read().unix_ms.saturating_sub(attempted.accepted_ms);
+            let lag_ms = ClockReading::read()
+                .unix_ms
+                .saturating_sub(attempted.accepted_ms);
             let lag_ms = u64::try_from(lag_ms).unwrap_or(0);
             self.lag.observe(Duration::from_millis(lag_ms));
         }
@@ -200,18 +204,21 @@ impl DestinationCounters {
 }
 
 /// Selects a gauge of a destination.
-type Read = fn(&DestinationCounters) -> &AtomicU64;
+type CounterReader = fn(&DestinationCounters) -> &AtomicU64;
 
 /// Encodes the metrics of all destinations.
-pub(super) fn encode(recorder: &Recorder, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+pub(super) fn encode(
+    recorder: &TelemetryRecorder,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
     // Cloned, so that no attempt waits for the lock while a slow scrape is encoded.
-    let rows: Vec<(Key, Arc<DestinationCounters>)> = lock(&recorder.destinations)
+    let rows: Vec<(DestinationKey, Arc<DestinationCounters>)> = lock(&recorder.destinations)
         .iter()
         .map(|(key, counters)| (key.clone(), Arc::clone(counters)))
         .collect();
     attempts(encoder, &rows)?;
     times(encoder, &rows)?;
-    let gauges: [(_, _, Read); 2] = [
+    let gauges: [(_, _, CounterReader); 2] = [
         (
             "hookgate_deliveries_in_flight",
             "In-flight delivery attempts, by destination",
@@ -234,13 +241,13 @@ pub(super) fn encode(recorder: &Recorder, encoder: &mut DescriptorEncoder<'_>) -
 }
 
 /// Selects a histogram of a destination.
-type Times = fn(&DestinationCounters) -> &Histogram;
+type HistogramReader = fn(&DestinationCounters) -> &LatencyHistogram;
 
 fn times(
     encoder: &mut DescriptorEncoder<'_>,
-    rows: &[(Key, Arc<DestinationCounters>)],
+    rows: &[(DestinationKey, Arc<DestinationCounters>)],
 ) -> fmt::Result {
-    let histograms: [(_, _, Times); 2] = [
+    let histograms: [(_, _, HistogramReader); 2] = [
         (
             "hookgate_delivery_attempt_seconds",
             "Duration of a delivery attempt, until the end of the response or the error",
@@ -255,7 +262,7 @@ fn times(
     for (name, help, read) in histograms {
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for (key, counters) in rows {
-            let Snapshot {
+            let HistogramSnapshot {
                 sum,
                 count,
                 buckets,
@@ -273,7 +280,7 @@ fn times(
 
 fn attempts(
     encoder: &mut DescriptorEncoder<'_>,
-    rows: &[(Key, Arc<DestinationCounters>)],
+    rows: &[(DestinationKey, Arc<DestinationCounters>)],
 ) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(
         "hookgate_delivery_attempts",
@@ -316,7 +323,7 @@ fn attempts(
     Ok(())
 }
 
-pub(super) fn labels(key: &Key) -> [(&str, &str); 2] {
+pub(super) fn labels(key: &DestinationKey) -> [(&str, &str); 2] {
     [("route", key.0.as_str()), ("destination", key.1.as_str())]
 }
 
@@ -327,15 +334,15 @@ fn micros(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::line::Encoding;
-    use crate::record::log::Logger;
+    use crate::record::log::LineLogger;
+    use crate::record::log_line::LineEncoding;
     use crate::record::testing::Kept;
 
     fn lines(logs_accepted: bool) -> Vec<String> {
         let kept = Kept::default();
         let logger =
-            Logger::to_writer(Encoding::Text, Level::INFO, Box::new(kept.clone())).unwrap();
-        let recorder = Recorder::new(logger, logs_accepted);
+            LineLogger::to_writer(LineEncoding::Text, Level::INFO, Box::new(kept.clone())).unwrap();
+        let recorder = TelemetryRecorder::new(logger, logs_accepted);
         let (route, destination) = (RouteName::new("shop"), DestinationName::new("app"));
         let counters = recorder.destination_counters(&route, &destination);
         let event = AttemptedEvent {
@@ -343,7 +350,7 @@ mod tests {
             event_id: EventId::parse("evt_1"),
             event_type: Some("push".into()),
         };
-        let delivered = Attempted {
+        let delivered = AttemptReport {
             route: &route,
             destination: &destination,
             delivery: DeliveryId(7),
@@ -361,7 +368,7 @@ mod tests {
             is_alarming: false,
         };
         recorder.attempt(&counters, &delivered);
-        let failed = Attempted {
+        let failed = AttemptReport {
             outcome: "garbage",
             status: None,
             error: Some(("garbage", "odd\n\u{1b}[31m")),
@@ -370,7 +377,7 @@ mod tests {
             ..delivered
         };
         recorder.attempt(&counters, &failed);
-        let damaged = Attempted {
+        let damaged = AttemptReport {
             is_alarming: true,
             ..failed
         };

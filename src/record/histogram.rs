@@ -51,7 +51,7 @@ const NANOS_PER_SECOND: f64 = 1e9;
 
 /// Counts of observed durations, by bucket.
 #[derive(Debug)]
-pub struct Histogram {
+pub struct LatencyHistogram {
     bounds: &'static [u64],
     counts: Box<[AtomicU64]>,
     beyond: AtomicU64,
@@ -60,7 +60,7 @@ pub struct Histogram {
 
 /// Values of a histogram at one moment.
 #[derive(Debug, PartialEq)]
-pub struct Snapshot {
+pub struct HistogramSnapshot {
     /// Sum of all observations in seconds.
     pub sum: f64,
     /// Number of observations in all buckets.
@@ -69,13 +69,13 @@ pub struct Snapshot {
     pub buckets: Vec<(f64, u64)>,
 }
 
-impl Default for Histogram {
+impl Default for LatencyHistogram {
     fn default() -> Self {
         Self::new(&BOUNDS)
     }
 }
 
-impl Histogram {
+impl LatencyHistogram {
     /// Creates an empty histogram. `bounds` are upper bounds in nanoseconds, in ascending order.
     #[must_use]
     pub fn new(bounds: &'static [u64]) -> Self {
@@ -99,14 +99,14 @@ impl Histogram {
 
     /// Reads the histogram. Count and sum may differ by an observation that another thread is just making.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> HistogramSnapshot {
         let bounds = self.bounds.iter().map(|bound| seconds(*bound));
         let counts = self.counts.iter();
         let mut buckets: Vec<_> = bounds
             .zip(counts.map(|count| count.load(Ordering::Relaxed)))
             .collect();
         buckets.push((f64::INFINITY, self.beyond.load(Ordering::Relaxed)));
-        Snapshot {
+        HistogramSnapshot {
             sum: seconds(self.sum_nanos.load(Ordering::Relaxed)),
             count: buckets.iter().map(|(_, count)| count).sum(),
             buckets,
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_bound_belongs_to_its_own_bucket() {
-        let histogram = Histogram::default();
+        let histogram = LatencyHistogram::default();
         for nanos in [0, 50_000, 50_001, 30_000_000_000, 30_000_000_001] {
             histogram.observe(Duration::from_nanos(nanos));
         }

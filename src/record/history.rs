@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::gate::reject::Reason;
-use crate::gate::verdict::{Decision, Verdict};
+use crate::gate::reject::RejectReason;
+use crate::gate::verdict::{GateDecision, Verdict};
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
@@ -26,16 +26,16 @@ const HOUR_MS: i64 = 60 * MINUTE_MS;
 const MINUTES: usize = 60;
 /// Number of hours in the ring: the last two days.
 const HOURS: usize = 48;
-/// Hours that [`History::day`] sums up.
+/// Hours that [`RouteHistory::day`] sums up.
 const DAY: i64 = 24;
 
 /// Number of decisions without a reason: accepted, duplicate, challenge, filtered.
 const PLAIN: usize = 4;
-const REASONS: usize = Reason::ALL.len();
+const REASONS: usize = RejectReason::ALL.len();
 
 /// Request counts of one period: a minute, an hour or a day.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Tally {
+pub struct IntervalTally {
     /// Start of the period, in milliseconds since the Unix epoch.
     pub start_ms: i64,
     /// Number of events that passed every check.
@@ -47,15 +47,15 @@ pub struct Tally {
     /// Number of events that the route's filter did not forward.
     pub filtered: u64,
     /// Rejected requests by reason; reasons that did not occur are left out.
-    pub refused: Vec<(Reason, u64)>,
+    pub refused: Vec<(RejectReason, u64)>,
     /// Requests that failed a check but were forwarded in monitor mode, by reason; reasons that did not occur are left
     /// out.
-    pub would_refuse: Vec<(Reason, u64)>,
+    pub would_refuse: Vec<(RejectReason, u64)>,
 }
 
 /// Usage of one secret of a route.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SecretUse {
+pub struct SecretMatchCount {
     /// Name of the secret, or its position where the config gives no name.
     pub label: Arc<str>,
     /// Number of matches since the process started.
@@ -66,23 +66,23 @@ pub struct SecretUse {
 
 /// Request counts of one route over the last hour and the last two days.
 #[derive(Debug)]
-pub struct History {
-    minutes: Row,
-    hours: Row,
+pub struct RouteHistory {
+    minutes: IntervalRing,
+    hours: IntervalRing,
     secrets: ArcSwap<Vec<SecretSlot>>,
 }
 
 /// Ring of slots for periods of one length.
 #[derive(Debug)]
-struct Row {
+struct IntervalRing {
     length_ms: i64,
-    slots: Box<[Slot]>,
+    slots: Box<[IntervalSlot]>,
     turning: Mutex<()>,
 }
 
 /// Counts of one period in a ring.
 #[derive(Debug)]
-struct Slot {
+struct IntervalSlot {
     /// Number of the period since the epoch; it shows if the slot holds the present round of the ring or an earlier
     /// one.
     number: AtomicI64,
@@ -112,22 +112,22 @@ pub struct SecretName {
     pub before: Option<Arc<str>>,
 }
 
-impl Default for History {
+impl Default for RouteHistory {
     fn default() -> Self {
         Self {
-            minutes: Row::new(MINUTE_MS, MINUTES),
-            hours: Row::new(HOUR_MS, HOURS),
+            minutes: IntervalRing::new(MINUTE_MS, MINUTES),
+            hours: IntervalRing::new(HOUR_MS, HOURS),
             secrets: ArcSwap::default(),
         }
     }
 }
 
-impl History {
+impl RouteHistory {
     /// Counts one request in the periods in which it began.
     pub fn add(&self, verdict: &Verdict) {
         // The id has the time at which the request began, so no clock is read here.
         let at_ms = verdict.request_id.unix_ms();
-        let place = place(&verdict.decision);
+        let place = counter_index(&verdict.decision);
         self.minutes.add(at_ms, place);
         self.hours.add(at_ms, place);
         if let Some(label) = &verdict.secret {
@@ -137,23 +137,23 @@ impl History {
 
     /// Returns the minutes of the last hour with at least one request, oldest first.
     #[must_use]
-    pub fn minutes(&self, now_ms: i64) -> Vec<Tally> {
+    pub fn minutes(&self, now_ms: i64) -> Vec<IntervalTally> {
         self.minutes.tallies(now_ms, MINUTES as i64)
     }
 
     /// Returns the hours of the last two days with at least one request, oldest first.
     #[must_use]
-    pub fn hours(&self, now_ms: i64) -> Vec<Tally> {
+    pub fn hours(&self, now_ms: i64) -> Vec<IntervalTally> {
         self.hours.tallies(now_ms, HOURS as i64)
     }
 
     /// Sums up the last 24 clock hours, including the present one.
     #[must_use]
-    pub fn day(&self, now_ms: i64) -> Tally {
-        let mut day = Tally {
+    pub fn day(&self, now_ms: i64) -> IntervalTally {
+        let mut day = IntervalTally {
             // The present hour counts, so 23 whole hours precede it.
             start_ms: (now_ms.div_euclid(HOUR_MS) - DAY + 1) * HOUR_MS,
-            ..Tally::default()
+            ..IntervalTally::default()
         };
         for hour in self.hours.tallies(now_ms, DAY) {
             day.accepted += hour.accepted;
@@ -168,9 +168,9 @@ impl History {
 
     /// Returns the secrets that matched at least once.
     #[must_use]
-    pub fn secrets(&self) -> Vec<SecretUse> {
+    pub fn secrets(&self) -> Vec<SecretMatchCount> {
         let slots = self.secrets.load();
-        let used = slots.iter().map(|slot| SecretUse {
+        let used = slots.iter().map(|slot| SecretMatchCount {
             label: Arc::clone(&slot.label),
             matches: slot.counts.matches.load(Ordering::Relaxed),
             last_ms: slot.counts.last_ms.load(Ordering::Relaxed),
@@ -205,7 +205,7 @@ impl History {
     }
 }
 
-impl Tally {
+impl IntervalTally {
     /// Returns the number of all requests in the period.
     #[must_use]
     pub fn total(&self) -> u64 {
@@ -215,9 +215,9 @@ impl Tally {
     }
 }
 
-impl Row {
+impl IntervalRing {
     fn new(length_ms: i64, slots: usize) -> Self {
-        let slot = |_| Slot {
+        let slot = |_| IntervalSlot {
             number: AtomicI64::new(-1),
             counts: std::array::from_fn(|_| AtomicU32::new(0)),
         };
@@ -245,7 +245,7 @@ impl Row {
     }
 
     /// Empties a slot for a new period. Of two threads, the second finds the work done.
-    fn turn(&self, slot: &Slot, number: i64) {
+    fn turn(&self, slot: &IntervalSlot, number: i64) {
         let turning = self.turning.lock();
         // A panic of another thread cannot have left more than a partly cleared slot, which is cleared here again.
         let _turning = turning.unwrap_or_else(PoisonError::into_inner);
@@ -258,7 +258,7 @@ impl Row {
         }
     }
 
-    fn tallies(&self, now_ms: i64, length: i64) -> Vec<Tally> {
+    fn tallies(&self, now_ms: i64, length: i64) -> Vec<IntervalTally> {
         let last = now_ms.div_euclid(self.length_ms);
         // Slots outside the window are either unused or of an earlier round; the ring does not clear them by time.
         let tallies = self.slots.iter().filter_map(|slot| {
@@ -272,20 +272,20 @@ impl Row {
     }
 }
 
-impl Slot {
-    fn tally(&self, start_ms: i64) -> Tally {
+impl IntervalSlot {
+    fn tally(&self, start_ms: i64) -> IntervalTally {
         let mut counts = self
             .counts
             .iter()
             .map(|count| u64::from(count.load(Ordering::Relaxed)));
-        // Reads in the order of the layout of `Slot::counts`; see `place`.
+        // Reads in the order of the layout of `IntervalSlot::counts`; see `place`.
         let mut plain = || counts.next().unwrap_or(0);
         let (accepted, duplicate, challenge, filtered) = (plain(), plain(), plain(), plain());
         let mut by_reason = || {
-            let each = Reason::ALL.map(|reason| (reason, counts.next().unwrap_or(0)));
+            let each = RejectReason::ALL.map(|reason| (reason, counts.next().unwrap_or(0)));
             each.into_iter().filter(|(_, count)| *count > 0).collect()
         };
-        Tally {
+        IntervalTally {
             start_ms,
             accepted,
             duplicate,
@@ -297,19 +297,19 @@ impl Slot {
     }
 }
 
-/// Returns the index of a decision in `Slot::counts`.
-fn place(decision: &Decision) -> usize {
+/// Returns the index of a decision in `IntervalSlot::counts`.
+fn counter_index(decision: &GateDecision) -> usize {
     match decision {
-        Decision::Accepted => 0,
-        Decision::Duplicate => 1,
-        Decision::Challenge => 2,
-        Decision::Filtered(_) => 3,
-        Decision::Refused(reject) => PLAIN + reject.reason().index(),
-        Decision::Monitored(reject) => PLAIN + REASONS + reject.reason().index(),
+        GateDecision::Accepted => 0,
+        GateDecision::Duplicate => 1,
+        GateDecision::Challenge => 2,
+        GateDecision::Filtered(_) => 3,
+        GateDecision::Refused(reject) => PLAIN + reject.reason().index(),
+        GateDecision::Monitored(reject) => PLAIN + REASONS + reject.reason().index(),
     }
 }
 
-fn join(sum: &mut Vec<(Reason, u64)>, more: Vec<(Reason, u64)>) {
+fn join(sum: &mut Vec<(RejectReason, u64)>, more: Vec<(RejectReason, u64)>) {
     for (reason, count) in more {
         match sum.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, known)) => *known += count,
@@ -324,21 +324,21 @@ mod tests {
 
     use super::*;
     use crate::gate::reject::Reject;
-    use crate::model::clock::Now;
+    use crate::model::clock::ClockReading;
     use crate::model::ids::RequestId;
-    use crate::model::source::Source;
+    use crate::model::source::RequestSource;
 
     const START: i64 = 1_800_000_000_000;
 
-    fn verdict(at_ms: i64, decision: Decision, secret: Option<&str>) -> Verdict {
+    fn verdict(at_ms: i64, decision: GateDecision, secret: Option<&str>) -> Verdict {
         let peer: SocketAddr = "192.0.2.1:4711".parse().unwrap();
-        let source = Source {
+        let source = RequestSource {
             ip: peer.ip(),
             peer,
             is_tls: true,
         };
         let id = RequestId::new(at_ms, [1; 10]);
-        let mut verdict = Verdict::new(id, source, Now::at_unix_seconds(0));
+        let mut verdict = Verdict::new(id, source, ClockReading::at_unix_seconds(0));
         verdict.decision = decision;
         verdict.secret = secret.map(Arc::from);
         verdict
@@ -347,17 +347,17 @@ mod tests {
     /// Fails if counts fall into the wrong period, or if a past period is reported as the present one.
     #[test]
     fn counts_are_kept_by_minute_and_hour_and_forgotten_in_time() {
-        let history = History::default();
-        history.add(&verdict(START, Decision::Accepted, None));
-        let bad = Decision::Refused(Reject::BadSignature);
+        let history = RouteHistory::default();
+        history.add(&verdict(START, GateDecision::Accepted, None));
+        let bad = GateDecision::Refused(Reject::BadSignature);
         history.add(&verdict(START + MINUTE_MS, bad, None));
         let minutes = history.minutes(START + MINUTE_MS);
         assert_eq!(minutes.len(), 2);
         assert_eq!((minutes[0].start_ms, minutes[0].accepted), (START, 1));
-        assert_eq!(minutes[1].refused, [(Reason::BadSignature, 1)]);
+        assert_eq!(minutes[1].refused, [(RejectReason::BadSignature, 1)]);
         assert_eq!(history.minutes(START + HOUR_MS).len(), 1);
         // The ring comes round to the slot of the first minute.
-        history.add(&verdict(START + HOUR_MS, Decision::Duplicate, None));
+        history.add(&verdict(START + HOUR_MS, GateDecision::Duplicate, None));
         let minutes = history.minutes(START + HOUR_MS);
         assert_eq!((minutes[1].accepted, minutes[1].duplicate), (0, 1));
         assert_eq!(history.hours(START + HOUR_MS).len(), 2);
@@ -369,18 +369,18 @@ mod tests {
     /// Fails if requests that monitor mode forwarded are reported as rejected, or the reverse.
     #[test]
     fn what_would_have_been_refused_is_a_count_of_its_own() {
-        let history = History::default();
+        let history = RouteHistory::default();
         for hour in 0..3 {
-            let monitored = Decision::Monitored(Reject::BadSignature);
+            let monitored = GateDecision::Monitored(Reject::BadSignature);
             history.add(&verdict(START + hour * HOUR_MS, monitored, None));
         }
         let first = Reject::NotStored {
             fault: "full".into(),
         };
-        history.add(&verdict(START, Decision::Refused(first), None));
+        history.add(&verdict(START, GateDecision::Refused(first), None));
         let day = history.day(START + 2 * HOUR_MS);
-        assert_eq!(day.would_refuse, [(Reason::BadSignature, 3)]);
-        assert_eq!(day.refused, [(Reason::NotStored, 1)]);
+        assert_eq!(day.would_refuse, [(RejectReason::BadSignature, 3)]);
+        assert_eq!(day.refused, [(RejectReason::NotStored, 1)]);
         assert_eq!(day.total(), 4);
     }
 
@@ -396,12 +396,12 @@ mod tests {
     /// kept.
     #[test]
     fn counts_follow_a_secret_and_end_with_it() {
-        let history = History::default();
+        let history = RouteHistory::default();
         history.set_secrets(named(&[("1", None), ("2", None)]));
-        history.add(&verdict(START + 5, Decision::Accepted, Some("2")));
-        history.add(&verdict(START, Decision::Duplicate, Some("2")));
-        history.add(&verdict(START, Decision::Accepted, Some("1")));
-        history.add(&verdict(START, Decision::Accepted, Some("unknown")));
+        history.add(&verdict(START + 5, GateDecision::Accepted, Some("2")));
+        history.add(&verdict(START, GateDecision::Duplicate, Some("2")));
+        history.add(&verdict(START, GateDecision::Accepted, Some("1")));
+        history.add(&verdict(START, GateDecision::Accepted, Some("unknown")));
         assert_eq!(history.secrets().len(), 2);
         history.set_secrets(named(&[("1", Some("2")), ("3", None)]));
         let secrets = history.secrets();
@@ -416,7 +416,7 @@ mod tests {
     /// Fails if the start of a new period loses or doubles what several threads count.
     #[test]
     fn threads_meet_at_the_turn_of_a_minute() {
-        let history = History::default();
+        let history = RouteHistory::default();
         history.set_secrets(named(&[("1", None)]));
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -424,7 +424,7 @@ mod tests {
                     for minute in 0..50 {
                         for _ in 0..20 {
                             let at_ms = START + minute * MINUTE_MS;
-                            history.add(&verdict(at_ms, Decision::Accepted, Some("1")));
+                            history.add(&verdict(at_ms, GateDecision::Accepted, Some("1")));
                         }
                     }
                 });

@@ -15,9 +15,9 @@ use std::time::Duration;
 use thiserror::Error;
 use tracing::Level;
 
-use crate::config::model::{Log, LogFormat};
-use crate::model::clock::Now;
-use crate::record::line::{Encoding, Line};
+use crate::config::model::{LogFormat, LogSection};
+use crate::model::clock::ClockReading;
+use crate::record::log_line::{LineEncoding, LogLine};
 
 /// Maximum number of lines in the queue.
 const QUEUE_LINES: usize = 4096;
@@ -49,7 +49,7 @@ pub enum LogError {
 
 /// Kind of destination behind stderr, which decides the format with `format = "auto"`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Stderr {
+pub enum StderrKind {
     /// Stderr goes to journald, as `app` finds out by `JOURNAL_STREAM`.
     Journal,
     /// Stderr goes to a terminal, a file or a pipe.
@@ -58,24 +58,24 @@ pub enum Stderr {
 
 /// Handle of the log: queues lines for the writer thread.
 #[derive(Debug)]
-pub struct Logger {
-    encoding: Encoding,
+pub struct LineLogger {
+    encoding: LineEncoding,
     level: AtomicU8,
     queue: RwLock<Option<SyncSender<Vec<u8>>>>,
     /// Disconnects when the writer thread has ended.
     ended: Mutex<Receiver<()>>,
-    state: Arc<State>,
+    state: Arc<LoggerState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct LoggerState {
     queued_bytes: AtomicUsize,
     dropped: AtomicU64,
-    dropped_untold: AtomicU64,
+    dropped_unreported: AtomicU64,
 }
 
 /// Output of the writer thread.
-enum Sink {
+enum LogSink {
     Stream(Box<dyn Write + Send>),
     Journal(UnixDatagram),
 }
@@ -84,23 +84,23 @@ enum Sink {
 ///
 /// # Errors
 /// If no thread can be started, or if a global subscriber is already installed.
-pub fn init(log: &Log, stderr: Stderr) -> Result<Arc<Logger>, LogError> {
+pub fn init(log: &LogSection, stderr: StderrKind) -> Result<Arc<LineLogger>, LogError> {
     let (encoding, sink) = choose(log.format, stderr);
-    let logger = Logger::start(encoding, log.level, sink)?;
-    crate::record::tell::install(&logger).map_err(|_| LogError::Installed)?;
+    let logger = LineLogger::start(encoding, log.level, sink)?;
+    crate::record::tracing_layer::install(&logger).map_err(|_| LogError::Installed)?;
     Ok(logger)
 }
 
-fn choose(format: LogFormat, stderr: Stderr) -> (Encoding, Sink) {
-    let stream = || Sink::Stream(Box::new(io::stderr()));
+fn choose(format: LogFormat, stderr: StderrKind) -> (LineEncoding, LogSink) {
+    let stream = || LogSink::Stream(Box::new(io::stderr()));
     match format {
-        LogFormat::Text => (Encoding::Text, stream()),
-        LogFormat::Json => (Encoding::Json, stream()),
-        LogFormat::Auto => match journal().filter(|_| stderr == Stderr::Journal) {
+        LogFormat::Text => (LineEncoding::Text, stream()),
+        LogFormat::Json => (LineEncoding::Json, stream()),
+        LogFormat::Auto => match journal().filter(|_| stderr == StderrKind::Journal) {
             // Datagrams keep fields apart, so that `journalctl` can filter by them.
-            Some(socket) => (Encoding::Journal, Sink::Journal(socket)),
-            None if io::stderr().is_terminal() => (Encoding::Text, stream()),
-            None => (Encoding::Json, stream()),
+            Some(socket) => (LineEncoding::Journal, LogSink::Journal(socket)),
+            None if io::stderr().is_terminal() => (LineEncoding::Text, stream()),
+            None => (LineEncoding::Json, stream()),
         },
     }
 }
@@ -111,17 +111,17 @@ fn journal() -> Option<UnixDatagram> {
     Some(socket)
 }
 
-impl Logger {
+impl LineLogger {
     /// Starts a log that goes to any writer, for tests and `demo`.
     ///
     /// # Errors
     /// If no thread can be started.
     pub fn to_writer(
-        encoding: Encoding,
+        encoding: LineEncoding,
         level: Level,
         writer: Box<dyn Write + Send>,
     ) -> Result<Arc<Self>, LogError> {
-        Self::start(encoding, level, Sink::Stream(writer))
+        Self::start(encoding, level, LogSink::Stream(writer))
     }
 
     /// Changes the level, as a reload does.
@@ -143,14 +143,14 @@ impl Logger {
         self.state.dropped.load(Ordering::Relaxed)
     }
 
-    /// Starts a line in the log's format; pass it to [`Logger::write`] when it has its fields.
+    /// Starts a line in the log's format; pass it to [`LineLogger::write`] when it has its fields.
     #[must_use]
-    pub fn line(&self, now: Now, level: Level, target: &str, message: &str) -> Line {
-        Line::new(self.encoding, now, level, target, message)
+    pub fn line(&self, now: ClockReading, level: Level, target: &str, message: &str) -> LogLine {
+        LogLine::new(self.encoding, now, level, target, message)
     }
 
     /// Queues a line, or drops it if the queue is full. Never blocks.
-    pub fn write(&self, line: Line) {
+    pub fn write(&self, line: LogLine) {
         self.push(line.finish());
     }
 
@@ -174,12 +174,12 @@ impl Logger {
             .unwrap_or(Level::INFO)
     }
 
-    fn start(encoding: Encoding, level: Level, sink: Sink) -> Result<Arc<Self>, LogError> {
+    fn start(encoding: LineEncoding, level: Level, sink: LogSink) -> Result<Arc<Self>, LogError> {
         let (sender, receiver) = sync_channel(QUEUE_LINES);
         // A channel without messages: its disconnection is the signal that the thread has ended.
         let (alive, ended) = sync_channel(0);
-        let state = Arc::<State>::default();
-        let writer = Writer {
+        let state = Arc::<LoggerState>::default();
+        let writer = LogWriter {
             encoding,
             sink,
             state: Arc::clone(&state),
@@ -216,19 +216,21 @@ impl Logger {
             // Undo the reservation of the dropped line.
             self.state.queued_bytes.fetch_sub(length, Ordering::Relaxed);
             self.state.dropped.fetch_add(1, Ordering::Relaxed);
-            self.state.dropped_untold.fetch_add(1, Ordering::Relaxed);
+            self.state
+                .dropped_unreported
+                .fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
 /// State of the writer thread.
-struct Writer {
-    encoding: Encoding,
-    sink: Sink,
-    state: Arc<State>,
+struct LogWriter {
+    encoding: LineEncoding,
+    sink: LogSink,
+    state: Arc<LoggerState>,
 }
 
-impl Writer {
+impl LogWriter {
     /// Writes lines until all senders are gone and the queue is empty.
     fn run(mut self, queue: &Receiver<Vec<u8>>) {
         let mut batch = Vec::new();
@@ -244,11 +246,11 @@ impl Writer {
 
     fn take(&mut self, batch: &mut Vec<u8>, line: &[u8]) {
         match &mut self.sink {
-            Sink::Journal(socket) => {
+            LogSink::Journal(socket) => {
                 // If journald is gone there is no other place to report it.
                 let _ = socket.send(line);
             }
-            Sink::Stream(_) => batch.extend_from_slice(line),
+            LogSink::Stream(_) => batch.extend_from_slice(line),
         }
         self.state
             .queued_bytes
@@ -260,28 +262,28 @@ impl Writer {
     }
 
     fn flush(&mut self, batch: &mut Vec<u8>) {
-        self.tell_dropped(batch);
-        if let Sink::Stream(writer) = &mut self.sink {
+        self.log_dropped(batch);
+        if let LogSink::Stream(writer) = &mut self.sink {
             // If the log cannot be written there is no other place to report it.
             let _ = writer.write_all(batch).and_then(|()| writer.flush());
         }
         batch.clear();
     }
 
-    fn tell_dropped(&self, batch: &mut Vec<u8>) {
+    fn log_dropped(&self, batch: &mut Vec<u8>) {
         // Reset by the swap, so that each dropped line is reported exactly once.
-        let count = self.state.dropped_untold.swap(0, Ordering::Relaxed);
+        let count = self.state.dropped_unreported.swap(0, Ordering::Relaxed);
         if count == 0 {
             return;
         }
-        let now = Now::read();
-        let mut line = Line::new(self.encoding, now, Level::WARN, "log", "log lines dropped");
+        let now = ClockReading::read();
+        let mut line = LogLine::new(self.encoding, now, Level::WARN, "log", "log lines dropped");
         line.count("count", count);
         match &self.sink {
-            Sink::Journal(socket) => {
+            LogSink::Journal(socket) => {
                 let _ = socket.send(&line.finish());
             }
-            Sink::Stream(_) => batch.extend_from_slice(&line.finish()),
+            LogSink::Stream(_) => batch.extend_from_slice(&line.finish()),
         }
     }
 }
@@ -325,15 +327,20 @@ mod tests {
         }
     }
 
-    fn say(logger: &Logger, message: &str) {
-        logger.write(logger.line(Now::at_unix_seconds(0), Level::INFO, "test", message));
+    fn say(logger: &LineLogger, message: &str) {
+        logger.write(logger.line(
+            ClockReading::at_unix_seconds(0),
+            Level::INFO,
+            "test",
+            message,
+        ));
     }
 
     #[test]
     fn close_writes_what_was_queued() {
         let kept = Kept::default();
         let logger =
-            Logger::to_writer(Encoding::Text, Level::INFO, Box::new(kept.clone())).unwrap();
+            LineLogger::to_writer(LineEncoding::Text, Level::INFO, Box::new(kept.clone())).unwrap();
         for number in 0..2000 {
             say(&logger, &format!("line {number}"));
         }
@@ -347,7 +354,7 @@ mod tests {
     fn a_log_without_a_reader_blocks_no_caller_and_reports_what_it_dropped() {
         let (kept, (go, wait)) = (Kept::default(), channel());
         let stuck = Box::new(Stuck(wait, kept.clone()));
-        let logger = Logger::to_writer(Encoding::Text, Level::INFO, stuck).unwrap();
+        let logger = LineLogger::to_writer(LineEncoding::Text, Level::INFO, stuck).unwrap();
         for _ in 0..10_000 {
             say(&logger, "one of many");
         }
@@ -368,7 +375,8 @@ mod tests {
     #[test]
     fn journald_gets_a_datagram_for_each_line() {
         let (ours, theirs) = UnixDatagram::pair().unwrap();
-        let logger = Logger::start(Encoding::Journal, Level::INFO, Sink::Journal(ours)).unwrap();
+        let logger =
+            LineLogger::start(LineEncoding::Journal, Level::INFO, LogSink::Journal(ours)).unwrap();
         say(&logger, "one");
         say(&logger, "two\nPRIORITY=0");
         logger.close();
@@ -384,7 +392,8 @@ mod tests {
 
     #[test]
     fn the_level_can_change() {
-        let logger = Logger::to_writer(Encoding::Text, Level::INFO, Box::new(io::sink())).unwrap();
+        let logger =
+            LineLogger::to_writer(LineEncoding::Text, Level::INFO, Box::new(io::sink())).unwrap();
         assert!(logger.is_enabled(Level::INFO) && !logger.is_enabled(Level::DEBUG));
         logger.set_level(Level::TRACE);
         assert!(logger.is_enabled(Level::TRACE));

@@ -15,11 +15,14 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::gate::filter::Sieve;
-use crate::gate::reject::Reason;
+use crate::gate::filter::FilterKind;
+use crate::gate::reject::RejectReason;
 use crate::model::clock;
-use crate::record::counters::{RouteCounters, Stage};
-use crate::record::{Growth, Recorder, connections, deliveries, door, lock, otlp, process, store};
+use crate::record::counters::{RequestStage, RouteCounters};
+use crate::record::{
+    MetricGrowth, TelemetryRecorder, admin_counters, connections, deliveries, lock, otlp, process,
+    store_metrics,
+};
 
 /// Value of the label `route` for requests that matched no route.
 const NO_ROUTE: &str = "-";
@@ -28,9 +31,9 @@ const NO_ROUTE: &str = "-";
 const NO_REASON: &str = "-";
 
 /// Encodes all metrics in the OpenMetrics text format.
-pub(super) fn text(recorder: &Arc<Recorder>) -> String {
+pub(super) fn text(recorder: &Arc<TelemetryRecorder>) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape(Arc::clone(recorder))));
+    registry.register_collector(Box::new(MetricsScrape(Arc::clone(recorder))));
     let mut text = String::with_capacity(16 * 1024);
     // Writing to a string cannot fail. If an encoder did, `# EOF` would be missing and every scraper would reject the
     // text.
@@ -40,9 +43,9 @@ pub(super) fn text(recorder: &Arc<Recorder>) -> String {
 
 /// Collector that reads the recorder's counters at the moment of a scrape.
 #[derive(Debug)]
-struct Scrape(Arc<Recorder>);
+struct MetricsScrape(Arc<TelemetryRecorder>);
 
-impl Collector for Scrape {
+impl Collector for MetricsScrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // Cloned, so that the lock is not held while the text is built.
         let routes: Vec<_> = lock(&self.0.routes)
@@ -62,8 +65,8 @@ impl Collector for Scrape {
         stages(&mut encoder, &rows)?;
         upstream(&mut encoder, &rows)?;
         deliveries::encode(&self.0, &mut encoder)?;
-        store::encode(&self.0, &mut encoder)?;
-        door::encode(&self.0, &mut encoder)?;
+        store_metrics::encode(&self.0, &mut encoder)?;
+        admin_counters::encode(&self.0, &mut encoder)?;
         otlp::encode(&self.0, &mut encoder)?;
         if let Some(counters) = lock(&self.0.edge).as_ref() {
             connections::encode(&mut encoder, counters)?;
@@ -76,9 +79,9 @@ impl Collector for Scrape {
     }
 }
 
-type Rows<'a> = [(&'a str, &'a RouteCounters)];
+type RouteCounterRows<'a> = [(&'a str, &'a RouteCounters)];
 
-fn requests(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result {
+fn requests(encoder: &mut DescriptorEncoder<'_>, rows: &RouteCounterRows<'_>) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(
         "hookgate_requests",
         "Requests by verdict and reason",
@@ -95,13 +98,13 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result
             row("accepted", NO_REASON, read(&counters.accepted))?;
             row("duplicate", NO_REASON, read(&counters.duplicate))?;
             row("challenge", NO_REASON, read(&counters.challenge))?;
-            for (by, count) in Sieve::ALL.into_iter().zip(&counters.filtered) {
+            for (by, count) in FilterKind::ALL.into_iter().zip(&counters.filtered) {
                 row("filtered", by.code(), read(count))?;
             }
         }
         for (reason, count) in counters.refused.iter() {
             // Routes always show all reasons, so that `rate` sees the first reject; without a route most cannot occur.
-            if *route != NO_ROUTE || count > 0 || reason == Reason::NoRoute {
+            if *route != NO_ROUTE || count > 0 || reason == RejectReason::NoRoute {
                 row("refused", reason.explanation().code, count)?;
             }
         }
@@ -127,7 +130,10 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result
     Ok(())
 }
 
-fn limits_and_dedup(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result {
+fn limits_and_dedup(
+    encoder: &mut DescriptorEncoder<'_>,
+    rows: &RouteCounterRows<'_>,
+) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(
         "hookgate_limiter_drops",
         "Requests rejected by a rate limit, by limiter",
@@ -135,7 +141,10 @@ fn limits_and_dedup(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt
         MetricType::Counter,
     )?;
     for (route, counters) in rows {
-        for (limiter, reason) in [("source", Reason::SourceRate), ("route", Reason::RouteRate)] {
+        for (limiter, reason) in [
+            ("source", RejectReason::SourceRate),
+            ("route", RejectReason::RouteRate),
+        ] {
             let labels = [("route", *route), ("limiter", limiter)];
             counter(&mut metric, &labels, refused(counters, reason))?;
         }
@@ -150,15 +159,18 @@ fn limits_and_dedup(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt
         let answers = [
             ("answered", read(&counters.duplicate)),
             ("forwarded", read(&counters.copies)),
-            ("timed-out", refused(counters, Reason::InFlight)),
-            ("failed", refused(counters, Reason::FirstFailed)),
+            ("timed-out", refused(counters, RejectReason::InFlight)),
+            ("failed", refused(counters, RejectReason::FirstFailed)),
         ];
         outcomes(&mut metric, route, &answers)?;
     }
     Ok(())
 }
 
-fn replayed_bodies(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result {
+fn replayed_bodies(
+    encoder: &mut DescriptorEncoder<'_>,
+    rows: &RouteCounterRows<'_>,
+) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(
         "hookgate_replayed_bodies",
         "Requests whose signed bytes the upstream had already accepted under another dedup key, by outcome",
@@ -166,7 +178,7 @@ fn replayed_bodies(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt:
         MetricType::Counter,
     )?;
     for (route, counters) in rows {
-        let blocked = refused(counters, Reason::Replayed);
+        let blocked = refused(counters, RejectReason::Replayed);
         let replays = [("flagged", read(&counters.replays)), ("blocked", blocked)];
         outcomes(&mut metric, route, &replays)?;
     }
@@ -174,13 +186,13 @@ fn replayed_bodies(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt:
 }
 
 /// Returns the number of requests that were rejected for one reason.
-fn refused(counters: &RouteCounters, wanted: Reason) -> u64 {
+fn refused(counters: &RouteCounters, wanted: RejectReason) -> u64 {
     let mut counts = counters.refused.iter();
     let found = counts.find(|(reason, _)| *reason == wanted);
     found.map_or(0, |(_, count)| count)
 }
 
-fn stages(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result {
+fn stages(encoder: &mut DescriptorEncoder<'_>, rows: &RouteCounterRows<'_>) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(
         "hookgate_request_stage_seconds",
         "Duration of each stage of a request, for requests that reached the stage",
@@ -188,7 +200,7 @@ fn stages(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result {
         MetricType::Histogram,
     )?;
     for (route, counters) in rows {
-        for stage in Stage::ALL {
+        for stage in RequestStage::ALL {
             let snapshot = counters.stage(stage).snapshot();
             // Most routes never reach some stages; their empty histograms would only add series.
             if snapshot.count > 0 {
@@ -206,7 +218,7 @@ fn stages(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn upstream(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result {
+fn upstream(encoder: &mut DescriptorEncoder<'_>, rows: &RouteCounterRows<'_>) -> fmt::Result {
     const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
     let mut metric = encoder.encode_descriptor(
         "hookgate_upstream_answers",
@@ -243,7 +255,7 @@ fn upstream(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result
     Ok(())
 }
 
-impl Scrape {
+impl MetricsScrape {
     fn config(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut metric = encoder.encode_descriptor(
             "hookgate_config_reloads",
@@ -336,7 +348,7 @@ impl Scrape {
             (
                 "hookgate_log_lines_withheld",
                 "Log lines suppressed by the rate limit per source",
-                self.0.withholder.total(),
+                self.0.suppressor.total(),
             ),
             (
                 "hookgate_panics",
@@ -355,14 +367,16 @@ impl Scrape {
     fn registered(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         for source in lock(&self.0.sources).iter() {
             let kind = match source.growth {
-                Growth::Counter => MetricType::Counter,
-                Growth::Gauge => MetricType::Gauge,
+                MetricGrowth::Counter => MetricType::Counter,
+                MetricGrowth::Gauge => MetricType::Gauge,
             };
             let mut metric = encoder.encode_descriptor(source.name, source.help, None, kind)?;
             let value = (source.read)();
             match source.growth {
-                Growth::Counter => metric.encode_counter::<NoLabelSet, u64, f64>(&value, None)?,
-                Growth::Gauge => metric.encode_gauge(&value)?,
+                MetricGrowth::Counter => {
+                    metric.encode_counter::<NoLabelSet, u64, f64>(&value, None)?
+                }
+                MetricGrowth::Gauge => metric.encode_gauge(&value)?,
             }
         }
         Ok(())

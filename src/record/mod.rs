@@ -2,30 +2,30 @@
 //!
 //! `pipeline` calls `request` once for each verdict, whatever its outcome. `app` reports reloads and panics, and wires
 //! the callbacks of gauges. Recording must never delay a request: counts are atomics, and log lines go through a
-//! bounded queue. One `Recorder` serves all configuration snapshots, so counters survive a reload.
+//! bounded queue. One `TelemetryRecorder` serves all configuration snapshots, so counters survive a reload.
 
+mod admin_counters;
 pub mod audit;
 mod connections;
 pub mod counters;
 pub mod deliveries;
-mod door;
 pub mod histogram;
 pub mod history;
-pub mod line;
 pub mod log;
+pub mod log_line;
+mod log_suppression;
 mod metrics;
 pub mod otlp;
 mod process;
-pub mod recent;
-pub mod rejected;
+pub mod recent_verdicts;
+pub mod rejected_requests;
 mod request_line;
-mod security;
-pub mod store;
-mod tell;
+pub mod store_metrics;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod tracing_layer;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -37,27 +37,27 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use tracing::Level;
 
-use crate::edge::counters::Counters;
-use crate::gate::verdict::{Decision, Verdict};
-use crate::model::clock::{Now, instant};
+use crate::edge::counters::EdgeCounters;
+use crate::gate::verdict::{GateDecision, Verdict};
+use crate::model::clock::{ClockReading, instant};
 use crate::model::ids::RouteName;
 use crate::model::source::SourceKey;
-use crate::ranges::Live;
+use crate::ranges::LiveRanges;
 use crate::record::counters::RouteCounters;
 use crate::record::deliveries::DestinationCounters;
-use crate::record::log::Logger;
-use crate::record::recent::Recent;
-use crate::record::rejected::Rejected;
-use crate::record::security::{Kind, Telling, Withheld, Withholder};
+use crate::record::log::LineLogger;
+use crate::record::log_suppression::{LineDecision, LineKind, LogSuppressor, SuppressedLines};
+use crate::record::recent_verdicts::RecentVerdicts;
+use crate::record::rejected_requests::RejectedRequests;
 
 /// Interval at which the log reports how many lines were suppressed.
 const SWEEP_PERIOD: Duration = Duration::from_secs(10);
 
 /// Result of a request beyond the gate's verdict: the response, the upstream call and the time.
 #[derive(Clone, Debug)]
-pub struct Exchange {
+pub struct ExchangeSummary {
     /// Status of the response to the sender.
-    pub answer_status: StatusCode,
+    pub response_status: StatusCode,
     /// Status of the upstream's response; `None` without a response.
     pub upstream_status: Option<StatusCode>,
     /// Time from forwarding the request until the upstream's response head; zero where nothing was forwarded.
@@ -71,40 +71,40 @@ pub struct Exchange {
 }
 
 /// Sink for everything that happens: writes log lines, updates counters and keeps the recent history.
-pub struct Recorder {
-    logger: Arc<Logger>,
+pub struct TelemetryRecorder {
+    logger: Arc<LineLogger>,
     logs_accepted: AtomicBool,
     routes: Mutex<BTreeMap<RouteName, Arc<RouteCounters>>>,
     unrouted: RouteCounters,
-    destinations: Mutex<BTreeMap<deliveries::Key, Arc<DestinationCounters>>>,
-    withholder: Withholder,
-    recent: Recent,
-    rejected: Rejected,
-    sources: Mutex<Vec<Metric>>,
-    store: Mutex<Option<Arc<store::Watch>>>,
-    door: door::DoorCounters,
+    destinations: Mutex<BTreeMap<deliveries::DestinationKey, Arc<DestinationCounters>>>,
+    suppressor: LogSuppressor,
+    recent: RecentVerdicts,
+    rejected: RejectedRequests,
+    sources: Mutex<Vec<ExternalMetric>>,
+    store: Mutex<Option<Arc<store_metrics::StoreWatch>>>,
+    admin: admin_counters::AdminCounters,
     secrets: Mutex<Vec<SecretEnd>>,
     certificates: Mutex<Option<CertificateSource>>,
     ranges: Mutex<Option<RangeSource>>,
-    edge: Mutex<Option<Arc<Counters>>>,
+    edge: Mutex<Option<Arc<EdgeCounters>>>,
     reloads_applied: AtomicU64,
     reloads_refused: AtomicU64,
     last_reload: AtomicI64,
     panics: AtomicU64,
     started: i64,
-    tracer: OnceLock<otlp::Tracer>,
+    tracer: OnceLock<otlp::SpanTracer>,
 }
 
 /// A metric whose value another module counts; a scrape reads it by a callback.
-struct Metric {
+struct ExternalMetric {
     name: &'static str,
     help: &'static str,
-    growth: Growth,
+    growth: MetricGrowth,
     read: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Growth {
+enum MetricGrowth {
     Counter,
     Gauge,
 }
@@ -124,25 +124,25 @@ pub struct SecretEnd {
 }
 
 /// Callback that returns the address ranges in use, by provider.
-type RangeSource = Box<dyn Fn() -> Vec<(String, Arc<Live>)> + Send + Sync>;
+type RangeSource = Box<dyn Fn() -> Vec<(String, Arc<LiveRanges>)> + Send + Sync>;
 
-impl Recorder {
+impl TelemetryRecorder {
     /// Creates a recorder without routes; `logs_accepted` is `[log] accepted`.
     #[must_use]
-    pub fn new(logger: Arc<Logger>, logs_accepted: bool) -> Arc<Self> {
-        let now = Now::read();
+    pub fn new(logger: Arc<LineLogger>, logs_accepted: bool) -> Arc<Self> {
+        let now = ClockReading::read();
         Arc::new(Self {
             logger,
             logs_accepted: AtomicBool::new(logs_accepted),
             routes: Mutex::default(),
             unrouted: RouteCounters::default(),
             destinations: Mutex::default(),
-            withholder: Withholder::new(now.mono),
-            recent: Recent::new(0),
-            rejected: Rejected::default(),
+            suppressor: LogSuppressor::new(now.mono),
+            recent: RecentVerdicts::new(0),
+            rejected: RejectedRequests::default(),
             sources: Mutex::default(),
             store: Mutex::default(),
-            door: door::DoorCounters::default(),
+            admin: admin_counters::AdminCounters::default(),
             secrets: Mutex::default(),
             certificates: Mutex::default(),
             ranges: Mutex::default(),
@@ -165,7 +165,7 @@ impl Recorder {
     }
 
     /// Drops the counters of all routes for which `is_there` is false, because a reload removed them.
-    pub fn keep_routes(&self, is_there: impl Fn(&RouteName) -> bool) {
+    pub fn retain_routes(&self, is_there: impl Fn(&RouteName) -> bool) {
         lock(&self.routes).retain(|name, _| is_there(name));
     }
 
@@ -177,13 +177,18 @@ impl Recorder {
     }
 
     /// Counts one request and writes its log line. `route` is `None` where no route matched.
-    pub fn request(&self, route: Option<&RouteCounters>, verdict: &Verdict, exchange: &Exchange) {
+    pub fn request(
+        &self,
+        route: Option<&RouteCounters>,
+        verdict: &Verdict,
+        exchange: &ExchangeSummary,
+    ) {
         route.unwrap_or(&self.unrouted).add(verdict, exchange);
         // Counts, spans and history take every request; only the log line below is subject to the level and the rate
         // limit.
         self.trace_request(verdict, exchange);
-        self.recent.keep(verdict, exchange);
-        let Some(withheld) = self.is_told(verdict, exchange) else {
+        self.recent.push(verdict, exchange);
+        let Some(withheld) = self.lines_to_log(verdict, exchange) else {
             return;
         };
         request_line::write(&self.logger, verdict, exchange, withheld);
@@ -191,19 +196,19 @@ impl Recorder {
 
     /// Returns the recent verdicts that are kept in memory.
     #[must_use]
-    pub fn recent(&self) -> &Recent {
+    pub fn recent(&self) -> &RecentVerdicts {
         &self.recent
     }
 
     /// Returns the recently rejected requests that are kept in memory.
     #[must_use]
-    pub fn rejected(&self) -> &Rejected {
+    pub fn rejected(&self) -> &RejectedRequests {
         &self.rejected
     }
 
     /// Counts and logs a config that was loaded and is now in use.
     pub fn reload_applied(&self, routes: usize) {
-        let now = Now::read();
+        let now = ClockReading::read();
         self.reloads_applied.fetch_add(1, Ordering::Relaxed);
         self.last_reload
             .store(now.unix_seconds(), Ordering::Relaxed);
@@ -222,7 +227,7 @@ impl Recorder {
         let message = "config rejected, the previous one stays in use";
         let mut line = self
             .logger
-            .line(Now::read(), Level::ERROR, "reload", message);
+            .line(ClockReading::read(), Level::ERROR, "reload", message);
         line.message("error", error);
         self.logger.write(line);
     }
@@ -234,7 +239,7 @@ impl Recorder {
     }
 
     /// Sets how many verdicts and how many rejected requests are kept in memory.
-    pub fn set_kept(&self, verdicts: usize, rejected: usize) {
+    pub fn set_capacities(&self, verdicts: usize, rejected: usize) {
         self.recent.set_capacity(verdicts);
         self.rejected.set_capacity(rejected);
     }
@@ -242,9 +247,12 @@ impl Recorder {
     /// Counts and logs a panic; the panic hook of the process calls it.
     pub fn panic(&self, info: &PanicHookInfo<'_>) {
         self.panics.fetch_add(1, Ordering::Relaxed);
-        let mut line = self
-            .logger
-            .line(Now::read(), Level::ERROR, "panic", "a thread panicked");
+        let mut line = self.logger.line(
+            ClockReading::read(),
+            Level::ERROR,
+            "panic",
+            "a thread panicked",
+        );
         if let Some(place) = info.location() {
             line.text("place", place);
         }
@@ -259,7 +267,7 @@ impl Recorder {
         help: &'static str,
         read: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
-        self.register(name, help, Growth::Gauge, Box::new(read));
+        self.register(name, help, MetricGrowth::Gauge, Box::new(read));
     }
 
     /// Adds a counter that another module maintains. The name is given without `_total`.
@@ -269,7 +277,7 @@ impl Recorder {
         help: &'static str,
         read: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
-        self.register(name, help, Growth::Counter, Box::new(read));
+        self.register(name, help, MetricGrowth::Counter, Box::new(read));
     }
 
     /// Adds the expiry times of the certificates in use, in seconds since the epoch, by name.
@@ -288,7 +296,7 @@ impl Recorder {
     /// Adds the address ranges that providers publish: when they were read, and the outcomes of refreshes.
     pub fn register_ranges(
         &self,
-        read: impl Fn() -> Vec<(String, Arc<Live>)> + Send + Sync + 'static,
+        read: impl Fn() -> Vec<(String, Arc<LiveRanges>)> + Send + Sync + 'static,
     ) {
         *lock(&self.ranges) = Some(Box::new(read));
     }
@@ -310,10 +318,10 @@ impl Recorder {
     /// Logs the remaining counts of suppressed lines and ends the log. Blocks for two seconds at most.
     pub fn close(&self) {
         // Without this the last counts would be lost with the process.
-        for withheld in self.withholder.drain() {
-            self.tell_withheld(&withheld);
+        for withheld in self.suppressor.drain() {
+            self.log_suppressed(&withheld);
         }
-        self.tell_forgotten();
+        self.log_forgotten();
         self.logger.close();
     }
 
@@ -321,13 +329,13 @@ impl Recorder {
         &self,
         name: &'static str,
         help: &'static str,
-        growth: Growth,
+        growth: MetricGrowth,
         read: Box<dyn Fn() -> u64 + Send + Sync>,
     ) {
         let mut sources = lock(&self.sources);
         // A name that is registered again replaces the first one: OpenMetrics forbids a family that appears twice.
         sources.retain(|source| source.name != name);
-        sources.push(Metric {
+        sources.push(ExternalMetric {
             name,
             help,
             growth,
@@ -336,34 +344,35 @@ impl Recorder {
     }
 
     fn sweep(&self, now: Instant) {
-        for withheld in self.withholder.sweep(now) {
-            self.tell_withheld(&withheld);
+        for withheld in self.suppressor.sweep(now) {
+            self.log_suppressed(&withheld);
         }
-        self.tell_forgotten();
+        self.log_forgotten();
     }
 
     /// Decides about the log line of a request: `None` means no line, otherwise the count of lines about this source
     /// that were suppressed before it.
-    fn is_told(&self, verdict: &Verdict, exchange: &Exchange) -> Option<u64> {
+    fn lines_to_log(&self, verdict: &Verdict, exchange: &ExchangeSummary) -> Option<u64> {
         let level = request_line::level(verdict, exchange);
         if !self.logger.is_enabled(level) {
             return None;
         }
         let kind = match &verdict.decision {
-            Decision::Refused(reject) if reject.is_security() => Kind::Security,
-            Decision::Refused(_) | Decision::Monitored(_) => Kind::Plain,
+            GateDecision::Refused(reject) if reject.is_security() => LineKind::Security,
+            GateDecision::Refused(_) | GateDecision::Monitored(_) => LineKind::Plain,
             // An attacker who captured a genuine request can have its bytes forwarded as often as they like.
-            Decision::Accepted if verdict.is_replay => Kind::Security,
-            Decision::Accepted
-            | Decision::Challenge
-            | Decision::Duplicate
-            | Decision::Filtered(_) => {
+            GateDecision::Accepted if verdict.is_replay => LineKind::Security,
+            GateDecision::Accepted
+            | GateDecision::Challenge
+            | GateDecision::Duplicate
+            | GateDecision::Filtered(_) => {
                 // `accepted = false` silences only what is in order; warnings and errors always get a line.
                 let is_told = level < Level::INFO || self.logs_accepted.load(Ordering::Relaxed);
                 // A URL check without a signature costs its client nothing, so its lines are rate-limited by source.
-                let is_open = verdict.decision == Decision::Challenge && verdict.secret.is_none();
+                let is_open =
+                    verdict.decision == GateDecision::Challenge && verdict.secret.is_none();
                 match is_told && is_open {
-                    true => Kind::Unsigned,
+                    true => LineKind::Unsigned,
                     false => return is_told.then_some(0),
                 }
             }
@@ -376,42 +385,46 @@ impl Recorder {
         self.logs_accepted.load(Ordering::Relaxed)
     }
 
-    fn allowance(&self, key: security::Key) -> Option<u64> {
-        match self.withholder.note(key, instant()) {
-            Telling::Tell { withheld } => Some(withheld),
-            Telling::Withhold => None,
+    fn allowance(&self, key: log_suppression::LineKey) -> Option<u64> {
+        match self.suppressor.count(key, instant()) {
+            LineDecision::Tell {
+                suppressed: withheld,
+            } => Some(withheld),
+            LineDecision::Withhold => None,
         }
     }
 
-    fn tell_withheld(&self, withheld: &Withheld) {
+    fn log_suppressed(&self, withheld: &SuppressedLines) {
         let (source, kind) = withheld.key;
         let (level, target) = match kind {
-            Kind::Security => (Level::WARN, "security"),
-            Kind::Plain | Kind::Unsigned => (Level::INFO, "request"),
+            LineKind::Security => (Level::WARN, "security"),
+            LineKind::Plain | LineKind::Unsigned => (Level::INFO, "request"),
         };
         if self.logger.is_enabled(level) {
             let message = "log lines about this source were suppressed by the rate limit";
-            let mut line = self.logger.line(Now::read(), level, target, message);
+            let mut line = self
+                .logger
+                .line(ClockReading::read(), level, target, message);
             line.text("source", &source.ip());
             line.count("withheld", withheld.count);
             self.logger.write(line);
         }
     }
 
-    fn tell_forgotten(&self) {
-        let count = self.withholder.take_forgotten();
+    fn log_forgotten(&self) {
+        let count = self.suppressor.take_forgotten();
         if count > 0 && self.logger.is_enabled(Level::WARN) {
             let message = "log lines about many sources were suppressed by the rate limit";
             let mut line = self
                 .logger
-                .line(Now::read(), Level::WARN, "security", message);
+                .line(ClockReading::read(), Level::WARN, "security", message);
             line.count("withheld", count);
             self.logger.write(line);
         }
     }
 }
 
-impl fmt::Debug for Recorder {
+impl fmt::Debug for TelemetryRecorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Recorder")
     }

@@ -8,35 +8,36 @@ use std::time::Duration;
 use http::StatusCode;
 use tracing::Level;
 
-use crate::criteria::schema::Misfit;
-use crate::gate::reject::{Reason, Reject};
-use crate::gate::verdict::{Decision, Verdict};
-use crate::record::Exchange;
-use crate::record::line::Line;
-use crate::record::log::Logger;
+use crate::criteria::schema::SchemaViolation;
+use crate::gate::reject::{Reject, RejectReason};
+use crate::gate::verdict::{GateDecision, Verdict};
+use crate::record::ExchangeSummary;
+use crate::record::log::LineLogger;
+use crate::record::log_line::LogLine;
 
 /// Returns the level of a request's line: problems that the operator has to fix are warnings, faults of hookgate
 /// errors.
-pub(super) fn level(verdict: &Verdict, exchange: &Exchange) -> Level {
+pub(super) fn level(verdict: &Verdict, exchange: &ExchangeSummary) -> Level {
     match &verdict.decision {
         // A stored event is not lost if the first forward fails, so it needs no warning.
-        Decision::Accepted if is_failed(exchange) && !exchange.is_stored => Level::WARN,
-        Decision::Accepted if verdict.is_replay => Level::WARN,
+        GateDecision::Accepted if is_failed(exchange) && !exchange.is_stored => Level::WARN,
+        GateDecision::Accepted if verdict.is_replay => Level::WARN,
         // The operator needs this token once, for setup, so it appears even if `[log] accepted` is off.
-        Decision::Challenge if verdict.shown.is_some() => Level::WARN,
-        Decision::Accepted | Decision::Challenge | Decision::Duplicate | Decision::Filtered(_) => {
-            Level::INFO
-        }
-        Decision::Monitored(_) => Level::WARN,
-        Decision::Refused(reject) => match reject.reason() {
+        GateDecision::Challenge if verdict.shown.is_some() => Level::WARN,
+        GateDecision::Accepted
+        | GateDecision::Challenge
+        | GateDecision::Duplicate
+        | GateDecision::Filtered(_) => Level::INFO,
+        GateDecision::Monitored(_) => Level::WARN,
+        GateDecision::Refused(reject) => match reject.reason() {
             // A fault of hookgate itself.
-            Reason::Internal => Level::ERROR,
+            RejectReason::Internal => Level::ERROR,
             // The operator or a third party has to fix these.
-            Reason::KeyUnavailable
-            | Reason::Unconfirmed
-            | Reason::NoCurrentSecret
-            | Reason::NotStored
-            | Reason::Overload => Level::WARN,
+            RejectReason::KeyUnavailable
+            | RejectReason::Unconfirmed
+            | RejectReason::NoCurrentSecret
+            | RejectReason::NotStored
+            | RejectReason::Overload => Level::WARN,
             _ if reject.is_security() => Level::WARN,
             _ => Level::INFO,
         },
@@ -44,8 +45,13 @@ pub(super) fn level(verdict: &Verdict, exchange: &Exchange) -> Level {
 }
 
 /// Writes the line. `withheld` is the number of suppressed lines about the same source before it.
-pub(super) fn write(logger: &Logger, verdict: &Verdict, exchange: &Exchange, withheld: u64) {
-    let now = crate::model::clock::Now::read();
+pub(super) fn write(
+    logger: &LineLogger,
+    verdict: &Verdict,
+    exchange: &ExchangeSummary,
+    withheld: u64,
+) {
+    let now = crate::model::clock::ClockReading::read();
     let level = level(verdict, exchange);
     let message = message(&verdict.decision, exchange);
     let mut line = logger.line(now, level, target(verdict), message);
@@ -63,12 +69,13 @@ pub(super) fn write(logger: &Logger, verdict: &Verdict, exchange: &Exchange, wit
         line.text("peer", &source.peer.ip());
     }
     line.text("verdict", &verdict.decision.word());
-    if let Decision::Refused(reject) | Decision::Monitored(reject) = &verdict.decision {
+    if let GateDecision::Refused(reject) | GateDecision::Monitored(reject) = &verdict.decision {
         line.text("reason", &reject.code());
         line.text("check", &verdict.last_check().name());
         evidence(&mut line, reject);
     }
-    if let Decision::Filtered(by) | Decision::Monitored(Reject::Filtered { by }) = &verdict.decision
+    if let GateDecision::Filtered(by) | GateDecision::Monitored(Reject::Filtered { by }) =
+        &verdict.decision
     {
         line.text("by", &by.code());
     }
@@ -97,7 +104,7 @@ pub(super) fn write(logger: &Logger, verdict: &Verdict, exchange: &Exchange, wit
         }
     }
     line.count("bytes", verdict.body_bytes);
-    line.number("status", exchange.answer_status.as_u16());
+    line.number("status", exchange.response_status.as_u16());
     outcome(&mut line, verdict, exchange);
     if withheld > 0 {
         line.count("withheld", withheld);
@@ -106,7 +113,7 @@ pub(super) fn write(logger: &Logger, verdict: &Verdict, exchange: &Exchange, wit
 }
 
 /// Adds the upstream's response and the time of each stage that was reached.
-fn outcome(line: &mut Line, verdict: &Verdict, exchange: &Exchange) {
+fn outcome(line: &mut LogLine, verdict: &Verdict, exchange: &ExchangeSummary) {
     if let Some(status) = exchange.upstream_status {
         line.number("upstream_status", status.as_u16());
     }
@@ -131,8 +138,8 @@ fn outcome(line: &mut Line, verdict: &Verdict, exchange: &Exchange) {
     line.count("total_us", micros(exchange.total));
 }
 
-/// Adds the fields that show why the check rejected the request. `Line` escapes and cuts what a client wrote.
-fn evidence(line: &mut Line, reject: &Reject) {
+/// Adds the fields that show why the check rejected the request. `LogLine` escapes and cuts what a client wrote.
+fn evidence(line: &mut LogLine, reject: &Reject) {
     match reject {
         Reject::NoRoute { host, path } => {
             line.text("host", host).text("path", path);
@@ -180,7 +187,7 @@ fn evidence(line: &mut Line, reject: &Reject) {
             line.text("fault", fault);
         }
         Reject::Schema { misfits } => {
-            let told: Vec<_> = misfits.iter().map(Misfit::to_string).collect();
+            let told: Vec<_> = misfits.iter().map(SchemaViolation::to_string).collect();
             line.message("misfits", &told.join("; "));
         }
         Reject::Identity { fault } => {
@@ -212,24 +219,24 @@ fn evidence(line: &mut Line, reject: &Reject) {
 }
 
 /// Returns the message of the line: the verdict in plain words.
-fn message(decision: &Decision, exchange: &Exchange) -> &'static str {
+fn message(decision: &GateDecision, exchange: &ExchangeSummary) -> &'static str {
     match decision {
-        Decision::Accepted if exchange.is_stored => "event stored",
-        Decision::Accepted if is_failed(exchange) => "event not accepted by the app",
-        Decision::Accepted => "event forwarded",
-        Decision::Challenge => "URL verification challenge answered",
-        Decision::Duplicate => "duplicate answered",
-        Decision::Filtered(_) => "event filtered",
-        Decision::Refused(_) => "request refused",
-        Decision::Monitored(_) => "request forwarded in monitor mode although a check failed",
+        GateDecision::Accepted if exchange.is_stored => "event stored",
+        GateDecision::Accepted if is_failed(exchange) => "event not accepted by the app",
+        GateDecision::Accepted => "event forwarded",
+        GateDecision::Challenge => "URL verification challenge answered",
+        GateDecision::Duplicate => "duplicate answered",
+        GateDecision::Filtered(_) => "event filtered",
+        GateDecision::Refused(_) => "request refused",
+        GateDecision::Monitored(_) => "request forwarded in monitor mode although a check failed",
     }
 }
 
 /// Returns the log target; security events have one of their own, so that operators can filter and alert on them.
 fn target(verdict: &Verdict) -> &'static str {
     match &verdict.decision {
-        Decision::Accepted if verdict.is_replay => "security",
-        Decision::Refused(reject) | Decision::Monitored(reject) if reject.is_security() => {
+        GateDecision::Accepted if verdict.is_replay => "security",
+        GateDecision::Refused(reject) | GateDecision::Monitored(reject) if reject.is_security() => {
             "security"
         }
         _ => "request",
@@ -237,7 +244,7 @@ fn target(verdict: &Verdict) -> &'static str {
 }
 
 /// Returns true if forwarding failed or the upstream's response is not a success.
-fn is_failed(exchange: &Exchange) -> bool {
+fn is_failed(exchange: &ExchangeSummary) -> bool {
     exchange.forward_error.is_some()
         || exchange
             .upstream_status

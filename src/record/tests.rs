@@ -8,34 +8,35 @@ use http::{Method, StatusCode};
 use tracing::Level;
 
 use crate::criteria::json::JsonFault;
-use crate::criteria::schema::Misfit;
-use crate::gate::filter::Sieve;
-use crate::gate::reject::{FramingFault, Reason, Reject};
-use crate::gate::verdict::{Check, Decision, Verdict};
-use crate::model::clock::Now;
+use crate::criteria::schema::SchemaViolation;
+use crate::gate::filter::FilterKind;
+use crate::gate::reject::{FramingFault, Reject, RejectReason};
+use crate::gate::verdict::{GateCheck, GateDecision, Verdict};
+use crate::model::clock::ClockReading;
 use crate::model::ids::{EventId, RequestId, RouteName};
-use crate::model::source::Source;
-use crate::record::line::Encoding;
-use crate::record::log::Logger;
+use crate::model::source::RequestSource;
+use crate::record::log::LineLogger;
+use crate::record::log_line::LineEncoding;
 use crate::record::testing::Kept;
-use crate::record::{Exchange, Recorder};
+use crate::record::{ExchangeSummary, TelemetryRecorder};
 
 struct Fixture {
-    recorder: Arc<Recorder>,
+    recorder: Arc<TelemetryRecorder>,
     kept: Kept,
 }
 
 fn fixture(logs_accepted: bool) -> Fixture {
     let kept = Kept::default();
-    let logger = Logger::to_writer(Encoding::Json, Level::INFO, Box::new(kept.clone())).unwrap();
+    let logger =
+        LineLogger::to_writer(LineEncoding::Json, Level::INFO, Box::new(kept.clone())).unwrap();
     Fixture {
-        recorder: Recorder::new(logger, logs_accepted),
+        recorder: TelemetryRecorder::new(logger, logs_accepted),
         kept,
     }
 }
 
 impl Fixture {
-    fn tell(&self, verdict: &Verdict, exchange: &Exchange) {
+    fn tell(&self, verdict: &Verdict, exchange: &ExchangeSummary) {
         let counters = verdict
             .route
             .as_ref()
@@ -53,19 +54,19 @@ impl Fixture {
     }
 }
 
-fn verdict(ip: &str, decision: Decision) -> Verdict {
+fn verdict(ip: &str, decision: GateDecision) -> Verdict {
     let ip: IpAddr = ip.parse().unwrap();
-    let source = Source {
+    let source = RequestSource {
         ip,
         peer: SocketAddr::new(ip, 4711),
         is_tls: true,
     };
-    let now = Now::at_unix_seconds(0);
+    let now = ClockReading::at_unix_seconds(0);
     let mut verdict = Verdict::new(RequestId::new(now.unix_ms, [7; 10]), source, now);
     verdict.route = Some(RouteName::new("stripe"));
     verdict.route_index = Some(0);
     verdict.provider = Some("stripe".into());
-    verdict.begin(Check::Signature);
+    verdict.begin(GateCheck::Signature);
     verdict.decision = decision;
     verdict.body_bytes = 12;
     let us = Duration::from_micros;
@@ -73,9 +74,9 @@ fn verdict(ip: &str, decision: Decision) -> Verdict {
     verdict
 }
 
-fn exchange(status: u16) -> Exchange {
-    Exchange {
-        answer_status: StatusCode::from_u16(status).unwrap(),
+fn exchange(status: u16) -> ExchangeSummary {
+    ExchangeSummary {
+        response_status: StatusCode::from_u16(status).unwrap(),
         upstream_status: None,
         upstream_time: Duration::ZERO,
         forward_error: None,
@@ -87,11 +88,11 @@ fn exchange(status: u16) -> Exchange {
 #[test]
 fn an_accepted_request_has_one_line_with_everything() {
     let fixture = fixture(true);
-    let mut verdict = verdict("192.0.2.1", Decision::Accepted);
+    let mut verdict = verdict("192.0.2.1", GateDecision::Accepted);
     verdict.secret = Some("new".into());
     verdict.event_id = EventId::parse("evt_1");
     verdict.event_type = Some("a\n\u{1b}[31m".into());
-    let exchange = Exchange {
+    let exchange = ExchangeSummary {
         upstream_status: Some(StatusCode::NO_CONTENT),
         upstream_time: Duration::from_millis(4),
         ..exchange(204)
@@ -116,13 +117,19 @@ fn an_accepted_request_has_one_line_with_everything() {
 #[test]
 fn accepted_requests_are_silent_where_the_config_says_so_but_failures_are_not() {
     let fixture = fixture(false);
-    fixture.tell(&verdict("192.0.2.1", Decision::Accepted), &exchange(200));
-    fixture.tell(&verdict("192.0.2.1", Decision::Duplicate), &exchange(200));
-    let failed = Exchange {
+    fixture.tell(
+        &verdict("192.0.2.1", GateDecision::Accepted),
+        &exchange(200),
+    );
+    fixture.tell(
+        &verdict("192.0.2.1", GateDecision::Duplicate),
+        &exchange(200),
+    );
+    let failed = ExchangeSummary {
         forward_error: Some(("connect", "cannot connect: refused".to_owned())),
         ..exchange(502)
     };
-    fixture.tell(&verdict("192.0.2.1", Decision::Accepted), &failed);
+    fixture.tell(&verdict("192.0.2.1", GateDecision::Accepted), &failed);
     let lines = fixture.lines();
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0]["level"], "WARN");
@@ -135,7 +142,7 @@ fn accepted_requests_are_silent_where_the_config_says_so_but_failures_are_not() 
 fn a_forger_gets_five_lines_and_the_rest_is_counted() {
     let fixture = fixture(false);
     for _ in 0..100 {
-        let refused = verdict("198.51.100.9", Decision::Refused(Reject::BadSignature));
+        let refused = verdict("198.51.100.9", GateDecision::Refused(Reject::BadSignature));
         fixture.tell(&refused, &exchange(401));
     }
     let metrics = fixture.recorder.metrics_text();
@@ -201,7 +208,9 @@ fn every_reject() -> Vec<Reject> {
         Reject::MissingId,
         Reject::MissingType,
         Reject::MissingVersion,
-        Reject::Filtered { by: Sieve::Events },
+        Reject::Filtered {
+            by: FilterKind::Events,
+        },
         Reject::Unjudged {
             fault: "no such key".into(),
         },
@@ -209,8 +218,8 @@ fn every_reject() -> Vec<Reject> {
             fault: JsonFault::Duplicate,
         },
         Reject::Schema {
-            misfits: Box::new([Misfit {
-                place: "/a\r\n\u{202e}".into(),
+            misfits: Box::new([SchemaViolation {
+                location: "/a\r\n\u{202e}".into(),
                 fault: "\u{1b}[0m".into(),
             }]),
         },
@@ -241,16 +250,16 @@ fn each_reason_has_a_line_and_a_count() {
     let fixture = fixture(false);
     let rejects = every_reject();
     let reasons: Vec<_> = rejects.iter().map(Reject::reason).collect();
-    assert_eq!(reasons, Reason::ALL);
+    assert_eq!(reasons, RejectReason::ALL);
     for (index, reject) in rejects.iter().enumerate() {
         let source = format!("192.0.2.{index}");
         let status = reject.status().as_u16();
         fixture.tell(
-            &verdict(&source, Decision::Refused(reject.clone())),
+            &verdict(&source, GateDecision::Refused(reject.clone())),
             &exchange(status),
         );
         fixture.tell(
-            &verdict(&source, Decision::Monitored(reject.clone())),
+            &verdict(&source, GateDecision::Monitored(reject.clone())),
             &exchange(200),
         );
     }
@@ -296,13 +305,16 @@ fn the_metrics_text_is_whole_and_each_family_appears_once() {
         .register_certificates(|| vec![("a.example\"\n".to_owned(), 1_900_000_000)]);
     fixture.recorder.reload_applied(3);
     fixture.recorder.reload_refused(&"line 1\nline 2");
-    let forwarded = Exchange {
+    let forwarded = ExchangeSummary {
         upstream_status: Some(StatusCode::OK),
         upstream_time: Duration::from_millis(3),
         ..exchange(200)
     };
-    fixture.tell(&verdict("192.0.2.1", Decision::Accepted), &forwarded);
-    let mut unrouted = verdict("192.0.2.1", Decision::Refused(Reject::no_route("a", "/")));
+    fixture.tell(&verdict("192.0.2.1", GateDecision::Accepted), &forwarded);
+    let mut unrouted = verdict(
+        "192.0.2.1",
+        GateDecision::Refused(Reject::no_route("a", "/")),
+    );
     unrouted.route = None;
     fixture.tell(&unrouted, &exchange(404));
 
@@ -338,7 +350,7 @@ fn what_clients_send_makes_no_new_series() {
     let tell = |number: u32| {
         let ip = std::net::Ipv4Addr::from_bits(number).to_string();
         let path = format!("/{number}");
-        let mut unrouted = verdict(&ip, Decision::Refused(Reject::no_route("h", &path)));
+        let mut unrouted = verdict(&ip, GateDecision::Refused(Reject::no_route("h", &path)));
         unrouted.route = None;
         unrouted.event_type = Some(format!("type-{number}").into());
         fixture.tell(&unrouted, &exchange(404));
@@ -361,7 +373,7 @@ fn counters_go_on_after_a_reload() {
     assert!(Arc::ptr_eq(&before, &after));
     // Fails if a removed route keeps its memory.
     let gone = Arc::downgrade(&fixture.recorder.route_counters(&RouteName::new("gone")));
-    fixture.recorder.keep_routes(|known| *known == name);
+    fixture.recorder.retain_routes(|known| *known == name);
     assert!(gone.upgrade().is_none());
     let after = fixture.recorder.route_counters(&name);
     assert!(Arc::ptr_eq(&before, &after));

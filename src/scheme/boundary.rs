@@ -15,11 +15,11 @@ use std::borrow::Cow;
 use http::HeaderName;
 use memchr::memmem;
 
-use crate::scheme::Head;
-use crate::scheme::body::{Pointers, Whole};
-use crate::scheme::boundary::finder::{Finder, listing};
-use crate::scheme::material::{self, MaterialFault, Timestamp};
-use crate::scheme::spec::{Place, Spec, TimeUnit};
+use crate::scheme::RequestHead;
+use crate::scheme::boundary::finder::{BoundaryFinder, listing};
+use crate::scheme::material::{self, MaterialFault, SentTimestamp};
+use crate::scheme::spec::{SchemeLocation, SchemeSpec, TimeUnit};
+use crate::scheme::whole_request::{JsonPointers, WholeRequest};
 
 /// Earliest plausible time: a second of the year 2001, in milliseconds. From then on seconds have ten digits.
 const FIRST_SECOND: i64 = 1_000_000_000_000;
@@ -28,7 +28,7 @@ const FIRST_SECOND: i64 = 1_000_000_000_000;
 const FIRST_DIGITS: usize = 10;
 
 /// Rules for the requests of one scheme, so that a signed text has only one reading.
-pub struct Boundaries {
+pub struct BoundaryRules {
     values: Box<[ValueRule]>,
     /// The template does not delimit the body, so the body must be complete in itself.
     needs_whole_body: bool,
@@ -37,17 +37,17 @@ pub struct Boundaries {
     /// Beginning of a body that could be the end of an id or a time.
     body_start: Option<BodyStart>,
     /// Header that lists the signed headers, with those that it must contain.
-    listing: Option<Listing>,
-    pointers: Pointers,
+    listing: Option<HeaderListing>,
+    pointers: JsonPointers,
 }
 
 /// Rule for one value of the signed text.
 struct ValueRule {
-    place: Place,
-    forbids: Forbidden,
+    location: SchemeLocation,
+    forbids: ForbiddenText,
 }
 
-enum Forbidden {
+enum ForbiddenText {
     /// The delimiter next to the value.
     Text(String),
     /// The delimiter, then a time of this unit, then the delimiter after the time or the end of the value.
@@ -66,7 +66,7 @@ enum BodyStart {
     Word(TimeUnit),
 }
 
-struct Listing {
+struct HeaderListing {
     header: HeaderName,
     /// Headers that each list must contain: the list itself, so that no other list gives the same text, and the time.
     needed: Vec<HeaderName>,
@@ -74,27 +74,29 @@ struct Listing {
 
 /// Returns whether a plain digest can be extended, because more than the secret follows the secret.
 #[must_use]
-pub fn is_extendable(spec: &Spec) -> bool {
+pub fn is_extendable(spec: &SchemeSpec) -> bool {
     let template = spec.template();
-    template.is_some_and(|template| Finder::new(spec, template).is_extendable())
+    template.is_some_and(|template| BoundaryFinder::new(spec, template).is_extendable())
 }
 
-impl Boundaries {
+impl BoundaryRules {
     /// Derives the rules from the template of a scheme.
     #[must_use]
-    pub fn compile(spec: &Spec) -> Self {
-        let found = spec.template().map(|template| Finder::new(spec, template));
-        let values = found.as_ref().map_or_else(Vec::new, Finder::values);
-        let pointers = values.iter().filter_map(|rule| match &rule.place {
-            Place::Json(pointer) => Some(pointer.clone()),
+    pub fn compile(spec: &SchemeSpec) -> Self {
+        let found = spec
+            .template()
+            .map(|template| BoundaryFinder::new(spec, template));
+        let values = found.as_ref().map_or_else(Vec::new, BoundaryFinder::values);
+        let pointers = values.iter().filter_map(|rule| match &rule.location {
+            SchemeLocation::Json(pointer) => Some(pointer.clone()),
             _ => None,
         });
         Self {
-            pointers: Pointers::new(pointers.collect()),
+            pointers: JsonPointers::new(pointers.collect()),
             values: values.into(),
-            needs_whole_body: found.as_ref().is_some_and(Finder::needs_whole_body),
-            needs_text: found.as_ref().is_some_and(Finder::is_extendable),
-            body_start: found.as_ref().and_then(Finder::body_start),
+            needs_whole_body: found.as_ref().is_some_and(BoundaryFinder::needs_whole_body),
+            needs_text: found.as_ref().is_some_and(BoundaryFinder::is_extendable),
+            body_start: found.as_ref().and_then(BoundaryFinder::body_start),
             listing: spec.template().and_then(|template| listing(spec, template)),
         }
     }
@@ -103,9 +105,9 @@ impl Boundaries {
     ///
     /// # Errors
     /// Names the value whose end is ambiguous.
-    pub fn check(&self, head: &Head<'_>, body: &[u8]) -> Result<(), MaterialFault> {
+    pub fn check(&self, head: &RequestHead<'_>, body: &[u8]) -> Result<(), MaterialFault> {
         if !self.values.is_empty() {
-            let whole = Whole::new(*head, body, &self.pointers);
+            let whole = WholeRequest::new(*head, body, &self.pointers);
             self.values.iter().try_for_each(|rule| rule.check(&whole))?;
         }
         if let Some(listing) = &self.listing {
@@ -129,22 +131,22 @@ impl Boundaries {
 }
 
 impl ValueRule {
-    fn check(&self, whole: &Whole<'_>) -> Result<(), MaterialFault> {
-        let Some(value) = whole.read(&self.place)? else {
+    fn check(&self, whole: &WholeRequest<'_>) -> Result<(), MaterialFault> {
+        let Some(value) = whole.read(&self.location)? else {
             return Ok(());
         };
         let is_bad = match &self.forbids {
-            Forbidden::Text(text) => memmem::find(&value, text.as_bytes()).is_some(),
-            Forbidden::TimeBehind(text, unit, end) => {
+            ForbiddenText::Text(text) => memmem::find(&value, text.as_bytes()).is_some(),
+            ForbiddenText::TimeBehind(text, unit, end) => {
                 // A value with JSON or XML in it is the beginning of a body, not an id.
                 has_time(&value, text, *unit, end) || value.iter().any(is_structure)
             }
-            Forbidden::Control => !is_text(&value),
-            Forbidden::NotWord => !value.iter().all(is_word),
+            ForbiddenText::Control => !is_text(&value),
+            ForbiddenText::NotWord => !value.iter().all(is_word),
         };
         let fault = "contains the text that separates the signed values";
         if is_bad {
-            return Err(self.place.malformed(fault));
+            return Err(self.location.malformed(fault));
         }
         Ok(())
     }
@@ -210,7 +212,7 @@ fn holds_time(word: &[u8], unit: TimeUnit) -> bool {
 }
 
 fn is_time(text: &[u8], unit: TimeUnit) -> bool {
-    let time = Timestamp::parse(text, unit);
+    let time = SentTimestamp::parse(text, unit);
     time.is_ok_and(|time| time.unix_ms() >= FIRST_SECOND)
 }
 
@@ -255,19 +257,20 @@ fn is_text(bytes: &[u8]) -> bool {
 impl ValueRule {
     /// Returns whether the rule can never apply: headers cannot contain a line break.
     fn is_void(&self) -> bool {
-        let (Forbidden::Text(text) | Forbidden::TimeBehind(text, ..)) = &self.forbids else {
+        let (ForbiddenText::Text(text) | ForbiddenText::TimeBehind(text, ..)) = &self.forbids
+        else {
             return false;
         };
-        matches!(self.place, Place::Header(_)) && text.contains('\n')
+        matches!(self.location, SchemeLocation::Header(_)) && text.contains('\n')
     }
 }
 
-impl Listing {
+impl HeaderListing {
     /// Rejects lists that allow a second reading of the signed text.
     ///
     /// Entries are `name:value` with `;` between them, and values may contain `;` too. So each name may begin only one
     /// piece of the text, and the list is itself an entry. Then the text has only one reading.
-    fn check(&self, head: &Head<'_>) -> Result<(), MaterialFault> {
+    fn check(&self, head: &RequestHead<'_>) -> Result<(), MaterialFault> {
         let fault = |fault| MaterialFault::malformed(self.header.as_str(), fault);
         let list = material::read_header(head, &self.header)?;
         let list = std::str::from_utf8(list).map_err(|_| fault("is not text"))?;

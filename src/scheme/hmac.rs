@@ -6,25 +6,28 @@
 use http::HeaderName;
 
 use crate::model::secret::Secret;
-use crate::scheme::mac::Mac;
+use crate::scheme::mac::KeyedMac;
 use crate::scheme::material::{
-    self, Material, MaterialFault, Proof, Signatures, Timestamp, Written,
+    self, MaterialFault, PresentedProof, SentTimestamp, SignatureFormat, SignatureList,
+    SignatureMaterial,
 };
-use crate::scheme::sign::{self, SignError, Stamp, ToSign};
-use crate::scheme::spec::{HmacSpec, ListSpec, Part, Place, Spec, TimestampSpec};
-use crate::scheme::template::{Signed, Values};
-use crate::scheme::{Head, Match, SchemeError, SecretSet, key};
+use crate::scheme::sign::{self, SignError, SignatureParts, ToSign};
+use crate::scheme::spec::{
+    HmacSpec, ListSpec, SchemeLocation, SchemeSpec, TemplatePart, TimestampSpec,
+};
+use crate::scheme::template::{SplitTemplate, TemplateValues};
+use crate::scheme::{RequestHead, SchemeError, SecretSet, SignatureMatch, key};
 
 /// A compiled HMAC scheme with its keys.
 pub struct HmacScheme {
     /// Positions of the secrets, and their keys; a text with two forms has two keys.
-    keyed: Box<[(usize, Mac)]>,
+    keyed: Box<[(usize, KeyedMac)]>,
     secret_count: usize,
-    place: Place,
+    location: SchemeLocation,
     list: Option<ListSpec>,
-    written: Written,
+    written: SignatureFormat,
     timestamp: Option<TimestampSpec>,
-    signed: Signed,
+    signed: SplitTemplate,
     /// Header of the event id, signed or not.
     id_header: Option<HeaderName>,
     headers: Box<[HeaderName]>,
@@ -33,17 +36,17 @@ pub struct HmacScheme {
 /// An HMAC verification in progress.
 pub(super) struct HmacVerifier<'a> {
     scheme: &'a HmacScheme,
-    material: Material<'a>,
-    head: Head<'a>,
+    material: SignatureMaterial<'a>,
+    head: RequestHead<'a>,
     /// First key, separate from the others so that the usual single secret costs no allocation.
-    first: Option<(usize, Mac)>,
-    rest: Vec<(usize, Mac)>,
+    first: Option<(usize, KeyedMac)>,
+    rest: Vec<(usize, KeyedMac)>,
 }
 
 impl HmacScheme {
     /// Validates the spec and prepares the keys.
     pub(super) fn compile(
-        spec: &Spec,
+        spec: &SchemeSpec,
         family: &HmacSpec,
         secrets: &[&Secret],
         public_url: Option<&str>,
@@ -53,16 +56,16 @@ impl HmacScheme {
         let mut keyed = Vec::with_capacity(secrets.len());
         for (index, secret) in secrets.iter().enumerate() {
             for key in key::decode_all(&family.secret, secret)? {
-                let mac = Mac::new(family.algorithm, key.expose());
+                let mac = KeyedMac::new(family.algorithm, key.expose());
                 keyed.push((index, mac.ok_or(SchemeError::SecretEmpty)?));
             }
         }
         Ok(Self {
             keyed: keyed.into(),
             secret_count: secrets.len(),
-            place: family.signature.place.clone(),
+            location: family.signature.location.clone(),
             list: family.signature.list.clone(),
-            written: Written {
+            written: SignatureFormat {
                 algorithm: family.algorithm,
                 encoding: family.encoding,
                 prefix: family.signature.prefix.as_str().into(),
@@ -85,14 +88,17 @@ impl HmacScheme {
     }
 
     /// Reads the proof and the signed values from the head.
-    pub(super) fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
-        let value = material::read(head, &self.place)?;
-        let malformed = |fault| self.place.malformed(fault);
+    pub(super) fn material<'h>(
+        &self,
+        head: &RequestHead<'h>,
+    ) -> Result<SignatureMaterial<'h>, MaterialFault> {
+        let value = material::read(head, &self.location)?;
+        let malformed = |fault| self.location.malformed(fault);
         let (signatures, listed) = match &self.list {
             None => {
                 let first = self.written.parse(&value).map_err(malformed)?;
                 let rest = Vec::new();
-                (Signatures { first, rest }, None)
+                (SignatureList { first, rest }, None)
             }
             Some(list) => {
                 let key = self.timestamp.as_ref().and_then(|spec| spec.key.as_deref());
@@ -113,8 +119,8 @@ impl HmacScheme {
             None => &[],
             Some(header) => read_id(head, header)?,
         };
-        Ok(Material {
-            proof: Proof::Signatures(signatures),
+        Ok(SignatureMaterial {
+            proof: PresentedProof::Signatures(signatures),
             timestamp,
             id,
         })
@@ -123,8 +129,8 @@ impl HmacScheme {
     /// Begins the verification of one request.
     pub(super) fn begin<'a>(
         &'a self,
-        material: Material<'a>,
-        head: Head<'a>,
+        material: SignatureMaterial<'a>,
+        head: RequestHead<'a>,
         current: SecretSet,
     ) -> HmacVerifier<'a> {
         let mut chosen = self
@@ -145,7 +151,11 @@ impl HmacScheme {
     }
 
     /// Signs a request as the sender does.
-    pub(super) fn sign(&self, index: usize, to_sign: &ToSign<'_>) -> Result<Stamp, SignError> {
+    pub(super) fn sign(
+        &self,
+        index: usize,
+        to_sign: &ToSign<'_>,
+    ) -> Result<SignatureParts, SignError> {
         let mut keyed = self.keyed.iter();
         let keyed = keyed.find(|(found, _)| *found == index);
         let mut mac = keyed.ok_or(SignError::NoSecret)?.1.clone();
@@ -161,7 +171,7 @@ impl HmacScheme {
         for header in self.signed.headers() {
             material::read_header(&to_sign.head, header).map_err(|_| SignError::NoHeader)?;
         }
-        let values = Values {
+        let values = TemplateValues {
             timestamp: timestamp.as_bytes(),
             id: id.as_bytes(),
         };
@@ -175,7 +185,7 @@ impl HmacScheme {
         });
         let digest = mac.finish().ok_or(SignError::NoSecret)?;
 
-        let mut stamp = Stamp::default();
+        let mut stamp = SignatureParts::default();
         let signature = self.written.encode(&digest);
         let mut value = match &self.list {
             Some(list) if !list.key.is_empty() => {
@@ -193,10 +203,10 @@ impl HmacScheme {
                 };
                 value = format!("{assigned}{timestamp}{separator}{value}");
             }
-            (Some(spec), _) => stamp.put(&spec.place, timestamp),
+            (Some(spec), _) => stamp.put(&spec.location, timestamp),
             (None, _) => {}
         }
-        stamp.put(&self.place, value);
+        stamp.put(&self.location, value);
         if let Some(header) = self.id_header.as_ref().filter(|_| !id.is_empty()) {
             stamp.headers.push((header.clone(), id.to_owned()));
         }
@@ -206,15 +216,15 @@ impl HmacScheme {
 
 /// Reports contradictions that do not depend on the secrets.
 pub(super) fn check(
-    spec: &Spec,
+    spec: &SchemeSpec,
     family: &HmacSpec,
     public_url: Option<&str>,
-) -> Result<Signed, SchemeError> {
+) -> Result<SplitTemplate, SchemeError> {
     let is_listed = |timestamp: &TimestampSpec| timestamp.is_beside(&family.signature);
     if !family.timestamp.as_ref().is_none_or(is_listed) {
         return Err(SchemeError::NoTimestampList);
     }
-    Signed::compile(spec, public_url)
+    SplitTemplate::compile(spec, public_url)
 }
 
 impl HmacVerifier<'_> {
@@ -225,8 +235,8 @@ impl HmacVerifier<'_> {
         }
     }
 
-    fn feed(&mut self, parts: &[Part]) {
-        let values = Values {
+    fn feed(&mut self, parts: &[TemplatePart]) {
+        let values = TemplateValues {
             timestamp: self.material.timestamp_text(),
             id: self.material.id,
         };
@@ -239,9 +249,9 @@ impl HmacVerifier<'_> {
     }
 
     /// Compares the proof; returns `None` if no current secret made it.
-    pub(super) fn finish(mut self) -> Option<Match> {
+    pub(super) fn finish(mut self) -> Option<SignatureMatch> {
         self.feed(&self.scheme.signed.after);
-        let Proof::Signatures(signatures) = &self.material.proof else {
+        let PresentedProof::Signatures(signatures) = &self.material.proof else {
             return None;
         };
         let mut found = None;
@@ -259,14 +269,18 @@ impl HmacVerifier<'_> {
 }
 
 /// Compares every signature with one MAC, without an early exit. The outer `None` means that there is no such digest.
-fn compare(signatures: &Signatures, secret_index: usize, mac: Mac) -> Option<Option<Match>> {
+fn compare(
+    signatures: &SignatureList,
+    secret_index: usize,
+    mac: KeyedMac,
+) -> Option<Option<SignatureMatch>> {
     let digest = mac.finish()?;
     // Bitwise or, so that the time does not depend on which signature matches.
     let mut is_equal = signatures.first.ct_eq(&digest);
     for signature in &signatures.rest {
         is_equal |= signature.ct_eq(&digest);
     }
-    Some(bool::from(is_equal).then(|| Match {
+    Some(bool::from(is_equal).then(|| SignatureMatch {
         secret_index,
         digest: digest.first_32(),
         signed_time: None,
@@ -276,26 +290,26 @@ fn compare(signatures: &Signatures, secret_index: usize, mac: Mac) -> Option<Opt
 
 /// Reads the timestamp from its entry in the list, or from its own location.
 fn read_timestamp(
-    head: &Head<'_>,
+    head: &RequestHead<'_>,
     spec: &TimestampSpec,
     listed: Option<&[u8]>,
-) -> Result<Timestamp, MaterialFault> {
-    let malformed = |fault| spec.place.malformed(fault);
+) -> Result<SentTimestamp, MaterialFault> {
+    let malformed = |fault| spec.location.malformed(fault);
     match &spec.key {
         Some(_) => {
             let text = listed.ok_or_else(|| malformed("contains no timestamp"))?;
-            let timestamp = Timestamp::parse(text, spec.unit);
+            let timestamp = SentTimestamp::parse(text, spec.unit);
             timestamp.map_err(|_| malformed("has an invalid timestamp"))
         }
         None => {
-            let text = material::read(head, &spec.place)?;
-            Timestamp::parse(&text, spec.unit).map_err(malformed)
+            let text = material::read(head, &spec.location)?;
+            SentTimestamp::parse(&text, spec.unit).map_err(malformed)
         }
     }
 }
 
 /// Reads an id of visible ASCII, which later stages need as well.
-fn read_id<'h>(head: &Head<'h>, header: &HeaderName) -> Result<&'h [u8], MaterialFault> {
+fn read_id<'h>(head: &RequestHead<'h>, header: &HeaderName) -> Result<&'h [u8], MaterialFault> {
     let id = material::read_header(head, header)?;
     if id.is_empty() || !id.iter().all(u8::is_ascii_graphic) {
         let fault = "is empty or contains characters other than visible ASCII";

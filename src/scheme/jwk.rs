@@ -11,7 +11,7 @@ use aws_lc_rs::signature::{
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::Value;
 
-use crate::scheme::jwt::token::Object;
+use crate::scheme::jwt::token::StrictObject;
 use crate::scheme::public_key::{SignedText, TextDigest};
 use crate::scheme::spec::JwtAlgorithm;
 
@@ -20,10 +20,10 @@ const MAX_KEYS: usize = 64;
 
 /// Public keys of one set that can verify signatures.
 #[derive(Debug)]
-pub struct KeySet(Vec<Jwk>);
+pub struct KeySet(Vec<JwkEntry>);
 
 #[derive(Debug)]
-struct Jwk {
+struct JwkEntry {
     kid: Option<Box<str>>,
     algorithm: JwtAlgorithm,
     key: ParsedPublicKey,
@@ -35,14 +35,14 @@ impl KeySet {
     /// # Errors
     /// Returns a text if it is not such a document, or contains no usable key.
     pub fn parse(text: &[u8]) -> Result<Self, &'static str> {
-        let set = Object::parse(text).ok_or("is not a JSON object")?;
+        let set = StrictObject::parse(text).ok_or("is not a JSON object")?;
         let Some(Value::Array(entries)) = set.find("keys") else {
             return Err("contains no `keys`");
         };
         if entries.len() > MAX_KEYS {
             return Err("contains too many keys");
         }
-        let keys: Vec<Jwk> = entries.iter().flat_map(Jwk::parse).collect();
+        let keys: Vec<JwkEntry> = entries.iter().flat_map(JwkEntry::parse).collect();
         if keys.is_empty() {
             return Err("contains no key for verification");
         }
@@ -54,13 +54,13 @@ impl KeySet {
     /// # Errors
     /// Returns a text if it is not such a document, or the key is not usable.
     pub fn parse_single(text: &[u8]) -> Result<Self, &'static str> {
-        let answer = Object::parse(text).ok_or("is not a JSON object")?;
+        let answer = StrictObject::parse(text).ok_or("is not a JSON object")?;
         let key = answer.find("key").ok_or("contains no `key`")?;
         // Plaid marks withdrawn keys in this way.
         if key.get("expired_at").is_some_and(|at| !at.is_null()) {
             return Err("contains a key that its sender has withdrawn");
         }
-        let keys = Jwk::parse(key);
+        let keys = JwkEntry::parse(key);
         if keys.is_empty() {
             return Err("contains no key for verification");
         }
@@ -94,7 +94,7 @@ impl KeySet {
     }
 }
 
-impl Jwk {
+impl JwkEntry {
     /// Reads one key, once for each algorithm that it may serve: an RSA key that names no `alg` serves two. Returns nothing
     /// for a key of another purpose or type.
     fn parse(value: &Value) -> Vec<Self> {

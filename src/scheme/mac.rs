@@ -8,19 +8,19 @@ use sha2::{Sha256, Sha384, Sha512};
 use sha3::{Digest as _, Keccak256};
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::scheme::spec::Algorithm;
+use crate::scheme::spec::DigestAlgorithm;
 
 /// Length of the longest digest in bytes, that of SHA-512.
 const MAX_DIGEST: usize = 64;
 
 /// A digest of any supported algorithm.
 #[derive(Clone, Copy)]
-pub(super) struct Digest {
+pub(super) struct DigestBytes {
     bytes: [u8; MAX_DIGEST],
     len: usize,
 }
 
-impl Digest {
+impl DigestBytes {
     /// Copies the bytes; returns `None` if they are longer than any digest.
     pub(super) fn new(bytes: &[u8]) -> Option<Self> {
         let mut digest = Self {
@@ -53,26 +53,26 @@ impl Digest {
 
 /// An HMAC with its key, and perhaps some text.
 #[derive(Clone)]
-pub(super) enum Mac {
+pub(super) enum KeyedMac {
     Md5(Hmac<Md5>),
     Sha1(Hmac<Sha1>),
     Sha256(Hmac<Sha256>),
-    // Boxed: their states are twice as large, and every request moves a `Mac` several times.
+    // Boxed: their states are twice as large, and every request moves a `KeyedMac` several times.
     Sha384(Box<Hmac<Sha384>>),
     Sha512(Box<Hmac<Sha512>>),
 }
 
-impl Mac {
+impl KeyedMac {
     /// Takes a key of any length. Returns `None` for a digest that no sender uses in an HMAC.
-    pub(super) fn new(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
+    pub(super) fn new(algorithm: DigestAlgorithm, key: &[u8]) -> Option<Self> {
         match algorithm {
-            Algorithm::Md5 => Hmac::new_from_slice(key).map(Self::Md5),
-            Algorithm::Sha1 => Hmac::new_from_slice(key).map(Self::Sha1),
-            Algorithm::Sha256 => Hmac::new_from_slice(key).map(Self::Sha256),
-            Algorithm::Sha384 => Hmac::new_from_slice(key).map(Box::new).map(Self::Sha384),
-            Algorithm::Sha512 => Hmac::new_from_slice(key).map(Box::new).map(Self::Sha512),
+            DigestAlgorithm::Md5 => Hmac::new_from_slice(key).map(Self::Md5),
+            DigestAlgorithm::Sha1 => Hmac::new_from_slice(key).map(Self::Sha1),
+            DigestAlgorithm::Sha256 => Hmac::new_from_slice(key).map(Self::Sha256),
+            DigestAlgorithm::Sha384 => Hmac::new_from_slice(key).map(Box::new).map(Self::Sha384),
+            DigestAlgorithm::Sha512 => Hmac::new_from_slice(key).map(Box::new).map(Self::Sha512),
             // No sender uses Keccak-256 in an HMAC.
-            Algorithm::Keccak256 => return None,
+            DigestAlgorithm::Keccak256 => return None,
         }
         .ok()
     }
@@ -89,38 +89,38 @@ impl Mac {
     }
 
     /// Returns the digest of the text so far.
-    pub(super) fn finish(self) -> Option<Digest> {
+    pub(super) fn finish(self) -> Option<DigestBytes> {
         match self {
-            Self::Md5(mac) => Digest::new(&mac.finalize().into_bytes()),
-            Self::Sha1(mac) => Digest::new(&mac.finalize().into_bytes()),
-            Self::Sha256(mac) => Digest::new(&mac.finalize().into_bytes()),
-            Self::Sha384(mac) => Digest::new(&mac.finalize().into_bytes()),
-            Self::Sha512(mac) => Digest::new(&mac.finalize().into_bytes()),
+            Self::Md5(mac) => DigestBytes::new(&mac.finalize().into_bytes()),
+            Self::Sha1(mac) => DigestBytes::new(&mac.finalize().into_bytes()),
+            Self::Sha256(mac) => DigestBytes::new(&mac.finalize().into_bytes()),
+            Self::Sha384(mac) => DigestBytes::new(&mac.finalize().into_bytes()),
+            Self::Sha512(mac) => DigestBytes::new(&mac.finalize().into_bytes()),
         }
     }
 }
 
 /// Returns a plain digest; `None` for a digest that is too weak without a key.
-pub(super) fn digest(algorithm: Algorithm, text: &[u8]) -> Option<Digest> {
+pub(super) fn digest(algorithm: DigestAlgorithm, text: &[u8]) -> Option<DigestBytes> {
     let algorithm = match algorithm {
         // MD5 is broken without a key: an attacker can make collisions.
-        Algorithm::Md5 => return None,
-        Algorithm::Keccak256 => return Digest::new(&Keccak256::digest(text)),
-        Algorithm::Sha1 => &plain::SHA1_FOR_LEGACY_USE_ONLY,
-        Algorithm::Sha256 => &plain::SHA256,
-        Algorithm::Sha384 => &plain::SHA384,
-        Algorithm::Sha512 => &plain::SHA512,
+        DigestAlgorithm::Md5 => return None,
+        DigestAlgorithm::Keccak256 => return DigestBytes::new(&Keccak256::digest(text)),
+        DigestAlgorithm::Sha1 => &plain::SHA1_FOR_LEGACY_USE_ONLY,
+        DigestAlgorithm::Sha256 => &plain::SHA256,
+        DigestAlgorithm::Sha384 => &plain::SHA384,
+        DigestAlgorithm::Sha512 => &plain::SHA512,
     };
-    Digest::new(plain::digest(algorithm, text).as_ref())
+    DigestBytes::new(plain::digest(algorithm, text).as_ref())
 }
 
 /// Returns the length of an algorithm's digest, in bytes.
-pub(super) fn digest_len(algorithm: Algorithm) -> usize {
+pub(super) fn digest_len(algorithm: DigestAlgorithm) -> usize {
     match algorithm {
-        Algorithm::Md5 => 16,
-        Algorithm::Sha1 => 20,
-        Algorithm::Sha256 | Algorithm::Keccak256 => 32,
-        Algorithm::Sha384 => 48,
-        Algorithm::Sha512 => 64,
+        DigestAlgorithm::Md5 => 16,
+        DigestAlgorithm::Sha1 => 20,
+        DigestAlgorithm::Sha256 | DigestAlgorithm::Keccak256 => 32,
+        DigestAlgorithm::Sha384 => 48,
+        DigestAlgorithm::Sha512 => 64,
     }
 }

@@ -8,11 +8,11 @@ use std::borrow::Cow;
 use data_encoding::{BASE64, BASE64URL, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use http::HeaderName;
 
-use crate::scheme::Head;
-use crate::scheme::http_signature::Candidate;
-use crate::scheme::jwt::token::Token;
-use crate::scheme::mac::{Digest, digest_len};
-use crate::scheme::spec::{Algorithm, Encoding, ListSpec, Place, TimeUnit};
+use crate::scheme::RequestHead;
+use crate::scheme::http_signature::HttpCandidate;
+use crate::scheme::jwt::token::ParsedJwt;
+use crate::scheme::mac::{DigestBytes, digest_len};
+use crate::scheme::spec::{DigestAlgorithm, ListSpec, SchemeLocation, SignatureEncoding, TimeUnit};
 
 /// Limit of signatures in one list. A sender that rotates its secret sends two; each costs a decode and a comparison.
 const MAX_SIGNATURES: usize = 16;
@@ -39,30 +39,30 @@ pub(super) const HTTP_DATE: &str = "%a, %d %b %Y %H:%M:%S GMT";
 const MAX_DECODED: usize = 66;
 
 /// Unverified values of the head that a scheme needs.
-pub struct Material<'h> {
-    pub(super) proof: Proof<'h>,
-    pub(super) timestamp: Option<Timestamp>,
+pub struct SignatureMaterial<'h> {
+    pub(super) proof: PresentedProof<'h>,
+    pub(super) timestamp: Option<SentTimestamp>,
     pub(super) id: &'h [u8],
 }
 
 /// Proof of authenticity that is compared with the keys.
-pub(super) enum Proof<'h> {
+pub(super) enum PresentedProof<'h> {
     /// Decoded signatures with the digest's length; any of them may match.
-    Signatures(Signatures),
+    Signatures(SignatureList),
     /// A shared token, as the request shows it.
     Token(Cow<'h, [u8]>),
     /// A signed token, parsed but not verified.
-    Jwt(Box<Token>),
+    Jwt(Box<ParsedJwt>),
     /// HTTP Message Signatures; any of them may match.
-    Http(Vec<Candidate>),
+    Http(Vec<HttpCandidate>),
     /// Nothing yet: only the whole request shows the proof.
     Whole,
 }
 
 /// One signature or several. Only a list with several allocates.
-pub(super) struct Signatures {
-    pub(super) first: Digest,
-    pub(super) rest: Vec<Digest>,
+pub(super) struct SignatureList {
+    pub(super) first: DigestBytes,
+    pub(super) rest: Vec<DigestBytes>,
 }
 
 /// Time that the sender has signed.
@@ -76,7 +76,7 @@ pub struct SignedTime {
 
 impl SignedTime {
     /// Returns the meaning of a timestamp.
-    pub(super) fn of(timestamp: &Timestamp) -> Self {
+    pub(super) fn of(timestamp: &SentTimestamp) -> Self {
         Self {
             unix_ms: timestamp.unix_ms,
             is_in_seconds: matches!(timestamp.unit, TimeUnit::Seconds | TimeUnit::HttpDate),
@@ -86,7 +86,7 @@ impl SignedTime {
 
 /// A timestamp as it was sent, with its meaning.
 #[derive(Clone)]
-pub(super) struct Timestamp {
+pub(super) struct SentTimestamp {
     text: [u8; MAX_TIMESTAMP_LEN],
     len: usize,
     unix_ms: i64,
@@ -110,7 +110,7 @@ pub enum MaterialFault {
     },
 }
 
-impl Material<'_> {
+impl SignatureMaterial<'_> {
     /// Returns the signed time, if the scheme has one in the head.
     #[must_use]
     pub fn signed_time(&self) -> Option<SignedTime> {
@@ -119,12 +119,12 @@ impl Material<'_> {
 
     /// Returns the text of the timestamp as it was sent.
     pub(super) fn timestamp_text(&self) -> &[u8] {
-        let text = |timestamp| Timestamp::text(timestamp);
+        let text = |timestamp| SentTimestamp::text(timestamp);
         self.timestamp.as_ref().map(text).unwrap_or_default()
     }
 }
 
-impl Timestamp {
+impl SentTimestamp {
     /// Returns the text as it was sent.
     pub(super) fn text(&self) -> &[u8] {
         self.text.get(..self.len).unwrap_or_default()
@@ -177,7 +177,7 @@ impl MaterialFault {
     }
 }
 
-impl Place {
+impl SchemeLocation {
     /// Returns the name of the header, parameter or field.
     pub(super) fn name(&self) -> Cow<'_, str> {
         match self {
@@ -189,17 +189,20 @@ impl Place {
 }
 
 /// Reads the only value at a location in the head.
-pub(super) fn read<'h>(head: &Head<'h>, place: &Place) -> Result<Cow<'h, [u8]>, MaterialFault> {
+pub(super) fn read<'h>(
+    head: &RequestHead<'h>,
+    place: &SchemeLocation,
+) -> Result<Cow<'h, [u8]>, MaterialFault> {
     match place {
-        Place::Header(name) => read_header(head, name).map(Cow::Borrowed),
-        Place::Query(name) => read_query(head, name),
-        Place::Form(_) | Place::Json(_) => Err(place.missing()),
+        SchemeLocation::Header(name) => read_header(head, name).map(Cow::Borrowed),
+        SchemeLocation::Query(name) => read_query(head, name),
+        SchemeLocation::Form(_) | SchemeLocation::Json(_) => Err(place.missing()),
     }
 }
 
 /// Reads the only value of a header. Two lines are rejected even if they are equal: the app may use either.
 pub(super) fn read_header<'h>(
-    head: &Head<'h>,
+    head: &RequestHead<'h>,
     name: &HeaderName,
 ) -> Result<&'h [u8], MaterialFault> {
     let mut values = head.headers.get_all(name).iter();
@@ -215,7 +218,7 @@ pub(super) fn read_header<'h>(
 
 /// Reads the only value of a query parameter, percent-decoded. A `+` is not decoded: in tokens and signatures senders
 /// write a space as `%20` if they escape at all, and base64 contains bare `+`.
-pub fn read_query<'h>(head: &Head<'h>, name: &str) -> Result<Cow<'h, [u8]>, MaterialFault> {
+pub fn read_query<'h>(head: &RequestHead<'h>, name: &str) -> Result<Cow<'h, [u8]>, MaterialFault> {
     let query = head.uri.query().unwrap_or_default();
     let mut found = None;
     for pair in query.split('&') {
@@ -255,23 +258,23 @@ pub(super) fn percent_decode(text: &str) -> Option<Cow<'_, [u8]>> {
 
 /// Format of one signature in a request.
 #[derive(Clone)]
-pub(super) struct Written {
-    pub(super) algorithm: Algorithm,
-    pub(super) encoding: Encoding,
+pub(super) struct SignatureFormat {
+    pub(super) algorithm: DigestAlgorithm,
+    pub(super) encoding: SignatureEncoding,
     pub(super) prefix: Box<str>,
 }
 
-impl Written {
+impl SignatureFormat {
     /// Parses one signature; the error says what is wrong with it.
-    pub(super) fn parse(&self, text: &[u8]) -> Result<Digest, &'static str> {
+    pub(super) fn parse(&self, text: &[u8]) -> Result<DigestBytes, &'static str> {
         let text = text
             .strip_prefix(self.prefix.as_bytes())
             .ok_or("does not begin with the prefix of this scheme's signatures")?;
         let (encoding, fault) = match self.encoding {
-            Encoding::Hex => (HEXLOWER_PERMISSIVE, "is not hexadecimal"),
-            Encoding::Base64 => (BASE64, "is not base64"),
-            Encoding::Base64Url => (BASE64URL, "is not URL-safe base64"),
-            Encoding::Base64UrlUnpadded => (BASE64URL_NOPAD, "is not URL-safe base64"),
+            SignatureEncoding::Hex => (HEXLOWER_PERMISSIVE, "is not hexadecimal"),
+            SignatureEncoding::Base64 => (BASE64, "is not base64"),
+            SignatureEncoding::Base64Url => (BASE64URL, "is not URL-safe base64"),
+            SignatureEncoding::Base64UrlUnpadded => (BASE64URL_NOPAD, "is not URL-safe base64"),
         };
         const LENGTH: &str = "does not have the length of a signature";
         // The length is checked first, so a long header is never decoded.
@@ -287,13 +290,13 @@ impl Written {
             return Err(fault);
         }
         let bytes = room.get(..len).ok_or(LENGTH)?;
-        Digest::new(bytes).ok_or(LENGTH)
+        DigestBytes::new(bytes).ok_or(LENGTH)
     }
 }
 
 /// Values of a list that matter for verification.
 pub(super) struct ListValues<'v> {
-    pub(super) signatures: Signatures,
+    pub(super) signatures: SignatureList,
     /// Value of the entry under the timestamp's key.
     pub(super) timestamp: Option<&'v [u8]>,
 }
@@ -302,11 +305,11 @@ pub(super) struct ListValues<'v> {
 pub(super) fn parse_list<'v>(
     value: &'v [u8],
     list: &ListSpec,
-    written: &Written,
+    written: &SignatureFormat,
     timestamp_key: Option<&str>,
 ) -> Result<ListValues<'v>, &'static str> {
     let text = std::str::from_utf8(value).map_err(|_| "is not text")?;
-    let mut signatures: Option<Signatures> = None;
+    let mut signatures: Option<SignatureList> = None;
     let mut timestamp = None;
     // Entries are parsed before anything is verified, so their number is bounded.
     for (count, entry) in text.split(list.separator).enumerate() {
@@ -322,7 +325,7 @@ pub(super) fn parse_list<'v>(
             let digest = written.parse(value.as_bytes())?;
             match &mut signatures {
                 None => {
-                    signatures = Some(Signatures {
+                    signatures = Some(SignatureList {
                         first: digest,
                         rest: Vec::new(),
                     });
@@ -387,7 +390,7 @@ fn unquote(value: &str) -> Result<&str, &'static str> {
 }
 
 /// Returns path and query as they were sent.
-pub(super) fn path_query(head: &Head<'_>) -> String {
+pub(super) fn path_query(head: &RequestHead<'_>) -> String {
     let path = head.uri.path();
     match head.uri.query() {
         Some(query) => format!("{path}?{query}"),

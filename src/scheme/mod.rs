@@ -1,7 +1,7 @@
 //! Signature schemes: compiled once when the config is loaded, then used by the gate for each request.
 //!
 //! The order for one request: [`Scheme::material`] reads and decodes the head, [`Scheme::begin`] feeds the parts of the
-//! signed text before the body, [`Verifier::update`] takes the body as it arrives, and [`Verifier::finish`] compares.
+//! signed text before the body, [`SchemeVerifier::update`] takes the body as it arrives, and [`SchemeVerifier::finish`] compares.
 //! [`Scheme::sign`] does the same for the sender.
 //!
 //! Everything here is a pure function of the request and the keys: no clock, no I/O, no logging. The gate decides
@@ -10,13 +10,13 @@
 pub mod parse;
 pub mod spec;
 
-mod body;
 pub mod boundary;
 pub mod certificate;
 pub mod form;
 pub mod gzip;
 mod hmac;
 mod http_signature;
+pub mod json_values;
 pub mod jwk;
 pub mod jwt;
 mod key;
@@ -24,15 +24,15 @@ pub mod locate;
 mod mac;
 pub mod material;
 mod multipart;
-pub mod pick;
 mod public_key;
 pub mod public_url;
-pub mod remote;
+pub mod remote_keys;
 mod sign;
-pub mod standard;
+pub mod standard_webhooks;
 mod template;
 mod text;
 mod token;
+mod whole_request;
 
 use http::{HeaderMap, HeaderName, Method, Uri};
 
@@ -41,10 +41,10 @@ use crate::scheme::certificate::{CertificateScheme, CertificateVerifier};
 use crate::scheme::hmac::{HmacScheme, HmacVerifier};
 use crate::scheme::http_signature::{HttpScheme, HttpVerifier};
 use crate::scheme::jwt::{JwtScheme, JwtVerifier};
-pub use crate::scheme::material::{Material, MaterialFault, SignedTime};
-use crate::scheme::remote::{KeyNeed, RemoteKeys};
-pub use crate::scheme::sign::{SignError, Stamp, ToSign, with_query};
-use crate::scheme::spec::{Family, SecretForm, Spec};
+pub use crate::scheme::material::{MaterialFault, SignatureMaterial, SignedTime};
+use crate::scheme::remote_keys::{KeyNeed, RemoteKeys};
+pub use crate::scheme::sign::{SignError, SignatureParts, ToSign, with_query};
+use crate::scheme::spec::{SchemeFamily, SchemeSpec, SecretForm};
 use crate::scheme::text::{TextScheme, TextVerifier};
 use crate::scheme::token::{TokenScheme, TokenVerifier};
 
@@ -53,7 +53,7 @@ pub const MAX_SECRETS: usize = 16;
 
 /// The parts of a request head that schemes read.
 #[derive(Clone, Copy, Debug)]
-pub struct Head<'a> {
+pub struct RequestHead<'a> {
     /// Method of the request line.
     pub method: &'a Method,
     /// Target of the request line, unchanged.
@@ -84,7 +84,7 @@ pub struct SecretSet(u16);
 
 /// Result of a successful verification.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Match {
+pub struct SignatureMatch {
     /// Position of the secret that verified the request.
     pub secret_index: usize,
     /// Digest that identifies the signed bytes: the MAC under that secret, cut or zero-padded to 32 bytes; for a token,
@@ -93,12 +93,12 @@ pub struct Match {
     /// Signed time, if only the whole request shows it.
     pub signed_time: Option<SignedTime>,
     /// Validity period of the token or the certificate, if there is one.
-    pub validity: Option<Validity>,
+    pub validity: Option<ValidityWindow>,
 }
 
 /// Validity period of a token, signature or certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Validity {
+pub struct ValidityWindow {
     /// Name of the object in messages.
     pub name: &'static str,
     /// Start in milliseconds since the epoch; `None`: no start.
@@ -108,13 +108,13 @@ pub struct Validity {
 }
 
 /// A verification in progress, from the head to the end of the body.
-pub struct Verifier<'a>(Running<'a>);
+pub struct SchemeVerifier<'a>(RunningVerifier<'a>);
 
 #[expect(
     clippy::large_enum_variant,
     reason = "it lives on the stack of one request; a box would cost each of them an allocation"
 )]
-enum Running<'a> {
+enum RunningVerifier<'a> {
     Hmac(HmacVerifier<'a>),
     Text(TextVerifier<'a>),
     Token(TokenVerifier<'a>),
@@ -257,7 +257,7 @@ impl Scheme {
     /// # Errors
     /// Returns an error if the spec contradicts itself, or if it cannot use a secret.
     pub fn compile(
-        spec: &Spec,
+        spec: &SchemeSpec,
         secrets: &[&Secret],
         public_url: Option<&str>,
     ) -> Result<Self, SchemeError> {
@@ -268,20 +268,22 @@ impl Scheme {
             });
         }
         match &spec.family {
-            Family::Hmac(family) => {
+            SchemeFamily::Hmac(family) => {
                 HmacScheme::compile(spec, family, secrets, public_url).map(Self::Hmac)
             }
-            Family::Text(family) => TextScheme::compile(spec, family, secrets, public_url)
+            SchemeFamily::Text(family) => TextScheme::compile(spec, family, secrets, public_url)
                 .map(Box::new)
                 .map(Self::Text),
-            Family::Token(family) => TokenScheme::compile(spec, family, secrets).map(Self::Token),
-            Family::Jwt(family) => JwtScheme::compile(spec, family, secrets, public_url)
+            SchemeFamily::Token(family) => {
+                TokenScheme::compile(spec, family, secrets).map(Self::Token)
+            }
+            SchemeFamily::Jwt(family) => JwtScheme::compile(spec, family, secrets, public_url)
                 .map(Box::new)
                 .map(Self::Jwt),
-            Family::Certificate(family) => CertificateScheme::compile(spec, family, secrets)
+            SchemeFamily::Certificate(family) => CertificateScheme::compile(spec, family, secrets)
                 .map(Box::new)
                 .map(Self::Certificate),
-            Family::Http(family) => HttpScheme::compile(spec, family, secrets, public_url)
+            SchemeFamily::Http(family) => HttpScheme::compile(spec, family, secrets, public_url)
                 .map(Box::new)
                 .map(Self::Http),
         }
@@ -291,14 +293,14 @@ impl Scheme {
     ///
     /// # Errors
     /// Returns the same errors as [`Scheme::compile`].
-    pub fn check(spec: &Spec, public_url: Option<&str>) -> Result<(), SchemeError> {
+    pub fn check(spec: &SchemeSpec, public_url: Option<&str>) -> Result<(), SchemeError> {
         match &spec.family {
-            Family::Hmac(family) => hmac::check(spec, family, public_url).map(|_| ()),
-            Family::Text(family) => text::check(spec, family, public_url),
-            Family::Token(_) => Ok(()),
-            Family::Jwt(family) => jwt::check(family, public_url),
-            Family::Certificate(family) => certificate::check(family),
-            Family::Http(family) => http_signature::check(family, public_url),
+            SchemeFamily::Hmac(family) => hmac::check(spec, family, public_url).map(|_| ()),
+            SchemeFamily::Text(family) => text::check(spec, family, public_url),
+            SchemeFamily::Token(_) => Ok(()),
+            SchemeFamily::Jwt(family) => jwt::check(family, public_url),
+            SchemeFamily::Certificate(family) => certificate::check(family),
+            SchemeFamily::Http(family) => http_signature::check(family, public_url),
         }
     }
 
@@ -314,7 +316,10 @@ impl Scheme {
     ///
     /// # Errors
     /// Names the header or parameter that is missing or malformed.
-    pub fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
+    pub fn material<'h>(
+        &self,
+        head: &RequestHead<'h>,
+    ) -> Result<SignatureMaterial<'h>, MaterialFault> {
         match self {
             Self::Hmac(scheme) => scheme.material(head),
             Self::Text(scheme) => scheme.material(head),
@@ -329,17 +334,17 @@ impl Scheme {
     #[must_use]
     pub fn begin<'a>(
         &'a self,
-        material: Material<'a>,
-        head: Head<'a>,
+        material: SignatureMaterial<'a>,
+        head: RequestHead<'a>,
         current: SecretSet,
-    ) -> Verifier<'a> {
-        Verifier(match self {
-            Self::Hmac(scheme) => Running::Hmac(scheme.begin(material, head, current)),
-            Self::Text(scheme) => Running::Text(scheme.begin(head, current)),
-            Self::Token(scheme) => Running::Token(scheme.begin(&material, head, current)),
-            Self::Jwt(scheme) => Running::Jwt(scheme.begin(material, head, current)),
-            Self::Certificate(scheme) => Running::Certificate(scheme.begin(head, current)),
-            Self::Http(scheme) => Running::Http(scheme.begin(material, current)),
+    ) -> SchemeVerifier<'a> {
+        SchemeVerifier(match self {
+            Self::Hmac(scheme) => RunningVerifier::Hmac(scheme.begin(material, head, current)),
+            Self::Text(scheme) => RunningVerifier::Text(scheme.begin(head, current)),
+            Self::Token(scheme) => RunningVerifier::Token(scheme.begin(&material, head, current)),
+            Self::Jwt(scheme) => RunningVerifier::Jwt(scheme.begin(material, head, current)),
+            Self::Certificate(scheme) => RunningVerifier::Certificate(scheme.begin(head, current)),
+            Self::Http(scheme) => RunningVerifier::Http(scheme.begin(material, current)),
         })
     }
 
@@ -374,7 +379,11 @@ impl Scheme {
     ///
     /// # Errors
     /// Returns an error if there is no such secret, or if a value that the scheme signs is missing.
-    pub fn sign(&self, secret_index: usize, to_sign: &ToSign<'_>) -> Result<Stamp, SignError> {
+    pub fn sign(
+        &self,
+        secret_index: usize,
+        to_sign: &ToSign<'_>,
+    ) -> Result<SignatureParts, SignError> {
         match self {
             Self::Hmac(scheme) => scheme.sign(secret_index, to_sign),
             Self::Text(scheme) => scheme.sign(secret_index, to_sign),
@@ -386,27 +395,31 @@ impl Scheme {
     }
 }
 
-impl Verifier<'_> {
+impl SchemeVerifier<'_> {
     /// Returns whether no body can make this request valid, for example because its token is not a current one.
     #[must_use]
     pub fn is_hopeless(&self) -> bool {
         match &self.0 {
             // These can be judged only with the whole body.
-            Running::Hmac(_) | Running::Text(_) | Running::Certificate(_) => false,
-            Running::Token(verifier) => verifier.is_hopeless(),
-            Running::Jwt(verifier) => verifier.is_hopeless(),
-            Running::Http(verifier) => verifier.is_hopeless(),
+            RunningVerifier::Hmac(_)
+            | RunningVerifier::Text(_)
+            | RunningVerifier::Certificate(_) => false,
+            RunningVerifier::Token(verifier) => verifier.is_hopeless(),
+            RunningVerifier::Jwt(verifier) => verifier.is_hopeless(),
+            RunningVerifier::Http(verifier) => verifier.is_hopeless(),
         }
     }
 
     /// Feeds the next piece of the body.
     pub fn update(&mut self, chunk: &[u8]) {
         match &mut self.0 {
-            Running::Hmac(verifier) => verifier.update(chunk),
+            RunningVerifier::Hmac(verifier) => verifier.update(chunk),
             // These families read the whole body in `finish`.
-            Running::Text(_) | Running::Jwt(_) | Running::Certificate(_) => {}
-            Running::Token(verifier) => verifier.update(chunk),
-            Running::Http(verifier) => verifier.update(chunk),
+            RunningVerifier::Text(_)
+            | RunningVerifier::Jwt(_)
+            | RunningVerifier::Certificate(_) => {}
+            RunningVerifier::Token(verifier) => verifier.update(chunk),
+            RunningVerifier::Http(verifier) => verifier.update(chunk),
         }
     }
 
@@ -416,9 +429,12 @@ impl Verifier<'_> {
     /// Returns an error if the request does not name the key, or names a location where no key of the sender can be.
     pub fn need(&mut self, body: &[u8]) -> Result<Option<KeyNeed>, MaterialFault> {
         match &mut self.0 {
-            Running::Hmac(_) | Running::Text(_) | Running::Token(_) | Running::Http(_) => Ok(None),
-            Running::Jwt(verifier) => verifier.need(body),
-            Running::Certificate(verifier) => verifier.need(body),
+            RunningVerifier::Hmac(_)
+            | RunningVerifier::Text(_)
+            | RunningVerifier::Token(_)
+            | RunningVerifier::Http(_) => Ok(None),
+            RunningVerifier::Jwt(verifier) => verifier.need(body),
+            RunningVerifier::Certificate(verifier) => verifier.need(body),
         }
     }
 
@@ -431,14 +447,14 @@ impl Verifier<'_> {
         self,
         body: &[u8],
         keys: Option<&RemoteKeys>,
-    ) -> Result<Option<Match>, MaterialFault> {
+    ) -> Result<Option<SignatureMatch>, MaterialFault> {
         match self.0 {
-            Running::Hmac(verifier) => Ok(verifier.finish()),
-            Running::Text(verifier) => verifier.finish(body),
-            Running::Token(verifier) => verifier.finish(body),
-            Running::Jwt(verifier) => verifier.finish(body, keys),
-            Running::Certificate(verifier) => verifier.finish(body, keys),
-            Running::Http(verifier) => verifier.finish(),
+            RunningVerifier::Hmac(verifier) => Ok(verifier.finish()),
+            RunningVerifier::Text(verifier) => verifier.finish(body),
+            RunningVerifier::Token(verifier) => verifier.finish(body),
+            RunningVerifier::Jwt(verifier) => verifier.finish(body, keys),
+            RunningVerifier::Certificate(verifier) => verifier.finish(body, keys),
+            RunningVerifier::Http(verifier) => verifier.finish(),
         }
     }
 }

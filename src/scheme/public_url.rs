@@ -2,7 +2,7 @@
 
 use http::header;
 
-use crate::scheme::Head;
+use crate::scheme::RequestHead;
 
 /// Splits `https://host:port/base` into scheme with `://`, host, port with its colon, and base path. Absent parts are
 /// empty.
@@ -48,7 +48,7 @@ pub(super) fn port_forms(url: &str, asked: Option<&str>) -> [String; 2] {
 }
 
 /// Returns the port that the request names after its host.
-pub(super) fn asked_port<'h>(head: &Head<'h>) -> Option<&'h str> {
+pub(super) fn requested_port<'h>(head: &RequestHead<'h>) -> Option<&'h str> {
     let authority = match head.uri.authority() {
         Some(authority) => authority.as_str(),
         None => head.headers.get(header::HOST)?.to_str().ok()?,

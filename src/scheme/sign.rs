@@ -3,16 +3,16 @@
 use data_encoding::{BASE64, BASE64URL, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use http::{HeaderName, Uri};
 
-use crate::scheme::Head;
-use crate::scheme::mac::Digest;
-use crate::scheme::material::{HTTP_DATE, Written};
-use crate::scheme::spec::{Encoding, Place, TimeUnit};
+use crate::scheme::RequestHead;
+use crate::scheme::mac::DigestBytes;
+use crate::scheme::material::{HTTP_DATE, SignatureFormat};
+use crate::scheme::spec::{SchemeLocation, SignatureEncoding, TimeUnit};
 
 /// Parts of a request that a sender signs.
 #[derive(Clone, Copy, Debug)]
 pub struct ToSign<'a> {
     /// Method, target and headers of the request; the headers that the scheme adds may be missing.
-    pub head: Head<'a>,
+    pub head: RequestHead<'a>,
     /// Time of sending, in milliseconds since the epoch.
     pub unix_ms: i64,
     /// Event id, if the scheme has a header for it.
@@ -23,7 +23,7 @@ pub struct ToSign<'a> {
 
 /// Headers and parameters that a sender adds to a request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Stamp {
+pub struct SignatureParts {
     /// Headers to set on the request.
     pub headers: Vec<(HeaderName, String)>,
     /// Query parameters to set, percent-encoded already.
@@ -54,43 +54,43 @@ pub enum SignError {
     NotText,
 }
 
-impl Stamp {
+impl SignatureParts {
     /// Adds a value at its location.
-    pub(super) fn put(&mut self, place: &Place, value: String) {
+    pub(super) fn put(&mut self, place: &SchemeLocation, value: String) {
         match place {
-            Place::Header(name) => self.headers.push((name.clone(), value)),
-            Place::Query(name) => self.query.push((escape(name), escape(&value))),
+            SchemeLocation::Header(name) => self.headers.push((name.clone(), value)),
+            SchemeLocation::Query(name) => self.query.push((escape(name), escape(&value))),
             // The body is never changed, so a signature inside it is not supported.
-            Place::Form(_) | Place::Json(_) => {}
+            SchemeLocation::Form(_) | SchemeLocation::Json(_) => {}
         }
     }
 }
 
-impl Written {
+impl SignatureFormat {
     /// Returns the signature in the scheme's format.
-    pub(super) fn encode(&self, digest: &Digest) -> String {
+    pub(super) fn encode(&self, digest: &DigestBytes) -> String {
         let text = encode(self.encoding, digest.as_bytes());
         format!("{}{text}", self.prefix)
     }
 }
 
 /// Encodes bytes as text in an encoding.
-pub(super) fn encode(encoding: Encoding, bytes: &[u8]) -> String {
+pub(super) fn encode(encoding: SignatureEncoding, bytes: &[u8]) -> String {
     match encoding {
-        Encoding::Hex => HEXLOWER.encode(bytes),
-        Encoding::Base64 => BASE64.encode(bytes),
-        Encoding::Base64Url => BASE64URL.encode(bytes),
-        Encoding::Base64UrlUnpadded => BASE64URL_NOPAD.encode(bytes),
+        SignatureEncoding::Hex => HEXLOWER.encode(bytes),
+        SignatureEncoding::Base64 => BASE64.encode(bytes),
+        SignatureEncoding::Base64Url => BASE64URL.encode(bytes),
+        SignatureEncoding::Base64UrlUnpadded => BASE64URL_NOPAD.encode(bytes),
     }
 }
 
 /// Decodes a text, if it is the canonical one for its bytes, except for the case of hexadecimal digits.
-pub(super) fn decode(encoding: Encoding, text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn decode(encoding: SignatureEncoding, text: &[u8]) -> Option<Vec<u8>> {
     let alphabet = match encoding {
-        Encoding::Hex => HEXLOWER_PERMISSIVE,
-        Encoding::Base64 => BASE64,
-        Encoding::Base64Url => BASE64URL,
-        Encoding::Base64UrlUnpadded => BASE64URL_NOPAD,
+        SignatureEncoding::Hex => HEXLOWER_PERMISSIVE,
+        SignatureEncoding::Base64 => BASE64,
+        SignatureEncoding::Base64Url => BASE64URL,
+        SignatureEncoding::Base64UrlUnpadded => BASE64URL_NOPAD,
     };
     let decoded = alphabet.decode(text).ok()?;
     // The decoder also accepts padded blocks in a row, so compare the lengths.
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn each_text_but_the_canonical_one_is_refused() {
-        use Encoding::{Base64, Base64Url, Base64UrlUnpadded, Hex};
+        use SignatureEncoding::{Base64, Base64Url, Base64UrlUnpadded, Hex};
         let bytes: &[u8] = &[0xfb, 0xef, 0xbe, 0xff];
         for (encoding, canonical, others) in [
             (Hex, "fbefbeff", &["fbefbeff=", "fbefbef", " fbefbeff"][..]),

@@ -3,15 +3,15 @@
 use http::HeaderName;
 
 use crate::scheme::public_url;
-use crate::scheme::spec::{Family, Part, Place, Spec};
-use crate::scheme::{Head, SchemeError};
+use crate::scheme::spec::{SchemeFamily, SchemeLocation, SchemeSpec, TemplatePart};
+use crate::scheme::{RequestHead, SchemeError};
 
 /// A template, split at the body.
-pub(super) struct Signed {
+pub(super) struct SplitTemplate {
     /// Parts in front of the body.
-    pub(super) before: Box<[Part]>,
+    pub(super) before: Box<[TemplatePart]>,
     /// Parts that follow the body.
-    pub(super) after: Box<[Part]>,
+    pub(super) after: Box<[TemplatePart]>,
     /// The route's `public_url`, for `{url}`.
     public_url: Box<str>,
     /// Part of the path that a proxy in front removes.
@@ -21,44 +21,53 @@ pub(super) struct Signed {
 }
 
 /// Values of one request that were read already.
-pub(super) struct Values<'a> {
+pub(super) struct TemplateValues<'a> {
     /// Timestamp text as it was sent.
     pub(super) timestamp: &'a [u8],
     /// Event id as it was sent.
     pub(super) id: &'a [u8],
 }
 
-impl Signed {
+impl SplitTemplate {
     /// Validates the template of an HMAC spec, and splits it at the body.
-    pub(super) fn compile(spec: &Spec, public_url: Option<&str>) -> Result<Self, SchemeError> {
-        let Family::Hmac(family) = &spec.family else {
+    pub(super) fn compile(
+        spec: &SchemeSpec,
+        public_url: Option<&str>,
+    ) -> Result<Self, SchemeError> {
+        let SchemeFamily::Hmac(family) = &spec.family else {
             return Err(SchemeError::BodyParts { found: 0 });
         };
         let parts = &family.signed.parts;
-        let found = parts.iter().filter(|part| **part == Part::Body).count();
+        let found = parts
+            .iter()
+            .filter(|part| **part == TemplatePart::Body)
+            .count();
         // The body is fed once, between the two sides.
         if found != 1 {
             return Err(SchemeError::BodyParts { found });
         }
-        if !family.signed.is_streamable() || !family.signature.place.is_in_head() {
+        if !family.signed.is_streamable() || !family.signature.location.is_in_head() {
             return Err(SchemeError::NotStreamable);
         }
-        if parts.contains(&Part::Timestamp) && family.timestamp.is_none() {
+        if parts.contains(&TemplatePart::Timestamp) && family.timestamp.is_none() {
             return Err(SchemeError::NoTimestamp);
         }
-        if parts.contains(&Part::Url) && public_url.is_none() {
+        if parts.contains(&TemplatePart::Url) && public_url.is_none() {
             return Err(SchemeError::NeedsPublicUrl);
         }
         // A signature cannot be part of the text that it is made from.
-        let is_query_signed = parts.contains(&Part::PathQuery) || parts.contains(&Part::Url);
-        if is_query_signed && matches!(family.signature.place, Place::Query(_)) {
+        let is_query_signed =
+            parts.contains(&TemplatePart::PathQuery) || parts.contains(&TemplatePart::Url);
+        if is_query_signed && matches!(family.signature.location, SchemeLocation::Query(_)) {
             return Err(SchemeError::SignatureSignsItself);
         }
-        let id_header = spec.id_header().filter(|_| parts.contains(&Part::Id));
-        if parts.contains(&Part::Id) && id_header.is_none() {
+        let id_header = spec
+            .id_header()
+            .filter(|_| parts.contains(&TemplatePart::Id));
+        if parts.contains(&TemplatePart::Id) && id_header.is_none() {
             return Err(SchemeError::NoIdHeader);
         }
-        let mut sides = parts.split(|part| *part == Part::Body);
+        let mut sides = parts.split(|part| *part == TemplatePart::Body);
         let mut side = || sides.next().unwrap_or_default().into();
         Ok(Self {
             before: side(),
@@ -73,7 +82,7 @@ impl Signed {
     pub(super) fn headers(&self) -> impl Iterator<Item = &HeaderName> {
         let parts = self.before.iter().chain(&self.after);
         parts.filter_map(|part| match part {
-            Part::Header(name) => Some(name),
+            TemplatePart::Header(name) => Some(name),
             _ => None,
         })
     }
@@ -81,31 +90,31 @@ impl Signed {
     /// Passes the text of each part to `take`, in order.
     pub(super) fn feed(
         &self,
-        parts: &[Part],
-        head: &Head<'_>,
-        values: &Values<'_>,
+        parts: &[TemplatePart],
+        head: &RequestHead<'_>,
+        values: &TemplateValues<'_>,
         mut take: impl FnMut(&[u8]),
     ) {
         for part in parts {
             match part {
-                Part::Literal(text) => take(text.as_bytes()),
-                Part::Timestamp => take(values.timestamp),
-                Part::Id => take(values.id),
-                Part::Method => take(head.method.as_str().as_bytes()),
-                Part::Path => {
+                TemplatePart::Literal(text) => take(text.as_bytes()),
+                TemplatePart::Timestamp => take(values.timestamp),
+                TemplatePart::Id => take(values.id),
+                TemplatePart::Method => take(head.method.as_str().as_bytes()),
+                TemplatePart::Path => {
                     take(self.base_path.as_bytes());
                     take(head.uri.path().as_bytes());
                 }
-                Part::PathQuery => {
+                TemplatePart::PathQuery => {
                     take(self.base_path.as_bytes());
                     feed_path_query(head, &mut take);
                 }
-                Part::Url => {
+                TemplatePart::Url => {
                     take(self.public_url.as_bytes());
                     feed_path_query(head, &mut take);
                 }
                 // The material check has verified that it occurs exactly once.
-                Part::Header(name) => {
+                TemplatePart::Header(name) => {
                     if let Some(value) = head.headers.get(name) {
                         take(value.as_bytes());
                     }
@@ -117,7 +126,7 @@ impl Signed {
     }
 }
 
-fn feed_path_query(head: &Head<'_>, take: &mut impl FnMut(&[u8])) {
+fn feed_path_query(head: &RequestHead<'_>, take: &mut impl FnMut(&[u8])) {
     take(head.uri.path().as_bytes());
     if let Some(query) = head.uri.query() {
         take(b"?");

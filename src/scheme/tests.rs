@@ -14,43 +14,43 @@ fn secret(text: &str) -> Secret {
     Secret::new(text.as_bytes().to_vec())
 }
 
-fn plain(encoding: Encoding, prefix: &str, algorithm: Algorithm) -> Spec {
-    Spec {
-        family: Family::Hmac(HmacSpec {
+fn plain(encoding: SignatureEncoding, prefix: &str, algorithm: DigestAlgorithm) -> SchemeSpec {
+    SchemeSpec {
+        family: SchemeFamily::Hmac(HmacSpec {
             algorithm,
             encoding,
             signature: SignatureSpec {
                 base64_json: None,
-                place: Place::Header(header("x-signature")),
+                location: SchemeLocation::Header(header("x-signature")),
                 prefix: prefix.to_owned(),
                 list: None,
             },
-            signed: Template {
-                parts: vec![Part::Body],
+            signed: SignedTemplate {
+                parts: vec![TemplatePart::Body],
             },
             timestamp: None,
             secret: SecretForm::default(),
         }),
-        event_id: vec![Field::Header(header("x-delivery"))],
+        event_id: vec![FieldLocation::Header(header("x-delivery"))],
         event_type: vec![],
         version: vec![],
-        variants: Variants::default(),
+        variants: SchemeVariants::default(),
     }
 }
 
-fn github() -> Spec {
-    plain(Encoding::Hex, "sha256=", Algorithm::Sha256)
+fn github() -> SchemeSpec {
+    plain(SignatureEncoding::Hex, "sha256=", DigestAlgorithm::Sha256)
 }
 
-fn stripe() -> Spec {
-    let place = Place::Header(header("stripe-signature"));
-    Spec {
-        family: Family::Hmac(HmacSpec {
-            algorithm: Algorithm::Sha256,
-            encoding: Encoding::Hex,
+fn stripe() -> SchemeSpec {
+    let place = SchemeLocation::Header(header("stripe-signature"));
+    SchemeSpec {
+        family: SchemeFamily::Hmac(HmacSpec {
+            algorithm: DigestAlgorithm::Sha256,
+            encoding: SignatureEncoding::Hex,
             signature: SignatureSpec {
                 base64_json: None,
-                place: place.clone(),
+                location: place.clone(),
                 prefix: String::new(),
                 list: Some(ListSpec {
                     separator: ',',
@@ -62,32 +62,36 @@ fn stripe() -> Spec {
                     sets: None,
                 }),
             },
-            signed: Template {
-                parts: vec![Part::Timestamp, Part::Literal(".".to_owned()), Part::Body],
+            signed: SignedTemplate {
+                parts: vec![
+                    TemplatePart::Timestamp,
+                    TemplatePart::Literal(".".to_owned()),
+                    TemplatePart::Body,
+                ],
             },
             timestamp: Some(TimestampSpec {
-                place,
+                location: place,
                 key: Some("t".to_owned()),
                 unit: TimeUnit::Seconds,
             }),
             secret: SecretForm::default(),
         }),
-        event_id: vec![Field::Json(vec!["id".to_owned()])],
+        event_id: vec![FieldLocation::Json(vec!["id".to_owned()])],
         event_type: vec![],
         version: vec![],
-        variants: Variants::default(),
+        variants: SchemeVariants::default(),
     }
 }
 
-fn standard_webhooks() -> Spec {
-    let dot = || Part::Literal(".".to_owned());
-    Spec {
-        family: Family::Hmac(HmacSpec {
-            algorithm: Algorithm::Sha256,
-            encoding: Encoding::Base64,
+fn standard_webhooks() -> SchemeSpec {
+    let dot = || TemplatePart::Literal(".".to_owned());
+    SchemeSpec {
+        family: SchemeFamily::Hmac(HmacSpec {
+            algorithm: DigestAlgorithm::Sha256,
+            encoding: SignatureEncoding::Base64,
             signature: SignatureSpec {
                 base64_json: None,
-                place: Place::Header(header("webhook-signature")),
+                location: SchemeLocation::Header(header("webhook-signature")),
                 prefix: String::new(),
                 list: Some(ListSpec {
                     separator: ' ',
@@ -99,11 +103,17 @@ fn standard_webhooks() -> Spec {
                     sets: None,
                 }),
             },
-            signed: Template {
-                parts: vec![Part::Id, dot(), Part::Timestamp, dot(), Part::Body],
+            signed: SignedTemplate {
+                parts: vec![
+                    TemplatePart::Id,
+                    dot(),
+                    TemplatePart::Timestamp,
+                    dot(),
+                    TemplatePart::Body,
+                ],
             },
             timestamp: Some(TimestampSpec {
-                place: Place::Header(header("webhook-timestamp")),
+                location: SchemeLocation::Header(header("webhook-timestamp")),
                 key: None,
                 unit: TimeUnit::Seconds,
             }),
@@ -114,28 +124,38 @@ fn standard_webhooks() -> Spec {
                 alternative: None,
             },
         }),
-        event_id: vec![Field::Header(header("webhook-id"))],
+        event_id: vec![FieldLocation::Header(header("webhook-id"))],
         event_type: vec![],
         version: vec![],
-        variants: Variants::default(),
+        variants: SchemeVariants::default(),
     }
 }
 
 /// Tests parts from all of the head, on both sides of the body.
-fn everything(unit: TimeUnit, place: Place, encoding: Encoding, algorithm: Algorithm) -> Spec {
-    let bar = || Part::Literal("|".to_owned());
-    let mut parts = vec![Part::Method, bar(), Part::Path, bar()];
-    if matches!(place, Place::Header(_)) {
-        parts.extend([Part::Url, bar(), Part::PathQuery, bar()]);
+fn everything(
+    unit: TimeUnit,
+    place: SchemeLocation,
+    encoding: SignatureEncoding,
+    algorithm: DigestAlgorithm,
+) -> SchemeSpec {
+    let bar = || TemplatePart::Literal("|".to_owned());
+    let mut parts = vec![TemplatePart::Method, bar(), TemplatePart::Path, bar()];
+    if matches!(place, SchemeLocation::Header(_)) {
+        parts.extend([TemplatePart::Url, bar(), TemplatePart::PathQuery, bar()]);
     }
-    parts.extend([Part::Header(header("x-extra")), bar(), Part::Body, bar()]);
-    parts.extend([Part::Id, bar(), Part::Timestamp]);
+    parts.extend([
+        TemplatePart::Header(header("x-extra")),
+        bar(),
+        TemplatePart::Body,
+        bar(),
+    ]);
+    parts.extend([TemplatePart::Id, bar(), TemplatePart::Timestamp]);
     let mut spec = plain(encoding, "p=", algorithm);
-    if let Family::Hmac(family) = &mut spec.family {
-        family.signature.place = place;
-        family.signed = Template { parts };
+    if let SchemeFamily::Hmac(family) = &mut spec.family {
+        family.signature.location = place;
+        family.signed = SignedTemplate { parts };
         family.timestamp = Some(TimestampSpec {
-            place: Place::Query("ts".to_owned()),
+            location: SchemeLocation::Query("ts".to_owned()),
             key: None,
             unit,
         });
@@ -143,7 +163,7 @@ fn everything(unit: TimeUnit, place: Place, encoding: Encoding, algorithm: Algor
     spec
 }
 
-fn compile(spec: &Spec, secrets: &[&str]) -> Scheme {
+fn compile(spec: &SchemeSpec, secrets: &[&str]) -> Scheme {
     let secrets: Vec<Secret> = secrets.iter().map(|text| secret(text)).collect();
     let secrets: Vec<&Secret> = secrets.iter().collect();
     Scheme::compile(spec, &secrets, Some("https://hooks.example")).unwrap()
@@ -199,8 +219,8 @@ impl Request {
             .append(name, HeaderValue::from_str(value).unwrap());
     }
 
-    fn head(&self) -> Head<'_> {
-        Head {
+    fn head(&self) -> RequestHead<'_> {
+        RequestHead {
             method: &Method::POST,
             uri: &self.uri,
             headers: &self.headers,
@@ -400,17 +420,17 @@ fn standard_webhooks_takes_its_own_example_and_skips_other_versions() {
 #[test]
 fn every_part_algorithm_and_encoding_verifies_what_it_signs() {
     let algorithms = [
-        Algorithm::Md5,
-        Algorithm::Sha1,
-        Algorithm::Sha256,
-        Algorithm::Sha384,
-        Algorithm::Sha512,
+        DigestAlgorithm::Md5,
+        DigestAlgorithm::Sha1,
+        DigestAlgorithm::Sha256,
+        DigestAlgorithm::Sha384,
+        DigestAlgorithm::Sha512,
     ];
     let encodings = [
-        Encoding::Hex,
-        Encoding::Base64,
-        Encoding::Base64Url,
-        Encoding::Base64UrlUnpadded,
+        SignatureEncoding::Hex,
+        SignatureEncoding::Base64,
+        SignatureEncoding::Base64Url,
+        SignatureEncoding::Base64UrlUnpadded,
     ];
     let units = [
         TimeUnit::Seconds,
@@ -421,7 +441,7 @@ fn every_part_algorithm_and_encoding_verifies_what_it_signs() {
     for algorithm in algorithms {
         for encoding in encodings {
             for unit in units {
-                let place = Place::Query("sig".to_owned());
+                let place = SchemeLocation::Query("sig".to_owned());
                 let spec = everything(unit, place, encoding, algorithm);
                 let scheme = compile(&spec, &["secret"]);
                 let at = 1_700_000_000_123;
@@ -442,13 +462,13 @@ fn every_part_algorithm_and_encoding_verifies_what_it_signs() {
 fn each_part_of_the_head_counts() {
     let mut spec = everything(
         TimeUnit::Seconds,
-        Place::Header(header("x-signature")),
-        Encoding::Hex,
-        Algorithm::Sha256,
+        SchemeLocation::Header(header("x-signature")),
+        SignatureEncoding::Hex,
+        DigestAlgorithm::Sha256,
     );
-    if let Family::Hmac(family) = &mut spec.family {
-        let place = Place::Header(header("x-time"));
-        family.timestamp.as_mut().unwrap().place = place;
+    if let SchemeFamily::Hmac(family) = &mut spec.family {
+        let place = SchemeLocation::Header(header("x-time"));
+        family.timestamp.as_mut().unwrap().location = place;
     }
     let scheme = compile(&spec, &["secret"]);
     let request = || Request::signed(&scheme, 0, 5_000, "id-1", b"body");
@@ -470,7 +490,7 @@ fn each_part_of_the_head_counts() {
         assert_eq!(changed.verify(&scheme), Err(MaterialFault::missing(name)));
     }
     let other = request();
-    let head = Head {
+    let head = RequestHead {
         method: &Method::PUT,
         ..other.head()
     };
@@ -482,7 +502,7 @@ fn each_part_of_the_head_counts() {
 
 #[test]
 fn query_values_stand_once_however_their_name_is_spelt() {
-    let place = TokenPlace::Query("token".to_owned());
+    let place = TokenLocation::Query("token".to_owned());
     let scheme = compile(&token(place), &["a+b/c="]);
     let check = |target: &'static str| {
         let mut request = Request::new(&[], "");
@@ -512,20 +532,20 @@ fn query_values_stand_once_however_their_name_is_spelt() {
     }
 }
 
-fn token(place: TokenPlace) -> Spec {
-    Spec {
-        family: Family::Token(TokenSpec { place }),
-        event_id: vec![Field::Header(header("x-delivery"))],
+fn token(place: TokenLocation) -> SchemeSpec {
+    SchemeSpec {
+        family: SchemeFamily::Token(TokenSpec { location: place }),
+        event_id: vec![FieldLocation::Header(header("x-delivery"))],
         event_type: vec![],
         version: vec![],
-        variants: Variants::default(),
+        variants: SchemeVariants::default(),
     }
 }
 
 #[test]
 fn tokens_match_whole_and_under_current_secrets_only() {
     let scheme = compile(
-        &token(TokenPlace::Header {
+        &token(TokenLocation::Header {
             name: header("x-token"),
             prefix: "Bearer ".to_owned(),
         }),
@@ -557,7 +577,7 @@ fn tokens_match_whole_and_under_current_secrets_only() {
 
 #[test]
 fn basic_credentials_are_compared_decoded() {
-    let scheme = compile(&token(TokenPlace::Basic), &["user:pass"]);
+    let scheme = compile(&token(TokenLocation::Basic), &["user:pass"]);
     let check = |value: &str| {
         let mut request = Request::new(&[], "");
         request.add(AUTHORIZATION, value);
@@ -575,7 +595,7 @@ fn basic_credentials_are_compared_decoded() {
     ] {
         assert!(check(value).is_err(), "{value}");
     }
-    let bare = Scheme::compile(&token(TokenPlace::Basic), &[&secret("pass")], None);
+    let bare = Scheme::compile(&token(TokenLocation::Basic), &[&secret("pass")], None);
     assert_eq!(bare.err(), Some(SchemeError::SecretNotBasic));
 }
 
@@ -583,42 +603,45 @@ fn basic_credentials_are_compared_decoded() {
 fn a_spec_that_contradicts_itself_does_not_compile() {
     let compile_with = |change: fn(&mut HmacSpec)| {
         let mut spec = github();
-        let Family::Hmac(family) = &mut spec.family else {
+        let SchemeFamily::Hmac(family) = &mut spec.family else {
             unreachable!("github is an HMAC spec");
         };
         change(family);
         Scheme::compile(&spec, &[&secret("key")], None).err()
     };
-    let with_parts = |parts: &[Part]| {
+    let with_parts = |parts: &[TemplatePart]| {
         let mut spec = github();
         spec.event_id.clear();
-        if let Family::Hmac(family) = &mut spec.family {
+        if let SchemeFamily::Hmac(family) = &mut spec.family {
             family.signed.parts = parts.to_vec();
         }
         Scheme::compile(&spec, &[&secret("key")], None).err()
     };
     assert_eq!(compile_with(|_| {}), None);
     assert_eq!(with_parts(&[]), Some(SchemeError::BodyParts { found: 0 }));
-    let twice = [Part::Body, Part::Body];
+    let twice = [TemplatePart::Body, TemplatePart::Body];
     assert_eq!(
         with_parts(&twice),
         Some(SchemeError::BodyParts { found: 2 })
     );
-    let with = |part| with_parts(&[part, Part::Body]);
-    assert_eq!(with(Part::Timestamp), Some(SchemeError::NoTimestamp));
-    assert_eq!(with(Part::Url), Some(SchemeError::NeedsPublicUrl));
-    assert_eq!(with(Part::Id), Some(SchemeError::NoIdHeader));
+    let with = |part| with_parts(&[part, TemplatePart::Body]);
+    assert_eq!(
+        with(TemplatePart::Timestamp),
+        Some(SchemeError::NoTimestamp)
+    );
+    assert_eq!(with(TemplatePart::Url), Some(SchemeError::NeedsPublicUrl));
+    assert_eq!(with(TemplatePart::Id), Some(SchemeError::NoIdHeader));
     assert_eq!(
         compile_with(|family| {
-            family.signature.place = Place::Query("sig".to_owned());
-            family.signed.parts.push(Part::PathQuery);
+            family.signature.location = SchemeLocation::Query("sig".to_owned());
+            family.signed.parts.push(TemplatePart::PathQuery);
         }),
         Some(SchemeError::SignatureSignsItself)
     );
     assert_eq!(
         compile_with(|family| {
             family.timestamp = Some(TimestampSpec {
-                place: family.signature.place.clone(),
+                location: family.signature.location.clone(),
                 key: Some("t".to_owned()),
                 unit: TimeUnit::Seconds,
             });
@@ -658,15 +681,15 @@ fn keys_are_read_from_the_secrets_text() {
 
 #[test]
 fn a_spec_says_what_its_signature_covers() {
-    let id = |name| Field::Header(header(name));
-    let json = Field::Json(vec!["id".to_owned()]);
+    let id = |name| FieldLocation::Header(header(name));
+    let json = FieldLocation::Json(vec!["id".to_owned()]);
     assert!(stripe().signs_event_id());
     assert!(!github().signs_event_id());
     assert!(github().signs_field(&json));
     assert!(standard_webhooks().signs_event_id());
     assert!(!standard_webhooks().signs_field(&id("x-delivery")));
-    assert!(!token(TokenPlace::Basic).signs_field(&json));
-    assert!(!token(TokenPlace::Basic).signs_body());
+    assert!(!token(TokenLocation::Basic).signs_field(&json));
+    assert!(!token(TokenLocation::Basic).signs_body());
     let headers = compile(&standard_webhooks(), &["whsec_YWI="]);
     let names: Vec<&str> = headers.headers().iter().map(HeaderName::as_str).collect();
     assert_eq!(
@@ -692,11 +715,11 @@ fn equal_bytes_have_equal_digests() {
 #[test]
 fn a_signature_has_the_padding_that_its_encoding_says() {
     for (encoding, has_padding) in [
-        (Encoding::Base64, true),
-        (Encoding::Base64Url, true),
-        (Encoding::Base64UrlUnpadded, false),
+        (SignatureEncoding::Base64, true),
+        (SignatureEncoding::Base64Url, true),
+        (SignatureEncoding::Base64UrlUnpadded, false),
     ] {
-        let scheme = compile(&plain(encoding, "", Algorithm::Sha256), &["secret"]);
+        let scheme = compile(&plain(encoding, "", DigestAlgorithm::Sha256), &["secret"]);
         let request = Request::signed(&scheme, 0, 1000, "id-1", b"body");
         assert_eq!(request.verify(&scheme), Ok(Some(0)));
         let written = request.headers["x-signature"].to_str().unwrap().to_owned();
@@ -715,18 +738,26 @@ fn a_signature_has_the_padding_that_its_encoding_says() {
     }
 }
 
-fn any_spec() -> impl Strategy<Value = Spec> {
+fn any_spec() -> impl Strategy<Value = SchemeSpec> {
     prop_oneof![
         Just(github()),
         Just(stripe()),
-        Just(plain(Encoding::Base64, "", Algorithm::Sha1)),
-        Just(plain(Encoding::Base64Url, "v=", Algorithm::Sha512)),
-        Just(plain(Encoding::Base64UrlUnpadded, "v=", Algorithm::Sha256)),
+        Just(plain(SignatureEncoding::Base64, "", DigestAlgorithm::Sha1)),
+        Just(plain(
+            SignatureEncoding::Base64Url,
+            "v=",
+            DigestAlgorithm::Sha512
+        )),
+        Just(plain(
+            SignatureEncoding::Base64UrlUnpadded,
+            "v=",
+            DigestAlgorithm::Sha256
+        )),
         Just(everything(
             TimeUnit::Millis,
-            Place::Query("sig".to_owned()),
-            Encoding::Base64,
-            Algorithm::Sha384
+            SchemeLocation::Query("sig".to_owned()),
+            SignatureEncoding::Base64,
+            DigestAlgorithm::Sha384
         )),
     ]
 }
@@ -781,11 +812,11 @@ proptest! {
 
     #[test]
     fn no_head_makes_the_parsers_panic(
-        spec in prop_oneof![any_spec(), Just(standard_webhooks()), Just(token(TokenPlace::Basic))],
+        spec in prop_oneof![any_spec(), Just(standard_webhooks()), Just(token(TokenLocation::Basic))],
         value in proptest::collection::vec(any::<u8>(), 0..200),
         query in "[!-~]{0,60}",
     ) {
-        let is_token = matches!(spec.family, Family::Token(_));
+        let is_token = matches!(spec.family, SchemeFamily::Token(_));
         let secret = if is_token { "user:pass" } else { "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" };
         let scheme = compile(&spec, &[secret]);
         let mut request = Request::new(&[("x-extra", "x")], "body");

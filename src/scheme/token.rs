@@ -10,17 +10,17 @@ use http::{HeaderName, header};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::secret::Secret;
-use crate::scheme::body::{Pointers, Whole};
-use crate::scheme::material::{self, Material, MaterialFault, Proof};
-use crate::scheme::sign::{SignError, Stamp, ToSign};
-use crate::scheme::spec::{Place, SecretForm, Spec, TokenPlace, TokenSpec};
-use crate::scheme::{Head, Match, SchemeError, SecretSet, key};
+use crate::scheme::material::{self, MaterialFault, PresentedProof, SignatureMaterial};
+use crate::scheme::sign::{SignError, SignatureParts, ToSign};
+use crate::scheme::spec::{SchemeLocation, SchemeSpec, SecretForm, TokenLocation, TokenSpec};
+use crate::scheme::whole_request::{JsonPointers, WholeRequest};
+use crate::scheme::{RequestHead, SchemeError, SecretSet, SignatureMatch, key};
 
 /// A compiled token scheme with its tokens.
 pub struct TokenScheme {
     tokens: Box<[Secret]>,
-    place: TokenPlace,
-    pointers: Pointers,
+    location: TokenLocation,
+    pointers: JsonPointers,
     id_header: Option<HeaderName>,
     headers: Box<[HeaderName]>,
 }
@@ -28,7 +28,7 @@ pub struct TokenScheme {
 /// A token verification in progress.
 pub(super) struct TokenVerifier<'a> {
     scheme: &'a TokenScheme,
-    head: Head<'a>,
+    head: RequestHead<'a>,
     current: SecretSet,
     secret_index: Option<usize>,
     body: Sha256,
@@ -37,7 +37,7 @@ pub(super) struct TokenVerifier<'a> {
 impl TokenScheme {
     /// Decodes the tokens and checks their form.
     pub(super) fn compile(
-        spec: &Spec,
+        spec: &SchemeSpec,
         family: &TokenSpec,
         secrets: &[&Secret],
     ) -> Result<Self, SchemeError> {
@@ -45,15 +45,15 @@ impl TokenScheme {
         for secret in secrets {
             let token = key::decode(&SecretForm::default(), secret)?;
             // RFC 7617: credentials are user and password with a colon between them.
-            if matches!(family.place, TokenPlace::Basic) && !token.expose().contains(&b':') {
+            if matches!(family.location, TokenLocation::Basic) && !token.expose().contains(&b':') {
                 return Err(SchemeError::SecretNotBasic);
             }
             tokens.push(token);
         }
         Ok(Self {
             tokens: tokens.into(),
-            place: family.place.clone(),
-            pointers: Pointers::new(spec.pointers()),
+            location: family.location.clone(),
+            pointers: JsonPointers::new(spec.pointers()),
             id_header: spec.id_header().cloned(),
             headers: spec.headers().into(),
         })
@@ -70,16 +70,19 @@ impl TokenScheme {
     }
 
     /// Reads the proof and the signed values from the head.
-    pub(super) fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
-        let token = match &self.place {
-            TokenPlace::Header { name, prefix } => {
+    pub(super) fn material<'h>(
+        &self,
+        head: &RequestHead<'h>,
+    ) -> Result<SignatureMaterial<'h>, MaterialFault> {
+        let token = match &self.location {
+            TokenLocation::Header { name, prefix } => {
                 let value = material::read_header(head, name)?;
                 let token = value.strip_prefix(prefix.as_bytes());
                 let fault = "does not begin with the prefix of this scheme's tokens";
                 Cow::Borrowed(token.ok_or_else(|| MaterialFault::malformed(name.as_str(), fault))?)
             }
-            TokenPlace::Query(name) => material::read_query(head, name)?,
-            TokenPlace::Basic => {
+            TokenLocation::Query(name) => material::read_query(head, name)?,
+            TokenLocation::Basic => {
                 let value = material::read_header(head, &header::AUTHORIZATION)?;
                 let fault = "is not a valid HTTP Basic credential";
                 let credentials = decode_basic(value);
@@ -87,16 +90,16 @@ impl TokenScheme {
                     MaterialFault::malformed(header::AUTHORIZATION.as_str(), fault)
                 })?)
             }
-            TokenPlace::Form(_) | TokenPlace::Json(_) | TokenPlace::FormJson(..) => {
-                return Ok(Material {
-                    proof: Proof::Whole,
+            TokenLocation::Form(_) | TokenLocation::Json(_) | TokenLocation::FormJson(..) => {
+                return Ok(SignatureMaterial {
+                    proof: PresentedProof::Whole,
                     timestamp: None,
                     id: &[],
                 });
             }
         };
-        Ok(Material {
-            proof: Proof::Token(token),
+        Ok(SignatureMaterial {
+            proof: PresentedProof::Token(token),
             timestamp: None,
             id: &[],
         })
@@ -105,12 +108,12 @@ impl TokenScheme {
     /// Compares with every current token at once, so that the body of an untrusted client need not be read.
     pub(super) fn begin<'a>(
         &'a self,
-        material: &Material<'_>,
-        head: Head<'a>,
+        material: &SignatureMaterial<'_>,
+        head: RequestHead<'a>,
         current: SecretSet,
     ) -> TokenVerifier<'a> {
         let secret_index = match &material.proof {
-            Proof::Token(shown) => self.find(shown, current),
+            PresentedProof::Token(shown) => self.find(shown, current),
             _ => None,
         };
         TokenVerifier {
@@ -136,43 +139,56 @@ impl TokenScheme {
     }
 
     /// Reads the token from the body.
-    fn read_body(&self, head: Head<'_>, body: &[u8]) -> Result<Option<Vec<u8>>, MaterialFault> {
-        let whole = Whole::new(head, body, &self.pointers);
-        let (place, inner) = match &self.place {
-            TokenPlace::Form(name) => (Place::Form(name.clone()), None),
-            TokenPlace::Json(pointer) => (Place::Json(pointer.clone()), None),
-            TokenPlace::FormJson(name, pointer) => (Place::Form(name.clone()), Some(pointer)),
+    fn read_body(
+        &self,
+        head: RequestHead<'_>,
+        body: &[u8],
+    ) -> Result<Option<Vec<u8>>, MaterialFault> {
+        let whole = WholeRequest::new(head, body, &self.pointers);
+        let (place, inner) = match &self.location {
+            TokenLocation::Form(name) => (SchemeLocation::Form(name.clone()), None),
+            TokenLocation::Json(pointer) => (SchemeLocation::Json(pointer.clone()), None),
+            TokenLocation::FormJson(name, pointer) => {
+                (SchemeLocation::Form(name.clone()), Some(pointer))
+            }
             _ => return Ok(None),
         };
         let value = whole.read(&place)?.ok_or_else(|| place.missing())?;
         let Some(pointer) = inner else {
             return Ok(Some(value.into_owned()));
         };
-        let place = Place::Json(pointer.clone());
+        let place = SchemeLocation::Json(pointer.clone());
         // The value of the form field is itself JSON, so read it like a body.
-        let whole = Whole::new(head, &value, &self.pointers);
+        let whole = WholeRequest::new(head, &value, &self.pointers);
         let token = whole.read(&place)?.ok_or_else(|| place.missing())?;
         Ok(Some(token.into_owned()))
     }
 
     /// Signs a request as the sender does.
-    pub(super) fn sign(&self, index: usize, to_sign: &ToSign<'_>) -> Result<Stamp, SignError> {
+    pub(super) fn sign(
+        &self,
+        index: usize,
+        to_sign: &ToSign<'_>,
+    ) -> Result<SignatureParts, SignError> {
         let token = self.tokens.get(index).ok_or(SignError::NoSecret)?.expose();
         let text = |bytes| std::str::from_utf8(bytes).map_err(|_| SignError::NotText);
-        let mut stamp = Stamp::default();
-        match &self.place {
-            TokenPlace::Header { name, prefix } => {
+        let mut stamp = SignatureParts::default();
+        match &self.location {
+            TokenLocation::Header { name, prefix } => {
                 let value = format!("{prefix}{}", text(token)?);
                 stamp.headers.push((name.clone(), value));
             }
-            TokenPlace::Query(name) => {
-                stamp.put(&Place::Query(name.clone()), text(token)?.to_owned());
+            TokenLocation::Query(name) => {
+                stamp.put(
+                    &SchemeLocation::Query(name.clone()),
+                    text(token)?.to_owned(),
+                );
             }
-            TokenPlace::Basic => {
+            TokenLocation::Basic => {
                 let value = format!("Basic {}", BASE64.encode(token));
                 stamp.headers.push((header::AUTHORIZATION, value));
             }
-            TokenPlace::Form(_) | TokenPlace::Json(_) | TokenPlace::FormJson(..) => {
+            TokenLocation::Form(_) | TokenLocation::Json(_) | TokenLocation::FormJson(..) => {
                 return Err(SignError::NoWay);
             }
         }
@@ -186,7 +202,7 @@ impl TokenScheme {
 impl TokenVerifier<'_> {
     /// Returns whether the token is not a current one.
     pub(super) fn is_hopeless(&self) -> bool {
-        self.secret_index.is_none() && self.scheme.place.is_in_head()
+        self.secret_index.is_none() && self.scheme.location.is_in_head()
     }
 
     /// Feeds the next piece of the body.
@@ -195,7 +211,7 @@ impl TokenVerifier<'_> {
     }
 
     /// Compares the proof; returns `None` if no current secret made it.
-    pub(super) fn finish(self, body: &[u8]) -> Result<Option<Match>, MaterialFault> {
+    pub(super) fn finish(self, body: &[u8]) -> Result<Option<SignatureMatch>, MaterialFault> {
         let secret_index = match self.secret_index {
             // Found in the head already.
             Some(index) => Some(index),
@@ -204,7 +220,7 @@ impl TokenVerifier<'_> {
                 shown.and_then(|shown| self.scheme.find(&shown, self.current))
             }
         };
-        Ok(secret_index.map(|secret_index| Match {
+        Ok(secret_index.map(|secret_index| SignatureMatch {
             secret_index,
             digest: self.body.finalize().into(),
             signed_time: None,

@@ -22,22 +22,23 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::model::clock::Now;
+use crate::model::clock::ClockReading;
 use crate::model::delivery::DeliveryId;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::model::secret::Secret;
-use crate::store::audit::{Action, ActionRow, ActionSearch};
+use crate::store::audit::{ActionRow, ActionSearch, OperatorAction};
 use crate::store::rows::{
-    Committed, DestinationId, DestinationRow, Due, Finished, NewEvent, SpentClaim, StoredEvent,
+    CommitOutcome, DestinationId, DestinationRow, DueDelivery, FinishedAttempt, NewEvent,
+    SpentClaim, StoredEvent,
 };
 use crate::store::search::{
-    AttemptRow, DeliveryRow, DeliverySearch, EventRow, EventSearch, Page, Replay, ReplayRow,
-    Selection,
+    AttemptRow, DeliveryRow, DeliverySearch, EventRow, EventSearch, ListPage, ReplayRow,
+    ReplaySearch, StepSelection,
 };
-use crate::store::sqlite::Inner;
+use crate::store::sqlite::StoreInner;
 
 /// Settings with which a store is opened.
-pub struct Options {
+pub struct StoreOptions {
     /// Path of the SQLite file.
     pub path: PathBuf,
     /// Keys that encrypt bodies, headers and response bytes. The first key encrypts, all keys decrypt. Empty: content
@@ -55,7 +56,7 @@ pub struct Options {
 
 /// How long ended data stays in the store. `None` means forever.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Retention {
+pub struct RetentionLimits {
     /// Age for events whose deliveries were all delivered or cancelled, and for events without deliveries.
     pub delivered_ms: Option<i64>,
     /// Age for events with a dead letter.
@@ -71,7 +72,7 @@ pub struct Retention {
 
 /// Counts of what one round of retention deleted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Purged {
+pub struct PurgeResult {
     /// Number of events that were deleted.
     pub events: u64,
     /// Number of attempts that were deleted, without those of deleted events.
@@ -86,7 +87,7 @@ pub struct Purged {
 
 /// Counters of the store. They are roughly up to date and cheap to read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Stats {
+pub struct StoreStatistics {
     /// Number of events in the file.
     pub events: u64,
     /// Number of deliveries by state, in the order of `DeliveryState::ALL`.
@@ -178,7 +179,7 @@ pub enum StoreError {
 /// An open store. A clone is cheap, and the last clone closes the store.
 #[derive(Clone)]
 pub struct Store {
-    inner: Arc<Inner>,
+    inner: Arc<StoreInner>,
 }
 
 impl Store {
@@ -190,8 +191,8 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub fn open(options: Options) -> Result<Self, StoreError> {
-        let inner = Arc::new(Inner::open(options)?);
+    pub fn open(options: StoreOptions) -> Result<Self, StoreError> {
+        let inner = Arc::new(StoreInner::open(options)?);
         Ok(Self { inner })
     }
 
@@ -211,7 +212,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn commit(&self, event: NewEvent) -> Result<Committed, StoreError> {
+    pub async fn commit(&self, event: NewEvent) -> Result<CommitOutcome, StoreError> {
         self.inner.commit(event).await
     }
 
@@ -231,7 +232,7 @@ impl Store {
         destination: DestinationId,
         limit: usize,
         now_ms: i64,
-    ) -> Result<Vec<Due>, StoreError> {
+    ) -> Result<Vec<DueDelivery>, StoreError> {
         self.inner.begin(destination, limit, now_ms).await
     }
 
@@ -249,7 +250,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn finish(&self, finished: Finished) -> Result<bool, StoreError> {
+    pub async fn finish(&self, finished: FinishedAttempt) -> Result<bool, StoreError> {
         self.inner.finish(finished).await
     }
 
@@ -288,7 +289,7 @@ impl Store {
     pub async fn events(
         &self,
         search: EventSearch,
-        page: Page,
+        page: ListPage,
     ) -> Result<Vec<EventRow>, StoreError> {
         self.inner.events(search, page).await
     }
@@ -302,7 +303,7 @@ impl Store {
         &self,
         search: EventSearch,
         text: String,
-        page: Page,
+        page: ListPage,
     ) -> Result<(Vec<EventRow>, Option<i64>), StoreError> {
         self.inner.events_with_text(search, text, page).await
     }
@@ -314,7 +315,7 @@ impl Store {
     pub async fn deliveries(
         &self,
         search: DeliverySearch,
-        page: Page,
+        page: ListPage,
     ) -> Result<Vec<DeliveryRow>, StoreError> {
         self.inner.deliveries(search, page).await
     }
@@ -333,7 +334,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`]. Groups before the one that failed stay done.
-    pub async fn change(&self, selection: Selection, now_ms: i64) -> Result<u64, StoreError> {
+    pub async fn change(&self, selection: StepSelection, now_ms: i64) -> Result<u64, StoreError> {
         self.inner.change(selection, now_ms).await
     }
 
@@ -341,7 +342,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn count_replay(&self, replay: &Replay) -> Result<u64, StoreError> {
+    pub async fn count_replay(&self, replay: &ReplaySearch) -> Result<u64, StoreError> {
         self.inner.count_replay(replay).await
     }
 
@@ -349,7 +350,11 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn begin_replay(&self, replay: Replay, now_ms: i64) -> Result<ReplayRow, StoreError> {
+    pub async fn begin_replay(
+        &self,
+        replay: ReplaySearch,
+        now_ms: i64,
+    ) -> Result<ReplayRow, StoreError> {
         self.inner.begin_replay(replay, now_ms).await
     }
 
@@ -438,7 +443,11 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn purge(&self, retention: &Retention, now_ms: i64) -> Result<Purged, StoreError> {
+    pub async fn purge(
+        &self,
+        retention: &RetentionLimits,
+        now_ms: i64,
+    ) -> Result<PurgeResult, StoreError> {
         self.inner.purge(retention, now_ms).await
     }
 
@@ -446,7 +455,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn stats(&self) -> Result<Stats, StoreError> {
+    pub async fn stats(&self) -> Result<StoreStatistics, StoreError> {
         self.inner.stats().await
     }
 
@@ -454,8 +463,8 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn note_action(&self, action: Action) -> Result<i64, StoreError> {
-        self.inner.note_action(action).await
+    pub async fn record_action(&self, action: OperatorAction) -> Result<i64, StoreError> {
+        self.inner.record_action(action).await
     }
 
     /// Lists operator actions, newest first. A page holds at most 1,000 rows.
@@ -465,7 +474,7 @@ impl Store {
     pub async fn actions(
         &self,
         search: ActionSearch,
-        page: Page,
+        page: ListPage,
     ) -> Result<Vec<ActionRow>, StoreError> {
         self.inner.actions(search, page).await
     }
@@ -474,7 +483,7 @@ impl Store {
     /// its round began and when a claim expires. Only elapsed time moves it, so that setting the wall clock delays
     /// nothing.
     #[must_use]
-    pub fn now(&self) -> Now {
+    pub fn now(&self) -> ClockReading {
         self.inner.now()
     }
 
@@ -538,7 +547,7 @@ pub fn export(
 
 /// Counts of a finished salvage.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Salvaged {
+pub struct SalvageResult {
     /// Events that were written exactly as they were accepted.
     pub whole: u64,
     /// Events that are incomplete or differ from what was accepted; `lacks` in their lines names the missing parts.
@@ -565,7 +574,7 @@ pub fn salvage(
     since_ms: Option<i64>,
     scratch: &Path,
     out: &mut dyn Write,
-) -> Result<Salvaged, StoreError> {
+) -> Result<SalvageResult, StoreError> {
     sqlite::salvage::salvage(path, keys, since_ms, scratch, out)
 }
 
@@ -573,7 +582,7 @@ pub fn salvage(
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn stats_of(path: &Path) -> Result<Stats, StoreError> {
+pub fn stats_of(path: &Path) -> Result<StoreStatistics, StoreError> {
     sqlite::stats::stats_of(path)
 }
 
@@ -581,4 +590,4 @@ pub fn stats_of(path: &Path) -> Result<Stats, StoreError> {
 pub const KEPT_ANSWER: usize = 1024;
 
 /// The body of an event, as bytes that clones share.
-pub type Body = Bytes;
+pub type StoredBytes = Bytes;

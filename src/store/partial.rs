@@ -10,8 +10,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// A file under its temporary name, which only its owner may read.
-pub(crate) struct Partial {
-    to: PathBuf,
+pub(crate) struct PartialFile {
+    final_path: PathBuf,
     path: PathBuf,
     /// Locked while it is written. The lock distinguishes a leftover of a dead process from a file that another process
     /// writes.
@@ -33,7 +33,7 @@ fn exists(path: &Path) -> io::Error {
     io::Error::new(ErrorKind::AlreadyExists, text)
 }
 
-impl Partial {
+impl PartialFile {
     /// Creates the temporary file. Fails if the final name exists. Removes the leftover of a killed process.
     pub(crate) fn begin(to: &Path) -> io::Result<Self> {
         if to.symlink_metadata().is_ok() {
@@ -57,7 +57,7 @@ impl Partial {
         };
         lock(&file, &path)?;
         Ok(Self {
-            to: to.to_owned(),
+            final_path: to.to_owned(),
             path,
             file,
             is_done: false,
@@ -78,7 +78,7 @@ impl Partial {
     /// Synchronizes the file and gives it its final name.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         self.file.sync_all()?;
-        let (from, to) = (&self.path, &self.to);
+        let (from, to) = (&self.path, &self.final_path);
         let cwd = rustix::fs::CWD;
         let flags = rustix::fs::RenameFlags::NOREPLACE;
         match rustix::fs::renameat_with(cwd, from, cwd, to, flags) {
@@ -93,12 +93,15 @@ impl Partial {
         }
         self.is_done = true;
         // The new name is durable only after its folder is synchronized.
-        let folder = self.to.parent().filter(|folder| *folder != Path::new(""));
+        let folder = self
+            .final_path
+            .parent()
+            .filter(|folder| *folder != Path::new(""));
         File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
 }
 
-impl Drop for Partial {
+impl Drop for PartialFile {
     fn drop(&mut self) {
         if !self.is_done {
             remove(&self.path);
@@ -136,19 +139,19 @@ mod tests {
     fn a_file_gets_its_name_when_it_is_whole() {
         let folder = tempfile::tempdir().unwrap();
         let to = folder.path().join("out");
-        drop(Partial::begin(&to).unwrap());
+        drop(PartialFile::begin(&to).unwrap());
         assert_eq!(folder.path().read_dir().unwrap().count(), 0);
         // The leftover of a killed process.
         std::fs::write(folder.path().join("out.partial"), "half").unwrap();
-        let partial = Partial::begin(&to).unwrap();
-        assert!(Partial::begin(&to).is_err(), "two write the same file");
+        let partial = PartialFile::begin(&to).unwrap();
+        assert!(PartialFile::begin(&to).is_err(), "two write the same file");
         partial.file().write_all(b"whole").unwrap();
         assert!(!to.exists());
         partial.finish().unwrap();
         assert_eq!(std::fs::read(&to).unwrap(), b"whole");
         assert_eq!(folder.path().read_dir().unwrap().count(), 1);
-        assert!(Partial::begin(&to).is_err());
-        let other = Partial::begin(&folder.path().join("other")).unwrap();
+        assert!(PartialFile::begin(&to).is_err());
+        let other = PartialFile::begin(&folder.path().join("other")).unwrap();
         std::fs::write(folder.path().join("other"), "there").unwrap();
         assert!(other.finish().is_err());
         assert_eq!(

@@ -53,7 +53,7 @@ pub struct NewEvent {
     /// The event, which always has its body here.
     pub event: StoredEvent,
     /// The claims of the event: empty if the route has no dedup, two if the event id is not signed.
-    pub claims: Vec<Claim>,
+    pub claims: Vec<ClaimRow>,
     /// Status of the response to the sender, and later to a duplicate.
     pub status: u16,
     /// One delivery for each destination that wants the event. If empty, the event is only stored.
@@ -62,7 +62,7 @@ pub struct NewEvent {
 
 /// A dedup key that identifies an event until its window is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Claim {
+pub struct ClaimRow {
     /// Hash of the event id or of the signed bytes, unique within its route.
     pub key: [u8; 16],
     /// When the claim expires, in milliseconds of the store's clock.
@@ -75,7 +75,7 @@ pub struct SpentClaim {
     /// The route. Claims never apply across routes.
     pub route: RouteName,
     /// The key and its expiry.
-    pub claim: Claim,
+    pub claim: ClaimRow,
     /// Status of the response to the first sender.
     pub status: u16,
 }
@@ -97,7 +97,7 @@ pub struct NewDelivery {
 
 /// The result of a commit.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Committed {
+pub enum CommitOutcome {
     /// The event is durable. Its deliveries have these numbers, in the given order.
     New(Vec<DeliveryId>),
     /// One of the claims was already spent, and the first copy got this status. Nothing was stored.
@@ -106,7 +106,7 @@ pub enum Committed {
 
 /// A delivery that was taken, to be attempted now.
 #[derive(Clone, Debug)]
-pub struct Due {
+pub struct DueDelivery {
     /// The number of the delivery.
     pub delivery: DeliveryId,
     /// The number of this attempt, from 1.
@@ -124,15 +124,15 @@ pub struct Due {
 
 /// The end of an attempt.
 #[derive(Clone, Debug)]
-pub struct Finished {
+pub struct FinishedAttempt {
     /// The delivery that was attempted.
     pub delivery: DeliveryId,
-    /// The number of the attempt, as [`Due`] gave it.
+    /// The number of the attempt, as [`DueDelivery`] gave it.
     pub attempt: u32,
     /// The stored record of the attempt.
     pub record: AttemptRecord,
     /// The next state of the delivery.
-    pub next: Next,
+    pub next: NextState,
 }
 
 /// The stored record of an attempt.
@@ -147,12 +147,12 @@ pub struct AttemptRecord {
     /// An error word from a closed set, and the error with its causes.
     pub error: Option<(String, String)>,
     /// The first bytes of the response, at most [`KEPT_ANSWER`](crate::store::KEPT_ANSWER).
-    pub answer: Bytes,
+    pub response_start: Bytes,
 }
 
 /// The next state of a delivery after an attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Next {
+pub enum NextState {
     /// The app took the event (`Step::Deliver`).
     Delivered,
     /// Retry at this time (`Step::Delay`), in milliseconds of the store's clock.

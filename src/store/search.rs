@@ -1,6 +1,6 @@
 //! Queries of operators: searches with pages, bulk changes and replays. The admin API uses these types.
 
-use crate::model::delivery::{DeliveryId, DeliveryState, Step};
+use crate::model::delivery::{DeliveryId, DeliveryState, DeliveryStep};
 use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
 
 /// Criteria for events. An event matches if it meets all criteria that are set.
@@ -39,7 +39,7 @@ pub struct DeliverySearch {
 
 /// A part of a list. Lists go from the newest row to the oldest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Page {
+pub struct ListPage {
     /// The cursor of the last row of the previous page.
     pub after: Option<i64>,
     /// The largest number of rows.
@@ -115,16 +115,16 @@ pub struct AttemptRow {
 
 /// A step, and the deliveries that take it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Selection {
+pub struct StepSelection {
     /// The step: `Retry`, `Cancel` or `Discard`.
-    pub step: Step,
+    pub step: DeliveryStep,
     /// The deliveries that take the step.
-    pub which: Which,
+    pub which: DeliverySelector,
 }
 
 /// One delivery, or all that match a search.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Which {
+pub enum DeliverySelector {
     /// The delivery with this number.
     One(DeliveryId),
     /// All deliveries that match the search.
@@ -134,7 +134,7 @@ pub enum Which {
 /// A request to deliver old events again. It creates one delivery for each matching delivery, or for each matching
 /// event and the named destination.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Replay {
+pub struct ReplaySearch {
     /// Criteria for the deliveries or events.
     pub search: DeliverySearch,
 }

@@ -25,11 +25,11 @@ use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
 use crate::model::secret::Secret;
 use crate::store::rows::{
-    AttemptRecord, Claim, Committed, DestinationId, Due, Finished, NewDelivery, NewEvent, Next,
-    StoredEvent,
+    AttemptRecord, ClaimRow, CommitOutcome, DestinationId, DueDelivery, FinishedAttempt,
+    NewDelivery, NewEvent, NextState, StoredEvent,
 };
-use crate::store::search::{DeliverySearch, EventSearch, Page};
-use crate::store::{Options, Store, StoreError};
+use crate::store::search::{DeliverySearch, EventSearch, ListPage};
+use crate::store::{Store, StoreError, StoreOptions};
 
 pub(super) const NOW: i64 = 1_700_000_000_000;
 
@@ -39,8 +39,8 @@ pub(super) struct Rig {
     pub(super) folder: TempDir,
 }
 
-pub(super) fn options(path: &Path) -> Options {
-    Options {
+pub(super) fn options(path: &Path) -> StoreOptions {
+    StoreOptions {
         path: path.to_owned(),
         encryption_keys: Vec::new(),
         keep_body: true,
@@ -62,7 +62,7 @@ pub(super) fn name(name: &str) -> DestinationName {
     DestinationName::new(name)
 }
 
-pub(super) const ALL: Page = Page {
+pub(super) const ALL: ListPage = ListPage {
     after: None,
     limit: 1000,
 };
@@ -72,7 +72,7 @@ impl Rig {
         Self::with(|_| {})
     }
 
-    pub(super) fn with(set: impl FnOnce(&mut Options)) -> Self {
+    pub(super) fn with(set: impl FnOnce(&mut StoreOptions)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut options = options(&folder.path().join("inbox.db"));
         set(&mut options);
@@ -84,7 +84,7 @@ impl Rig {
         self.folder.path().join("inbox.db")
     }
 
-    pub(super) fn reopen(self, set: impl FnOnce(&mut Options)) -> Self {
+    pub(super) fn reopen(self, set: impl FnOnce(&mut StoreOptions)) -> Self {
         let Self { store, folder } = self;
         store.close();
         let mut options = options(&folder.path().join("inbox.db"));
@@ -94,7 +94,7 @@ impl Rig {
     }
 
     /// Ends like a killed process: writes nothing and closes nothing in order.
-    pub(super) fn kill(self, set: impl FnOnce(&mut Options)) -> Self {
+    pub(super) fn kill(self, set: impl FnOnce(&mut StoreOptions)) -> Self {
         let Self { store, folder } = self;
         let abandoned = &store.inner.shared.faults.is_abandoned;
         abandoned.store(true, Ordering::SeqCst);
@@ -127,8 +127,8 @@ impl Rig {
 
     pub(super) async fn commit(&self, event: NewEvent) -> Vec<DeliveryId> {
         match self.store.commit(event).await.unwrap() {
-            Committed::New(ids) => ids,
-            Committed::Duplicate(status) => panic!("duplicate with {status}"),
+            CommitOutcome::New(ids) => ids,
+            CommitOutcome::Duplicate(status) => panic!("duplicate with {status}"),
         }
     }
 
@@ -138,14 +138,14 @@ impl Rig {
         self.commit(event.0).await[0]
     }
 
-    pub(super) async fn begin(&self, destination: DestinationId) -> Vec<Due> {
+    pub(super) async fn begin(&self, destination: DestinationId) -> Vec<DueDelivery> {
         self.store
             .begin(destination, 100, NOW + 1_000_000)
             .await
             .unwrap()
     }
 
-    pub(super) async fn finish(&self, due: &Due, next: Next) -> bool {
+    pub(super) async fn finish(&self, due: &DueDelivery, next: NextState) -> bool {
         self.store.finish(finished(due, next)).await.unwrap()
     }
 
@@ -221,7 +221,7 @@ impl Event {
 
     pub(super) fn claim(mut self, key: u8, expires_ms: i64) -> Self {
         let key = [key; 16];
-        self.0.claims.push(Claim { key, expires_ms });
+        self.0.claims.push(ClaimRow { key, expires_ms });
         self
     }
 }
@@ -249,13 +249,13 @@ pub(super) fn in_order(destination: DestinationId) -> (NewDelivery, NewDelivery)
     (waiting, going)
 }
 
-pub(super) fn finished(due: &Due, next: Next) -> Finished {
+pub(super) fn finished(due: &DueDelivery, next: NextState) -> FinishedAttempt {
     let (status, error) = match next {
-        Next::Delivered => (Some(204), None),
-        Next::Waiting(_) => (Some(503), None),
-        Next::Dead => (None, Some(("connect".to_owned(), "refused".to_owned()))),
+        NextState::Delivered => (Some(204), None),
+        NextState::Waiting(_) => (Some(503), None),
+        NextState::Dead => (None, Some(("connect".to_owned(), "refused".to_owned()))),
     };
-    Finished {
+    FinishedAttempt {
         delivery: due.delivery,
         attempt: due.attempt,
         record: AttemptRecord {
@@ -263,16 +263,16 @@ pub(super) fn finished(due: &Due, next: Next) -> Finished {
             duration_ms: 7,
             status,
             error,
-            answer: Bytes::from_static(b"first bytes"),
+            response_start: Bytes::from_static(b"first bytes"),
         },
         next,
     }
 }
 
-pub(super) fn ids(due: &[Due]) -> Vec<DeliveryId> {
+pub(super) fn ids(due: &[DueDelivery]) -> Vec<DeliveryId> {
     due.iter().map(|due| due.delivery).collect()
 }
 
-pub(super) fn is_full(outcome: &Result<Committed, StoreError>) -> bool {
+pub(super) fn is_full(outcome: &Result<CommitOutcome, StoreError>) -> bool {
     matches!(outcome, Err(StoreError::Full { .. }))
 }

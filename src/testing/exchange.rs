@@ -13,9 +13,10 @@ use hyper::body::Incoming;
 use crate::model::clock::instant;
 use crate::model::error::chain;
 use crate::net::client::{
-    Client, ClientError, Ending, ExchangeError, Lease, OwnTls, Pool, PoolKey,
+    BodyEnding, ClientError, ConnectionLease, ConnectionPool, ExchangeError, OutgoingClient,
+    OwnTls, PoolKey,
 };
-use crate::net::outgoing::set_length;
+use crate::net::event_headers::set_length;
 use crate::net::request_file::{RequestFile, is_framing};
 use crate::testing::TestingError;
 
@@ -24,7 +25,7 @@ const KEPT_ANSWER: usize = 64 * 1024;
 const READ_ANSWER: usize = 16 * 1024 * 1024;
 
 /// Trust anchors for the certificate of a server.
-pub enum Trust {
+pub enum ServerTrust {
     /// The authorities of the system.
     System,
     /// Only the given authorities.
@@ -36,14 +37,14 @@ pub enum Trust {
 }
 
 /// Server to which requests are sent.
-pub struct Target {
-    pool: Arc<Pool>,
+pub struct SendTarget {
+    pool: Arc<ConnectionPool>,
     host: HeaderValue,
 }
 
 /// Response to a request.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct ReceivedResponse {
     /// Status code of the response.
     pub status: u16,
     /// Headers of the response.
@@ -56,7 +57,7 @@ pub struct Answer {
     pub took: Duration,
 }
 
-impl Answer {
+impl ReceivedResponse {
     /// Returns the value of a header that appears exactly once and is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -68,12 +69,12 @@ impl Answer {
     }
 }
 
-impl Target {
+impl SendTarget {
     /// Prepares connections to the host of a URL; its path is ignored. `timeout` limits the whole response.
     ///
     /// # Errors
     /// The URL is invalid, or the authorities cannot be read.
-    pub fn new(url: &str, trust: Trust, timeout: Duration) -> Result<Self, TestingError> {
+    pub fn new(url: &str, trust: ServerTrust, timeout: Duration) -> Result<Self, TestingError> {
         let (origin, _) = split(url)?;
         let origin: Uri = origin
             .parse()
@@ -83,14 +84,17 @@ impl Target {
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| wrong())?;
         let failed = |error: ClientError| TestingError::Io("cannot set up TLS", chain(&error));
         let (client, own_tls) = match trust {
-            Trust::System => (Client::new(), None),
-            Trust::Roots(roots) => (Client::with_roots(roots), None),
-            Trust::File(path) => {
-                let client = Client::new();
+            ServerTrust::System => (OutgoingClient::new(), None),
+            ServerTrust::Roots(roots) => (OutgoingClient::with_roots(roots), None),
+            ServerTrust::File(path) => {
+                let client = OutgoingClient::new();
                 let own = OwnTls::read(&client, Some(&path), None).map_err(failed)?;
                 (client, Some(own))
             }
-            Trust::Anybody => (Client::new(), Some(OwnTls::unverified().map_err(failed)?)),
+            ServerTrust::Anybody => (
+                OutgoingClient::new(),
+                Some(OwnTls::unverified().map_err(failed)?),
+            ),
         };
         let pool = client.pool(PoolKey {
             is_tls: origin.scheme_str() == Some("https"),
@@ -112,7 +116,7 @@ impl Target {
     ///
     /// # Errors
     /// No response was received. The text says why.
-    pub async fn send(&self, request: &RequestFile) -> Result<Answer, String> {
+    pub async fn send(&self, request: &RequestFile) -> Result<ReceivedResponse, String> {
         let mut request = self.request(request)?;
         let started = instant();
         // A kept connection may have been closed meanwhile. Only a request that was not written at all is sent again on
@@ -176,13 +180,17 @@ pub(super) fn split(url: &str) -> Result<(String, String), TestingError> {
     ))
 }
 
-async fn read(response: Response<Incoming>, lease: Lease, started: Instant) -> Answer {
+async fn read(
+    response: Response<Incoming>,
+    lease: ConnectionLease,
+    started: Instant,
+) -> ReceivedResponse {
     let (head, body) = response.into_parts();
     let drained = lease.drain(body, KEPT_ANSWER, READ_ANSWER).await;
-    Answer {
+    ReceivedResponse {
         status: head.status.as_u16(),
         headers: head.headers,
-        is_cut: drained.ending != Ending::Whole || drained.start.len() >= KEPT_ANSWER,
+        is_cut: drained.ending != BodyEnding::Whole || drained.start.len() >= KEPT_ANSWER,
         body: drained.start,
         took: instant().saturating_duration_since(started),
     }

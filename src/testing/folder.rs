@@ -12,9 +12,9 @@ use rustls::pki_types::CertificateDer;
 const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
 /// Temporary folder that only this user can read. Dropping it removes it.
-pub struct Folder(PathBuf);
+pub struct PrivateFolder(PathBuf);
 
-impl Folder {
+impl PrivateFolder {
     /// Creates a folder among the temporary files; its name starts with `name`.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for PrivateFolder {
     fn drop(&mut self) {
         // An error is ignored: the folder may be gone already, and `drop` has no caller to report to.
         let _ = fs::remove_dir_all(&self.0);

@@ -8,12 +8,12 @@ use rustls::RootCertStore;
 use serde_json::Value;
 use tracing::Level;
 
-use crate::app::App;
+use crate::app::RunningGate;
 use crate::net::request_file::RequestFile;
-use crate::record::line::Encoding;
-use crate::record::log::Logger;
-use crate::testing::exchange::{Answer, Target, Trust};
-use crate::testing::folder::Folder;
+use crate::record::log::LineLogger;
+use crate::record::log_line::LineEncoding;
+use crate::testing::exchange::{ReceivedResponse, SendTarget, ServerTrust};
+use crate::testing::folder::PrivateFolder;
 use crate::testing::{TestingError, load};
 
 /// Limit for a response. Everything is on this machine, so more than this means a hang.
@@ -23,27 +23,27 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(5);
 const LOOKS: usize = 2000;
 
-/// Running gate for tests. [`Gate::stop`] ends it.
-pub struct Gate {
-    app: App,
-    target: Target,
+/// Running gate for tests. [`TestGate::stop`] ends it.
+pub struct TestGate {
+    app: RunningGate,
+    target: SendTarget,
     url: String,
-    log: Log,
+    log: TestLog,
     /// Folder with the certificate, removed together with the gate.
-    folder: Folder,
+    folder: PrivateFolder,
 }
 
-impl Gate {
+impl TestGate {
     /// Starts a gate with a config.
     ///
     /// Adds a missing `[server]` with a free port of 127.0.0.1, and a missing `[tls]` with a new certificate for
-    /// `localhost`, which only [`Gate::send`] trusts.
+    /// `localhost`, which only [`TestGate::send`] trusts.
     ///
     /// # Errors
     /// The config has errors, or the gate cannot start.
     pub async fn start(config: &str) -> Result<Self, TestingError> {
         let failed = |what| move |error: String| TestingError::Io(what, error);
-        let folder = Folder::make("hookgate-testing");
+        let folder = PrivateFolder::make("hookgate-testing");
         let folder = folder.map_err(|error| {
             TestingError::Io("cannot create a temporary folder", error.to_string())
         })?;
@@ -52,10 +52,10 @@ impl Gate {
             .map_err(|error| TestingError::Io("cannot create a certificate", error.to_string()))?;
         // The certificate is written first: the completed config contains its path, and loading it reads the files.
         let text = complete(config, &folder)?;
-        let log = Log::default();
-        let logger = Logger::to_writer(Encoding::Json, Level::INFO, Box::new(log.clone()));
+        let log = TestLog::default();
+        let logger = LineLogger::to_writer(LineEncoding::Json, Level::INFO, Box::new(log.clone()));
         let logger = logger.map_err(|error| error.to_string());
-        let app = App::start(
+        let app = RunningGate::start(
             load(&text)?,
             logger.map_err(failed("cannot start the log"))?,
         )
@@ -74,7 +74,7 @@ impl Gate {
         let added = roots.add(authority).map_err(|error| error.to_string());
         added.map_err(failed("cannot trust the certificate"))?;
         Ok(Self {
-            target: Target::new(&url, Trust::Roots(roots), TIMEOUT)?,
+            target: SendTarget::new(&url, ServerTrust::Roots(roots), TIMEOUT)?,
             app,
             url,
             log,
@@ -98,14 +98,14 @@ impl Gate {
     ///
     /// # Errors
     /// No response was received.
-    pub async fn send(&self, request: &RequestFile) -> Result<Answer, TestingError> {
+    pub async fn send(&self, request: &RequestFile) -> Result<ReceivedResponse, TestingError> {
         let answer = self.target.send(request).await;
         answer.map_err(|error| TestingError::Io("no response received", error))
     }
 
     /// Waits for the log line of the request with this response: verdict, reason and evidence. Returns `None` if no
     /// such line is written within ten seconds.
-    pub async fn told(&self, answer: &Answer) -> Option<Value> {
+    pub async fn log_line_of(&self, answer: &ReceivedResponse) -> Option<Value> {
         let id = answer.header("hookgate-request-id")?;
         for _ in 0..LOOKS {
             // Other lines about the request have its id too; only the final one has a verdict.
@@ -134,7 +134,7 @@ impl Gate {
 }
 
 /// Completes a config with the sections that it lacks.
-fn complete(config: &str, folder: &Folder) -> Result<String, TestingError> {
+fn complete(config: &str, folder: &PrivateFolder) -> Result<String, TestingError> {
     // Text that is not TOML fails in `load`, whose error shows the location.
     let Ok(table) = config.parse::<toml::Table>() else {
         load(config)?;
@@ -156,9 +156,9 @@ fn complete(config: &str, folder: &Folder) -> Result<String, TestingError> {
 
 /// Buffer for the lines of the log.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+struct TestLog(Arc<Mutex<Vec<u8>>>);
 
-impl Log {
+impl TestLog {
     fn lines(&self) -> Vec<Value> {
         let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let lines = bytes.split(|byte| *byte == b'\n');
@@ -168,7 +168,7 @@ impl Log {
     }
 }
 
-impl Write for Log {
+impl Write for TestLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.extend_from_slice(bytes);

@@ -4,13 +4,13 @@
 //! except loopback, and no account at a provider:
 //!
 //! ```
-//! use hookgate::testing::{Gate, Receiver, Sender};
+//! use hookgate::testing::{TestGate, WebhookReceiver, EventSender};
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let secret = "whsec_of_a_test_0123456789";
-//! let app = Receiver::start().await?;
-//! let gate = Gate::start(&format!(
+//! let app = WebhookReceiver::start().await?;
+//! let gate = TestGate::start(&format!(
 //!     r#"
 //!     [routes.stripe]
 //!     path = "/stripe"
@@ -22,7 +22,7 @@
 //! ))
 //! .await?;
 //!
-//! let stripe = Sender::new("stripe", secret, &gate.url("/stripe"))?;
+//! let stripe = EventSender::new("stripe", secret, &gate.url("/stripe"))?;
 //! let paid = stripe.event(Some("invoice.paid"))?;
 //! assert_eq!(gate.send(&paid).await?.status, 200);
 //!
@@ -40,24 +40,24 @@
 
 mod edit;
 mod exchange;
-mod fill;
 mod folder;
 mod gate;
 pub mod payloads;
+mod placeholders;
 pub mod receiver;
 mod sender;
 mod shape;
 
 pub use crate::net::request_file::RequestFile;
 pub use crate::testing::edit::set;
-pub use crate::testing::exchange::{Answer, Target, Trust};
-pub use crate::testing::folder::Folder;
-pub use crate::testing::gate::Gate;
-pub use crate::testing::receiver::{Received, Receiver, Respond};
-pub use crate::testing::sender::{Sender, can_send, new_secret};
+pub use crate::testing::exchange::{ReceivedResponse, SendTarget, ServerTrust};
+pub use crate::testing::folder::PrivateFolder;
+pub use crate::testing::gate::TestGate;
+pub use crate::testing::receiver::{ReceivedRequest, ResponseBehavior, WebhookReceiver};
+pub use crate::testing::sender::{EventSender, can_send, new_secret};
 
 use crate::config;
-use crate::document::report::{Report, Style};
+use crate::document::report::{DiagnosticReport, ReportStyle};
 use crate::net::request_file::RequestFileError;
 use crate::scheme::{SchemeError, SignError};
 
@@ -72,12 +72,12 @@ pub enum TestingError {
     #[error("hookgate can verify events of `{0}`, but not sign them: {1}")]
     NotSignable(String, &'static str),
     /// The provider has payloads, but no payload of this event type.
-    #[error("`{provider}` has no payload of the type `{asked}`; its types: {known}")]
+    #[error("`{provider}` has no payload of the type `{requested}`; its types: {known}")]
     NoPayload {
         /// Id of the provider.
         provider: String,
         /// Event type that was requested.
-        asked: String,
+        requested: String,
         /// Event types of the provider, separated by commas.
         known: String,
     },
@@ -105,12 +105,12 @@ pub enum TestingError {
 }
 
 impl TestingError {
-    fn config(report: &Report) -> Self {
-        Self::Config(report.render(Style::Plain).to_string())
+    fn config(report: &DiagnosticReport) -> Self {
+        Self::Config(report.render(ReportStyle::Plain).to_string())
     }
 }
 
 /// Loads a config as `hookgate run` does.
-fn load(text: &str) -> Result<config::Loaded, TestingError> {
+fn load(text: &str) -> Result<config::LoadedConfig, TestingError> {
     config::load_text("testing.toml", text).map_err(|report| TestingError::config(&report))
 }

@@ -4,13 +4,13 @@
 //! the provider sends in addition to those of the scheme. White space in JSON is removed, as providers send it.
 
 use crate::net::request_file::{RequestFile, RequestFileError};
-use crate::testing::fill::fill;
+use crate::testing::placeholders::fill;
 
 static FILES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/payload_files.rs"));
 
 /// Built-in payload of a provider.
 #[derive(Clone, Copy, Debug)]
-pub struct Payload {
+pub struct SamplePayload {
     /// Id of the provider that sends it.
     pub provider: &'static str,
     /// Event type, as the provider names it.
@@ -20,7 +20,7 @@ pub struct Payload {
     text: &'static str,
 }
 
-impl Payload {
+impl SamplePayload {
     /// Makes a new event with this time and fresh ids, but does not sign it.
     ///
     /// # Errors
@@ -43,13 +43,13 @@ impl Payload {
 }
 
 /// Returns all payloads, sorted by provider.
-pub fn all() -> impl Iterator<Item = Payload> {
+pub fn all() -> impl Iterator<Item = SamplePayload> {
     FILES.iter().map(|(provider, text)| {
         let fact = |name: &str| {
             let mut lines = text.lines().take_while(|line| line.starts_with('#'));
             lines.find_map(|line| line.strip_prefix(name)).unwrap_or("")
         };
-        Payload {
+        SamplePayload {
             provider,
             event_type: fact("# type: "),
             about: fact("# about: "),
@@ -59,7 +59,7 @@ pub fn all() -> impl Iterator<Item = Payload> {
 }
 
 /// Returns the payloads of one provider.
-pub fn of(provider: &str) -> impl Iterator<Item = Payload> {
+pub fn of(provider: &str) -> impl Iterator<Item = SamplePayload> {
     all().filter(move |payload| payload.provider == provider)
 }
 

@@ -6,20 +6,22 @@ use bytes::Bytes;
 use data_encoding::{BASE64, HEXLOWER};
 use http::{HeaderName, Method, Uri};
 
-use crate::model::clock::Now;
+use crate::model::clock::ClockReading;
 use crate::model::secret::Secret;
 use crate::net::request_file::RequestFile;
 use crate::providers::{self, Provider};
-use crate::scheme::spec::{Family, Place, SecretEncoding, Spec, TokenPlace};
-use crate::scheme::{Head, Scheme, ToSign, with_query};
+use crate::scheme::spec::{
+    SchemeFamily, SchemeLocation, SchemeSpec, SecretEncoding, TokenLocation,
+};
+use crate::scheme::{RequestHead, Scheme, ToSign, with_query};
 use crate::testing::exchange::split;
-use crate::testing::{TestingError, fill, payloads, shape};
+use crate::testing::{TestingError, payloads, placeholders, shape};
 
 /// Sender of one provider's events to one URL.
-pub struct Sender {
+pub struct EventSender {
     /// Id of the provider; empty for a custom scheme.
     provider: String,
-    spec: Spec,
+    spec: SchemeSpec,
     scheme: Scheme,
     target: String,
     public_url: String,
@@ -33,11 +35,12 @@ pub fn can_send(provider: &Provider) -> bool {
 
 /// Generates a secret in the form that the scheme requires.
 #[must_use]
-pub fn new_secret(spec: &Spec) -> String {
+pub fn new_secret(spec: &SchemeSpec) -> String {
     // 24 bytes: `check` warns of secrets shorter than 16 bytes.
     let mut bytes = [0; 24];
-    fill::fresh(&mut bytes);
-    if matches!(&spec.family, Family::Token(token) if matches!(token.place, TokenPlace::Basic)) {
+    placeholders::fresh(&mut bytes);
+    if matches!(&spec.family, SchemeFamily::Token(token) if matches!(token.location, TokenLocation::Basic))
+    {
         // The secret of HTTP Basic is `user:password`.
         return format!("user:{}", HEXLOWER.encode(&bytes));
     }
@@ -51,7 +54,7 @@ pub fn new_secret(spec: &Spec) -> String {
     }
 }
 
-impl Sender {
+impl EventSender {
     /// Creates a sender for a provider.
     ///
     /// `secret` has the form in which the provider shows it. `url` is the target of the events, which some providers
@@ -71,9 +74,9 @@ impl Sender {
     /// `public_url` is the origin that the receiver verifies, if it differs from the origin of `url`.
     ///
     /// # Errors
-    /// As for [`Sender::new`].
+    /// As for [`EventSender::new`].
     pub fn with(
-        spec: &Spec,
+        spec: &SchemeSpec,
         provider: Option<&str>,
         secret: &Secret,
         url: &str,
@@ -112,24 +115,26 @@ impl Sender {
 
     /// Returns the scheme of the sender.
     #[must_use]
-    pub fn spec(&self) -> &Spec {
+    pub fn spec(&self) -> &SchemeSpec {
         &self.spec
     }
 
     /// Returns the location of the signature or token, or `None` if it is not in the head.
     #[must_use]
-    pub fn signature_place(&self) -> Option<Place> {
+    pub fn signature_location(&self) -> Option<SchemeLocation> {
         match &self.spec.family {
-            Family::Hmac(family) => Some(family.signature.place.clone()),
-            Family::Text(family) => family.signatures.first().map(|one| one.place.clone()),
-            Family::Token(family) => match &family.place {
-                TokenPlace::Header { name, .. } => Some(Place::Header(name.clone())),
-                TokenPlace::Query(name) => Some(Place::Query(name.clone())),
-                TokenPlace::Basic => Some(Place::Header(http::header::AUTHORIZATION)),
+            SchemeFamily::Hmac(family) => Some(family.signature.location.clone()),
+            SchemeFamily::Text(family) => family.signatures.first().map(|one| one.location.clone()),
+            SchemeFamily::Token(family) => match &family.location {
+                TokenLocation::Header { name, .. } => Some(SchemeLocation::Header(name.clone())),
+                TokenLocation::Query(name) => Some(SchemeLocation::Query(name.clone())),
+                TokenLocation::Basic => Some(SchemeLocation::Header(http::header::AUTHORIZATION)),
                 _ => None,
             },
-            Family::Http(_) => Some(Place::Header(HeaderName::from_static("signature"))),
-            Family::Jwt(_) | Family::Certificate(_) => None,
+            SchemeFamily::Http(_) => {
+                Some(SchemeLocation::Header(HeaderName::from_static("signature")))
+            }
+            SchemeFamily::Jwt(_) | SchemeFamily::Certificate(_) => None,
         }
     }
 
@@ -139,7 +144,7 @@ impl Sender {
     /// # Errors
     /// The provider has no payload of this type.
     pub fn event(&self, event_type: Option<&str>) -> Result<RequestFile, TestingError> {
-        let now = Now::read().unix_ms;
+        let now = ClockReading::read().unix_ms;
         let mut event = self.draft(event_type, now)?;
         self.sign(&mut event, now)?;
         Ok(event)
@@ -148,7 +153,7 @@ impl Sender {
     /// Makes a new event of this type with this time, but does not sign it.
     ///
     /// # Errors
-    /// As for [`Sender::event`].
+    /// As for [`EventSender::event`].
     pub fn draft(
         &self,
         event_type: Option<&str>,
@@ -203,7 +208,7 @@ impl Sender {
         let id = self.spec.id_header().map(|name| self.id(event, name));
         let headers = event.header_map()?;
         let to_sign = ToSign {
-            head: Head {
+            head: RequestHead {
                 method: &event.method,
                 uri: &target,
                 headers: &headers,
@@ -228,8 +233,8 @@ impl Sender {
         match event.header(name.as_str()) {
             Some(id) => id.to_owned(),
             // Svix and the senders of Standard Webhooks write ids like this.
-            None if self.scheme_signs_id() => format!("msg_{}", fill::alnum(27)),
-            None => fill::uuid(),
+            None if self.scheme_signs_id() => format!("msg_{}", placeholders::alnum(27)),
+            None => placeholders::uuid(),
         }
     }
 
@@ -240,7 +245,7 @@ impl Sender {
     fn name_type(&self, event: &mut RequestFile, event_type: &str) {
         for field in &self.spec.event_type {
             // Headers only: a type in the body is part of the payload.
-            if let crate::scheme::spec::Field::Header(name) = field {
+            if let crate::scheme::spec::FieldLocation::Header(name) = field {
                 event.set_header(name.as_str(), event_type);
                 return;
             }
@@ -253,7 +258,7 @@ impl Sender {
         match asked {
             Some(asked) if !known.is_empty() => Err(TestingError::NoPayload {
                 provider: self.provider.clone(),
-                asked: asked.to_owned(),
+                requested: asked.to_owned(),
                 known: known
                     .iter()
                     .map(|payload| payload.event_type)
@@ -284,18 +289,21 @@ pub(super) fn known(provider: &str) -> Result<Arc<Provider>, TestingError> {
     found.ok_or_else(|| TestingError::NoProvider(provider.to_owned()))
 }
 
-fn check_signable(spec: &Spec, provider: &str) -> Result<(), TestingError> {
+fn check_signable(spec: &SchemeSpec, provider: &str) -> Result<(), TestingError> {
     if spec.can_be_signed() {
         return Ok(());
     }
     let why = match &spec.family {
-        Family::Jwt(_) | Family::Certificate(_) => "only the provider has the signing key",
-        Family::Text(_) | Family::Http(_) if spec.is_public_key() => {
+        SchemeFamily::Jwt(_) | SchemeFamily::Certificate(_) => {
+            "only the provider has the signing key"
+        }
+        SchemeFamily::Text(_) | SchemeFamily::Http(_) if spec.is_public_key() => {
             "only the provider has the private key"
         }
-        Family::Text(_) | Family::Token(_) | Family::Hmac(_) | Family::Http(_) => {
-            "the signature or the token is inside the body"
-        }
+        SchemeFamily::Text(_)
+        | SchemeFamily::Token(_)
+        | SchemeFamily::Hmac(_)
+        | SchemeFamily::Http(_) => "the signature or the token is inside the body",
     };
     Err(TestingError::NotSignable(provider.to_owned(), why))
 }
@@ -306,28 +314,28 @@ mod tests {
 
     use super::*;
     use crate::config::model::SecretEntry;
-    use crate::document::Span;
-    use crate::gate::signature::Keys;
+    use crate::document::TextSpan;
+    use crate::gate::signature::RouteVerifier;
 
     /// Verifies an event with the verification of the gate.
-    fn is_taken(sender: &Sender, secret: &str, event: &RequestFile) -> Result<(), String> {
+    fn is_taken(sender: &EventSender, secret: &str, event: &RequestFile) -> Result<(), String> {
         let entry = SecretEntry {
             label: "1".into(),
             secret: Secret::new(secret.as_bytes().to_vec()),
             not_before_ms: None,
             until_ms: None,
-            span: Span::default(),
+            span: TextSpan::default(),
         };
         let public_url = Some(sender.public_url.as_str());
-        let keys = Keys::new(&sender.spec, &[entry], public_url, Duration::from_mins(5));
+        let keys = RouteVerifier::new(&sender.spec, &[entry], public_url, Duration::from_mins(5));
         let keys = keys.map_err(|error| error.to_string())?;
         let (uri, headers) = (event.target.parse().unwrap(), event.header_map().unwrap());
-        let head = Head {
+        let head = RequestHead {
             method: &event.method,
             uri: &uri,
             headers: &headers,
         };
-        let pending = keys.open(head, &Now::read());
+        let pending = keys.open(head, &ClockReading::read());
         let mut pending = pending.map_err(|reject| format!("{reject:?}"))?;
         pending.update(&event.body);
         let signed = pending.finish(&event.body, None);
@@ -341,7 +349,7 @@ mod tests {
         for provider in providers::all().iter().filter(|one| can_send(one)) {
             let secret = new_secret(&provider.scheme);
             let url = "https://hooks.example.com/in?a=1";
-            let sender = Sender::new(&provider.id, &secret, url).unwrap();
+            let sender = EventSender::new(&provider.id, &secret, url).unwrap();
             let wrong = sender.with_wrong_secret().unwrap();
             let mut types: Vec<_> = payloads::of(&provider.id)
                 .map(|one| one.event_type)
@@ -364,7 +372,7 @@ mod tests {
 
     #[test]
     fn an_event_that_is_signed_again_keeps_its_id() {
-        let sender = Sender::new(
+        let sender = EventSender::new(
             "svix",
             "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
             "http://a/",
@@ -373,7 +381,7 @@ mod tests {
         let mut event = sender.event(None).unwrap();
         let before = event.clone();
         sender
-            .sign(&mut event, Now::read().unix_ms + 60_000)
+            .sign(&mut event, ClockReading::read().unix_ms + 60_000)
             .unwrap();
         assert_eq!(event.header("svix-id"), before.header("svix-id"));
         assert_ne!(

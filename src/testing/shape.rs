@@ -6,15 +6,18 @@ use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use crate::net::request_file::RequestFile;
-use crate::scheme::spec::{Family, Field, Part, Place, Rule, Spec, TimeUnit, TimestampSpec};
-use crate::testing::fill;
+use crate::scheme::spec::{
+    FieldLocation, RequirementRule, SchemeFamily, SchemeLocation, SchemeSpec, TemplatePart,
+    TimeUnit, TimestampSpec,
+};
+use crate::testing::placeholders;
 
 /// Highest index of a list that `put` extends; the entries before it are null.
 const MAX_INDEX: usize = 16;
 
 /// Generates an event with only the values that the scheme reads: id, type, time, and the signed values.
-pub(super) fn least(spec: &Spec, event_type: Option<&str>, unix_ms: i64) -> RequestFile {
-    let mut shape = Shape {
+pub(super) fn least(spec: &SchemeSpec, event_type: Option<&str>, unix_ms: i64) -> RequestFile {
+    let mut shape = BodyShape {
         request: RequestFile::new(Method::POST, "/", Bytes::new()),
         json: Value::Object(Map::new()),
         form: Vec::new(),
@@ -22,13 +25,13 @@ pub(super) fn least(spec: &Spec, event_type: Option<&str>, unix_ms: i64) -> Requ
     // The signed values first: id, type and time may be among them and replace their sample text.
     shape.fill_signed(spec);
     if let Some(field) = spec.event_id.first() {
-        shape.put(field, fill::uuid().into());
+        shape.put(field, placeholders::uuid().into());
     }
     if let Some(field) = spec.event_type.first() {
         shape.put(field, event_type.unwrap_or("test.event").into());
     }
     if let Some(time) = timestamp(spec) {
-        shape.put_place(&time.place, time_value(time.unit, unix_ms));
+        shape.put_location(&time.location, time_value(time.unit, unix_ms));
     }
     shape.finish(spec)
 }
@@ -69,15 +72,15 @@ pub(super) fn put(document: &mut Value, pointer: &[String], value: Value) -> boo
     }
 }
 
-struct Shape {
+struct BodyShape {
     request: RequestFile,
     json: Value,
     form: Vec<(String, String)>,
 }
 
-impl Shape {
+impl BodyShape {
     /// Adds sample values for the signed text and for the conditions of the scheme.
-    fn fill_signed(&mut self, spec: &Spec) {
+    fn fill_signed(&mut self, spec: &SchemeSpec) {
         // Paths in the body that are signed or required need some value, or signing fails.
         for pointer in spec.pointers() {
             put(&mut self.json, &pointer, "test".into());
@@ -88,44 +91,44 @@ impl Shape {
         }
         for part in parts {
             match part {
-                Part::Header(name) | Part::LowerHeader(name) => {
+                TemplatePart::Header(name) | TemplatePart::LowerHeader(name) => {
                     self.header(name.as_str(), "test");
                 }
-                Part::ListedHeaders(name) => self.header(name.as_str(), &listed(spec)),
-                Part::Form(name) => self.form.push((name, "test".to_owned())),
-                Part::FormSorted => self.form.push(("test".to_owned(), "1".to_owned())),
-                Part::Query(name) | Part::LowerQuery(name) => {
-                    self.put(&Field::Query(name), "test".into())
+                TemplatePart::ListedHeaders(name) => self.header(name.as_str(), &listed(spec)),
+                TemplatePart::Form(name) => self.form.push((name, "test".to_owned())),
+                TemplatePart::FormSorted => self.form.push(("test".to_owned(), "1".to_owned())),
+                TemplatePart::Query(name) | TemplatePart::LowerQuery(name) => {
+                    self.put(&FieldLocation::Query(name), "test".into())
                 }
                 _ => {}
             }
         }
-        if let Family::Text(family) = &spec.family {
+        if let SchemeFamily::Text(family) = &spec.family {
             for one in &family.require {
                 // The other rules forbid a value, which a minimal event does not have.
-                if let Rule::Is(text) = &one.rule {
-                    self.put_place(&one.place, text.as_str().into());
+                if let RequirementRule::Is(text) = &one.rule {
+                    self.put_location(&one.location, text.as_str().into());
                 }
             }
         }
     }
 
-    fn put(&mut self, field: &Field, value: Value) {
+    fn put(&mut self, field: &FieldLocation, value: Value) {
         let text = match &value {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
         match field {
-            Field::Header(name) => self.header(name.as_str(), &text),
-            Field::Json(pointer) => {
+            FieldLocation::Header(name) => self.header(name.as_str(), &text),
+            FieldLocation::Json(pointer) => {
                 put(&mut self.json, pointer, value);
             }
-            Field::Form(name) => {
+            FieldLocation::Form(name) => {
                 // A field that appears twice is ambiguous, and the gate rejects it.
                 self.form.retain(|(found, _)| found != name);
                 self.form.push((name.clone(), text));
             }
-            Field::Query(name) => {
+            FieldLocation::Query(name) => {
                 let mut query = form_urlencoded::Serializer::new(String::new());
                 query.append_pair(name, &text);
                 let mark = if self.request.target.contains('?') {
@@ -135,9 +138,9 @@ impl Shape {
                 };
                 self.request.target = format!("{}{mark}{}", self.request.target, query.finish());
             }
-            Field::FormJson(name, pointer) => self.put_form_json(name, pointer, value),
+            FieldLocation::FormJson(name, pointer) => self.put_form_json(name, pointer, value),
             // Only the provider can sign a token.
-            Field::Claim(_) => {}
+            FieldLocation::Claim(_) => {}
         }
     }
 
@@ -149,15 +152,18 @@ impl Shape {
             .filter(Value::is_object)
             .unwrap_or_else(|| Value::Object(Default::default()));
         put(&mut json, pointer, value);
-        self.put(&Field::Form(name.to_owned()), json.to_string().into());
+        self.put(
+            &FieldLocation::Form(name.to_owned()),
+            json.to_string().into(),
+        );
     }
 
-    fn put_place(&mut self, place: &Place, value: Value) {
+    fn put_location(&mut self, place: &SchemeLocation, value: Value) {
         match place {
-            Place::Header(name) => self.put(&Field::Header(name.clone()), value),
-            Place::Query(name) => self.put(&Field::Query(name.clone()), value),
-            Place::Form(name) => self.put(&Field::Form(name.clone()), value),
-            Place::Json(pointer) => self.put(&Field::Json(pointer.clone()), value),
+            SchemeLocation::Header(name) => self.put(&FieldLocation::Header(name.clone()), value),
+            SchemeLocation::Query(name) => self.put(&FieldLocation::Query(name.clone()), value),
+            SchemeLocation::Form(name) => self.put(&FieldLocation::Form(name.clone()), value),
+            SchemeLocation::Json(pointer) => self.put(&FieldLocation::Json(pointer.clone()), value),
         }
     }
 
@@ -165,7 +171,7 @@ impl Shape {
         self.request.set_header(name, value);
     }
 
-    fn finish(mut self, spec: &Spec) -> RequestFile {
+    fn finish(mut self, spec: &SchemeSpec) -> RequestFile {
         // A form takes precedence: a scheme that reads form fields cannot read a JSON body.
         let content_type = match self.form.is_empty() {
             true => "application/json",
@@ -180,7 +186,11 @@ impl Shape {
         }
         // Two empty bodies would be the same bytes, and the second one a replay for the gate.
         if self.json.as_object().is_some_and(Map::is_empty) && spec.event_type.is_empty() {
-            put(&mut self.json, &["test".to_owned()], fill::uuid().into());
+            put(
+                &mut self.json,
+                &["test".to_owned()],
+                placeholders::uuid().into(),
+            );
         }
         self.request.body = self.json.to_string().into();
         self.request
@@ -188,14 +198,14 @@ impl Shape {
 }
 
 /// Lists the headers that the scheme reads, except its signature.
-fn listed(spec: &Spec) -> String {
+fn listed(spec: &SchemeSpec) -> String {
     let signatures = match &spec.family {
-        Family::Text(family) => family.signatures.as_slice(),
+        SchemeFamily::Text(family) => family.signatures.as_slice(),
         _ => &[],
     };
     let is_signature = |name: &HeaderName| {
-        let mut places = signatures.iter().map(|one| &one.place);
-        places.any(|place| *place == Place::Header(name.clone()))
+        let mut places = signatures.iter().map(|one| &one.location);
+        places.any(|place| *place == SchemeLocation::Header(name.clone()))
     };
     let mut names = spec.headers();
     names.retain(|name| !is_signature(name));
@@ -204,19 +214,19 @@ fn listed(spec: &Spec) -> String {
 }
 
 /// Returns the timestamp if it is in the body. A timestamp in the head is written when the event is signed.
-fn timestamp(spec: &Spec) -> Option<&TimestampSpec> {
+fn timestamp(spec: &SchemeSpec) -> Option<&TimestampSpec> {
     let time = match &spec.family {
-        Family::Hmac(family) => family.timestamp.as_ref(),
-        Family::Text(family) => family.timestamp.as_ref(),
+        SchemeFamily::Hmac(family) => family.timestamp.as_ref(),
+        SchemeFamily::Text(family) => family.timestamp.as_ref(),
         _ => None,
     };
-    time.filter(|time| !time.place.is_in_head())
+    time.filter(|time| !time.location.is_in_head())
 }
 
 fn time_value(unit: TimeUnit, unix_ms: i64) -> Value {
     match unit {
         TimeUnit::Seconds => (unix_ms / 1000).into(),
         TimeUnit::Millis | TimeUnit::SecondsOrMillis => unix_ms.into(),
-        TimeUnit::Rfc3339 | TimeUnit::HttpDate => fill::fill("{{iso}}", unix_ms).into(),
+        TimeUnit::Rfc3339 | TimeUnit::HttpDate => placeholders::fill("{{iso}}", unix_ms).into(),
     }
 }

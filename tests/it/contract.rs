@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookgate::model::glob::Glob;
+use hookgate::model::glob::GlobPattern;
 use hookgate::providers;
-use hookgate::providers::challenge::Challenge;
+use hookgate::providers::challenge::ProviderChallenge;
 use hookgate::providers::identity::{ResponseUse, RetrySigning};
 use hookgate::scheme::spec::KeyPart;
 use hookgate::testing::RequestFile;
@@ -117,7 +117,7 @@ impl Case<'_> {
             text.push_str("tolerance = \"1h\"\n");
         }
         let challenge = self.events.provider.challenge;
-        if challenge.is_some_and(Challenge::needs_verify_token) {
+        if challenge.is_some_and(ProviderChallenge::needs_verify_token) {
             text.push_str("verify_token = \"a-token-of-a-test-0123456789abcdef\"\n");
         }
         if mode == Mode::Queue {
@@ -164,7 +164,8 @@ impl Case<'_> {
             ResponseUse::Used { types } if types.is_empty() => true,
             ResponseUse::Used { types } => {
                 let event_type = self.events.type_of(draft).unwrap_or_default();
-                let is_such = |text: &String| Glob::parse(text).unwrap().matches(&event_type);
+                let is_such =
+                    |text: &String| GlobPattern::parse(text).unwrap().matches(&event_type);
                 types.iter().any(is_such)
             }
         }

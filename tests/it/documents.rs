@@ -7,10 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hookgate::gate::reject::Reason;
-use hookgate::gate::verdict::Check;
+use hookgate::gate::reject::RejectReason;
+use hookgate::gate::verdict::GateCheck;
 use hookgate::providers::{self, Provider as Known};
-use hookgate::scheme::spec::{CertificateKind, Family, Part, SignMethod};
+use hookgate::scheme::spec::{CertificateKind, SchemeFamily, SignMethod, TemplatePart};
 
 use crate::admin::api_document;
 use crate::watching::Busy;
@@ -36,7 +36,7 @@ fn filled(text: &str, name: &str, table: &str) -> String {
 
 fn reasons() -> String {
     let mut out = "| reason | status | what happened | usually | where to look |\n| --- | --- | --- | --- | --- |\n".to_owned();
-    for reason in Reason::ALL {
+    for reason in RejectReason::ALL {
         let told = reason.explanation();
         let (code, status) = (told.code, told.status.as_u16());
         let (means, usually, look_at) = (told.means, told.usually, told.look_at);
@@ -90,8 +90,8 @@ fn in_words(time: Duration) -> String {
 
 fn signature(provider: &Known) -> (String, &'static str) {
     match &provider.scheme.family {
-        Family::Token(_) => ("a token, nothing is signed".to_owned(), "no"),
-        Family::Jwt(jwt) => {
+        SchemeFamily::Token(_) => ("a token, nothing is signed".to_owned(), "no"),
+        SchemeFamily::Jwt(jwt) => {
             let names = jwt.algorithms.iter().map(|one| format!("{one:?}"));
             let names: Vec<String> = names.collect();
             let covers = if provider.scheme.signs_body() {
@@ -100,18 +100,18 @@ fn signature(provider: &Known) -> (String, &'static str) {
                 ", without the body"
             };
             let kind = format!("JWT {}{covers}", names.join(", ").to_uppercase());
-            let time = if provider.scheme.tells_age() {
+            let time = if provider.scheme.has_signed_age() {
                 "yes"
             } else {
                 "no"
             };
             (kind, time)
         }
-        Family::Certificate(family) if family.kind == CertificateKind::AppStore => {
+        SchemeFamily::Certificate(family) if family.kind == CertificateKind::AppStore => {
             ("JWS ES256, certificate".to_owned(), "no")
         }
-        Family::Certificate(_) => ("RSA, certificate".to_owned(), "no"),
-        Family::Http(http) => {
+        SchemeFamily::Certificate(_) => ("RSA, certificate".to_owned(), "no"),
+        SchemeFamily::Http(http) => {
             let time = if provider.scheme.is_dated() {
                 "yes"
             } else {
@@ -119,8 +119,8 @@ fn signature(provider: &Known) -> (String, &'static str) {
             };
             (format!("RFC 9421, {}", http.algorithm.name()), time)
         }
-        Family::Hmac(hmac) => {
-            let is_signed = hmac.signed.parts.contains(&Part::Timestamp);
+        SchemeFamily::Hmac(hmac) => {
+            let is_signed = hmac.signed.parts.contains(&TemplatePart::Timestamp);
             let time = match (&hmac.timestamp, is_signed) {
                 (Some(_), true) => "yes",
                 (Some(_), false) => "no, but it is checked",
@@ -129,8 +129,8 @@ fn signature(provider: &Known) -> (String, &'static str) {
             let digest = format!("{:?}", hmac.algorithm).to_uppercase();
             (format!("HMAC-{digest}"), time)
         }
-        Family::Text(text) => {
-            let is_signed = text.signed.holds(&Part::Timestamp);
+        SchemeFamily::Text(text) => {
+            let is_signed = text.signed.holds(&TemplatePart::Timestamp);
             let time = match (&text.timestamp, is_signed) {
                 (Some(_), true) => "yes",
                 (Some(_), false) => "no, but it is checked",
@@ -370,19 +370,19 @@ fn pages_and_links_of_the_book_are_complete() {
 #[test]
 fn the_readme_lists_the_checks_in_their_order() {
     let checks = [
-        Check::Route,
-        Check::Framing,
-        Check::SourceIp,
-        Check::SourceRate,
-        Check::Material,
-        Check::Body,
-        Check::Signature,
-        Check::Challenge,
-        Check::Identity,
-        Check::Filter,
-        Check::Schema,
-        Check::RouteRate,
-        Check::Dedup,
+        GateCheck::Route,
+        GateCheck::Framing,
+        GateCheck::SourceIp,
+        GateCheck::SourceRate,
+        GateCheck::Material,
+        GateCheck::Body,
+        GateCheck::Signature,
+        GateCheck::Challenge,
+        GateCheck::Identity,
+        GateCheck::Filter,
+        GateCheck::Schema,
+        GateCheck::RouteRate,
+        GateCheck::Dedup,
     ];
     assert!(checks.is_sorted());
     let readme = read("README.md");

@@ -239,7 +239,7 @@ fn early_ends(code: &str) -> Vec<&str> {
         signs.iter().any(|sign| line.contains(sign))
     };
     let is_public = |line: &str| {
-        let words = ["len()", "position(", "as_os_str", ".place", "name"];
+        let words = ["len()", "position(", "as_os_str", ".location", "name"];
         words.iter().any(|word| line.contains(word))
     };
     let lines = code.lines();

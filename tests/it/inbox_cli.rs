@@ -3,15 +3,15 @@
 use std::io::{BufRead, BufReader};
 
 use bytes::Bytes;
-use hookgate::admin::{self, AdminListener, AdminState, Controls};
+use hookgate::admin::{self, AdminControls, AdminListener, AdminState};
 use hookgate::config::model::AdminListen;
 use hookgate::model::delivery::DeliveryId;
 use hookgate::model::ids::{DestinationName, EventId, RequestId, RouteName};
-use hookgate::record::Recorder;
-use hookgate::record::line::Encoding;
-use hookgate::record::log::Logger;
-use hookgate::store::rows::{Committed, NewDelivery, NewEvent, StoredEvent};
-use hookgate::store::{Options, Store};
+use hookgate::record::TelemetryRecorder;
+use hookgate::record::log::LineLogger;
+use hookgate::record::log_line::LineEncoding;
+use hookgate::store::rows::{CommitOutcome, NewDelivery, NewEvent, StoredEvent};
+use hookgate::store::{Store, StoreOptions};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -173,7 +173,7 @@ impl Inbox {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hookgate.db");
         let opened = tokio::task::spawn_blocking(move || {
-            Store::open(Options {
+            Store::open(StoreOptions {
                 path,
                 encryption_keys: Vec::new(),
                 keep_body: true,
@@ -183,13 +183,14 @@ impl Inbox {
             })
         });
         let store = opened.await.unwrap().unwrap();
-        let controls = Controls {
+        let controls = AdminControls {
             store: Some(store.clone()),
-            ..Controls::without_store()
+            ..AdminControls::without_store()
         };
         let writer = Box::new(std::io::sink());
-        let logger = Logger::to_writer(Encoding::Json, tracing::Level::INFO, writer).unwrap();
-        let state = AdminState::new(Recorder::new(logger, true), &[], controls.clone());
+        let logger =
+            LineLogger::to_writer(LineEncoding::Json, tracing::Level::INFO, writer).unwrap();
+        let state = AdminState::new(TelemetryRecorder::new(logger, true), &[], controls.clone());
         let socket = folder.path().join("admin.sock");
         let listener = AdminListener::bind(&AdminListen::Unix(socket.clone())).unwrap();
         let stop = CancellationToken::new();
@@ -244,8 +245,8 @@ impl Inbox {
             }],
         });
         match committed.await.unwrap() {
-            Committed::New(ids) => ids[0],
-            Committed::Duplicate(status) => panic!("{status}"),
+            CommitOutcome::New(ids) => ids[0],
+            CommitOutcome::Duplicate(status) => panic!("{status}"),
         }
     }
 

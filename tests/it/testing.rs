@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use hookgate::testing::{
-    Gate, Receiver, RequestFile, Respond, Sender, Target, TestingError, Trust, set,
+    EventSender, RequestFile, ResponseBehavior, SendTarget, ServerTrust, TestGate, TestingError,
+    WebhookReceiver, set,
 };
 
 const SECRET: &str = "whsec_of_a_test_0123456789";
 
 /// Returns a route for Stripe's events to this app.
-fn route(app: &Receiver, more: &str) -> String {
+fn route(app: &WebhookReceiver, more: &str) -> String {
     format!(
         "[routes.stripe]\npath = \"/stripe\"\nprovider = \"stripe\"\nsecret = \"{SECRET}\"\nupstream = \"{}\"\n{more}",
         app.url("/webhooks")
@@ -18,9 +19,9 @@ fn route(app: &Receiver, more: &str) -> String {
 
 #[tokio::test]
 async fn an_app_gets_what_is_genuine_and_the_log_says_why_the_rest_was_refused() {
-    let app = Receiver::start().await.unwrap();
-    let gate = Gate::start(&route(&app, "")).await.unwrap();
-    let stripe = Sender::new("stripe", SECRET, &gate.url("/stripe?shop=1")).unwrap();
+    let app = WebhookReceiver::start().await.unwrap();
+    let gate = TestGate::start(&route(&app, "")).await.unwrap();
+    let stripe = EventSender::new("stripe", SECRET, &gate.url("/stripe?shop=1")).unwrap();
     let mut paid = stripe.draft(Some("invoice.paid"), now()).unwrap();
     set(&mut paid, "data.object.amount_paid", "500").unwrap();
     stripe.sign(&mut paid, now()).unwrap();
@@ -31,7 +32,7 @@ async fn an_app_gets_what_is_genuine_and_the_log_says_why_the_rest_was_refused()
     assert_eq!(got.request.target, "/webhooks?shop=1");
     let type_of = got.request.header("hookgate-event-type");
     assert_eq!(type_of, Some("invoice.paid"));
-    let told = gate.told(&answer).await.unwrap();
+    let told = gate.log_line_of(&answer).await.unwrap();
     assert_eq!(
         (&told["verdict"], &told["route"]),
         (&"accepted".into(), &"stripe".into())
@@ -62,7 +63,7 @@ async fn an_app_gets_what_is_genuine_and_the_log_says_why_the_rest_was_refused()
         ),
     ] {
         let answer = gate.send(&forged).await.unwrap();
-        let told = gate.told(&answer).await.unwrap();
+        let told = gate.log_line_of(&answer).await.unwrap();
         assert!((400..500).contains(&answer.status), "{told}");
         assert_eq!(told["reason"], reason, "{told}");
     }
@@ -76,11 +77,11 @@ async fn an_app_gets_what_is_genuine_and_the_log_says_why_the_rest_was_refused()
 /// effect.
 #[tokio::test]
 async fn an_app_that_fails_first_gets_a_kept_event_again() {
-    let app = Receiver::start().await.unwrap();
-    app.respond(Respond::Sequence(vec![
-        Respond::Status(503),
-        Respond::Reset,
-        Respond::Status(204),
+    let app = WebhookReceiver::start().await.unwrap();
+    app.respond(ResponseBehavior::Sequence(vec![
+        ResponseBehavior::Status(503),
+        ResponseBehavior::Reset,
+        ResponseBehavior::Status(204),
     ]));
     let folder = tempfile::tempdir().unwrap();
     let more = format!(
@@ -89,19 +90,24 @@ async fn an_app_that_fails_first_gets_a_kept_event_again() {
          [store]\nurl = \"sqlite:{}\"\nmin_free = \"1MiB\"\n",
         folder.path().join("hookgate.db").display()
     );
-    let gate = Gate::start(&route(&app, &more)).await.unwrap();
+    let gate = TestGate::start(&route(&app, &more)).await.unwrap();
     let url = gate.url("/stripe");
-    let event = Sender::new("stripe", SECRET, &url)
+    let event = EventSender::new("stripe", SECRET, &url)
         .unwrap()
         .event(None)
         .unwrap();
-    let client = Target::new(&url, Trust::File(gate.authority()), Duration::from_secs(20)).unwrap();
+    let client = SendTarget::new(
+        &url,
+        ServerTrust::File(gate.authority()),
+        Duration::from_secs(20),
+    )
+    .unwrap();
     assert_eq!(client.send(&event).await.unwrap().status, 200);
     for answer in ["503", "reset", "204"] {
         let got = app.next().await;
         assert_eq!((&*got.answer, &got.request.body), (answer, &event.body));
     }
-    let stranger = Target::new(&url, Trust::System, Duration::from_secs(20)).unwrap();
+    let stranger = SendTarget::new(&url, ServerTrust::System, Duration::from_secs(20)).unwrap();
     assert!(
         stranger
             .send(&event)
@@ -118,31 +124,31 @@ async fn an_app_that_fails_first_gets_a_kept_event_again() {
 #[tokio::test]
 async fn what_cannot_be_tested_is_an_error_that_says_why() {
     let url = "http://127.0.0.1:1/";
-    let error = |tried: Result<Sender, TestingError>| tried.err().unwrap().to_string();
-    let unknown = error(Sender::new("no_such", SECRET, url));
+    let error = |tried: Result<EventSender, TestingError>| tried.err().unwrap().to_string();
+    let unknown = error(EventSender::new("no_such", SECRET, url));
     assert_eq!(unknown, "no provider has the id `no_such`");
-    let foreign = error(Sender::new("google_pubsub", SECRET, url));
+    let foreign = error(EventSender::new("google_pubsub", SECRET, url));
     assert!(
         foreign.contains("can verify events of `google_pubsub`, but not sign them"),
         "{foreign}"
     );
-    let wrong = error(Sender::new("stripe", SECRET, "127.0.0.1"));
+    let wrong = error(EventSender::new("stripe", SECRET, "127.0.0.1"));
     assert!(
         wrong.contains("is not a valid http or https URL"),
         "{wrong}"
     );
-    let stripe = Sender::new("stripe", SECRET, url).unwrap();
+    let stripe = EventSender::new("stripe", SECRET, url).unwrap();
     let no_type = stripe.event(Some("no.such")).unwrap_err();
     assert!(
         matches!(&no_type, TestingError::NoPayload { known, .. } if known.contains("invoice.paid"))
     );
-    let refused = Gate::start("[routes.a]\npath = \"/a\"\nprovidr = \"stripe\"\n").await;
+    let refused = TestGate::start("[routes.a]\npath = \"/a\"\nprovidr = \"stripe\"\n").await;
     let Err(TestingError::Config(report)) = refused else {
         panic!("a config with an unknown key is taken");
     };
     assert!(report.contains("providr"), "{report}");
-    let taken = Receiver::start().await.unwrap();
-    let second = Receiver::with(taken.address(), Respond::Status(200)).await;
+    let taken = WebhookReceiver::start().await.unwrap();
+    let second = WebhookReceiver::with(taken.address(), ResponseBehavior::Status(200)).await;
     assert!(matches!(second, Err(TestingError::Io("cannot listen", _))));
 }
 

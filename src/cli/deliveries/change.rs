@@ -4,17 +4,17 @@
 
 use clap::Args;
 
-use crate::admin::wire::{Action, Changed, Deliveries, Delivery};
+use crate::admin::documents::{BulkChangeResult, DeliveryAction, DeliveryDocument, DeliveryList};
 use crate::cli::admin_client::AdminClient;
-use crate::cli::ask::{self, block_on, confirm};
+use crate::cli::admin_options::AdminOptions;
+use crate::cli::confirm::{self, block_on, confirm};
 use crate::cli::deliveries::text::table;
-use crate::cli::door::Door;
-use crate::cli::failure::Failure;
+use crate::cli::failure::CommandFailure;
 use crate::cli::filters::DeliveryFilters;
 use crate::cli::output::{print, print_json};
 
 #[derive(Args)]
-pub(in crate::cli) struct Change {
+pub(in crate::cli) struct ChangeArguments {
     /// Numbers of deliveries, from `hookgate deliveries list`; or use filters instead
     #[arg(value_name = "ID")]
     ids: Vec<i64>,
@@ -33,36 +33,43 @@ pub(in crate::cli) struct Change {
     #[command(flatten)]
     filters: DeliveryFilters,
     #[command(flatten)]
-    door: Door,
+    admin: AdminOptions,
 }
 
 /// Returns the words after a count. A retry says "due", not "attempted": the destination may be paused.
-fn done(action: Action, count: u64) -> &'static str {
+fn done(action: DeliveryAction, count: u64) -> &'static str {
     match (action, count) {
-        (Action::Retry, 1) => "is due now",
-        (Action::Retry, _) => "are due now",
-        (Action::Cancel, 1) => "was cancelled",
-        (Action::Cancel, _) => "were cancelled",
-        (Action::Discard, 1) => "was discarded",
-        (Action::Discard, _) => "were discarded",
+        (DeliveryAction::Retry, 1) => "is due now",
+        (DeliveryAction::Retry, _) => "are due now",
+        (DeliveryAction::Cancel, 1) => "was cancelled",
+        (DeliveryAction::Cancel, _) => "were cancelled",
+        (DeliveryAction::Discard, 1) => "was discarded",
+        (DeliveryAction::Discard, _) => "were discarded",
     }
 }
 
 /// Runs the change, by number or by filters.
-pub(super) fn change(arguments: &Change, action: Action) -> Result<(), Failure> {
+pub(super) fn change(
+    arguments: &ChangeArguments,
+    action: DeliveryAction,
+) -> Result<(), CommandFailure> {
     let has_filters = !arguments.filters.pairs().is_empty();
     if !arguments.ids.is_empty() && has_filters {
-        return Err(Failure::usage("numbers and filters cannot be combined")
-            .help("use either delivery numbers or filters"));
+        return Err(
+            CommandFailure::usage("numbers and filters cannot be combined")
+                .help("use either delivery numbers or filters"),
+        );
     }
     // An empty variable in a script must not select all deliveries; `--all` states that this is intended.
     if arguments.ids.is_empty() && !has_filters && !arguments.all {
-        return Err(Failure::usage("no deliveries selected").help(format!(
-            "add numbers, filters or `--all`; `hookgate deliveries {} --help` has examples",
-            action.word()
-        )));
+        return Err(
+            CommandFailure::usage("no deliveries selected").help(format!(
+                "add numbers, filters or `--all`; `hookgate deliveries {} --help` has examples",
+                action.word()
+            )),
+        );
     }
-    let client = arguments.door.client()?;
+    let client = arguments.admin.client()?;
     match arguments.ids.is_empty() {
         true => block_on(change_many(&client, arguments, action)),
         false => block_on(change_these(&client, arguments, action)),
@@ -72,9 +79,9 @@ pub(super) fn change(arguments: &Change, action: Action) -> Result<(), Failure> 
 /// Changes each delivery by itself. Reports those that cannot be changed, and changes the others.
 async fn change_these(
     client: &AdminClient,
-    arguments: &Change,
-    action: Action,
-) -> Result<(), Failure> {
+    arguments: &ChangeArguments,
+    action: DeliveryAction,
+) -> Result<(), CommandFailure> {
     let word = action.word();
     let mut changed = Vec::new();
     let mut failed = 0_usize;
@@ -82,16 +89,16 @@ async fn change_these(
         let doing = format!("requesting `{word}` of delivery {id}");
         let path = format!("/api/v1/deliveries/{id}/{word}");
         // One request for each: a delivery that cannot be changed must not stop the others.
-        match client.post::<Delivery>(&doing, &path).await {
+        match client.post::<DeliveryDocument>(&doing, &path).await {
             Ok(delivery) => changed.push(delivery),
             Err(failure) => {
-                failure.tell();
+                failure.print();
                 failed = failed.saturating_add(1);
             }
         }
     }
     if arguments.json {
-        print_json(&Deliveries {
+        print_json(&DeliveryList {
             deliveries: changed,
             next: None,
         });
@@ -100,7 +107,7 @@ async fn change_these(
     }
     match failed {
         0 => Ok(()),
-        _ => Err(Failure::new(format!(
+        _ => Err(CommandFailure::new(format!(
             "{failed} of {} deliveries could not be changed",
             arguments.ids.len()
         ))),
@@ -109,15 +116,15 @@ async fn change_these(
 
 async fn change_many(
     client: &AdminClient,
-    arguments: &Change,
-    action: Action,
-) -> Result<(), Failure> {
+    arguments: &ChangeArguments,
+    action: DeliveryAction,
+) -> Result<(), CommandFailure> {
     let word = action.word();
     let path = format!("/api/v1/deliveries/{word}");
     let asked = arguments.filters.many(arguments.all, true);
     // A dry run first: the number goes into the question.
     let doing = format!("counting the deliveries for `{word}`");
-    let found: Changed = client.post_many(&doing, &path, &asked).await?;
+    let found: BulkChangeResult = client.post_many(&doing, &path, &asked).await?;
     // With nothing to change, no question is asked.
     if arguments.dry_run || found.count == 0 {
         match arguments.json {
@@ -125,26 +132,29 @@ async fn change_many(
             false => {
                 print(&format!(
                     "`{word}` would change {}\n",
-                    ask::deliveries(found.count)
+                    confirm::deliveries(found.count)
                 ));
             }
         }
         return Ok(());
     }
-    let question = format!("{} of {}", capital(word), ask::deliveries(found.count));
+    let question = format!("{} of {}", capital(word), confirm::deliveries(found.count));
     if !confirm(&question, arguments.yes)? {
-        return Err(Failure::new("nothing was changed"));
+        return Err(CommandFailure::new("nothing was changed"));
     }
     let asked = arguments.filters.many(arguments.all, false);
     // The gate selects again, so deliveries that changed since the count are judged by their state now.
-    let doing = format!("requesting `{word}` of {}", ask::deliveries(found.count));
-    let changed: Changed = client.post_many(&doing, &path, &asked).await?;
+    let doing = format!(
+        "requesting `{word}` of {}",
+        confirm::deliveries(found.count)
+    );
+    let changed: BulkChangeResult = client.post_many(&doing, &path, &asked).await?;
     match arguments.json {
         true => print_json(&changed),
         false => {
             print(&format!(
                 "{} {}\n",
-                ask::deliveries(changed.count),
+                confirm::deliveries(changed.count),
                 done(action, changed.count)
             ));
         }

@@ -11,16 +11,16 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::admin::wire::{Action, Deliveries, Delivery, DeliveryDetail};
+use crate::admin::documents::{DeliveryAction, DeliveryDetail, DeliveryDocument, DeliveryList};
 use crate::cli::admin_client::AdminClient;
-use crate::cli::ask::block_on;
-use crate::cli::deliveries::change::{Change, change};
+use crate::cli::admin_options::AdminOptions;
+use crate::cli::confirm::block_on;
+use crate::cli::deliveries::change::{ChangeArguments, change};
 pub(super) use crate::cli::deliveries::text::table;
 use crate::cli::deliveries::text::text;
-use crate::cli::door::Door;
-use crate::cli::failure::{self, Failure};
+use crate::cli::failure::{self, CommandFailure};
 use crate::cli::filters::DeliveryFilters;
-use crate::cli::listing::{Listing, Paging};
+use crate::cli::listing::{ListDefinition, ListOptions};
 use crate::cli::output::{print, print_json};
 
 /// Subcommands of `hookgate deliveries`.
@@ -32,12 +32,12 @@ pub(super) enum DeliveriesCommand {
             hookgate deliveries list --destination github/ci           one destination\n  \
             hookgate deliveries list --since 1d --all --json           for a program\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
-    List(List),
+    List(DeliveriesListArguments),
     /// Show one delivery with each attempt
     #[command(after_help = "Examples:\n  \
             hookgate deliveries show 4711\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
-    Show(Show),
+    Show(DeliveriesShowArguments),
     /// Retry waiting deliveries and dead letters now
     #[command(after_help = "Examples:\n  \
             hookgate deliveries retry 4711 4712                        these two deliveries\n  \
@@ -45,72 +45,78 @@ pub(super) enum DeliveriesCommand {
             hookgate deliveries retry --state dead --since 1d --dry-run   only count\n\n\
             To send a delivery again that was delivered or cancelled, use `hookgate replay`.\n\n\
             Exit codes: 0 done, 1 failed or some could not be changed, 2 wrong usage.")]
-    Retry(Change),
+    Retry(ChangeArguments),
     /// Cancel deliveries that are still open; they are not attempted again
     #[command(after_help = "Examples:\n  \
             hookgate deliveries cancel 4711\n  \
             hookgate deliveries cancel --destination github/ci --before 1d\n\n\
             Exit codes: 0 done, 1 failed or some could not be changed, 2 wrong usage.")]
-    Cancel(Change),
+    Cancel(ChangeArguments),
     /// Discard dead letters, so that they no longer need attention
     #[command(after_help = "Examples:\n  \
             hookgate deliveries discard 4711\n  \
             hookgate deliveries discard --route github --type 'check_run.*'\n\n\
             Exit codes: 0 done, 1 failed or some could not be changed, 2 wrong usage.")]
-    Discard(Change),
+    Discard(ChangeArguments),
 }
 
 #[derive(Args)]
-pub(super) struct List {
+pub(super) struct DeliveriesListArguments {
     #[command(flatten)]
-    paging: Paging,
+    paging: ListOptions,
     #[command(flatten)]
     filters: DeliveryFilters,
     #[command(flatten)]
-    door: Door,
+    admin: AdminOptions,
 }
 
 #[derive(Args)]
-pub(super) struct Show {
+pub(super) struct DeliveriesShowArguments {
     /// Number of the delivery, from `hookgate deliveries list`
     id: i64,
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    door: Door,
+    admin: AdminOptions,
 }
 
-const LISTING: Listing<Deliveries, Delivery> = Listing {
+const LISTING: ListDefinition<DeliveryList, DeliveryDocument> = ListDefinition {
     doing: "listing deliveries",
     path: "/api/v1/deliveries",
     open: |part| (part.deliveries, part.next),
-    close: |deliveries, next| Deliveries { deliveries, next },
+    close: |deliveries, next| DeliveryList { deliveries, next },
     table,
 };
 
 /// Runs a subcommand and returns its exit code.
 pub(super) fn run(command: DeliveriesCommand) -> ExitCode {
-    let with = |door: &Door| door.client();
+    let with = |door: &AdminOptions| door.client();
     failure::end(match command {
         DeliveriesCommand::List(arguments) => {
-            with(&arguments.door).and_then(|client| block_on(list(&client, &arguments)))
+            with(&arguments.admin).and_then(|client| block_on(list(&client, &arguments)))
         }
         DeliveriesCommand::Show(arguments) => {
-            with(&arguments.door).and_then(|client| block_on(show(&client, &arguments)))
+            with(&arguments.admin).and_then(|client| block_on(show(&client, &arguments)))
         }
-        DeliveriesCommand::Retry(arguments) => change(&arguments, Action::Retry),
-        DeliveriesCommand::Cancel(arguments) => change(&arguments, Action::Cancel),
-        DeliveriesCommand::Discard(arguments) => change(&arguments, Action::Discard),
+        DeliveriesCommand::Retry(arguments) => change(&arguments, DeliveryAction::Retry),
+        DeliveriesCommand::Cancel(arguments) => change(&arguments, DeliveryAction::Cancel),
+        DeliveriesCommand::Discard(arguments) => change(&arguments, DeliveryAction::Discard),
     })
 }
 
-async fn list(client: &AdminClient, arguments: &List) -> Result<(), Failure> {
+async fn list(
+    client: &AdminClient,
+    arguments: &DeliveriesListArguments,
+) -> Result<(), CommandFailure> {
     let filters = arguments.filters.pairs();
     LISTING.print(client, filters, &arguments.paging).await
 }
 
-async fn show(client: &AdminClient, arguments: &Show) -> Result<(), Failure> {
+async fn show(
+    client: &AdminClient,
+    arguments: &DeliveriesShowArguments,
+) -> Result<(), CommandFailure> {
     let doing = format!("showing delivery {}", arguments.id);
     let path = format!("/api/v1/deliveries/{}", arguments.id);
     let detail: DeliveryDetail = client.get(&doing, &path).await?;

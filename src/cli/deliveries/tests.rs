@@ -1,12 +1,12 @@
 //! Tests of the text of deliveries and their attempts.
 
-use crate::admin::wire::{Attempt, DeliveryDetail, Moment, State};
+use crate::admin::documents::{ApiTimestamp, AttemptDocument, DeliveryDetail, DeliveryStateName};
 use crate::cli::deliveries::text::{table, text};
 use crate::cli::testing::{WHEN, delivery, plain};
 
 #[test]
 fn a_delivery_is_shown_with_each_attempt() {
-    let attempt = |number, status, error: Option<&str>| Attempt {
+    let attempt = |number, status, error: Option<&str>| AttemptDocument {
         number,
         started: WHEN,
         duration_ms: 1250,
@@ -16,7 +16,7 @@ fn a_delivery_is_shown_with_each_attempt() {
         answer: "busy\r\n".to_owned(),
     };
     let detail = DeliveryDetail {
-        delivery: delivery(2, State::Delivered),
+        delivery: delivery(2, DeliveryStateName::Delivered),
         attempts: vec![
             attempt(1, None, Some("connect")),
             attempt(2, Some(200), None),
@@ -32,12 +32,12 @@ fn a_delivery_is_shown_with_each_attempt() {
 
 #[test]
 fn a_list_shows_states_and_last_attempts() {
-    let mut waiting = delivery(3, State::Waiting);
+    let mut waiting = delivery(3, DeliveryStateName::Waiting);
     waiting.last_status = None;
     waiting.due = Some(WHEN);
-    let mut delayed = delivery(4, State::Pending);
-    delayed.due = Some(Moment(i64::MAX / 2));
-    let rows = [delayed, waiting, delivery(2, State::InFlight)];
+    let mut delayed = delivery(4, DeliveryStateName::Pending);
+    delayed.due = Some(ApiTimestamp(i64::MAX / 2));
+    let rows = [delayed, waiting, delivery(2, DeliveryStateName::InFlight)];
     let shown = plain(&table(&rows, true));
     let expected = "ID CREATED AGE DESTINATION TYPE STATE ATTEMPTS LAST ATTEMPT\n\
         4 2025-11-24 16:00:00Z AGE ago github/ci push pending, due in AGE 2 503 status\n\
@@ -56,6 +56,6 @@ fn an_attempt_in_flight_is_shown_without_an_outcome() {
         };
         plain(&text(&detail))
     };
-    assert!(shown(State::InFlight).ends_with("\nAttempts\n  2 in flight\n"));
-    assert!(shown(State::Pending).ends_with("\nAttempts\nno attempts yet\n"));
+    assert!(shown(DeliveryStateName::InFlight).ends_with("\nAttempts\n  2 in flight\n"));
+    assert!(shown(DeliveryStateName::Pending).ends_with("\nAttempts\nno attempts yet\n"));
 }

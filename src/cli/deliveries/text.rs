@@ -2,10 +2,12 @@
 
 use comfy_table::{Cell, Color};
 
-use crate::admin::wire::{Attempt, Delivery, DeliveryDetail, State};
+use crate::admin::documents::{
+    AttemptDocument, DeliveryDetail, DeliveryDocument, DeliveryStateName,
+};
 use crate::cli::output::{BAD, GOOD, STRONG, clean, clean_or_dash, facts, lines, list, styled};
 use crate::cli::times;
-use crate::model::clock::Now;
+use crate::model::clock::ClockReading;
 use crate::model::delivery::DeliveryState;
 use crate::model::span;
 
@@ -21,7 +23,7 @@ const HEADER: [&str; 8] = [
 ];
 
 /// Formats a list of deliveries, one line each. Only the first page of a list has a header.
-pub(in crate::cli) fn table(deliveries: &[Delivery], is_first: bool) -> String {
+pub(in crate::cli) fn table(deliveries: &[DeliveryDocument], is_first: bool) -> String {
     if deliveries.is_empty() && is_first {
         return "no delivery matches\n".to_owned();
     }
@@ -44,38 +46,38 @@ pub(in crate::cli) fn table(deliveries: &[Delivery], is_first: bool) -> String {
     lines(table)
 }
 
-fn destination(delivery: &Delivery) -> String {
+fn destination(delivery: &DeliveryDocument) -> String {
     clean(&format!("{}/{}", delivery.route, delivery.destination))
 }
 
 /// Formats the state, and the time at which the next attempt is due.
-fn state(delivery: &Delivery) -> String {
+fn state(delivery: &DeliveryDocument) -> String {
     let word = DeliveryState::from(delivery.state).word().replace('_', " ");
     let word = match delivery.replay {
         true => format!("{word} (replay)"),
         false => word,
     };
     match (delivery.state, delivery.due) {
-        (State::Waiting, Some(due)) => format!("{word}, due {}", times::relative(due)),
+        (DeliveryStateName::Waiting, Some(due)) => format!("{word}, due {}", times::relative(due)),
         // Only with a delay: a pending delivery that is already due starts within moments.
-        (State::Pending, Some(due)) if due.0 > Now::read().unix_ms => {
+        (DeliveryStateName::Pending, Some(due)) if due.0 > ClockReading::read().unix_ms => {
             format!("{word}, due {}", times::relative(due))
         }
         _ => word,
     }
 }
 
-fn state_cell(delivery: &Delivery) -> Cell {
+fn state_cell(delivery: &DeliveryDocument) -> Cell {
     let cell = Cell::new(state(delivery));
     match delivery.state {
-        State::Delivered => cell.fg(Color::Green),
-        State::Dead => cell.fg(Color::Red),
-        State::Waiting => cell.fg(Color::Yellow),
+        DeliveryStateName::Delivered => cell.fg(Color::Green),
+        DeliveryStateName::Dead => cell.fg(Color::Red),
+        DeliveryStateName::Waiting => cell.fg(Color::Yellow),
         _ => cell,
     }
 }
 
-fn last(delivery: &Delivery) -> String {
+fn last(delivery: &DeliveryDocument) -> String {
     match (delivery.last_status, delivery.last_error.as_deref()) {
         (Some(status), Some(error)) => format!("{status} {}", clean(error)),
         (Some(status), None) => status.to_string(),
@@ -98,7 +100,7 @@ pub(super) fn text(detail: &DeliveryDetail) -> String {
         ("ended", ended),
     ]);
     out.push_str(&format!("\n{}\n", styled(STRONG, "Attempts")));
-    let is_in_flight = delivery.state == State::InFlight;
+    let is_in_flight = delivery.state == DeliveryStateName::InFlight;
     if detail.attempts.is_empty() && !is_in_flight {
         out.push_str("no attempts yet\n");
     }
@@ -112,7 +114,7 @@ pub(super) fn text(detail: &DeliveryDetail) -> String {
     out
 }
 
-fn attempt(attempt: &Attempt) -> String {
+fn attempt(attempt: &AttemptDocument) -> String {
     let mut out = String::new();
     let is_good = attempt.error.is_none();
     // An attempt may have both: a status outside of 2xx is an error too.

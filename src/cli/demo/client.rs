@@ -17,26 +17,26 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpSocket;
 use tokio_rustls::TlsConnector;
 
-use crate::cli::demo::events::Webhook;
+use crate::cli::demo::events::DemoRequest;
 
 /// Limit for connecting and for a response. Everything is on this machine, so more than this means a hang.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Status and headers of a response of the gate.
-pub(super) struct Reply {
+pub(super) struct DemoResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
 }
 
 /// Open connection to the gate.
-pub(super) struct Connection(SendRequest<Full<Bytes>>);
+pub(super) struct DemoConnection(SendRequest<Full<Bytes>>);
 
 /// Connects to the gate with a full TLS handshake.
 pub(super) async fn open(
     gate: SocketAddr,
     from: Ipv4Addr,
     tls: &Arc<ClientConfig>,
-) -> anyhow::Result<Connection> {
+) -> anyhow::Result<DemoConnection> {
     let opening = async {
         let socket = TcpSocket::new_v4()?;
         socket
@@ -51,16 +51,16 @@ pub(super) async fn open(
         let stream = stream.context("the TLS handshake failed")?;
         let (requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(Connection(requests))
+        Ok(DemoConnection(requests))
     };
     tokio::time::timeout(LIMIT, opening)
         .await
         .context("the gate does not accept connections")?
 }
 
-impl Connection {
+impl DemoConnection {
     /// Sends one request and returns the response.
-    pub(super) async fn send(&mut self, webhook: &Webhook) -> anyhow::Result<Reply> {
+    pub(super) async fn send(&mut self, webhook: &DemoRequest) -> anyhow::Result<DemoResponse> {
         let mut request = Request::post(webhook.path)
             .header("host", "localhost")
             .header("content-type", "application/json");
@@ -73,7 +73,7 @@ impl Connection {
             let (head, body) = self.0.send_request(request).await?.into_parts();
             // Read to its end, so that the connection can carry the next request.
             body.collect().await?;
-            Ok(Reply {
+            Ok(DemoResponse {
                 status: head.status,
                 headers: head.headers,
             })

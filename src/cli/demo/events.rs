@@ -9,10 +9,10 @@ use data_encoding::{BASE64, HEXLOWER};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::cli::demo::stage::Secrets;
-use crate::cli::demo::told::Decision;
-use crate::gate::reject::Reason;
-use crate::model::clock::Now;
+use crate::cli::demo::log_capture::LoggedVerdict;
+use crate::cli::demo::setup::DemoSecrets;
+use crate::gate::reject::RejectReason;
+use crate::model::clock::ClockReading;
 
 /// Bytes of a body that is larger than `max_body` of the demo's routes.
 const OVERSIZE: usize = 100_000;
@@ -22,18 +22,18 @@ const OVERSIZE: usize = 100_000;
 const FLOOD: usize = 60;
 
 /// Request of the demo, with its expected outcome: one line of the table.
-pub(super) struct Act {
+pub(super) struct DemoStep {
     pub(super) title: &'static str,
-    pub(super) webhook: Webhook,
+    pub(super) webhook: DemoRequest,
     /// Source address. Each attacker has its own, so that the limits of one do not affect the others.
     pub(super) from: Ipv4Addr,
     pub(super) times: usize,
-    pub(super) expected: Expected,
+    pub(super) expected: ExpectedOutcome,
 }
 
 /// Expected outcome of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Expected {
+pub(super) enum ExpectedOutcome {
     /// The app receives the event once, byte for byte.
     Forwarded,
     /// The gate responds with 2xx by itself, and the app receives nothing.
@@ -41,20 +41,23 @@ pub(super) enum Expected {
     /// The app receives the event, marked as bytes that it received before.
     Flagged,
     /// The gate rejects the request for this reason, and the app receives nothing.
-    Refused(Reason),
+    Refused(RejectReason),
     /// The gate rejects the first requests for their signature and the last one for its rate. The log has the first
     /// ones only, since logs are rate-limited.
     RateLimited,
 }
 
-impl Expected {
+impl ExpectedOutcome {
     /// Returns true if the log line has the expected verdict and reason.
-    pub(super) fn is_told_by(self, decision: &Decision) -> bool {
+    pub(super) fn matches_verdict(self, decision: &LoggedVerdict) -> bool {
         let (verdict, reason) = match self {
             Self::Forwarded | Self::Flagged => ("accepted", None),
             Self::Duplicate => ("duplicate", None),
             Self::Refused(reason) => ("refused", Some(reason.explanation().code)),
-            Self::RateLimited => ("refused", Some(Reason::BadSignature.explanation().code)),
+            Self::RateLimited => (
+                "refused",
+                Some(RejectReason::BadSignature.explanation().code),
+            ),
         };
         let is_flagged = self == Self::Flagged;
         decision.verdict == verdict
@@ -65,13 +68,13 @@ impl Expected {
 
 /// Path, headers and body of a request.
 #[derive(Clone)]
-pub(super) struct Webhook {
+pub(super) struct DemoRequest {
     pub(super) path: &'static str,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Bytes,
 }
 
-impl Webhook {
+impl DemoRequest {
     fn new(path: &'static str, headers: Vec<(&'static str, String)>, body: &str) -> Self {
         Self {
             path,
@@ -98,14 +101,14 @@ impl Webhook {
 }
 
 /// Returns all requests in order. The attacks reuse events that the first part sent.
-pub(super) fn all(secrets: &Secrets) -> Vec<Act> {
+pub(super) fn all(secrets: &DemoSecrets) -> Vec<DemoStep> {
     let mut acts = honest(secrets);
     acts.extend(attacks(secrets));
     acts
 }
 
-fn act(title: &'static str, webhook: Webhook, last: u8, expected: Expected) -> Act {
-    Act {
+fn act(title: &'static str, webhook: DemoRequest, last: u8, expected: ExpectedOutcome) -> DemoStep {
+    DemoStep {
         title,
         webhook,
         from: Ipv4Addr::new(127, 0, 0, last),
@@ -114,9 +117,9 @@ fn act(title: &'static str, webhook: Webhook, last: u8, expected: Expected) -> A
     }
 }
 
-fn honest(secrets: &Secrets) -> Vec<Act> {
-    let now = Now::read().unix_seconds();
-    let yes = Expected::Forwarded;
+fn honest(secrets: &DemoSecrets) -> Vec<DemoStep> {
+    let now = ClockReading::read().unix_seconds();
+    let yes = ExpectedOutcome::Forwarded;
     vec![
         act(
             "Stripe: invoice.paid",
@@ -136,9 +139,9 @@ fn honest(secrets: &Secrets) -> Vec<Act> {
     ]
 }
 
-fn attacks(secrets: &Secrets) -> Vec<Act> {
-    let now = Now::read().unix_seconds();
-    let no = Expected::Refused;
+fn attacks(secrets: &DemoSecrets) -> Vec<DemoStep> {
+    let now = ClockReading::read().unix_seconds();
+    let no = ExpectedOutcome::Refused;
     let push = github(&secrets.github);
     // Same length and valid JSON, so that nothing but the signature can reveal the change.
     let flipped = PUSH.replace("refs/heads/main", "refs/heads/mein");
@@ -155,7 +158,7 @@ fn attacks(secrets: &Secrets) -> Vec<Act> {
         "a forged event 60 times in a row",
         push.clone().with_body(&flipped),
         19,
-        Expected::RateLimited,
+        ExpectedOutcome::RateLimited,
     );
     flood.times = FLOOD;
     vec![
@@ -163,45 +166,50 @@ fn attacks(secrets: &Secrets) -> Vec<Act> {
             "one byte of the body changed",
             push.clone().with_body(&flipped),
             11,
-            no(Reason::BadSignature),
+            no(RejectReason::BadSignature),
         ),
         act(
             "signed with a wrong secret",
             shopify("not the secret"),
             12,
-            no(Reason::BadSignature),
+            no(RejectReason::BadSignature),
         ),
         act(
             "captured ten minutes ago",
             stripe(&secrets.stripe, "evt_2", now - 600),
             13,
-            no(Reason::StaleTimestamp),
+            no(RejectReason::StaleTimestamp),
         ),
         act(
             "no signature at all",
             order.without("webhook-signature"),
             14,
-            no(Reason::MissingMaterial),
+            no(RejectReason::MissingMaterial),
         ),
         // The event of the first part. It comes from another address, since dedup does not depend on the source.
-        act("the same GitHub event again", push, 15, Expected::Duplicate),
+        act(
+            "the same GitHub event again",
+            push,
+            15,
+            ExpectedOutcome::Duplicate,
+        ),
         act(
             "... under a fresh delivery id",
             fresh_id,
             16,
-            Expected::Flagged,
+            ExpectedOutcome::Flagged,
         ),
         act(
             "signed, but 100 KB for 64 KiB",
             large,
             17,
-            no(Reason::BodyTooLarge),
+            no(RejectReason::BodyTooLarge),
         ),
         act(
             "signed, but from a foreign address",
             partner,
             18,
-            no(Reason::SourceNotAllowed),
+            no(RejectReason::SourceNotAllowed),
         ),
         flood,
     ]
@@ -209,7 +217,7 @@ fn attacks(secrets: &Secrets) -> Vec<Act> {
 
 const PUSH: &str = r#"{"ref":"refs/heads/main","after":"6113728f27ae82c7b1a177c8d03f9e96e0adf246","repository":{"full_name":"acme/shop"}}"#;
 
-fn stripe(secret: &str, id: &str, at: i64) -> Webhook {
+fn stripe(secret: &str, id: &str, at: i64) -> DemoRequest {
     let body = format!(
         r#"{{"id":"{id}","object":"event","type":"invoice.paid","data":{{"object":{{"amount_paid":1999,"currency":"eur"}}}}}}"#
     );
@@ -217,18 +225,18 @@ fn stripe(secret: &str, id: &str, at: i64) -> Webhook {
         secret.as_bytes(),
         &[at.to_string().as_bytes(), b".", body.as_bytes()],
     ));
-    Webhook::new(
+    DemoRequest::new(
         "/stripe",
         vec![("Stripe-Signature", format!("t={at},v1={hex}"))],
         &body,
     )
 }
 
-fn github(secret: &str) -> Webhook {
+fn github(secret: &str) -> DemoRequest {
     github_of(secret, PUSH)
 }
 
-fn github_of(secret: &str, body: &str) -> Webhook {
+fn github_of(secret: &str, body: &str) -> DemoRequest {
     let hex = HEXLOWER.encode(&mac(secret.as_bytes(), &[body.as_bytes()]));
     let headers = vec![
         ("X-GitHub-Event", "push".to_owned()),
@@ -238,10 +246,10 @@ fn github_of(secret: &str, body: &str) -> Webhook {
         ),
         ("X-Hub-Signature-256", format!("sha256={hex}")),
     ];
-    Webhook::new("/github", headers, body)
+    DemoRequest::new("/github", headers, body)
 }
 
-fn shopify(secret: &str) -> Webhook {
+fn shopify(secret: &str) -> DemoRequest {
     let body = r#"{"id":820982911946154508,"email":"jon@example.com","total_price":"403.00"}"#;
     let headers = vec![
         ("X-Shopify-Topic", "orders/create".to_owned()),
@@ -254,10 +262,10 @@ fn shopify(secret: &str) -> Webhook {
             BASE64.encode(&mac(secret.as_bytes(), &[body.as_bytes()])),
         ),
     ];
-    Webhook::new("/shopify", headers, body)
+    DemoRequest::new("/shopify", headers, body)
 }
 
-fn slack(secret: &str, at: i64) -> Webhook {
+fn slack(secret: &str, at: i64) -> DemoRequest {
     let body = r#"{"type":"event_callback","event_id":"Ev08MFMKH6","event":{"type":"message","text":"Deployed."}}"#;
     let at = at.to_string();
     let signed: [&[u8]; 4] = [b"v0:", at.as_bytes(), b":", body.as_bytes()];
@@ -266,10 +274,10 @@ fn slack(secret: &str, at: i64) -> Webhook {
         ("X-Slack-Signature", format!("v0={hex}")),
         ("X-Slack-Request-Timestamp", at),
     ];
-    Webhook::new("/slack", headers, body)
+    DemoRequest::new("/slack", headers, body)
 }
 
-fn standard(secret: &str, id: &str, at: i64) -> Webhook {
+fn standard(secret: &str, id: &str, at: i64) -> DemoRequest {
     let body =
         r#"{"type":"order.shipped","timestamp":"2026-11-03T20:26:10Z","data":{"order":"A-17"}}"#;
     let encoded = secret.trim_start_matches("whsec_");
@@ -284,10 +292,10 @@ fn standard(secret: &str, id: &str, at: i64) -> Webhook {
         ("webhook-timestamp", at),
         ("webhook-signature", signature),
     ];
-    Webhook::new("/orders", headers, body)
+    DemoRequest::new("/orders", headers, body)
 }
 
-fn partner(secret: &str, at: i64) -> Webhook {
+fn partner(secret: &str, at: i64) -> DemoRequest {
     let body = r#"{"type":"stock.changed","item":"A-17","left":3}"#;
     let headers = vec![
         ("X-Webhook-ID", "wh_1".to_owned()),
@@ -297,7 +305,7 @@ fn partner(secret: &str, at: i64) -> Webhook {
             HEXLOWER.encode(&mac(secret.as_bytes(), &[body.as_bytes()])),
         ),
     ];
-    Webhook::new("/partner", headers, body)
+    DemoRequest::new("/partner", headers, body)
 }
 
 /// Computes the HMAC-SHA256 over the pieces, as a sender does.

@@ -4,12 +4,12 @@
 //! text, `App` as `hookgate run` starts it, and TLS sockets. So the demo shows what a user would see.
 
 mod client;
+mod curl_commands;
 mod events;
+mod log_capture;
 mod receiver;
 mod report;
-mod stage;
-mod told;
-mod try_by_hand;
+mod setup;
 
 use std::process::ExitCode;
 
@@ -44,7 +44,7 @@ fn play(is_once: bool) -> anyhow::Result<bool> {
 }
 
 async fn perform(is_once: bool) -> anyhow::Result<bool> {
-    let stage = stage::Stage::set().await?;
+    let stage = setup::DemoSetup::set().await?;
     anstream::println!(
         "{} on https://{} with a temporary certificate, in front of a small app on http://{}.\n",
         styled(STRONG, "The gate listens"),
@@ -66,7 +66,7 @@ async fn perform(is_once: bool) -> anyhow::Result<bool> {
         anstream::println!("{}", styled(BAD, &some));
     }
     if !is_once {
-        try_by_hand::stay(&stage).await?;
+        curl_commands::stay(&stage).await?;
     }
     // After Ctrl-C too, so that the temporary folder is removed.
     stage.end().await;

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 /// Request as the app received it.
 #[derive(Clone)]
-pub(super) struct Seen {
+pub(super) struct UpstreamRequest {
     pub(super) path: String,
     pub(super) event_id: String,
     pub(super) event_type: String,
@@ -23,17 +23,17 @@ pub(super) struct Seen {
 }
 
 /// The running app of the demo.
-pub(super) struct Receiver {
+pub(super) struct DemoUpstream {
     address: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    requests: Arc<Mutex<Vec<UpstreamRequest>>>,
 }
 
-impl Receiver {
+impl DemoUpstream {
     /// Starts the app on a free port of 127.0.0.1.
     pub(super) async fn start() -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let seen = Arc::<Mutex<Vec<Seen>>>::default();
+        let seen = Arc::<Mutex<Vec<UpstreamRequest>>>::default();
         let kept = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -45,7 +45,10 @@ impl Receiver {
                 tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
             }
         });
-        Ok(Self { address, seen })
+        Ok(Self {
+            address,
+            requests: seen,
+        })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -53,18 +56,18 @@ impl Receiver {
     }
 
     pub(super) fn count(&self) -> usize {
-        lock(&self.seen).len()
+        lock(&self.requests).len()
     }
 
     /// Returns the requests after the first `count`.
-    pub(super) fn since(&self, count: usize) -> Vec<Seen> {
-        lock(&self.seen).iter().skip(count).cloned().collect()
+    pub(super) fn since(&self, count: usize) -> Vec<UpstreamRequest> {
+        lock(&self.requests).iter().skip(count).cloned().collect()
     }
 }
 
 async fn take(
     request: Request<Incoming>,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<UpstreamRequest>>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let text = |name: &str| {
@@ -77,7 +80,7 @@ async fn take(
         .await
         .map(|body| body.to_bytes())
         .unwrap_or_default();
-    lock(&seen).push(Seen {
+    lock(&seen).push(UpstreamRequest {
         path: head.uri.path().to_owned(),
         event_id: text("hookgate-event-id"),
         event_type: text("hookgate-event-type"),
@@ -86,6 +89,6 @@ async fn take(
     Ok(Response::new(Full::from("thank you\n")))
 }
 
-fn lock(seen: &Mutex<Vec<Seen>>) -> MutexGuard<'_, Vec<Seen>> {
+fn lock(seen: &Mutex<Vec<UpstreamRequest>>) -> MutexGuard<'_, Vec<UpstreamRequest>> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,46 +2,49 @@
 
 use bytes::Bytes;
 
-use crate::cli::demo::client::Reply;
-use crate::cli::demo::events::Expected;
-use crate::cli::demo::receiver::Seen;
-use crate::cli::demo::told::Decision;
+use crate::cli::demo::client::DemoResponse;
+use crate::cli::demo::events::ExpectedOutcome;
+use crate::cli::demo::log_capture::LoggedVerdict;
+use crate::cli::demo::receiver::UpstreamRequest;
 use crate::cli::output;
-use crate::gate::reject::Reason;
+use crate::gate::reject::RejectReason;
 
 /// Outcome of one request at the client, the gate and the app.
-pub(super) struct Outcome {
+pub(super) struct StepOutcome {
     pub(super) title: &'static str,
-    pub(super) expected: Expected,
-    pub(super) reply: Reply,
-    pub(super) decision: Option<Decision>,
-    pub(super) seen: Vec<Seen>,
+    pub(super) expected: ExpectedOutcome,
+    pub(super) reply: DemoResponse,
+    pub(super) decision: Option<LoggedVerdict>,
+    pub(super) upstream_requests: Vec<UpstreamRequest>,
     pub(super) signed: Bytes,
 }
 
-impl Outcome {
+impl StepOutcome {
     /// Returns true if response, log and app are all as expected.
     pub(super) fn is_good(&self) -> bool {
-        let is_told = |decision| self.expected.is_told_by(decision);
+        let is_told = |decision| self.expected.matches_verdict(decision);
         if !self.decision.as_ref().is_some_and(is_told) {
             return false;
         }
         match self.expected {
-            Expected::Forwarded | Expected::Flagged => {
+            ExpectedOutcome::Forwarded | ExpectedOutcome::Flagged => {
                 // Exactly one request, with exactly the bytes that were signed.
-                let is_same = matches!(self.seen.as_slice(), [seen] if seen.body == self.signed);
+                let is_same =
+                    matches!(self.upstream_requests.as_slice(), [seen] if seen.body == self.signed);
                 self.reply.status == 200 && is_same
             }
-            Expected::Duplicate => {
+            ExpectedOutcome::Duplicate => {
                 // The status alone does not show that the gate responded in place of the app.
                 let is_marked = self.reply.headers.contains_key("hookgate-duplicate");
-                self.reply.status == 200 && is_marked && self.seen.is_empty()
+                self.reply.status == 200 && is_marked && self.upstream_requests.is_empty()
             }
-            Expected::RateLimited => {
-                self.reply.status == Reason::SourceRate.explanation().status && self.seen.is_empty()
+            ExpectedOutcome::RateLimited => {
+                self.reply.status == RejectReason::SourceRate.explanation().status
+                    && self.upstream_requests.is_empty()
             }
-            Expected::Refused(reason) => {
-                self.reply.status == reason.explanation().status && self.seen.is_empty()
+            ExpectedOutcome::Refused(reason) => {
+                self.reply.status == reason.explanation().status
+                    && self.upstream_requests.is_empty()
             }
         }
     }
@@ -51,10 +54,10 @@ impl Outcome {
         let Some(decision) = &self.decision else {
             return format!("{status}, and the log has no line for it");
         };
-        let reason = decision.reason.as_deref().and_then(Reason::find);
+        let reason = decision.reason.as_deref().and_then(RejectReason::find);
         let reason = reason.map(|reason| match self.expected {
             // The line of the last request is suppressed in the log; its status shows that the rate limit worked.
-            Expected::RateLimited if self.is_good() => Reason::SourceRate,
+            ExpectedOutcome::RateLimited if self.is_good() => RejectReason::SourceRate,
             _ => reason,
         });
         let why = match reason {
@@ -71,7 +74,7 @@ impl Outcome {
     }
 
     fn app_saw(&self) -> String {
-        match self.seen.as_slice() {
+        match self.upstream_requests.as_slice() {
             [] => "nothing".to_owned(),
             [seen] if seen.body == self.signed => {
                 format!("{}: {} bytes, as signed", seen.event_type, seen.body.len())
@@ -83,12 +86,12 @@ impl Outcome {
 }
 
 /// Returns the meaning of a reason in one sentence, without backticks.
-fn plain(reason: Reason) -> String {
+fn plain(reason: RejectReason) -> String {
     reason.explanation().means.replace('`', "")
 }
 
 /// Formats the table.
-pub(super) fn table(outcomes: &[Outcome]) -> String {
+pub(super) fn table(outcomes: &[StepOutcome]) -> String {
     let mut table = output::table(&["", "Request", "Verdict and reason", "App received"]);
     for outcome in outcomes {
         let mark = if outcome.is_good() { "ok" } else { "WRONG" };

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use crate::cli::providers::words::{self, Line};
-use crate::scheme::spec::{Component, ComponentSource, HttpAlgorithm, HttpParameter, HttpSpec};
+use crate::cli::providers::describe::{self, LabeledLine};
+use crate::scheme::spec::{
+    ComponentSource, HttpAlgorithm, HttpParameter, HttpSpec, SignatureComponent,
+};
 
 /// Describes how a signature is verified, as labeled sentences.
-pub(super) fn lines(spec: &HttpSpec, tolerance: Duration) -> Vec<Line> {
+pub(super) fn lines(spec: &HttpSpec, tolerance: Duration) -> Vec<LabeledLine> {
     let label = match &spec.label {
         Some(label) => format!(" under the label `{label}`"),
         None => String::new(),
@@ -27,7 +29,7 @@ pub(super) fn lines(spec: &HttpSpec, tolerance: Duration) -> Vec<Line> {
     };
     lines.push(("covers", covers));
     if spec.algorithm == HttpAlgorithm::HmacSha256 {
-        lines.push(("key", words::secret_form(&spec.secret)));
+        lines.push(("key", describe::secret_form(&spec.secret)));
     } else {
         lines.push(("key", "the sender's public key".to_owned()));
     }
@@ -45,7 +47,7 @@ pub(super) fn lines(spec: &HttpSpec, tolerance: Duration) -> Vec<Line> {
 fn time(spec: &HttpSpec, tolerance: Duration) -> String {
     let mut parts = Vec::new();
     if spec.requires(HttpParameter::Created) {
-        let far = words::duration(tolerance);
+        let far = describe::duration(tolerance);
         parts.push(format!(
             "the parameter `created`; refused when more than {far} old or ahead"
         ));
@@ -67,7 +69,7 @@ pub(super) fn leaves_open(spec: &HttpSpec) -> Vec<String> {
         components.any(|one| wanted.contains(&one.source))
     };
     let mut out = Vec::new();
-    if !spec.components.iter().any(Component::binds_body) {
+    if !spec.components.iter().any(SignatureComponent::binds_body) {
         out.push("the body".to_owned());
     }
     // `@target-uri` and `@request-target` contain path and query (RFC 9421, sections 2.2.2 and 2.2.5).

@@ -1,11 +1,11 @@
 //! `hookgate providers`: lists the supported providers and shows one in detail.
 
+mod describe;
+mod describe_jwt;
 mod http_signature;
-mod keyed;
 pub(super) mod refresh;
 mod route;
 mod show;
-mod words;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -15,8 +15,8 @@ use serde_json::json;
 use crate::cli::EXIT_USAGE;
 use crate::cli::output::{BAD, FAINT, STRONG, styled};
 use crate::document::suggest;
-use crate::providers::challenge::Challenge;
-use crate::providers::{self, Proof, Provider};
+use crate::providers::challenge::ProviderChallenge;
+use crate::providers::{self, Provider, ProviderEvidence};
 
 /// Prints the list of providers, one line each.
 #[must_use]
@@ -99,11 +99,11 @@ fn table() -> String {
 }
 
 fn row(provider: &Provider) -> [String; 5] {
-    let challenge = provider.challenge.map_or("", Challenge::name);
+    let challenge = provider.challenge.map_or("", ProviderChallenge::name);
     [
         provider.id.clone(),
         provider.name.clone(),
-        words::family(&provider.scheme),
+        describe::family(&provider.scheme),
         challenge.to_owned(),
         proof(provider).to_owned(),
     ]
@@ -114,8 +114,8 @@ fn row_json(provider: &Provider) -> serde_json::Value {
         "id": provider.id,
         "name": provider.name,
         "docs": provider.docs,
-        "signature": words::family(&provider.scheme),
-        "challenge": provider.challenge.map(Challenge::name),
+        "signature": describe::family(&provider.scheme),
+        "challenge": provider.challenge.map(ProviderChallenge::name),
         "proof": proof(provider),
         "ip_ranges": provider.ip_ranges.as_ref().map(|ranges| &ranges.read),
     })
@@ -123,8 +123,8 @@ fn row_json(provider: &Provider) -> serde_json::Value {
 
 fn proof(provider: &Provider) -> &'static str {
     match provider.proof {
-        Proof::Vectors => "vectors",
-        Proof::DocumentationOnly => "documentation only",
+        ProviderEvidence::Vectors => "vectors",
+        ProviderEvidence::DocumentationOnly => "documentation only",
     }
 }
 

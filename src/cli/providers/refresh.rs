@@ -11,17 +11,17 @@ use crate::app::systemd;
 use crate::cli::output::{BAD, FAINT, GOOD, STRONG, styled};
 use crate::cli::providers::{print, refused, unknown};
 use crate::model::error::chain;
-use crate::net::client::Client;
-use crate::net::fetch::Fetcher;
+use crate::net::client::OutgoingClient;
+use crate::net::fetch::HttpsFetcher;
 use crate::providers::{self, Provider};
-use crate::ranges::{Change, Live, RangeBook, Ranges, Refresh, RefreshError};
+use crate::ranges::{LiveRanges, RangeBook, RangeChange, RangeRefresh, RefreshError, SenderRanges};
 
 /// Exit code where some providers could not be updated.
 const EXIT_FAILED: u8 = 1;
 
 /// Arguments of `refresh-ranges`.
 #[derive(Args)]
-pub(in crate::cli) struct Arguments {
+pub(in crate::cli) struct RefreshArguments {
     /// Provider ids (default: all providers that publish machine-readable ranges)
     #[arg(value_name = "ID")]
     ids: Vec<String>,
@@ -39,15 +39,15 @@ pub(in crate::cli) struct Arguments {
 /// Refreshes the ranges of each provider. Exits with 0 if all are up to date, 1 if some could not be updated, 2 if an
 /// id is unknown.
 #[must_use]
-pub(in crate::cli) fn run(arguments: Arguments) -> ExitCode {
+pub(in crate::cli) fn run(arguments: RefreshArguments) -> ExitCode {
     let chosen = match choose(&arguments.ids) {
         Ok(chosen) => chosen,
         Err(code) => return code,
     };
     // The default is the folder of the systemd unit, where its gate reads the ranges.
     let folder = arguments.state_dir.unwrap_or_else(systemd::state_dir);
-    let refresh = Refresh {
-        fetcher: Fetcher::new(Client::new()),
+    let refresh = RangeRefresh {
+        fetcher: HttpsFetcher::new(OutgoingClient::new()),
         accepts_any_change: arguments.accept,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -60,14 +60,14 @@ pub(in crate::cli) fn run(arguments: Arguments) -> ExitCode {
             return ExitCode::from(EXIT_FAILED);
         }
     };
-    let rows = runtime.block_on(ask(
+    let rows = runtime.block_on(refresh_all(
         chosen,
         Arc::new(RangeBook::new(Some(folder.clone()))),
         refresh,
     ));
     let is_failed = rows.iter().any(|row| row.outcome.is_err());
     if arguments.json {
-        let rows: Vec<_> = rows.iter().map(Row::json).collect();
+        let rows: Vec<_> = rows.iter().map(RefreshRow::json).collect();
         print(&format!("{:#}\n", Json::from(rows)));
     } else {
         print(&text(&rows, &folder, arguments.accept));
@@ -112,15 +112,19 @@ fn choose(ids: &[String]) -> Result<Vec<Arc<Provider>>, ExitCode> {
 }
 
 /// Result of refreshing one provider.
-struct Row {
+struct RefreshRow {
     id: String,
-    before: Arc<Ranges>,
-    live: Arc<Live>,
-    outcome: Result<Change, RefreshError>,
+    before: Arc<SenderRanges>,
+    live: Arc<LiveRanges>,
+    outcome: Result<RangeChange, RefreshError>,
 }
 
 /// Refreshes all providers concurrently, and returns the results in the given order.
-async fn ask(chosen: Vec<Arc<Provider>>, book: Arc<RangeBook>, refresh: Refresh) -> Vec<Row> {
+async fn refresh_all(
+    chosen: Vec<Arc<Provider>>,
+    book: Arc<RangeBook>,
+    refresh: RangeRefresh,
+) -> Vec<RefreshRow> {
     let mut asked = Vec::new();
     for provider in chosen {
         let Some(live) = book.live(&provider) else {
@@ -131,7 +135,7 @@ async fn ask(chosen: Vec<Arc<Provider>>, book: Arc<RangeBook>, refresh: Refresh)
             // Read before the refresh: if it fails, the message says which ranges stay in use.
             let before = live.ranges();
             let outcome = book.refresh(&refresh, &live).await;
-            Row {
+            RefreshRow {
                 id: provider.id.clone(),
                 before,
                 live,
@@ -147,7 +151,7 @@ async fn ask(chosen: Vec<Arc<Provider>>, book: Arc<RangeBook>, refresh: Refresh)
     rows
 }
 
-impl Row {
+impl RefreshRow {
     fn json(&self) -> Json {
         let ranges = self.live.ranges();
         let texts =
@@ -194,21 +198,21 @@ impl Row {
     }
 }
 
-fn count(ranges: &Ranges) -> String {
+fn count(ranges: &SenderRanges) -> String {
     match ranges.nets.len() {
         1 => "1 range".to_owned(),
         count => format!("{count} ranges"),
     }
 }
 
-fn text(rows: &[Row], folder: &Path, accepts: bool) -> String {
+fn text(rows: &[RefreshRow], folder: &Path, accepts: bool) -> String {
     let width = rows.iter().map(|row| row.id.len()).max().unwrap_or(0);
     let mut text = String::new();
     for row in rows {
         text.push_str(&row.text(width));
         text.push('\n');
     }
-    let is_absurd = |row: &Row| matches!(row.outcome, Err(RefreshError::Absurd { .. }));
+    let is_absurd = |row: &RefreshRow| matches!(row.outcome, Err(RefreshError::Absurd { .. }));
     // The hint appears only where `--accept` would help.
     if !accepts && rows.iter().any(is_absurd) {
         let help = "if the provider announced the change, accept it with `--accept`";

@@ -1,9 +1,11 @@
 //! Generates the route of a provider, ready to paste into a config.
 
 use crate::providers::Provider;
-use crate::providers::challenge::Challenge;
+use crate::providers::challenge::ProviderChallenge;
 use crate::providers::identity::SigningTenant;
-use crate::scheme::spec::{Audience, CertificateKind, Family, JwtKeys, Published, Spec};
+use crate::scheme::spec::{
+    CertificateKind, JwtKeys, PublishedKeys, SchemeFamily, SchemeSpec, TokenAudience,
+};
 use crate::scheme::{Scheme, SchemeError};
 
 /// Generates the route with the keys that the provider needs, and no others.
@@ -21,13 +23,13 @@ pub(super) fn sample(provider: &Provider) -> String {
     }
     if provider
         .challenge
-        .is_some_and(Challenge::needs_verify_token)
+        .is_some_and(ProviderChallenge::needs_verify_token)
     {
         lines.push(format!("verify_token = {{ credential = \"{id}-verify\" }}"));
     }
     lines.extend(keyed(scheme));
     // Without it, events of other customers of the provider would be accepted too.
-    if let SigningTenant::Shared { place } = &provider.identity.tenant.value
+    if let SigningTenant::Shared { location: place } = &provider.identity.tenant.value
         && let Some(field) = place.first()
     {
         lines.push(format!("audience = \"YOUR-ID\"  # {field}"));
@@ -48,18 +50,20 @@ pub(super) fn sample(provider: &Provider) -> String {
 }
 
 /// Generates the lines that name you to a sender that signs for all its customers with one key.
-fn keyed(scheme: &Spec) -> Vec<String> {
+fn keyed(scheme: &SchemeSpec) -> Vec<String> {
     let sns = "audience = \"arn:aws:sns:eu-central-1:123456789012:TOPIC\"".to_owned();
     let family = match &scheme.family {
-        Family::Jwt(family) => family,
-        Family::Certificate(family) if family.kind == CertificateKind::Sns => return vec![sns],
-        Family::Certificate(family) if family.kind == CertificateKind::AppStore => {
+        SchemeFamily::Jwt(family) => family,
+        SchemeFamily::Certificate(family) if family.kind == CertificateKind::Sns => {
+            return vec![sns];
+        }
+        SchemeFamily::Certificate(family) if family.kind == CertificateKind::AppStore => {
             return vec!["audience = \"com.example.app\"".to_owned()];
         }
         _ => return Vec::new(),
     };
     let mut lines = Vec::new();
-    if family.audience == Audience::Route(Vec::new()) {
+    if family.audience == TokenAudience::Route(Vec::new()) {
         lines.push("audience = \"AUDIENCE\"".to_owned());
     }
     for name in &family.route_claims {
@@ -67,7 +71,7 @@ fn keyed(scheme: &Spec) -> Vec<String> {
             "claims = {{ name = \"{name}\", value = \"VALUE\" }}"
         ));
     }
-    if let JwtKeys::Published(Published { url: None, hosts }) = &family.keys {
+    if let JwtKeys::Published(PublishedKeys { url: None, hosts }) = &family.keys {
         let host = hosts
             .first()
             .map_or("SENDER-HOST".to_owned(), ToString::to_string);
@@ -75,7 +79,7 @@ fn keyed(scheme: &Spec) -> Vec<String> {
         let host = host.replace('*', "YOUR-NAME");
         lines.push(format!("jwks = \"https://{host}/.well-known/jwks.json\""));
     }
-    if let JwtKeys::Asked(Published { url: None, hosts }) = &family.keys {
+    if let JwtKeys::Asked(PublishedKeys { url: None, hosts }) = &family.keys {
         let host = hosts
             .first()
             .map_or("SENDER-HOST".to_owned(), ToString::to_string);
@@ -87,11 +91,14 @@ fn keyed(scheme: &Spec) -> Vec<String> {
 }
 
 fn needs_public_url(provider: &Provider) -> bool {
-    if provider.challenge.is_some_and(Challenge::needs_public_url) {
+    if provider
+        .challenge
+        .is_some_and(ProviderChallenge::needs_public_url)
+    {
         return true;
     }
     match &provider.scheme.family {
-        Family::Jwt(jwt) => jwt.audience == Audience::Url || jwt.url_claim.is_some(),
+        SchemeFamily::Jwt(jwt) => jwt.audience == TokenAudience::Url || jwt.url_claim.is_some(),
         _ => {
             let checked = Scheme::check(&provider.scheme, None);
             matches!(checked, Err(SchemeError::NeedsPublicUrl))
@@ -102,7 +109,7 @@ fn needs_public_url(provider: &Provider) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::report::Style;
+    use crate::document::report::ReportStyle;
     use crate::{config, providers};
 
     #[derive(serde::Deserialize)]
@@ -141,7 +148,7 @@ mod tests {
             let Err(report) = config::load_text("sample.toml", text.clone()) else {
                 panic!("{} loads without its customer:\n{text}", provider.id);
             };
-            let shown = report.render(Style::Plain);
+            let shown = report.render(ReportStyle::Plain);
             let is_told = ["audience", "claims"]
                 .iter()
                 .any(|word| shown.contains(word));
@@ -175,7 +182,7 @@ mod tests {
             assert!(
                 errors.all(|one| one.message.contains("secret")),
                 "{text}\n{}",
-                report.render(Style::Plain)
+                report.render(ReportStyle::Plain)
             );
         }
     }

@@ -3,11 +3,11 @@
 use serde_json::{Value as Json, json};
 
 use crate::cli::output::{FAINT, STRONG, styled};
-use crate::cli::providers::{proof, route, words};
-use crate::providers::challenge::Challenge;
+use crate::cli::providers::{describe, proof, route};
+use crate::providers::challenge::ProviderChallenge;
 use crate::providers::identity::{ResponseUse, RetrySigning, SigningTenant};
-use crate::providers::{IpRanges, Proof, Provider};
-use crate::scheme::spec::Family;
+use crate::providers::{IpRanges, Provider, ProviderEvidence};
+use crate::scheme::spec::SchemeFamily;
 
 /// Maximum columns of a line: easy to read, and fits nearly every terminal.
 const WIDTH: usize = 100;
@@ -30,9 +30,9 @@ pub(super) fn text(provider: &Provider) -> String {
     section(
         &mut out,
         "How it signs",
-        &words::describe(&provider.scheme, provider.tolerance),
+        &describe::describe(&provider.scheme, provider.tolerance),
     );
-    let open = words::not_signed(&provider.scheme);
+    let open = describe::not_signed(&provider.scheme);
     let open = open.iter().chain(&provider.unsigned);
     bullets(&mut out, "Not signed", open);
     section(&mut out, "Event identity", &identity(provider));
@@ -54,12 +54,12 @@ pub(super) fn text(provider: &Provider) -> String {
 
 /// Builds the JSON document with the same facts.
 pub(super) fn json(provider: &Provider) -> Json {
-    let scheme = words::describe(&provider.scheme, provider.tolerance);
+    let scheme = describe::describe(&provider.scheme, provider.tolerance);
     let scheme: serde_json::Map<String, Json> = scheme
         .into_iter()
         .map(|(label, text)| (label.replace(' ', "_"), Json::from(text)))
         .collect();
-    let open = words::not_signed(&provider.scheme);
+    let open = describe::not_signed(&provider.scheme);
     let unsigned: Vec<_> = open.iter().chain(&provider.unsigned).collect();
     let seconds = |time: std::time::Duration| time.as_secs();
     json!({
@@ -68,7 +68,7 @@ pub(super) fn json(provider: &Provider) -> Json {
         "docs": provider.docs,
         "about": provider.about,
         "setup": provider.setup,
-        "family": words::family(&provider.scheme),
+        "family": describe::family(&provider.scheme),
         "scheme": scheme,
         "not_signed": unsigned,
         "tolerance_seconds": provider.scheme.is_dated().then(|| seconds(provider.tolerance)),
@@ -80,7 +80,7 @@ pub(super) fn json(provider: &Provider) -> Json {
             "source": retries.source,
         })),
         "identity": identity_json(provider),
-        "challenge": provider.challenge.map(Challenge::name),
+        "challenge": provider.challenge.map(ProviderChallenge::name),
         "ip_ranges": provider.ip_ranges.as_ref().map(ranges_json),
         "stricter": provider.stricter,
         "proof": proof(provider),
@@ -131,7 +131,7 @@ fn identity(provider: &Provider) -> Vec<(&'static str, String)> {
     };
     let tenant = match &facts.tenant.value {
         SigningTenant::Customer => "used for your events only".to_owned(),
-        SigningTenant::Shared { place } => {
+        SigningTenant::Shared { location: place } => {
             let places: Vec<_> = place.iter().map(ToString::to_string).collect();
             let named = match &*places {
                 [] => String::new(),
@@ -193,7 +193,7 @@ fn identity_json(provider: &Provider) -> Json {
 fn behaviour(provider: &Provider) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     if let Some(retries) = &provider.retries {
-        let timeout = retries.timeout.map(words::duration);
+        let timeout = retries.timeout.map(describe::duration);
         let parts = [
             timeout.map(|time| format!("waits {time} for a response")),
             retries
@@ -209,15 +209,15 @@ fn behaviour(provider: &Provider) -> Vec<(&'static str, String)> {
     if let Some(time) = provider.retry_horizon {
         let text = format!(
             "after {}, so dedup remembers events at least that long",
-            words::duration(time)
+            describe::duration(time)
         );
         lines.push(("gives up", text));
     }
     let challenge = match provider.challenge {
         Some(kind) if kind.usual().is_some() => {
-            format!("{}; hookgate responds to it by itself", kind.words())
+            format!("{}; hookgate responds to it by itself", kind.describe())
         }
-        Some(kind) => format!("{}; otherwise left to the app", kind.words()),
+        Some(kind) => format!("{}; otherwise left to the app", kind.describe()),
         None => "not used".to_owned(),
     };
     lines.push(("URL check", challenge));
@@ -245,9 +245,11 @@ fn addresses(ranges: Option<&IpRanges>) -> String {
 
 fn proofs(provider: &Provider) -> Vec<String> {
     let mut lines = Vec::new();
-    if provider.proof == Proof::DocumentationOnly {
+    if provider.proof == ProviderEvidence::DocumentationOnly {
         let why = match &provider.scheme.family {
-            Family::Token(_) => "there is no signature to test, the token is the secret itself",
+            SchemeFamily::Token(_) => {
+                "there is no signature to test, the token is the secret itself"
+            }
             _ => "no test vector from an independent source was found",
         };
         lines.push(format!("documentation only: {why}"));

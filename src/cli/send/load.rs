@@ -10,16 +10,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::cli::ask::interrupted;
+use crate::cli::confirm::interrupted;
 use crate::cli::exchange::{millis, took};
-use crate::cli::failure::Failure;
+use crate::cli::failure::CommandFailure;
 use crate::cli::output::{BAD, GOOD, print, print_json, styled};
-use crate::cli::send::Recipe;
+use crate::cli::send::EventRecipe;
 use crate::model::clock::instant;
-use crate::testing::Target;
+use crate::testing::SendTarget;
 
 /// Plan of a load: number of events, rate and concurrency.
-pub(super) struct Load {
+pub(super) struct LoadPlan {
     pub(super) count: u32,
     pub(super) rate: Option<u32>,
     pub(super) concurrency: u32,
@@ -28,7 +28,7 @@ pub(super) struct Load {
 
 /// Results of a load: responses, errors and latencies.
 #[derive(Default)]
-struct Summary {
+struct LoadSummary {
     /// Number of responses by status.
     statuses: BTreeMap<u16, u64>,
     errors: BTreeMap<String, u64>,
@@ -37,9 +37,13 @@ struct Summary {
     lasted: Duration,
 }
 
-impl Load {
+impl LoadPlan {
     /// Sends all events, or until Ctrl-C, and prints the summary. Fails if a response was not as expected.
-    pub(super) async fn run(self, recipe: Recipe, target: Target) -> Result<(), Failure> {
+    pub(super) async fn run(
+        self,
+        recipe: EventRecipe,
+        target: SendTarget,
+    ) -> Result<(), CommandFailure> {
         let mut stopped = pin!(interrupted()?);
         let bar = bar(self.count);
         let started = instant();
@@ -51,12 +55,12 @@ impl Load {
             let (count, rate) = (self.count, self.rate);
             workers.spawn(async move {
                 let (recipe, target, next, bar) = &*shared;
-                let mut summary = Summary::default();
+                let mut summary = LoadSummary::default();
                 loop {
                     // One counter for all workers, so that a slow worker does not delay events that others could send.
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     if index >= count {
-                        return Ok::<_, Failure>(summary);
+                        return Ok::<_, CommandFailure>(summary);
                     }
                     if let Some(rate) = rate {
                         // Each event has its own time of departure, counted from the start: a slow response does not
@@ -76,13 +80,13 @@ impl Load {
                 }
             });
         }
-        let mut summary = Summary::default();
+        let mut summary = LoadSummary::default();
         let mut is_stopped = false;
         loop {
             tokio::select! {
                 ended = workers.join_next() => match ended {
                     Some(Ok(ended)) => summary.join(ended?),
-                    Some(Err(_)) => return Err(Failure::new("a worker that sends events panicked")),
+                    Some(Err(_)) => return Err(CommandFailure::new("a worker that sends events panicked")),
                     None => break,
                 },
                 // Workers see that no event is left, finish those in flight, and end.
@@ -104,15 +108,15 @@ impl Load {
         }
         match summary.wrong {
             0 => Ok(()),
-            wrong => Err(Failure::new(format!(
+            wrong => Err(CommandFailure::new(format!(
                 "{wrong} responses were not as expected"
             ))),
         }
     }
 }
 
-impl Summary {
-    fn add(&mut self, answer: Result<&crate::testing::Answer, &String>) {
+impl LoadSummary {
+    fn add(&mut self, answer: Result<&crate::testing::ReceivedResponse, &String>) {
         match answer {
             Ok(answer) => {
                 *self.statuses.entry(answer.status).or_default() += 1;
@@ -160,7 +164,7 @@ impl Summary {
             self.rate()
         );
         for (status, count) in &self.statuses {
-            // Not by `Recipe`: with `--bad`, a 4xx is a success, but its color is that of the status.
+            // Not by `EventRecipe`: with `--bad`, a 4xx is a success, but its color is that of the status.
             let style = if (200..300).contains(status) {
                 GOOD
             } else {
@@ -221,12 +225,12 @@ mod tests {
 
     #[test]
     fn percentiles_are_of_the_sorted_times() {
-        let summary = Summary {
+        let summary = LoadSummary {
             times: (1..=100).map(Duration::from_millis).collect(),
-            ..Summary::default()
+            ..LoadSummary::default()
         };
         let at = |part| summary.percentile(part).as_millis();
         assert_eq!([at(0.5), at(0.9), at(0.99), at(1.0)], [50, 90, 99, 100]);
-        assert_eq!(Summary::default().percentile(0.5), Duration::ZERO);
+        assert_eq!(LoadSummary::default().percentile(0.5), Duration::ZERO);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! With `--bad` each event has a defect on purpose, and success means that the receiver rejects it.
 
-mod bad;
+mod defect;
 mod list;
 mod load;
 
@@ -14,27 +14,27 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 
-use crate::cli::ask::block_on;
-use crate::cli::exchange::{Connect, answer_text, document, request_text, secret_place};
-use crate::cli::failure::{self, Failure};
+use crate::cli::confirm::block_on;
+use crate::cli::exchange::{ConnectOptions, answer_text, document, request_text, secret_location};
+use crate::cli::failure::{self, CommandFailure};
 use crate::cli::output::{print, print_json};
-use crate::cli::send::bad::Bad;
-use crate::cli::signer::{self, Known, Signer};
-use crate::model::clock::Now;
+use crate::cli::send::defect::RequestDefect;
+use crate::cli::signer::{self, SenderProfile, SignerOptions};
+use crate::model::clock::ClockReading;
 use crate::net::request_file::RequestFile;
 use crate::providers::{self, Provider};
-use crate::scheme::spec::Spec;
-use crate::testing::{self, Answer, Sender};
+use crate::scheme::spec::SchemeSpec;
+use crate::testing::{self, EventSender, ReceivedResponse};
 
 /// Bytes of an oversized body where no limit is known: twice the default `max_body` of a route.
 const OVERSIZE: usize = 2 << 20;
 
 #[derive(Args)]
-pub(super) struct Arguments {
+pub(super) struct SendArguments {
     /// URL to send to; not needed with `--config`, which has the URL of the route
     url: Option<String>,
     #[command(flatten)]
-    signer: Signer,
+    signer: SignerOptions,
     /// Event type, from `--list`
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
@@ -52,7 +52,7 @@ pub(super) struct Arguments {
     list: bool,
     /// Send an invalid request on purpose; the command succeeds if the receiver rejects it
     #[arg(long, value_name = "KIND", value_enum)]
-    bad: Option<Bad>,
+    bad: Option<RequestDefect>,
     /// Body size for `--bad oversize` (default: one byte more than the route or provider allows, else 2 MiB)
     #[arg(long, value_name = "BYTES")]
     size: Option<usize>,
@@ -72,18 +72,18 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    connect: Connect,
+    connect: ConnectOptions,
 }
 
 /// Everything that is needed to make an event and to judge its response.
-struct Recipe {
-    sender: Sender,
-    wrong: Sender,
+struct EventRecipe {
+    sender: EventSender,
+    wrong: EventSender,
     event_type: Option<String>,
     data: Option<Bytes>,
     set: Vec<(String, String)>,
     headers: Vec<(String, String)>,
-    bad: Option<Bad>,
+    bad: Option<RequestDefect>,
     size: usize,
     tolerance: Duration,
     /// A copy of an event legitimately reaches the app, so a 2xx for it is no failure.
@@ -91,7 +91,7 @@ struct Recipe {
 }
 
 /// Runs `hookgate send` and returns its exit code.
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
+pub(super) fn run(arguments: &SendArguments) -> ExitCode {
     failure::end(match arguments.list {
         true => {
             list::print_list(arguments.signer.provider.as_deref(), arguments.json);
@@ -101,21 +101,21 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     })
 }
 
-fn send(arguments: &Arguments) -> Result<(), Failure> {
+fn send(arguments: &SendArguments) -> Result<(), CommandFailure> {
     let known = arguments.signer.known()?.ok_or_else(|| {
-        Failure::usage("no provider selected")
+        CommandFailure::usage("no provider selected")
             .help("add `--provider ID` and a secret, or `--config FILE --route NAME`; `--list` shows what can be sent")
     })?;
     let url = arguments.url.clone().or_else(|| known.url.clone());
     let url = url.ok_or_else(|| {
-        Failure::usage("no URL to send to")
+        CommandFailure::usage("no URL to send to")
             .help("add a URL, for example `https://localhost:8443/stripe`")
     })?;
     signer::check_url(&url)?;
-    let recipe = Recipe::new(arguments, &known, &url)?;
+    let recipe = EventRecipe::new(arguments, &known, &url)?;
     if arguments.print {
         let file = recipe.make()?.to_bytes();
-        let file = file.map_err(|error| Failure::usage(error.to_string()))?;
+        let file = file.map_err(|error| CommandFailure::usage(error.to_string()))?;
         use std::io::Write;
         let mut out = std::io::stdout();
         // A reader that closed the pipe is not a failure.
@@ -124,7 +124,7 @@ fn send(arguments: &Arguments) -> Result<(), Failure> {
     }
     let target = arguments.connect.target(&url)?;
     if arguments.count.get() > 1 {
-        let load = load::Load {
+        let load = load::LoadPlan {
             count: arguments.count.get(),
             rate: arguments.rate.map(NonZeroU32::get),
             concurrency: arguments.concurrency.get(),
@@ -133,9 +133,9 @@ fn send(arguments: &Arguments) -> Result<(), Failure> {
         return block_on(load.run(recipe, target));
     }
     // A token is the secret itself and must not appear in the output.
-    let secret = secret_place(
+    let secret = secret_location(
         recipe.sender.spec(),
-        recipe.sender.signature_place().as_ref(),
+        recipe.sender.signature_location().as_ref(),
     );
     let hidden = secret.as_deref();
     block_on(async {
@@ -157,7 +157,7 @@ fn send(arguments: &Arguments) -> Result<(), Failure> {
         }
         let (_, answer) = exchanges
             .last()
-            .ok_or_else(|| Failure::new("no event was sent"))?;
+            .ok_or_else(|| CommandFailure::new("no event was sent"))?;
         match recipe.is_as_it_should(answer) {
             true => Ok(()),
             false => Err(recipe.disappointment(answer)),
@@ -166,7 +166,7 @@ fn send(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Returns whether a copy reaches the app by default: nothing names the sender's events, or it uses the response.
-fn hands_over_copies(provider: Option<&Provider>, spec: &Spec) -> bool {
+fn hands_over_copies(provider: Option<&Provider>, spec: &SchemeSpec) -> bool {
     match provider {
         Some(provider) => provider.identity.key.value.is_nothing() || provider.uses_response(),
         None => spec.event_id.is_empty(),
@@ -179,9 +179,13 @@ fn documented_max(provider: Option<&Provider>) -> Option<usize> {
     Some(max.value)
 }
 
-impl Recipe {
-    fn new(arguments: &Arguments, known: &Known, url: &str) -> Result<Self, Failure> {
-        let Known {
+impl EventRecipe {
+    fn new(
+        arguments: &SendArguments,
+        known: &SenderProfile,
+        url: &str,
+    ) -> Result<Self, CommandFailure> {
+        let SenderProfile {
             provider,
             spec,
             secret,
@@ -192,7 +196,7 @@ impl Recipe {
             bad.check(spec)?;
         }
         let found = provider.as_deref().and_then(providers::find);
-        let sender = Sender::with(
+        let sender = EventSender::with(
             spec,
             provider.as_deref(),
             secret,
@@ -204,7 +208,9 @@ impl Recipe {
         let pair = |text: &str, separator: char, right: &str| {
             let pair = text.split_once(separator);
             let pair = pair.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
-            pair.ok_or_else(|| Failure::usage(format!("`{text}` must have the form `{right}`")))
+            pair.ok_or_else(|| {
+                CommandFailure::usage(format!("`{text}` must have the form `{right}`"))
+            })
         };
         let set = arguments
             .set
@@ -237,8 +243,8 @@ impl Recipe {
     }
 
     /// Makes a new signed event, with the defect that was asked for.
-    fn make(&self) -> Result<RequestFile, Failure> {
-        let now = Now::read().unix_ms;
+    fn make(&self) -> Result<RequestFile, CommandFailure> {
+        let now = ClockReading::read().unix_ms;
         let at = self.bad.map_or(now, |bad| bad.time(now, self.tolerance));
         let failed = |error: &testing::TestingError| signer::failure(error);
         let event_type = self.event_type.as_deref();
@@ -259,7 +265,7 @@ impl Recipe {
         // Before signing, since a scheme may sign a header. Once more below: signing writes its own headers, and those
         // of the command line win.
         let signer = match self.bad {
-            Some(Bad::Secret) => &self.wrong,
+            Some(RequestDefect::Secret) => &self.wrong,
             _ => &self.sender,
         };
         signer
@@ -286,11 +292,11 @@ impl Recipe {
     /// Sends a new event. For `--bad replay`, sends it a second time if the first was accepted.
     async fn exchange(
         &self,
-        target: &testing::Target,
-    ) -> Result<Vec<(RequestFile, Result<Answer, String>)>, Failure> {
+        target: &testing::SendTarget,
+    ) -> Result<Vec<(RequestFile, Result<ReceivedResponse, String>)>, CommandFailure> {
         let event = self.make()?;
         let mut exchanges = Vec::new();
-        if self.bad == Some(Bad::Replay) {
+        if self.bad == Some(RequestDefect::Replay) {
             let answer = target.send(&event).await;
             let is_taken = matches!(&answer, Ok(answer) if is_success(answer));
             exchanges.push((event.clone(), answer));
@@ -306,12 +312,12 @@ impl Recipe {
 
     /// Returns true if the response is as expected: 2xx for a valid event, 4xx for a defect. A replay may also be
     /// recognized as a duplicate.
-    fn is_as_it_should(&self, answer: &Result<Answer, String>) -> bool {
+    fn is_as_it_should(&self, answer: &Result<ReceivedResponse, String>) -> bool {
         let Ok(answer) = answer else { return false };
         let is_refused = (400..500).contains(&answer.status);
         match self.bad {
             None => is_success(answer),
-            Some(Bad::Replay) => {
+            Some(RequestDefect::Replay) => {
                 is_refused
                     || answer.header("hookgate-duplicate") == Some("true")
                     || (self.hands_over_copies && is_success(answer))
@@ -320,17 +326,17 @@ impl Recipe {
         }
     }
 
-    fn disappointment(&self, answer: &Result<Answer, String>) -> Failure {
+    fn disappointment(&self, answer: &Result<ReceivedResponse, String>) -> CommandFailure {
         match (answer, self.bad) {
-            (Err(_), _) => Failure::new("no response received"),
+            (Err(_), _) => CommandFailure::new("no response received"),
             (Ok(answer), None) => {
-                Failure::new(format!("the response was {}, not 2xx", answer.status))
+                CommandFailure::new(format!("the response was {}, not 2xx", answer.status))
             }
-            (Ok(answer), Some(Bad::Replay)) => Failure::new(format!(
+            (Ok(answer), Some(RequestDefect::Replay)) => CommandFailure::new(format!(
                 "the response to the copy was {}, and it was not recognized as a duplicate",
                 answer.status
             )),
-            (Ok(answer), Some(_)) => Failure::new(format!(
+            (Ok(answer), Some(_)) => CommandFailure::new(format!(
                 "the response was {}: the invalid request was not rejected",
                 answer.status
             )),
@@ -338,11 +344,11 @@ impl Recipe {
     }
 }
 
-fn is_success(answer: &Answer) -> bool {
+fn is_success(answer: &ReceivedResponse) -> bool {
     (200..300).contains(&answer.status)
 }
 
-fn read_data(text: &str) -> Result<Bytes, Failure> {
+fn read_data(text: &str) -> Result<Bytes, CommandFailure> {
     let Some(path) = text.strip_prefix('@') else {
         return Ok(Bytes::copy_from_slice(text.as_bytes()));
     };
@@ -353,6 +359,6 @@ fn read_data(text: &str) -> Result<Bytes, Failure> {
         }
         path => std::fs::read(path),
     };
-    let read = read.map_err(|err| Failure::usage(format!("cannot read `{path}`: {err}")))?;
+    let read = read.map_err(|err| CommandFailure::usage(format!("cannot read `{path}`: {err}")))?;
     Ok(read.into())
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::config::{admin, destination, log, route, server, store, telemetry, tls};
-use crate::document::key::{Kind, Section};
+use crate::document::key::{SectionDefinition, ValueKind};
 
 /// Lines of the example that are active, as (section, key, value).
 const ACTIVE: [(&str, &str, &str); 13] = [
@@ -82,11 +82,11 @@ fn commented(text: &str) -> String {
     text.lines().map(line).collect()
 }
 
-fn example_section(section: &Section, path: &str) -> String {
+fn example_section(section: &SectionDefinition, path: &str) -> String {
     let mut out = format!("\n# {}\n[{path}]\n", section.doc);
     for key in section.keys {
         // A table has an example of its own at the end of the file; arrays of tables are in the reference.
-        if matches!(key.kind, Kind::Table(_)) {
+        if matches!(key.kind, ValueKind::Table(_)) {
             continue;
         }
         out.push_str(&wrapped(key.doc));

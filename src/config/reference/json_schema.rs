@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::config::reference::{ROOT, json_of};
-use crate::document::key::{Key, Kind, Section};
+use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 
 /// Returns the JSON Schema (draft 2020-12) of the config file.
 #[must_use]
@@ -21,7 +21,7 @@ pub fn schema() -> Json {
     schema
 }
 
-fn section_schema(section: &Section, definitions: &mut Map<String, Json>) -> Json {
+fn section_schema(section: &SectionDefinition, definitions: &mut Map<String, Json>) -> Json {
     let mut properties = Map::new();
     for key in section.keys {
         let mut schema = kind_schema(&key.kind, definitions);
@@ -55,22 +55,26 @@ fn section_schema(section: &Section, definitions: &mut Map<String, Json>) -> Jso
     schema
 }
 
-fn kind_schema(kind: &Kind, definitions: &mut Map<String, Json>) -> Json {
+fn kind_schema(kind: &ValueKind, definitions: &mut Map<String, Json>) -> Json {
     match kind {
-        Kind::Bool => json!({ "type": "boolean" }),
-        Kind::Text | Kind::Path | Kind::Network | Kind::Address | Kind::Time => {
+        ValueKind::Bool => json!({ "type": "boolean" }),
+        ValueKind::Text
+        | ValueKind::Path
+        | ValueKind::Network
+        | ValueKind::Address
+        | ValueKind::Time => {
             json!({ "type": "string" })
         }
-        Kind::Choice(choices) => json!({ "enum": choices }),
-        Kind::Count => json!({ "type": "integer", "minimum": 1 }),
-        Kind::Amount => json!({ "type": "integer", "minimum": 0 }),
-        Kind::Number => json!({ "type": "number" }),
-        Kind::Duration => json!({ "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$" }),
-        Kind::Size => json!({ "anyOf": [
+        ValueKind::Choice(choices) => json!({ "enum": choices }),
+        ValueKind::Count => json!({ "type": "integer", "minimum": 1 }),
+        ValueKind::Amount => json!({ "type": "integer", "minimum": 0 }),
+        ValueKind::Number => json!({ "type": "number" }),
+        ValueKind::Duration => json!({ "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$" }),
+        ValueKind::Size => json!({ "anyOf": [
             { "type": "string", "pattern": "^[0-9]+ *(B|KiB|MiB|GiB)?$" },
             { "type": "integer", "minimum": 1 },
         ] }),
-        Kind::Rate => json!({ "anyOf": [
+        ValueKind::Rate => json!({ "anyOf": [
             { "type": "string", "pattern": "^[0-9]+/[smh]$" },
             {
                 "type": "object",
@@ -82,36 +86,38 @@ fn kind_schema(kind: &Kind, definitions: &mut Map<String, Json>) -> Json {
                 "additionalProperties": false,
             },
         ] }),
-        Kind::Url => json!({ "type": "string", "pattern": "^https?://" }),
-        Kind::List(item) => json!({ "type": "array", "items": kind_schema(item, definitions) }),
-        Kind::OneOrMore(item) => {
+        ValueKind::Url => json!({ "type": "string", "pattern": "^https?://" }),
+        ValueKind::List(item) => {
+            json!({ "type": "array", "items": kind_schema(item, definitions) })
+        }
+        ValueKind::OneOrMore(item) => {
             let item = kind_schema(item, definitions);
             json!({ "anyOf": [item, { "type": "array", "items": item, "minItems": 1 }] })
         }
-        Kind::Either(left, right) => {
+        ValueKind::Either(left, right) => {
             let (left, right) = (
                 kind_schema(left, definitions),
                 kind_schema(right, definitions),
             );
             json!({ "anyOf": [left, right] })
         }
-        Kind::FalseOr(other) => {
+        ValueKind::FalseOr(other) => {
             json!({ "anyOf": [{ "const": false }, kind_schema(other, definitions)] })
         }
-        Kind::Table(section) => reference_to(section, definitions),
-        Kind::Tables(section) => {
+        ValueKind::Table(section) => reference_to(section, definitions),
+        ValueKind::Tables(section) => {
             json!({ "type": "array", "items": reference_to(section, definitions) })
         }
-        Kind::Map(value) => {
+        ValueKind::Map(value) => {
             json!({ "type": "object", "additionalProperties": kind_schema(value, definitions) })
         }
-        Kind::Named(section) => {
+        ValueKind::Named(section) => {
             json!({ "type": "object", "additionalProperties": reference_to(section, definitions) })
         }
     }
 }
 
-fn reference_to(section: &Section, definitions: &mut Map<String, Json>) -> Json {
+fn reference_to(section: &SectionDefinition, definitions: &mut Map<String, Json>) -> Json {
     if !definitions.contains_key(section.path) {
         // Inserted before its content, so that a section that contains itself does not recurse forever.
         definitions.insert(section.path.to_owned(), Json::Null);
@@ -121,7 +127,7 @@ fn reference_to(section: &Section, definitions: &mut Map<String, Json>) -> Json 
     json!({ "$ref": format!("#/$defs/{}", section.path) })
 }
 
-fn description(key: &Key) -> String {
+fn description(key: &KeyDefinition) -> String {
     match key.default {
         Some(default) => format!("{} Default: {default}. Example: {}", key.doc, key.example),
         None => format!("{} Example: {}", key.doc, key.example),

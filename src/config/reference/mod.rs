@@ -17,11 +17,11 @@ use crate::config::{
     ADMIN, LOG, ROUTES, SERVER, STORE, TELEMETRY, TLS, admin, dedup, destination, destination_tls,
     log, retry, route, secrets, server, socket, store, telemetry, tls, upstreams,
 };
-use crate::document::key::{Key, Section};
+use crate::document::key::{KeyDefinition, SectionDefinition};
 use crate::scheme::parse;
 
 /// The table at the root of the file.
-static ROOT: Section = Section {
+static ROOT: SectionDefinition = SectionDefinition {
     path: "",
     doc: "The config of hookgate.",
     keys: &[&SERVER, &TLS, &ADMIN, &STORE, &LOG, &TELEMETRY, &ROUTES],
@@ -30,7 +30,7 @@ static ROOT: Section = Section {
 };
 
 /// The sections of the reference, in its order.
-static SECTIONS: [&Section; 19] = [
+static SECTIONS: [&SectionDefinition; 19] = [
     &server::SECTION,
     &tls::SECTION,
     &tls::CERTIFICATE_SECTION,
@@ -85,7 +85,7 @@ pub fn markdown() -> String {
     out
 }
 
-fn default_cell(section: &Section, key: &Key) -> String {
+fn default_cell(section: &SectionDefinition, key: &KeyDefinition) -> String {
     match key.default {
         Some(default) if json_of(default).is_some() => format!("`{default}`"),
         Some(default) => default.to_owned(),

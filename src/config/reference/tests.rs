@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::load_text;
-use crate::document::report::Style;
+use crate::document::report::ReportStyle;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -31,14 +31,17 @@ fn with_literal_secrets(text: &str) -> String {
 }
 
 fn load_errors(text: &str) -> String {
-    load_text("a.toml", text).map_or_else(|report| report.render(Style::Plain), |_| String::new())
+    load_text("a.toml", text).map_or_else(
+        |report| report.render(ReportStyle::Plain),
+        |_| String::new(),
+    )
 }
 
 #[test]
 fn the_example_is_up_to_date_and_loads() {
     compare(&file("config.example.toml"), &example());
     let loaded = load_text("a.toml", with_literal_secrets(&example()));
-    let loaded = loaded.unwrap_or_else(|report| panic!("{}", report.render(Style::Plain)));
+    let loaded = loaded.unwrap_or_else(|report| panic!("{}", report.render(ReportStyle::Plain)));
     assert_eq!(loaded.config.routes.len(), 2);
     // The only warnings are about the literal secrets that this test inserts.
     assert_eq!(loaded.report.summary(), "0 errors, 2 warnings");

@@ -3,22 +3,22 @@
 use hmac::{Hmac, KeyInit, Mac};
 
 use super::*;
-use crate::deliver::judge::Verdict;
-use crate::deliver::plan::Plan;
+use crate::deliver::plan::DeliveryPlan;
 use crate::deliver::testing::{
     Host, Reply, SECRET, answer, answer_with, due, event, header, plan, plan_of, plan_with,
 };
-use crate::net::client::Client;
-use crate::net::egress::Resolver;
+use crate::deliver::verdict::DeliveryVerdict;
+use crate::net::client::OutgoingClient;
+use crate::net::egress::EgressResolver;
 use crate::net::testing::{NameServer, tls_with_clients};
 
 const BODY: &[u8] = b"{\"zen\":\"\xe4\xbd\xa0 \\u00eb\"}\r\n ";
 
-async fn attempted(plan: &Plan) -> Ended {
-    attempt(&plan.to, due(event(BODY))).await
+async fn attempted(plan: &DeliveryPlan) -> CompletedAttempt {
+    attempt(&plan.target, due(event(BODY))).await
 }
 
-fn fault(ended: &Ended) -> Option<&str> {
+fn fault(ended: &CompletedAttempt) -> Option<&str> {
     ended.record.error.as_ref().map(|(word, _)| word.as_str())
 }
 
@@ -27,18 +27,18 @@ async fn the_request_says_what_proxy_mode_says_and_which_attempt_it_is() {
     let host = Host::answering(vec![answer_with(200, "", "thanks")]).await;
     let plan = plan(&host.url(), "headers = { X-Own = \"yes\" }");
     let ended = attempt(
-        &plan.to,
-        Due {
+        &plan.target,
+        DueDelivery {
             attempt: 3,
             is_replay: true,
             ..due(event(BODY))
         },
     )
     .await;
-    assert_eq!(ended.outcome.verdict(), Verdict::Delivered);
+    assert_eq!(ended.outcome.verdict(), DeliveryVerdict::Delivered);
     assert_eq!(ended.record.status, Some(200));
     assert_eq!(ended.record.error, None);
-    assert_eq!(&ended.record.answer[..], b"thanks");
+    assert_eq!(&ended.record.response_start[..], b"thanks");
     let request = &host.requests()[0];
     assert!(request.starts_with("POST /in HTTP/1.1\r\n"), "{request}");
     let digest = format!("sha-256=:{}:", BASE64.encode(&Sha256::digest(BODY)));
@@ -80,7 +80,7 @@ async fn the_request_says_what_proxy_mode_says_and_which_attempt_it_is() {
 async fn the_digest_stands_under_its_standard_name_where_it_is_asked_for() {
     let host = Host::answering(vec![answer(200)]).await;
     let plan = plan(&host.url(), "repr_digest = true");
-    attempt(&plan.to, due(event(BODY))).await;
+    attempt(&plan.target, due(event(BODY))).await;
     let request = &host.requests()[0];
     let digest = format!("sha-256=:{}:", BASE64.encode(&Sha256::digest(BODY)));
     assert_eq!(header(request, "repr-digest"), Some(&*digest));
@@ -96,10 +96,10 @@ async fn a_destination_has_its_own_path_and_an_upstream_the_rest_of_the_routes()
         "[server]\nlisten = [\"127.0.0.1:0\"]\n[store]\nurl = \"sqlite:/tmp/hookgate-none.db\"\n[routes.shop]\nprefix = \"/shop\"\nmode = \"queue\"\nprovider = \"github\"\nsecret = \"{SECRET}\"\nupstream = \"http://{}/base\"\n",
         host.address
     );
-    let joined = plan_of(&text, &Client::new());
+    let joined = plan_of(&text, &OutgoingClient::new());
     let mut sent = event(BODY);
     sent.target = "/shop/a%2Fb?c=%20".to_owned();
-    attempt(&joined.to, due(sent)).await;
+    attempt(&joined.target, due(sent)).await;
     let lines: Vec<_> = host
         .requests()
         .iter()
@@ -121,9 +121,9 @@ async fn a_body_that_is_not_the_accepted_one_is_not_sent() {
     let mut lost = event(BODY);
     lost.body = None;
     for event in [changed, lost] {
-        let ended = attempt(&plan.to, due(event)).await;
+        let ended = attempt(&plan.target, due(event)).await;
         assert_eq!(fault(&ended), Some("damaged"));
-        assert_eq!(ended.outcome.verdict(), Verdict::Hopeless);
+        assert_eq!(ended.outcome.verdict(), DeliveryVerdict::Hopeless);
     }
     assert_eq!(host.connections(), 0);
 }
@@ -136,7 +136,7 @@ fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
 
 fn seconds_from_now(request: &str, name: &str) -> i64 {
     let written: i64 = header(request, name).unwrap().parse().unwrap();
-    (Now::read().unix_seconds() - written).abs()
+    (ClockReading::read().unix_seconds() - written).abs()
 }
 
 // Fails when the signature covers `event.received_ms` instead of the current time.
@@ -154,11 +154,11 @@ async fn each_attempt_is_signed_now_with_every_key_under_one_id() {
         sent.received_ms = 0;
         sent.headers
             .insert("webhook-signature", HeaderValue::from_static("v1,forged"));
-        let due = Due {
+        let due = DueDelivery {
             attempt: attempt_number,
             ..due(sent)
         };
-        attempt(&plan.to, due).await;
+        attempt(&plan.target, due).await;
     }
     let requests = host.requests();
     assert_eq!(requests.len(), 2);
@@ -186,7 +186,7 @@ async fn each_attempt_is_signed_now_with_every_key_under_one_id() {
 async fn the_senders_own_scheme_signs_anew() {
     let host = Host::answering(vec![answer(200)]).await;
     let route = "provider = \"slack\"\nsecret = [\"fake-slack-secret-0002\", \"fake-slack-secret-0001\"]\nresign = \"provider\"";
-    let plan = plan_with(&host.url(), "", route, &Client::new());
+    let plan = plan_with(&host.url(), "", route, &OutgoingClient::new());
     let mut sent = event(BODY);
     for (name, value) in [
         ("x-slack-signature", "v0=00"),
@@ -197,7 +197,7 @@ async fn the_senders_own_scheme_signs_anew() {
             HeaderValue::from_static(value),
         );
     }
-    attempt(&plan.to, due(sent)).await;
+    attempt(&plan.target, due(sent)).await;
     let request = &host.requests()[0];
     assert!(seconds_from_now(request, "x-slack-request-timestamp") <= 5);
     let timestamp = header(request, "x-slack-request-timestamp").unwrap();
@@ -256,7 +256,7 @@ async fn each_end_of_an_exchange_has_its_word() {
         assert_eq!(fault(&ended), Some(word), "{shown}");
         assert_eq!(ended.record.status, status, "{shown}");
         assert!(
-            matches!(ended.outcome.verdict(), Verdict::Retry { .. }),
+            matches!(ended.outcome.verdict(), DeliveryVerdict::Retry { .. }),
             "{shown}"
         );
         assert!(ended.took < Duration::from_secs(3), "{shown}");
@@ -288,9 +288,9 @@ async fn a_2xx_counts_though_the_rest_of_the_answer_does_not_come() {
     ] {
         let host = Host::answering(vec![reply]).await;
         let ended = attempted(&plan(&host.url(), "timeout = \"300ms\"")).await;
-        assert_eq!(ended.outcome.verdict(), Verdict::Delivered);
+        assert_eq!(ended.outcome.verdict(), DeliveryVerdict::Delivered);
         assert_eq!(fault(&ended), Some(word));
-        assert_eq!(&ended.record.answer[..], b"ab");
+        assert_eq!(&ended.record.response_start[..], b"ab");
     }
 }
 
@@ -306,7 +306,7 @@ async fn of_a_long_answer_the_start_is_kept_and_the_connection_closed() {
     let plan = plan(&host.url(), "");
     for connections in [1, 2, 2] {
         let ended = attempted(&plan).await;
-        assert_eq!(ended.record.answer.len(), KEPT_ANSWER);
+        assert_eq!(ended.record.response_start.len(), KEPT_ANSWER);
         assert_eq!(ended.record.error, None);
         assert_eq!(host.connections(), connections);
     }
@@ -320,7 +320,10 @@ async fn a_redirect_is_a_failure_and_is_not_followed() {
         let location = format!("location: {}\r\n", elsewhere.url());
         let host = Host::answering(vec![answer_with(status, &location, "")]).await;
         let ended = attempted(&plan(&host.url(), "")).await;
-        assert_eq!(ended.outcome.verdict(), Verdict::Retry { after: None });
+        assert_eq!(
+            ended.outcome.verdict(),
+            DeliveryVerdict::Retry { after: None }
+        );
         let (word, text) = ended.record.error.unwrap();
         assert_eq!(word, "status");
         assert!(text.contains("redirects are not followed"), "{text}");
@@ -330,7 +333,7 @@ async fn a_redirect_is_a_failure_and_is_not_followed() {
 
 #[tokio::test]
 async fn retry_after_is_read_in_both_forms_where_it_counts() {
-    let soon = Now::read().unix_seconds() + 100;
+    let soon = ClockReading::read().unix_seconds() + 100;
     let date = std::time::UNIX_EPOCH + Duration::from_secs(u64::try_from(soon).unwrap());
     let date = httpdate::fmt_http_date(date);
     for (status, header, least, most) in [
@@ -341,7 +344,7 @@ async fn retry_after_is_read_in_both_forms_where_it_counts() {
     ] {
         let host = Host::answering(vec![answer_with(status, &header, "")]).await;
         let ended = attempted(&plan(&host.url(), "")).await;
-        let Verdict::Retry { after } = ended.outcome.verdict() else {
+        let DeliveryVerdict::Retry { after } = ended.outcome.verdict() else {
             panic!("{status} is retried");
         };
         let seconds = after.unwrap_or_default().as_secs();
@@ -378,7 +381,7 @@ async fn own_authorities_and_a_client_certificate_count() {
     let host = Host::start_with(Some(made.acceptor), |_, _| answer(200)).await;
     let url = format!("https://localhost:{}/", host.address.port());
     let path = |name: &str| folder.path().join(name).display().to_string();
-    let client = Client::with_roots(rustls::RootCertStore::empty());
+    let client = OutgoingClient::with_roots(rustls::RootCertStore::empty());
     let route = format!("provider = \"github\"\nsecret = \"{SECRET}\"");
     let (ca, cert, key) = (path("ca.pem"), path("client.pem"), path("client.key"));
     let both = format!("tls = {{ ca = \"{ca}\", cert = \"{cert}\", key = \"{key}\" }}");
@@ -407,8 +410,8 @@ async fn what_a_local_app_shows_to_the_gate_stays_here() {
     let made = tls_with_clients(folder.path());
     let host = Host::start_with(Some(made.open), |_, _| answer(200)).await;
     let names = NameServer::start(|_| vec![[127, 0, 0, 1].into()]).await;
-    let resolver = Resolver::lenient(names.address, is_loopback);
-    let client = Client::with_resolver(Some(rustls::RootCertStore::empty()), resolver);
+    let resolver = EgressResolver::lenient(names.address, is_loopback);
+    let client = OutgoingClient::with_resolver(Some(rustls::RootCertStore::empty()), resolver);
     let ca = folder.path().join("ca.pem").display().to_string();
     let extra = format!("external = true\ntls = {{ ca = \"{ca}\" }}");
     let url = format!("https://localhost:{}/in", host.address.port());
@@ -421,7 +424,7 @@ async fn what_a_local_app_shows_to_the_gate_stays_here() {
     );
     sent.headers
         .insert("idempotency-key", HeaderValue::from_static("order-17"));
-    let ended = attempt(&plan.to, due(sent)).await;
+    let ended = attempt(&plan.target, due(sent)).await;
     assert_eq!(ended.record.status, Some(200), "{:?}", ended.record.error);
     let request = &host.requests()[0];
     assert!(!request.contains("fake-local-token"), "{request}");
@@ -435,9 +438,9 @@ async fn what_a_local_app_shows_to_the_gate_stays_here() {
 #[tokio::test]
 async fn an_external_destination_is_never_inside() {
     let names = NameServer::start(|_| vec![[127, 0, 0, 1].into()]).await;
-    let client = Client::with_resolver(
+    let client = OutgoingClient::with_resolver(
         Some(rustls::RootCertStore::empty()),
-        Resolver::at(names.address),
+        EgressResolver::at(names.address),
     );
     let route = format!("provider = \"github\"\nsecret = \"{SECRET}\"");
     let host = Host::answering(vec![answer(200)]).await;

@@ -6,8 +6,8 @@ use super::*;
 
 const NOW: i64 = 1_700_000_000_000;
 
-fn failed(round: u32) -> Failed {
-    Failed {
+fn failed(round: u32) -> FailedAttempt {
+    FailedAttempt {
         round,
         round_began_ms: NOW,
         now_ms: NOW,
@@ -16,18 +16,18 @@ fn failed(round: u32) -> Failed {
     }
 }
 
-fn wait(retry: &Retry, failed: &Failed) -> Option<i64> {
+fn wait(retry: &RetryPolicy, failed: &FailedAttempt) -> Option<i64> {
     match after_failure(retry, failed) {
-        Next::Waiting(due) => Some(due - failed.now_ms),
-        Next::Dead => None,
-        Next::Delivered => panic!("a failure delivers nothing"),
+        NextState::Waiting(due) => Some(due - failed.now_ms),
+        NextState::Dead => None,
+        NextState::Delivered => panic!("a failure delivers nothing"),
     }
 }
 
-fn list(pauses: &[u64]) -> Retry {
+fn list(pauses: &[u64]) -> RetryPolicy {
     let pauses: Vec<_> = pauses.iter().copied().map(Duration::from_secs).collect();
-    Retry {
-        pauses: Pauses::List(pauses),
+    RetryPolicy {
+        pauses: RetryPauses::List(pauses),
         max_attempts: 100,
         max_age: None,
         jitter: 0.0,
@@ -66,8 +66,8 @@ fn the_last_pause_counts_for_all_that_follow() {
 
 #[test]
 fn exponential_pauses_grow_up_to_their_cap() {
-    let retry = Retry {
-        pauses: Pauses::Exponential {
+    let retry = RetryPolicy {
+        pauses: RetryPauses::Exponential {
             base: Duration::from_secs(1),
             factor: 3.0,
             cap: Duration::from_secs(20),
@@ -77,7 +77,7 @@ fn exponential_pauses_grow_up_to_their_cap() {
     let waits: Vec<_> = [1, 2, 3, 4, 99, u32::MAX - 1]
         .map(|round| {
             let failed = failed(round);
-            let retry = Retry {
+            let retry = RetryPolicy {
                 max_attempts: u32::MAX,
                 ..retry.clone()
             };
@@ -89,11 +89,11 @@ fn exponential_pauses_grow_up_to_their_cap() {
 
 #[test]
 fn an_age_ends_it_before_the_attempt_that_would_be_too_late() {
-    let retry = Retry {
+    let retry = RetryPolicy {
         max_age: Some(Duration::from_secs(100)),
         ..list(&[60])
     };
-    let at = |age_s: i64| Failed {
+    let at = |age_s: i64| FailedAttempt {
         now_ms: NOW + age_s * 1000,
         ..failed(1)
     };
@@ -112,7 +112,7 @@ fn what_the_destination_asks_for_takes_the_place_of_the_pause_within_bounds() {
         (600, 600_000),
         (u64::MAX, 86_400_000),
     ] {
-        let failed = Failed {
+        let failed = FailedAttempt {
             retry_after: Some(Duration::from_secs(asked)),
             ..failed(1)
         };
@@ -156,11 +156,11 @@ fn a_due_time_beyond_every_pause_is_not_believed() {
     assert!(!is_plausible(&list(&[5]), NOW + 3 * day, NOW));
 }
 
-fn any_retry() -> impl Strategy<Value = Retry> {
+fn any_retry() -> impl Strategy<Value = RetryPolicy> {
     let lists = proptest::collection::vec(0u64..200_000, 0..6)
-        .prop_map(|all| Pauses::List(all.into_iter().map(Duration::from_secs).collect()));
+        .prop_map(|all| RetryPauses::List(all.into_iter().map(Duration::from_secs).collect()));
     let exponential = (1u64..1000, 1.0f64..10.0, 1u64..200_000).prop_map(|(base, factor, cap)| {
-        Pauses::Exponential {
+        RetryPauses::Exponential {
             base: Duration::from_secs(base),
             factor,
             cap: Duration::from_secs(cap.max(base)),
@@ -168,7 +168,7 @@ fn any_retry() -> impl Strategy<Value = Retry> {
     });
     let age = proptest::option::of((1u64..1_000_000).prop_map(Duration::from_secs));
     (prop_oneof![lists, exponential], 1u32..50, age, 0.0f64..=1.0).prop_map(
-        |(pauses, max_attempts, max_age, jitter)| Retry {
+        |(pauses, max_attempts, max_age, jitter)| RetryPolicy {
             pauses,
             max_attempts,
             max_age,
@@ -186,7 +186,7 @@ proptest! {
         asked in proptest::option::of(0u64..10_000_000),
         chance in 0.0f64..1.0,
     ) {
-        let failed = Failed {
+        let failed = FailedAttempt {
             round,
             round_began_ms: NOW - age,
             now_ms: NOW,
@@ -194,12 +194,12 @@ proptest! {
             chance,
         };
         match after_failure(&retry, &failed) {
-            Next::Delivered => prop_assert!(false),
-            Next::Dead => {
+            NextState::Delivered => prop_assert!(false),
+            NextState::Dead => {
                 let is_spent = round >= retry.max_attempts;
                 prop_assert!(is_spent || retry.max_age.is_some());
             }
-            Next::Waiting(due) => {
+            NextState::Waiting(due) => {
                 prop_assert!(round < retry.max_attempts);
                 prop_assert!(due >= NOW);
                 prop_assert!(is_plausible(&retry, due, NOW));
@@ -227,7 +227,7 @@ proptest! {
 
     #[test]
     fn nothing_overflows(now in any::<i64>(), began in any::<i64>(), chance in any::<f64>()) {
-        let failed = Failed { round: 1, round_began_ms: began, now_ms: now, retry_after: None, chance };
+        let failed = FailedAttempt { round: 1, round_began_ms: began, now_ms: now, retry_after: None, chance };
         let _ = after_failure(&standard(), &failed);
         let _ = is_plausible(&standard(), began, now);
     }

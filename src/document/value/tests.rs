@@ -1,25 +1,28 @@
 //! Tests of the value parsers: the forms that each one accepts and rejects.
 
 use super::*;
-use crate::document::{Document, Source};
+use crate::document::{SourceText, TomlDocument};
 use proptest::prelude::*;
 
-use crate::document::key::{Key, Kind};
+use crate::document::key::{KeyDefinition, ValueKind};
 
-static KEY: Key = Key {
+static KEY: KeyDefinition = KeyDefinition {
     name: "a",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     default: None,
     example: "1",
     doc: "",
 };
 
-fn parse<T>(text: &str, parser: impl Fn(&Value<'_>) -> Result<T, Fault>) -> Result<T, String> {
-    let source = Source::new("a.toml", format!("a = {text}\n"));
-    let document = Document::parse(&source);
+fn parse<T>(
+    text: &str,
+    parser: impl Fn(&TomlValue<'_>) -> Result<T, ValueFault>,
+) -> Result<T, String> {
+    let source = SourceText::new("a.toml", format!("a = {text}\n"));
+    let document = TomlDocument::parse(&source);
     let parsed = document.root().read(&KEY, |value| parser(value));
     let report = document.into_report();
-    parsed.ok_or_else(|| report.render(crate::document::report::Style::Plain))
+    parsed.ok_or_else(|| report.render(crate::document::report::ReportStyle::Plain))
 }
 
 #[test]

@@ -4,36 +4,39 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn whole(head: &[u8]) -> Result<Option<Framing>, HeadFault> {
+fn whole(head: &[u8]) -> Result<Option<BodyFraming>, HeadFault> {
     match EndFinder::default().find(head)? {
         None => Ok(None),
         Some(end) => check_head(&head[..end]).map(Some),
     }
 }
 
-fn check(head: &str, expected: Result<Framing, HeadFault>) {
+fn check(head: &str, expected: Result<BodyFraming, HeadFault>) {
     assert_eq!(whole(head.as_bytes()), expected.map(Some), "{head:?}");
 }
 
 #[test]
 fn valid_heads_pass() {
-    check("POST /a HTTP/1.1\r\nHost: h\r\n\r\n", Ok(Framing::Empty));
+    check(
+        "POST /a HTTP/1.1\r\nHost: h\r\n\r\n",
+        Ok(BodyFraming::Empty),
+    );
     check(
         "POST / HTTP/1.1\r\nhost:h:8443\r\ncontent-length: 5 \r\n\r\n",
-        Ok(Framing::Length(5)),
+        Ok(BodyFraming::Length(5)),
     );
     check(
         "POST /?a=b|{c} HTTP/1.1\r\nHost: [::1]:80\r\nTransfer-Encoding: Chunked\r\n\r\n",
-        Ok(Framing::Chunked),
+        Ok(BodyFraming::Chunked),
     );
-    check("GET / HTTP/1.0\r\n\r\n", Ok(Framing::Empty));
+    check("GET / HTTP/1.0\r\n\r\n", Ok(BodyFraming::Empty));
     check(
         "GET https://H/a HTTP/1.1\r\nHost: h\r\n\r\n",
-        Ok(Framing::Empty),
+        Ok(BodyFraming::Empty),
     );
     check(
         "GET / HTTP/1.1\r\nHost: h\r\nX: caf\u{e9}\t1\r\nEmpty:\r\n\r\n",
-        Ok(Framing::Empty),
+        Ok(BodyFraming::Empty),
     );
 }
 

@@ -5,15 +5,17 @@ use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, HEXLOWER};
 use super::{
     JSON, KEY, OTHER, TEXT, check, proves, route, says, signed, spec, with_header, without,
 };
-use crate::scheme::spec::{Algorithm, Family, Part, Spec, Template};
+use crate::scheme::spec::{
+    DigestAlgorithm, SchemeFamily, SchemeSpec, SignedTemplate, TemplatePart,
+};
 
 const BODY: &[u8] = JSON.as_bytes();
 
 /// Returns the scheme of a provider with a change applied.
-fn altered(provider: &str, change: impl FnOnce(&mut crate::scheme::spec::HmacSpec)) -> Spec {
+fn altered(provider: &str, change: impl FnOnce(&mut crate::scheme::spec::HmacSpec)) -> SchemeSpec {
     let mut spec = spec(provider);
     match &mut spec.family {
-        Family::Hmac(family) => change(family),
+        SchemeFamily::Hmac(family) => change(family),
         _ => panic!("{provider} is no HMAC"),
     }
     spec
@@ -87,7 +89,10 @@ fn the_text_before_the_signature() {
 
 #[test]
 fn another_algorithm() {
-    for (algorithm, name) in [(Algorithm::Sha512, "SHA-512"), (Algorithm::Sha1, "SHA-1")] {
+    for (algorithm, name) in [
+        (DigestAlgorithm::Sha512, "SHA-512"),
+        (DigestAlgorithm::Sha1, "SHA-1"),
+    ] {
         let spec = altered("github", |family| family.algorithm = algorithm);
         let seen = signed(&spec, TEXT, "/a", BODY);
         let config = route("a", "github", TEXT, "");
@@ -95,7 +100,7 @@ fn another_algorithm() {
         assert!(says(&explanation).contains(name), "{explanation:#?}");
     }
     let seen = signed(
-        &altered("slack", |family| family.algorithm = Algorithm::Sha384),
+        &altered("slack", |family| family.algorithm = DigestAlgorithm::Sha384),
         TEXT,
         "/a",
         BODY,
@@ -264,8 +269,8 @@ fn a_signature_under_another_key_of_the_list() {
 fn another_signed_text() {
     // The sender signs the body alone instead of `timestamp.body`.
     let alone = altered("stripe", |family| {
-        family.signed = Template {
-            parts: vec![Part::Body],
+        family.signed = SignedTemplate {
+            parts: vec![TemplatePart::Body],
         }
     });
     let seen = signed(&alone, TEXT, "/a", BODY);
@@ -277,9 +282,13 @@ fn another_signed_text() {
     );
     assert!(says(&explanation).contains("`{body}`"), "{explanation:#?}");
     // The sender leaves out the id.
-    let parts = vec![Part::Timestamp, Part::Literal(".".to_owned()), Part::Body];
+    let parts = vec![
+        TemplatePart::Timestamp,
+        TemplatePart::Literal(".".to_owned()),
+        TemplatePart::Body,
+    ];
     let no_id = altered("standard_webhooks", |family| {
-        family.signed = Template { parts }
+        family.signed = SignedTemplate { parts }
     });
     let seen = signed(&no_id, KEY, "/a", BODY);
     let explanation = proves(
@@ -293,9 +302,13 @@ fn another_signed_text() {
         "{explanation:#?}"
     );
     // The sender leaves out the `v0:` in front.
-    let parts = vec![Part::Timestamp, Part::Literal(":".to_owned()), Part::Body];
+    let parts = vec![
+        TemplatePart::Timestamp,
+        TemplatePart::Literal(":".to_owned()),
+        TemplatePart::Body,
+    ];
     let seen = signed(
-        &altered("slack", |family| family.signed = Template { parts }),
+        &altered("slack", |family| family.signed = SignedTemplate { parts }),
         TEXT,
         "/a",
         BODY,

@@ -4,13 +4,13 @@ use super::{
     JSON, OTHER, TEXT, check, explain, explainer, proves, route, says, signed, spec, with_body,
     with_header,
 };
-use crate::explain::{Recorded, Seen};
-use crate::gate::reject::Reason;
-use crate::gate::verdict::Check;
+use crate::explain::{PastRequest, RecordedRefusal};
+use crate::gate::reject::RejectReason;
+use crate::gate::verdict::GateCheck;
 
 const BODY: &[u8] = JSON.as_bytes();
 
-fn at(seen: &Seen, target: &str) -> Seen {
+fn at(seen: &PastRequest, target: &str) -> PastRequest {
     let mut seen = seen.clone();
     seen.uri = target.parse().unwrap();
     seen
@@ -113,9 +113,9 @@ fn an_event_that_the_route_filters() {
 fn what_depended_on_the_moment_is_told_as_it_was_recorded() {
     let config = route("a", "github", TEXT, "") + &route("b", "github", OTHER, "");
     let mut seen = signed(&spec("github"), TEXT, "/a", BODY);
-    seen.recorded = Some(Recorded {
-        reason: Reason::InFlight,
-        check: Check::Dedup,
+    seen.recorded = Some(RecordedRefusal {
+        reason: RejectReason::InFlight,
+        check: GateCheck::Dedup,
     });
     let explanation = explain(&explainer(&config), None, &seen);
     assert_eq!(explanation.reason.as_deref(), Some("duplicate-in-flight"));
@@ -124,9 +124,9 @@ fn what_depended_on_the_moment_is_told_as_it_was_recorded() {
         ("dedup", false)
     );
     // The request was rejected under an older config.
-    seen.recorded = Some(Recorded {
-        reason: Reason::BadSignature,
-        check: Check::Signature,
+    seen.recorded = Some(RecordedRefusal {
+        reason: RejectReason::BadSignature,
+        check: GateCheck::Signature,
     });
     let explanation = explain(&explainer(&config), None, &seen);
     assert!(explanation.passes);

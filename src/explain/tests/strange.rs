@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use proptest::prelude::*;
 
 use super::{JSON, KEY, OTHER, TEXT, explain, explainer, route, signed, spec, with_body};
-use crate::explain::Seen;
+use crate::explain::PastRequest;
 use crate::model::clock::instant;
 
 fn config() -> String {
@@ -72,7 +72,7 @@ proptest! {
                 map.append(HeaderName::from_static(name), value);
             }
         }
-        let seen = Seen {
+        let seen = PastRequest {
             method: http::Method::POST,
             uri: path.parse().unwrap(),
             version: Version::HTTP_11,

@@ -5,21 +5,21 @@ use bytes::Bytes;
 use super::{
     JSON, KEY, T, TEXT, check, explain, explainer, proves, route, says, signed, spec, with_header,
 };
-use crate::explain::{OtherAge, Seen};
-use crate::scheme::spec::{Family, Spec, TimeUnit};
+use crate::explain::{OtherAge, PastRequest};
+use crate::scheme::spec::{SchemeFamily, SchemeSpec, TimeUnit};
 
 const BODY: &[u8] = JSON.as_bytes();
 
-fn with_unit(provider: &str, unit: TimeUnit) -> Spec {
+fn with_unit(provider: &str, unit: TimeUnit) -> SchemeSpec {
     let mut spec = spec(provider);
-    if let Family::Hmac(family) = &mut spec.family {
+    if let SchemeFamily::Hmac(family) = &mut spec.family {
         family.timestamp.as_mut().unwrap().unit = unit;
     }
     spec
 }
 
-fn came(seen: &Seen, after: i64) -> Seen {
-    Seen {
+fn came(seen: &PastRequest, after: i64) -> PastRequest {
+    PastRequest {
         received_ms: Some((T + after) * 1000),
         ..seen.clone()
     }

@@ -3,16 +3,16 @@
 use super::{
     JSON, TEXT, explain, explainer, proves, route, says, signed_as, signed_to, spec, with_header,
 };
-use crate::explain::Seen;
+use crate::explain::PastRequest;
 
 const FORM: &[u8] = b"From=%2B14158675310&Body=Zo%C3%AB";
 
-fn twilio(url: &str, target: &str) -> Seen {
+fn twilio(url: &str, target: &str) -> PastRequest {
     let form = "application/x-www-form-urlencoded";
     signed_as(&spec("twilio"), TEXT, Some(url), form, target, FORM)
 }
 
-fn at(seen: &Seen, target: &str) -> Seen {
+fn at(seen: &PastRequest, target: &str) -> PastRequest {
     let mut seen = seen.clone();
     seen.uri = target.parse().unwrap();
     seen

@@ -6,26 +6,26 @@ use http::Method;
 use serde_json::Value;
 
 use crate::criteria::json;
-use crate::gate::challenge::unsigned::Means;
+use crate::gate::challenge::unsigned::ChallengeMaterial;
 use crate::gate::challenge::{MAX_BODY, empty, fit, json_answer};
 use crate::gate::reject::Reject;
-use crate::net::answer::Answer;
-use crate::providers::challenge::Challenge;
-use crate::scheme::{Head, form};
+use crate::net::response::HttpResponse;
+use crate::providers::challenge::ProviderChallenge;
+use crate::scheme::{RequestHead, form};
 
 /// Limit of Slack's verification token in characters; it has 24.
 const MAX_TOKEN: usize = 64;
 
 /// Returns whether the provider sends URL checks in bodies that it does not sign.
-pub(in crate::gate) fn is_in_body(challenge: Challenge) -> bool {
+pub(in crate::gate) fn is_in_body(challenge: ProviderChallenge) -> bool {
     matches!(
         challenge,
-        Challenge::Monday
-            | Challenge::Lark
-            | Challenge::WooCommerce
-            | Challenge::Notion
-            | Challenge::Slack
-            | Challenge::BitbucketPing
+        ProviderChallenge::Monday
+            | ProviderChallenge::Lark
+            | ProviderChallenge::WooCommerce
+            | ProviderChallenge::Notion
+            | ProviderChallenge::Slack
+            | ProviderChallenge::BitbucketPing
     )
 }
 
@@ -34,32 +34,32 @@ pub(in crate::gate) fn is_in_body(challenge: Challenge) -> bool {
 /// # Errors
 /// A check whose token does not match.
 pub(in crate::gate) fn answer(
-    challenge: Challenge,
-    head: &Head<'_>,
+    challenge: ProviderChallenge,
+    head: &RequestHead<'_>,
     body: &[u8],
-    means: &Means<'_>,
-) -> Option<Result<Answer, Reject>> {
+    means: &ChallengeMaterial<'_>,
+) -> Option<Result<HttpResponse, Reject>> {
     // Monitor mode reads larger bodies, to forward them. They are too large for a check and are not parsed for one.
     if head.method != Method::POST || body.len() > MAX_BODY {
         return None;
     }
     match challenge {
-        Challenge::Monday => monday(body).map(Ok),
-        Challenge::Lark => lark(body, means),
-        Challenge::WooCommerce => {
+        ProviderChallenge::Monday => monday(body).map(Ok),
+        ProviderChallenge::Lark => lark(body, means),
+        ProviderChallenge::WooCommerce => {
             let id = body.strip_prefix(b"webhook_id=")?;
             let is_id = (1..=20).contains(&id.len()) && id.iter().all(u8::is_ascii_digit);
             is_id.then(|| Ok(empty()))
         }
-        Challenge::Notion => notion_token(body).map(|_| Ok(empty())),
-        Challenge::Slack => is_ssl_check(head, body).then(|| Ok(empty())),
-        Challenge::BitbucketPing => is_connection_test(head, body).then(|| Ok(empty())),
+        ProviderChallenge::Notion => notion_token(body).map(|_| Ok(empty())),
+        ProviderChallenge::Slack => is_ssl_check(head, body).then(|| Ok(empty())),
+        ProviderChallenge::BitbucketPing => is_connection_test(head, body).then(|| Ok(empty())),
         _ => None,
     }
 }
 
 /// Returns the response to monday.com's check, which may be signed or unsigned.
-pub(in crate::gate) fn monday(body: &[u8]) -> Option<Answer> {
+pub(in crate::gate) fn monday(body: &[u8]) -> Option<HttpResponse> {
     only_text(body, "challenge").map(|text| echo(&text))
 }
 
@@ -70,7 +70,7 @@ pub(in crate::gate) fn notion_token(body: &[u8]) -> Option<String> {
 
 /// Returns whether this is Slack's test of the certificate: a form with `ssl_check=1`, optionally a `token`, and
 /// nothing else.
-fn is_ssl_check(head: &Head<'_>, body: &[u8]) -> bool {
+fn is_ssl_check(head: &RequestHead<'_>, body: &[u8]) -> bool {
     let Ok(fields) = form::fields(body) else {
         return false;
     };
@@ -88,7 +88,7 @@ fn is_ssl_check(head: &Head<'_>, body: &[u8]) -> bool {
 
 /// Returns whether this is the connection test of Bitbucket Data Center: `{"test": true}` and nothing else. It is not
 /// signed, whatever secret the webhook has (<https://github.com/runatlantis/atlantis/issues/474>).
-fn is_connection_test(head: &Head<'_>, body: &[u8]) -> bool {
+fn is_connection_test(head: &RequestHead<'_>, body: &[u8]) -> bool {
     let mut kinds = head.headers.get_all("x-event-key").iter();
     let is_ping = kinds.next().is_some_and(|kind| kind == "diagnostics:ping");
     let Ok(Value::Object(members)) = json::parse(body) else {
@@ -114,7 +114,7 @@ fn only_text(body: &[u8], name: &str) -> Option<String> {
 
 /// Responds to Lark's `{"type": "url_verification", "token": ..., "challenge": ...}`
 /// (<https://open.larksuite.com/document/server-docs/event-subscription-guide/event-subscription-configure-/request-url-configuration-case>).
-fn lark(body: &[u8], means: &Means<'_>) -> Option<Result<Answer, Reject>> {
+fn lark(body: &[u8], means: &ChallengeMaterial<'_>) -> Option<Result<HttpResponse, Reject>> {
     let value = json::parse(body).ok()?;
     let text = |name: &str| value.get(name).and_then(Value::as_str);
     if text("type") != Some("url_verification") {
@@ -140,7 +140,7 @@ fn lark(body: &[u8], means: &Means<'_>) -> Option<Result<Answer, Reject>> {
     })
 }
 
-fn echo(text: &str) -> Answer {
+fn echo(text: &str) -> HttpResponse {
     json_answer(&serde_json::json!({ "challenge": text }))
 }
 
@@ -150,16 +150,16 @@ mod tests {
 
     use super::*;
     use crate::model::secret::Secret;
-    use crate::net::answer::AnswerBody;
+    use crate::net::response::ResponseBody;
 
-    fn ask(kind: Challenge, body: &str) -> Option<Result<String, Reject>> {
-        let head = Head {
+    fn ask(kind: ProviderChallenge, body: &str) -> Option<Result<String, Reject>> {
+        let head = RequestHead {
             method: &Method::POST,
             uri: &Uri::from_static("/"),
             headers: &HeaderMap::new(),
         };
         let token = Secret::new(b"fakeLarkToken0001".to_vec());
-        let means = Means {
+        let means = ChallengeMaterial {
             verify_token: Some(&token),
             public_url: None,
             secret: None,
@@ -167,7 +167,7 @@ mod tests {
         };
         let answer = answer(kind, &head, body.as_bytes(), &means)?;
         Some(answer.map(|answer| match answer.into_body() {
-            AnswerBody::Whole(Some(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
+            ResponseBody::Whole(Some(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
             _ => String::new(),
         }))
     }
@@ -175,15 +175,18 @@ mod tests {
     #[test]
     fn a_lone_challenge_goes_back() {
         assert_eq!(
-            ask(Challenge::Monday, r#"{"challenge":"3eZbrw1a"}"#),
+            ask(ProviderChallenge::Monday, r#"{"challenge":"3eZbrw1a"}"#),
             Some(Ok(r#"{"challenge":"3eZbrw1a"}"#.to_owned()))
         );
         assert_eq!(
-            ask(Challenge::WooCommerce, "webhook_id=17"),
+            ask(ProviderChallenge::WooCommerce, "webhook_id=17"),
             Some(Ok(String::new()))
         );
         let token = r#"{"verification_token":"secret_x"}"#;
-        assert_eq!(ask(Challenge::Notion, token), Some(Ok(String::new())));
+        assert_eq!(
+            ask(ProviderChallenge::Notion, token),
+            Some(Ok(String::new()))
+        );
     }
 
     /// Fails when `only_text` takes the first of several members, or `fit` is left out.
@@ -201,8 +204,8 @@ mod tests {
             "{\"challenge\":\"<script>\\n\"}",
             "{\"challenge\":\"\u{e9}\"}",
         ] {
-            assert_eq!(ask(Challenge::Monday, body), None, "{body}");
-            assert_eq!(ask(Challenge::Notion, body), None, "{body}");
+            assert_eq!(ask(ProviderChallenge::Monday, body), None, "{body}");
+            assert_eq!(ask(ProviderChallenge::Notion, body), None, "{body}");
         }
         for body in [
             "webhook_id=",
@@ -211,7 +214,7 @@ mod tests {
             "a=b",
             "webhook_id=1 ",
         ] {
-            assert_eq!(ask(Challenge::WooCommerce, body), None, "{body}");
+            assert_eq!(ask(ProviderChallenge::WooCommerce, body), None, "{body}");
         }
     }
 
@@ -222,12 +225,12 @@ mod tests {
             format!(r#"{{"challenge":"ajls384k","token":"{token}","type":"url_verification"}}"#)
         };
         assert_eq!(
-            ask(Challenge::Lark, &body("fakeLarkToken0001")),
+            ask(ProviderChallenge::Lark, &body("fakeLarkToken0001")),
             Some(Ok(r#"{"challenge":"ajls384k"}"#.to_owned()))
         );
         for wrong in ["", "fakeLarkToken0002", "fakeLarkToken000"] {
             assert_eq!(
-                ask(Challenge::Lark, &body(wrong)),
+                ask(ProviderChallenge::Lark, &body(wrong)),
                 Some(Err(Reject::BadSignature))
             );
         }
@@ -235,7 +238,7 @@ mod tests {
             r#"{"type":"event_callback","token":"fakeLarkToken0001"}"#,
             r#"{"type":"url_verification","token":"fakeLarkToken0001","challenge":"a","event":{}}"#,
         ] {
-            assert_eq!(ask(Challenge::Lark, event), None, "{event}");
+            assert_eq!(ask(ProviderChallenge::Lark, event), None, "{event}");
         }
     }
 }

@@ -16,12 +16,12 @@ use serde_json::Value;
 use crate::criteria::json;
 use crate::gate::reject::Reject;
 use crate::model::secret::Secret;
-use crate::net::answer::{Answer, AnswerBody};
 use crate::net::remote_url::RemoteUrl;
-use crate::providers::challenge::Challenge;
-use crate::scheme::Head;
+use crate::net::response::{HttpResponse, ResponseBody};
+use crate::providers::challenge::ProviderChallenge;
+use crate::scheme::RequestHead;
 use crate::scheme::certificate::is_sns_host;
-use crate::scheme::pick::{Picked, Picker};
+use crate::scheme::json_values::{PickedValue, ValuePicker};
 
 /// Limit of a check's body in bytes; Slack's have a few hundred.
 const MAX_BODY: usize = 16 * 1024;
@@ -33,17 +33,17 @@ const MAX_TEXT: usize = 4096;
 /// that it was signed with.
 #[must_use]
 pub fn answer(
-    challenge: Challenge,
-    head: &Head<'_>,
+    challenge: ProviderChallenge,
+    head: &RequestHead<'_>,
     body: &[u8],
     secret: Option<&Secret>,
-) -> Option<Answer> {
+) -> Option<HttpResponse> {
     if head.method != Method::POST || body.len() > MAX_BODY {
         return None;
     }
     match challenge {
-        Challenge::Slack => slack(head.method, body).map(text),
-        Challenge::Zoom => {
+        ProviderChallenge::Slack => slack(head.method, body).map(text),
+        ProviderChallenge::Zoom => {
             let plain = event(
                 body,
                 ["event"],
@@ -63,7 +63,7 @@ pub fn answer(
             );
             Some(of_type("application/json", answer))
         }
-        Challenge::Twitch => {
+        ProviderChallenge::Twitch => {
             let kind = head.headers.get("twitch-eventsub-message-type")?;
             let is_check = kind == "webhook_callback_verification";
             is_check
@@ -71,7 +71,7 @@ pub fn answer(
                 .flatten()
                 .map(text)
         }
-        Challenge::EventGrid => {
+        ProviderChallenge::EventGrid => {
             let kind = head.headers.get("aeg-event-type")?;
             let is_check = kind == "SubscriptionValidation";
             let code = is_check.then(|| pick_text(body, &["0", "data", "validationCode"]));
@@ -80,18 +80,18 @@ pub fn answer(
                 &serde_json::json!({ "validationResponse": code }),
             ))
         }
-        Challenge::Tebex => {
+        ProviderChallenge::Tebex => {
             let id = event(body, ["type"], "validation.webhook", &["id"])?;
             Some(json_answer(&serde_json::json!({ "id": id })))
         }
-        Challenge::Discord => discord(body),
+        ProviderChallenge::Discord => discord(body),
         // Xero's "intent to receive" has no events. It tests whether the receiver accepts good signatures only.
-        Challenge::Xero => {
+        ProviderChallenge::Xero => {
             let value = json::parse(body).ok()?;
             let events = value.get("events")?.as_array()?;
             events.is_empty().then(empty)
         }
-        Challenge::Monday => bodied::monday(body),
+        ProviderChallenge::Monday => bodied::monday(body),
         _ => None,
     }
 }
@@ -99,17 +99,17 @@ pub fn answer(
 /// Responds to Discord's two pings. An interaction's ping has type 1 and expects a pong. A webhook event's ping has type 0 and
 /// expects an empty response. A webhook event has type 1 too, beside the event itself
 /// (<https://discord.com/developers/docs/events/webhook-events#webhook-types>).
-fn discord(body: &[u8]) -> Option<Answer> {
+fn discord(body: &[u8]) -> Option<HttpResponse> {
     let pointers = ["type", "event"].map(|key| [key.to_owned()]);
-    let picker = Picker::new(pointers.iter().map(<[String; 1]>::as_slice));
+    let picker = ValuePicker::new(pointers.iter().map(<[String; 1]>::as_slice));
     let picked = picker.pick(body).ok()?;
-    let [Picked::Text(kind), Picked::Absent] = picked.as_slice() else {
+    let [PickedValue::Text(kind), PickedValue::Absent] = picked.as_slice() else {
         return None;
     };
     match kind.as_ref() {
         "1" => Some(json_answer(&serde_json::json!({ "type": 1 }))),
         "0" => {
-            let mut answer = Answer::new(AnswerBody::empty());
+            let mut answer = HttpResponse::new(ResponseBody::empty());
             *answer.status_mut() = StatusCode::NO_CONTENT;
             Some(answer)
         }
@@ -124,9 +124,9 @@ fn event(body: &[u8], place: [&str; 1], kind: &str, wanted: &[&str]) -> Option<S
 
 fn pick_text(body: &[u8], pointer: &[&str]) -> Option<String> {
     let pointer: Vec<String> = pointer.iter().map(|step| (*step).to_owned()).collect();
-    let picker = Picker::new([pointer.as_slice()]);
+    let picker = ValuePicker::new([pointer.as_slice()]);
     match picker.pick(body).ok()?.pop()? {
-        Picked::Text(text) => fit(text.into_owned()),
+        PickedValue::Text(text) => fit(text.into_owned()),
         _ => None,
     }
 }
@@ -146,9 +146,9 @@ fn slack(method: &Method, body: &[u8]) -> Option<String> {
         return None;
     }
     let pointers = ["type", "challenge"].map(|key| [key.to_owned()]);
-    let picker = Picker::new(pointers.iter().map(<[String; 1]>::as_slice));
+    let picker = ValuePicker::new(pointers.iter().map(<[String; 1]>::as_slice));
     match picker.pick(body).ok()?.as_slice() {
-        [Picked::Text(kind), Picked::Text(text)] if kind == TYPE => {
+        [PickedValue::Text(kind), PickedValue::Text(text)] if kind == TYPE => {
             let is_printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
             let is_fit = (1..=MAX_TEXT).contains(&text.len()) && is_printable;
             is_fit.then(|| text.as_ref().to_owned())
@@ -164,8 +164,8 @@ fn fit(text: String) -> Option<String> {
 }
 
 /// Returns a 200 with an empty body.
-fn empty() -> Answer {
-    Answer::new(AnswerBody::empty())
+fn empty() -> HttpResponse {
+    HttpResponse::new(ResponseBody::empty())
 }
 
 /// Returns the URL that confirms a subscription, if this verified message asks for it.
@@ -194,16 +194,16 @@ pub(in crate::gate) fn confirmation(body: &[u8]) -> Option<Result<RemoteUrl, Rej
     Some(url.ok().filter(is_own).ok_or(malformed))
 }
 
-fn text(text: String) -> Answer {
+fn text(text: String) -> HttpResponse {
     of_type("text/plain; charset=utf-8", text)
 }
 
-fn json_answer(value: &Value) -> Answer {
+fn json_answer(value: &Value) -> HttpResponse {
     of_type("application/json", value.to_string())
 }
 
-fn of_type(kind: &'static str, text: String) -> Answer {
-    let mut answer = Answer::new(AnswerBody::whole(Bytes::from(text)));
+fn of_type(kind: &'static str, text: String) -> HttpResponse {
+    let mut answer = HttpResponse::new(ResponseBody::whole(Bytes::from(text)));
     let headers = answer.headers_mut();
     let mut put = |name, value| headers.insert(name, HeaderValue::from_static(value));
     put(header::CONTENT_TYPE, kind);
@@ -218,13 +218,13 @@ fn of_type(kind: &'static str, text: String) -> Answer {
 mod tests {
     use super::*;
 
-    fn check(method: &Method, body: &str) -> Option<Answer> {
-        let head = Head {
+    fn check(method: &Method, body: &str) -> Option<HttpResponse> {
+        let head = RequestHead {
             method,
             uri: &http::Uri::from_static("/"),
             headers: &http::HeaderMap::new(),
         };
-        answer(Challenge::Slack, &head, body.as_bytes(), None)
+        answer(ProviderChallenge::Slack, &head, body.as_bytes(), None)
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
         let headers = answer.headers();
         assert_eq!(headers[header::CONTENT_TYPE], "text/plain; charset=utf-8");
         assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
-        let AnswerBody::Whole(Some(text)) = answer.into_body() else {
+        let ResponseBody::Whole(Some(text)) = answer.into_body() else {
             panic!("the text is our own");
         };
         assert_eq!(text, "3eZbrw1aB10FEMAGAZd4FyFQ");
@@ -260,12 +260,12 @@ mod tests {
     }
 
     fn xero(body: &str) -> bool {
-        let head = Head {
+        let head = RequestHead {
             method: &Method::POST,
             uri: &http::Uri::from_static("/"),
             headers: &http::HeaderMap::new(),
         };
-        answer(Challenge::Xero, &head, body.as_bytes(), None).is_some()
+        answer(ProviderChallenge::Xero, &head, body.as_bytes(), None).is_some()
     }
 
     #[test]

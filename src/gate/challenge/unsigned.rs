@@ -12,17 +12,17 @@ use crate::criteria::json;
 use crate::gate::challenge::{empty, fit, json_answer, text};
 use crate::gate::reject::Reject;
 use crate::model::secret::Secret;
-use crate::net::answer::{Answer, AnswerBody};
-use crate::providers::challenge::Challenge;
+use crate::net::response::{HttpResponse, ResponseBody};
+use crate::providers::challenge::ProviderChallenge;
 use crate::scheme::form;
 use crate::scheme::material::read_query;
-use crate::scheme::{Head, MaterialFault};
+use crate::scheme::{MaterialFault, RequestHead};
 
 /// Limit of X's tokens in characters; they have about fifty.
 const MAX_CRC: usize = 256;
 
 /// The secrets and tokens of a route for a response.
-pub(in crate::gate) struct Means<'r> {
+pub(in crate::gate) struct ChallengeMaterial<'r> {
     /// The `verify_token` of the route.
     pub(in crate::gate) verify_token: Option<&'r Secret>,
     /// The `public_url` of the route.
@@ -38,57 +38,59 @@ pub(in crate::gate) struct Means<'r> {
 /// # Errors
 /// A check whose token does not match, or whose form is wrong.
 pub(in crate::gate) fn answer(
-    challenge: Challenge,
-    head: &Head<'_>,
-    means: &Means<'_>,
-) -> Option<Result<Answer, Reject>> {
+    challenge: ProviderChallenge,
+    head: &RequestHead<'_>,
+    means: &ChallengeMaterial<'_>,
+) -> Option<Result<HttpResponse, Reject>> {
     let is_get = head.method == Method::GET;
     match challenge {
-        Challenge::Meta | Challenge::Strava | Challenge::WebSub if is_get => {
+        ProviderChallenge::Meta | ProviderChallenge::Strava | ProviderChallenge::WebSub
+            if is_get =>
+        {
             hub(challenge, head, means)
         }
         // Asana creates a secret for each webhook and sends it with the check, so there is nothing to compare it with.
-        Challenge::Asana if head.method == Method::POST => {
+        ProviderChallenge::Asana if head.method == Method::POST => {
             let value = named(head, "x-hook-secret")?;
             Some(value.map(|value| with_header("x-hook-secret", &value)))
         }
-        Challenge::Dropbox | Challenge::Nylas if is_get => echo(head, "challenge"),
-        Challenge::Onfleet if is_get => echo(head, "check"),
+        ProviderChallenge::Dropbox | ProviderChallenge::Nylas if is_get => echo(head, "challenge"),
+        ProviderChallenge::Onfleet if is_get => echo(head, "check"),
         // Graph escapes like a form, so `+` in its token is a space.
-        Challenge::Graph if head.method == Method::POST => {
+        ProviderChallenge::Graph if head.method == Method::POST => {
             let token = query(head, "validationToken")?;
             Some(token.map(|token| text(token.replace('+', " "))))
         }
-        Challenge::XCrc if is_get => {
+        ProviderChallenge::XCrc if is_get => {
             let token = query(head, "crc_token")?;
             Some(token.and_then(|token| crc(&token, means)))
         }
-        Challenge::Braintree if is_get => {
+        ProviderChallenge::Braintree if is_get => {
             let asked = query(head, "bt_challenge")?;
             Some(asked.and_then(|asked| braintree(&asked, means)))
         }
-        Challenge::Ebay if is_get => {
+        ProviderChallenge::Ebay if is_get => {
             let code = query(head, "challenge_code")?;
             Some(code.and_then(|code| ebay(&code, head, means)))
         }
-        Challenge::Okta if is_get => {
+        ProviderChallenge::Okta if is_get => {
             let value = named(head, "x-okta-verification-challenge")?;
             Some(value.map(|value| json_answer(&serde_json::json!({ "verification": value }))))
         }
-        Challenge::Worldline if is_get => {
+        ProviderChallenge::Worldline if is_get => {
             let value = named(head, "x-gcs-webhooks-endpoint-verification")?;
             Some(value.map(text))
         }
-        Challenge::Smartsheet if head.method == Method::POST => {
+        ProviderChallenge::Smartsheet if head.method == Method::POST => {
             let value = named(head, "smartsheet-hook-challenge")?;
             Some(value.map(|value| with_header("smartsheet-hook-response", &value)))
         }
-        Challenge::CloudEvents if head.method == Method::OPTIONS => {
+        ProviderChallenge::CloudEvents if head.method == Method::OPTIONS => {
             let value = named(head, "webhook-request-origin")?;
             Some(value.map(|value| permission(head, &value)))
         }
-        Challenge::Slack if is_get => ssl_check(head),
-        Challenge::Probe if is_get || head.method == Method::HEAD => Some(Ok(empty())),
+        ProviderChallenge::Slack if is_get => ssl_check(head),
+        ProviderChallenge::Probe if is_get || head.method == Method::HEAD => Some(Ok(empty())),
         _ => None,
     }
 }
@@ -98,12 +100,16 @@ pub(in crate::gate) fn answer(
 ///
 /// A hub sends the topic, which must be the route's: another topic is a subscription by another party. The other
 /// protocols send a token. The end of a subscription is never confirmed.
-fn hub(challenge: Challenge, head: &Head<'_>, means: &Means<'_>) -> Option<Result<Answer, Reject>> {
+fn hub(
+    challenge: ProviderChallenge,
+    head: &RequestHead<'_>,
+    means: &ChallengeMaterial<'_>,
+) -> Option<Result<HttpResponse, Reject>> {
     let asked = query(head, "hub.challenge")?;
     let shown = query(
         head,
         match challenge {
-            Challenge::WebSub => "hub.topic",
+            ProviderChallenge::WebSub => "hub.topic",
             _ => "hub.verify_token",
         },
     );
@@ -127,13 +133,15 @@ fn hub(challenge: Challenge, head: &Head<'_>, means: &Means<'_>) -> Option<Resul
             return Err(malformed("hub.mode"));
         }
         Ok(match challenge {
-            Challenge::Strava => json_answer(&serde_json::json!({ "hub.challenge": asked })),
+            ProviderChallenge::Strava => {
+                json_answer(&serde_json::json!({ "hub.challenge": asked }))
+            }
             _ => text(asked),
         })
     }))
 }
 
-fn echo(head: &Head<'_>, name: &str) -> Option<Result<Answer, Reject>> {
+fn echo(head: &RequestHead<'_>, name: &str) -> Option<Result<HttpResponse, Reject>> {
     Some(query(head, name)?.map(text))
 }
 
@@ -143,7 +151,7 @@ fn echo(head: &Head<'_>, name: &str) -> Option<Result<Answer, Reject>> {
 /// X signs its events in the same form with the same secret, and any client may send a check. So the gate signs only
 /// text that cannot be an event: short base64 or hexadecimal that is not valid JSON. Conversely `is_signed_for_anyone`
 /// rejects every event that is not a JSON object.
-fn crc(token: &str, means: &Means<'_>) -> Result<Answer, Reject> {
+fn crc(token: &str, means: &ChallengeMaterial<'_>) -> Result<HttpResponse, Reject> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+/=".contains(&byte);
     let is_json = serde_json::from_str::<serde::de::IgnoredAny>(token).is_ok();
     // Anything that could be an event must not be signed.
@@ -163,7 +171,7 @@ fn crc(token: &str, means: &Means<'_>) -> Result<Answer, Reject> {
 ///
 /// Braintree's challenges are 20 to 32 hexadecimal digits, and no other text is signed: the response must not become a
 /// signing oracle for notifications.
-fn braintree(asked: &str, means: &Means<'_>) -> Result<Answer, Reject> {
+fn braintree(asked: &str, means: &ChallengeMaterial<'_>) -> Result<HttpResponse, Reject> {
     if !(20..=32).contains(&asked.len()) || !is_hex(asked) {
         return Err(malformed("bt_challenge"));
     }
@@ -179,7 +187,11 @@ fn braintree(asked: &str, means: &Means<'_>) -> Result<Answer, Reject> {
 /// The SHA-256 of the code, the verification token and the endpoint, in hexadecimal
 /// (<https://developer.ebay.com/develop/guides-v2/marketplace-user-account-deletion>). The endpoint is the URL as eBay knows
 /// it, without the code. Events are signed with eBay's own key, so no answer serves as the signature of one.
-fn ebay(code: &str, head: &Head<'_>, means: &Means<'_>) -> Result<Answer, Reject> {
+fn ebay(
+    code: &str,
+    head: &RequestHead<'_>,
+    means: &ChallengeMaterial<'_>,
+) -> Result<HttpResponse, Reject> {
     if means.is_left_to_app {
         return Ok(empty());
     }
@@ -203,7 +215,7 @@ fn is_hex(text: &str) -> bool {
 
 /// Responds to Slack's test of the certificate: `ssl_check=1` and optionally a token. Slack's SDKs respond to it
 /// without a signature (<https://docs.slack.dev/interactivity/implementing-slash-commands>).
-fn ssl_check(head: &Head<'_>) -> Option<Result<Answer, Reject>> {
+fn ssl_check(head: &RequestHead<'_>) -> Option<Result<HttpResponse, Reject>> {
     let asked = query(head, "ssl_check")?;
     Some(asked.and_then(|asked| match asked.as_str() {
         "1" => Ok(empty()),
@@ -213,12 +225,12 @@ fn ssl_check(head: &Head<'_>) -> Option<Result<Answer, Reject>> {
 
 /// Returns whether the signed text is one that a URL check may ask to sign, so that any client could have obtained the
 /// signature. No genuine event of these senders has such a text, whether gate or app responds to the checks.
-pub(in crate::gate) fn is_signed_for_anyone(challenge: Challenge, body: &[u8]) -> bool {
+pub(in crate::gate) fn is_signed_for_anyone(challenge: ProviderChallenge, body: &[u8]) -> bool {
     match challenge {
         // Events are JSON objects.
-        Challenge::XCrc => !body.trim_ascii_start().starts_with(b"{"),
+        ProviderChallenge::XCrc => !body.trim_ascii_start().starts_with(b"{"),
         // A payload is base64 of XML, which begins with `PG`.
-        Challenge::Braintree => {
+        ProviderChallenge::Braintree => {
             let fields = form::fields(body).unwrap_or_default();
             let payload = form::one(&fields, "bt_payload").ok().flatten();
             payload.is_none_or(is_hex)
@@ -228,7 +240,10 @@ pub(in crate::gate) fn is_signed_for_anyone(challenge: Challenge, body: &[u8]) -
 }
 
 /// Returns the query of a forwarded check: the check's own parameters as sent, and no others.
-pub(in crate::gate) fn own_query(challenge: Challenge, head: &Head<'_>) -> Option<String> {
+pub(in crate::gate) fn own_query(
+    challenge: ProviderChallenge,
+    head: &RequestHead<'_>,
+) -> Option<String> {
     let is_own = |pair: &&str| {
         let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
         challenge.parameters().contains(&name)
@@ -240,11 +255,15 @@ pub(in crate::gate) fn own_query(challenge: Challenge, head: &Head<'_>) -> Optio
 
 /// Returns whether the body of a check recognized by its head is the one that its sender gives it: empty, with two
 /// exceptions.
-pub(in crate::gate) fn has_own_body(challenge: Challenge, head: &Head<'_>, body: &[u8]) -> bool {
+pub(in crate::gate) fn has_own_body(
+    challenge: ProviderChallenge,
+    head: &RequestHead<'_>,
+    body: &[u8],
+) -> bool {
     match challenge {
         _ if body.is_empty() => true,
-        Challenge::Asana => body == b"{}",
-        Challenge::Smartsheet => {
+        ProviderChallenge::Asana => body == b"{}",
+        ProviderChallenge::Smartsheet => {
             let Ok(Value::Object(members)) = json::parse(body) else {
                 return false;
             };
@@ -261,7 +280,7 @@ pub(in crate::gate) fn has_own_body(challenge: Challenge, head: &Head<'_>, body:
 
 /// Responds to a CloudEvents validation: permits the origin to send at the rate that it requests
 /// (<https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md#42-validation-response>).
-fn permission(head: &Head<'_>, origin: &str) -> Answer {
+fn permission(head: &RequestHead<'_>, origin: &str) -> HttpResponse {
     let mut answer = with_header("webhook-allowed-origin", origin);
     let rate = head.headers.get("webhook-request-rate");
     let is_fit = |rate: &&HeaderValue| {
@@ -276,7 +295,7 @@ fn permission(head: &Head<'_>, origin: &str) -> Answer {
 }
 
 /// Returns the value of a query parameter, if present.
-fn query(head: &Head<'_>, name: &str) -> Option<Result<String, Reject>> {
+fn query(head: &RequestHead<'_>, name: &str) -> Option<Result<String, Reject>> {
     match read_query(head, name) {
         Err(MaterialFault::Missing { .. }) => None,
         Err(MaterialFault::Malformed { .. }) => Some(Err(malformed(name))),
@@ -288,7 +307,7 @@ fn query(head: &Head<'_>, name: &str) -> Option<Result<String, Reject>> {
 }
 
 /// Returns the value of a header, if present.
-fn named(head: &Head<'_>, name: &'static str) -> Option<Result<String, Reject>> {
+fn named(head: &RequestHead<'_>, name: &'static str) -> Option<Result<String, Reject>> {
     let mut values = head.headers.get_all(HeaderName::from_static(name)).iter();
     let value = values.next()?.to_str().ok().map(str::to_owned);
     // With two values, gate and app could read different ones.
@@ -298,8 +317,8 @@ fn named(head: &Head<'_>, name: &'static str) -> Option<Result<String, Reject>> 
     Some(value.and_then(fit).ok_or_else(|| malformed(name)))
 }
 
-fn with_header(name: &'static str, value: &str) -> Answer {
-    let mut answer = Answer::new(AnswerBody::empty());
+fn with_header(name: &'static str, value: &str) -> HttpResponse {
+    let mut answer = HttpResponse::new(ResponseBody::empty());
     *answer.status_mut() = StatusCode::OK;
     if let Ok(value) = HeaderValue::from_str(value) {
         let headers = answer.headers_mut();
@@ -325,7 +344,7 @@ mod tests {
     use super::*;
 
     fn ask(
-        kind: Challenge,
+        kind: ProviderChallenge,
         method: &Method,
         uri: &str,
         headers: &[(&'static str, &str)],
@@ -335,14 +354,14 @@ mod tests {
             map.append(*name, HeaderValue::from_str(value).unwrap());
         }
         let uri: Uri = uri.parse().unwrap();
-        let head = Head {
+        let head = RequestHead {
             method,
             uri: &uri,
             headers: &map,
         };
         let token = Secret::new(b"meatyhamhock".to_vec());
         let secret = Secret::new(b"fakeConsumerSecret0001".to_vec());
-        let means = Means {
+        let means = ChallengeMaterial {
             verify_token: Some(&token),
             public_url: Some("http://www.testendpoint.com"),
             secret: Some(&secret),
@@ -359,7 +378,7 @@ mod tests {
             .find_map(|name| answer.headers().get(*name));
             let shown = shown.map(|value| value.to_str().unwrap().to_owned());
             match answer.into_body() {
-                AnswerBody::Whole(Some(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
+                ResponseBody::Whole(Some(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
                 _ => shown.unwrap_or_default(),
             }
         }))
@@ -372,7 +391,7 @@ mod tests {
             format!("/?hub.mode=subscribe&hub.challenge=115&hub.verify_token={token}")
         };
         let good = uri("meatyhamhock");
-        let ask_meta = |uri: &str| ask(Challenge::Meta, &Method::GET, uri, &[]);
+        let ask_meta = |uri: &str| ask(ProviderChallenge::Meta, &Method::GET, uri, &[]);
         assert_eq!(ask_meta(&good), Some(Ok("115".to_owned())));
         for wrong in ["", "meatyhamhoc", "meatyhamhock&hub.verify_token=x"] {
             assert!(matches!(ask_meta(&uri(wrong)), Some(Err(_))), "{wrong}");
@@ -382,8 +401,8 @@ mod tests {
             assert!(matches!(ask_meta(&other), Some(Err(_))), "{mode}");
         }
         assert!(ask_meta("/?hub.mode=subscribe").is_none());
-        assert!(ask(Challenge::Meta, &Method::POST, &good, &[]).is_none());
-        let strava = ask(Challenge::Strava, &Method::GET, &good, &[]);
+        assert!(ask(ProviderChallenge::Meta, &Method::POST, &good, &[]).is_none());
+        let strava = ask(ProviderChallenge::Strava, &Method::GET, &good, &[]);
         assert_eq!(strava, Some(Ok(r#"{"hub.challenge":"115"}"#.to_owned())));
     }
 
@@ -391,7 +410,7 @@ mod tests {
     /// parts are hashed in another order, or the query belongs to the endpoint.
     #[test]
     fn ebay_gets_the_digest_of_code_token_and_endpoint() {
-        let get = |uri: &str| ask(Challenge::Ebay, &Method::GET, uri, &[]);
+        let get = |uri: &str| ask(ProviderChallenge::Ebay, &Method::GET, uri, &[]);
         let expected = r#"{"challengeResponse":"1c73bbee53a28a066382517c09c4c0cede2789d7bea3a53ba88f6ba11afff247"}"#;
         let asked = "/webhook?challenge_code=71745723-d031-455c-bfa5-f90d11b4f20a";
         assert_eq!(get(asked), Some(Ok(expected.to_owned())));
@@ -403,7 +422,7 @@ mod tests {
         ] {
             assert!(matches!(get(bad), Some(Err(_))), "{bad}");
         }
-        assert!(ask(Challenge::Ebay, &Method::POST, asked, &[]).is_none());
+        assert!(ask(ProviderChallenge::Ebay, &Method::POST, asked, &[]).is_none());
     }
 
     /// Fails when the topic is not compared.
@@ -413,7 +432,7 @@ mod tests {
             let uri = format!(
                 "/?hub.mode={mode}&hub.topic={topic}&hub.challenge=abc&hub.lease_seconds=9"
             );
-            ask(Challenge::WebSub, &Method::GET, &uri, &[])
+            ask(ProviderChallenge::WebSub, &Method::GET, &uri, &[])
         };
         assert_eq!(
             ask_hub("meatyhamhock", "subscribe"),
@@ -434,7 +453,7 @@ mod tests {
 
     #[test]
     fn echoes_are_short_printable_and_single() {
-        let get = |uri: &str| ask(Challenge::Dropbox, &Method::GET, uri, &[]);
+        let get = |uri: &str| ask(ProviderChallenge::Dropbox, &Method::GET, uri, &[]);
         assert_eq!(get("/?challenge=a%20b"), Some(Ok("a b".to_owned())));
         assert!(get("/").is_none());
         let long = format!("/?challenge={}", "x".repeat(4097));
@@ -449,7 +468,7 @@ mod tests {
             assert!(matches!(get(bad), Some(Err(_))), "{bad}");
         }
         let graph = ask(
-            Challenge::Graph,
+            ProviderChallenge::Graph,
             &Method::POST,
             "/?validationToken=Validation%3A+x",
             &[],
@@ -461,42 +480,47 @@ mod tests {
     fn headers_go_back_as_their_protocols_have_it() {
         let okta = [("x-okta-verification-challenge", "abc")];
         assert_eq!(
-            ask(Challenge::Okta, &Method::GET, "/", &okta),
+            ask(ProviderChallenge::Okta, &Method::GET, "/", &okta),
             Some(Ok(r#"{"verification":"abc"}"#.to_owned()))
         );
         let asana = [("x-hook-secret", "b537207f20cbfa02")];
         assert_eq!(
-            ask(Challenge::Asana, &Method::POST, "/", &asana),
+            ask(ProviderChallenge::Asana, &Method::POST, "/", &asana),
             Some(Ok("b537207f20cbfa02".to_owned()))
         );
-        assert!(ask(Challenge::Asana, &Method::POST, "/", &[]).is_none());
+        assert!(ask(ProviderChallenge::Asana, &Method::POST, "/", &[]).is_none());
         let origin = [("webhook-request-origin", "eventgrid.azure.net")];
         assert_eq!(
-            ask(Challenge::CloudEvents, &Method::OPTIONS, "/", &origin),
+            ask(
+                ProviderChallenge::CloudEvents,
+                &Method::OPTIONS,
+                "/",
+                &origin
+            ),
             Some(Ok("eventgrid.azure.net".to_owned()))
         );
-        assert!(ask(Challenge::CloudEvents, &Method::POST, "/", &origin).is_none());
+        assert!(ask(ProviderChallenge::CloudEvents, &Method::POST, "/", &origin).is_none());
         let twice = [okta[0], okta[0]];
         assert!(matches!(
-            ask(Challenge::Okta, &Method::GET, "/", &twice),
+            ask(ProviderChallenge::Okta, &Method::GET, "/", &twice),
             Some(Err(_))
         ));
-        let probe = ask(Challenge::Probe, &Method::HEAD, "/", &[]);
+        let probe = ask(ProviderChallenge::Probe, &Method::HEAD, "/", &[]);
         assert_eq!(probe, Some(Ok(String::new())));
-        assert!(ask(Challenge::Probe, &Method::POST, "/", &[]).is_none());
+        assert!(ask(ProviderChallenge::Probe, &Method::POST, "/", &[]).is_none());
     }
 
     #[test]
     fn macs_prove_the_secret() {
         // npm twitter-autohook@1.7.2: validateWebhook.
         let asked = "/?crc_token=MTcwMDAwMDAwMC1mYWtl&nonce=MTcwMDAwMDAwMA";
-        let crc = ask(Challenge::XCrc, &Method::GET, asked, &[]);
+        let crc = ask(ProviderChallenge::XCrc, &Method::GET, asked, &[]);
         let expected =
             r#"{"response_token":"sha256=69yJ32SgH3KobToqxEQYJbJ+WMD0NTrI7Y0oDXLDcpU="}"#;
         assert_eq!(crc, Some(Ok(expected.to_owned())));
         let braintree = |asked: &str| {
             let uri = format!("/?bt_challenge={asked}");
-            ask(Challenge::Braintree, &Method::GET, &uri, &[])
+            ask(ProviderChallenge::Braintree, &Method::GET, &uri, &[])
         };
         // npm braintree@3.40.0: webhookNotification.verify.
         let expected = "meatyhamhock|6c1b18ebd7c9b2389090065bf9a550f9a04dfc30";
@@ -530,7 +554,7 @@ mod tests {
             &long,
         ] {
             let uri = format!("/?crc_token={token}");
-            let answer = ask(Challenge::XCrc, &Method::GET, &uri, &[]);
+            let answer = ask(ProviderChallenge::XCrc, &Method::GET, &uri, &[]);
             assert!(matches!(answer, Some(Err(_))), "{token}: {answer:?}");
         }
     }

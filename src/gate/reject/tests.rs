@@ -6,8 +6,10 @@ use super::*;
 
 #[test]
 fn codes_are_unique_and_kebab_case() {
-    let codes: HashSet<_> = Reason::ALL.map(|reason| reason.explanation().code).into();
-    assert_eq!(codes.len(), Reason::ALL.len());
+    let codes: HashSet<_> = RejectReason::ALL
+        .map(|reason| reason.explanation().code)
+        .into();
+    assert_eq!(codes.len(), RejectReason::ALL.len());
     for code in codes {
         let parts = code.split('-');
         for part in parts {
@@ -19,16 +21,16 @@ fn codes_are_unique_and_kebab_case() {
 
 #[test]
 fn all_lists_each_reason_at_its_own_index() {
-    for (index, reason) in Reason::ALL.into_iter().enumerate() {
+    for (index, reason) in RejectReason::ALL.into_iter().enumerate() {
         assert_eq!(reason.index(), index);
-        assert_eq!(Reason::find(reason.explanation().code), Some(reason));
+        assert_eq!(RejectReason::find(reason.explanation().code), Some(reason));
     }
-    assert_eq!(Reason::find("no-such-reason"), None);
+    assert_eq!(RejectReason::find("no-such-reason"), None);
 }
 
 #[test]
 fn every_status_is_an_error() {
-    for reason in Reason::ALL {
+    for reason in RejectReason::ALL {
         let status = reason.explanation().status;
         assert!(status.is_client_error() || status.is_server_error());
     }

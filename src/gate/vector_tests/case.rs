@@ -10,16 +10,18 @@ use rustls::pki_types::pem::PemObject;
 
 use super::Vector;
 use crate::config::model::SecretEntry;
-use crate::document::Span;
+use crate::document::TextSpan;
 use crate::gate::reject::Reject;
-use crate::gate::signature::Keys;
-use crate::model::clock::Now;
+use crate::gate::signature::RouteVerifier;
+use crate::model::clock::ClockReading;
 use crate::model::secret::Secret;
 use crate::net::remote_url::RemoteUrl;
 use crate::providers::Provider;
-use crate::scheme::Head;
-use crate::scheme::remote::{KeyNeed, RemoteKeys};
-use crate::scheme::spec::{Audience, Family, FixedClaim, HeaderFamilies, JwtKeys, Spec};
+use crate::scheme::RequestHead;
+use crate::scheme::remote_keys::{KeyNeed, RemoteKeys};
+use crate::scheme::spec::{
+    FixedClaim, HeaderFamilies, JwtKeys, SchemeFamily, SchemeSpec, TokenAudience,
+};
 
 /// A request, and the settings of the route that it is sent to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -68,7 +70,7 @@ impl Case {
     }
 
     /// Renames the headers to the names that the scheme reads.
-    pub(super) fn under_own_names(mut self, spec: &Spec) -> Self {
+    pub(super) fn under_own_names(mut self, spec: &SchemeSpec) -> Self {
         let families = HeaderFamilies::new(spec);
         let own_names = families.and_then(|families| families.own_names(&self.headers).ok()?);
         let Some(own_names) = own_names else {
@@ -84,8 +86,8 @@ impl Case {
     }
 
     /// Returns the head with its parsed target.
-    pub(super) fn head<'c>(&'c self, uri: &'c Uri) -> Head<'c> {
-        Head {
+    pub(super) fn head<'c>(&'c self, uri: &'c Uri) -> RequestHead<'c> {
+        RequestHead {
             method: &self.method,
             uri,
             headers: &self.headers,
@@ -94,22 +96,22 @@ impl Case {
 
     /// Returns whether the request is verified. A request that cannot be sent or a route that cannot be configured
     /// counts as rejected.
-    pub(super) fn is_taken(&self, spec: &Spec) -> bool {
+    pub(super) fn is_taken(&self, spec: &SchemeSpec) -> bool {
         matches!(self.verdict(spec), Some(Ok(())))
     }
 
     /// Returns the gate's verdict, or `None` if such a request or route cannot exist.
-    pub(super) fn verdict(&self, spec: &Spec) -> Option<Result<(), Reject>> {
+    pub(super) fn verdict(&self, spec: &SchemeSpec) -> Option<Result<(), Reject>> {
         let entry = SecretEntry {
             label: "1".into(),
             secret: Secret::new(self.secret.clone()),
             not_before_ms: None,
             until_ms: None,
-            span: Span::default(),
+            span: TextSpan::default(),
         };
         let public_url = self.public_url.as_deref();
         let spec = &self.settled(spec);
-        let keys = Keys::new(spec, &[entry], public_url, self.tolerance).ok()?;
+        let keys = RouteVerifier::new(spec, &[entry], public_url, self.tolerance).ok()?;
         let uri: Uri = self.target.parse().ok()?;
         let own_names = match keys.own_names(&self.headers) {
             Ok(own_names) => own_names,
@@ -117,7 +119,7 @@ impl Case {
         };
         let mut head = self.head(&uri);
         head.headers = own_names.as_deref().unwrap_or(head.headers);
-        let mut pending = match keys.open(head, &Now::at_unix_seconds(self.now)) {
+        let mut pending = match keys.open(head, &ClockReading::at_unix_seconds(self.now)) {
             Ok(mut pending) => {
                 pending.update(&self.body);
                 pending
@@ -137,11 +139,11 @@ impl Case {
     }
 
     /// Returns the scheme with the route's settings applied.
-    pub(super) fn settled(&self, spec: &Spec) -> Spec {
+    pub(super) fn settled(&self, spec: &SchemeSpec) -> SchemeSpec {
         let mut spec = spec.clone();
         match &mut spec.family {
-            Family::Jwt(family) => {
-                if let Audience::Route(wanted) = &mut family.audience {
+            SchemeFamily::Jwt(family) => {
+                if let TokenAudience::Route(wanted) = &mut family.audience {
                     wanted.clone_from(&self.audience);
                 }
                 for claim in &self.claims {
@@ -154,8 +156,11 @@ impl Case {
                     published.url.get_or_insert_with(own);
                 }
             }
-            Family::Certificate(family) => family.topics.clone_from(&self.audience),
-            Family::Hmac(_) | Family::Text(_) | Family::Token(_) | Family::Http(_) => {}
+            SchemeFamily::Certificate(family) => family.topics.clone_from(&self.audience),
+            SchemeFamily::Hmac(_)
+            | SchemeFamily::Text(_)
+            | SchemeFamily::Token(_)
+            | SchemeFamily::Http(_) => {}
         }
         spec
     }

@@ -19,13 +19,13 @@ use super::each;
 use super::spot::{Spot, spots};
 use crate::config::load_text;
 use crate::config::model::Route;
-use crate::document::report::Style;
+use crate::document::report::ReportStyle;
 use crate::gate::challenge::bodied;
-use crate::gate::signature::Keys;
-use crate::model::clock::Now;
+use crate::gate::signature::RouteVerifier;
+use crate::model::clock::ClockReading;
 use crate::providers;
-use crate::scheme::Head;
-use crate::scheme::spec::{Family, JwtPlace, Spec};
+use crate::scheme::RequestHead;
+use crate::scheme::spec::{JwtLocation, SchemeFamily, SchemeSpec};
 
 /// The default of `max_body`.
 const MIB: usize = 1 << 20;
@@ -69,7 +69,7 @@ impl Reference {
     }
 
     /// Adds the digest of the scheme if it is a slow one: no processor has instructions for Keccak.
-    fn of(spec: &Spec) -> Self {
+    fn of(spec: &SchemeSpec) -> Self {
         let Self(mut took) = Self::measure();
         if format!("{:?}", spec.family).contains("Keccak256") {
             let body = names(MIB);
@@ -119,10 +119,10 @@ fn filled(start: &[u8], size: usize, piece: impl Fn(usize) -> String, end: &[u8]
 }
 
 /// Returns the first keys of the pointers that a scheme reads, and the names of SNS fields.
-fn keys(spec: &Spec) -> Vec<String> {
+fn keys(spec: &SchemeSpec) -> Vec<String> {
     let pointers = spec.pointers().into_iter();
     let mut keys: Vec<String> = pointers.filter_map(|one| one.into_iter().next()).collect();
-    if matches!(spec.family, Family::Certificate(_)) {
+    if matches!(spec.family, SchemeFamily::Certificate(_)) {
         keys.extend(["Message", "Type"].map(str::to_owned));
     }
     keys.sort_unstable();
@@ -132,7 +132,7 @@ fn keys(spec: &Spec) -> Vec<String> {
 }
 
 /// Returns expensive bodies of 1 MiB, for every scheme.
-fn bodies(spec: &Spec, own: &[u8]) -> Vec<(String, Vec<u8>)> {
+fn bodies(spec: &SchemeSpec, own: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut bodies = vec![
         ("names".to_owned(), names(MIB)),
         (
@@ -239,12 +239,12 @@ fn tokens(own: &str) -> Vec<(&'static str, String)> {
 }
 
 /// Returns the request with tokens of 1 MiB, if the scheme reads one from the body.
-fn with_token(case: &Case, spec: &Spec) -> Vec<(&'static str, Case)> {
-    let Family::Jwt(family) = &spec.family else {
+fn with_token(case: &Case, spec: &SchemeSpec) -> Vec<(&'static str, Case)> {
+    let SchemeFamily::Jwt(family) = &spec.family else {
         return Vec::new();
     };
-    let spot = match &family.place {
-        JwtPlace::Body => {
+    let spot = match &family.location {
+        JwtLocation::Body => {
             let own = String::from_utf8_lossy(&case.body).into_owned();
             let bodies = tokens(&own).into_iter().map(|(name, token)| {
                 let body = token.into_bytes();
@@ -258,8 +258,8 @@ fn with_token(case: &Case, spec: &Spec) -> Vec<(&'static str, Case)> {
             });
             return bodies.collect();
         }
-        JwtPlace::In(place, _) if !place.is_in_head() => Spot::of(place),
-        JwtPlace::In(..) => return Vec::new(),
+        JwtLocation::In(place, _) if !place.is_in_head() => Spot::of(place),
+        JwtLocation::In(..) => return Vec::new(),
     };
     let own = String::from_utf8(spot.read(case).unwrap()).unwrap();
     let cases = tokens(&own).into_iter();
@@ -269,7 +269,7 @@ fn with_token(case: &Case, spec: &Spec) -> Vec<(&'static str, Case)> {
 }
 
 /// Returns requests with heads that are as expensive as possible: each value long, listed repeatedly, or full of names.
-fn heads(case: &Case, spec: &Spec) -> Vec<(String, Case)> {
+fn heads(case: &Case, spec: &SchemeSpec) -> Vec<(String, Case)> {
     let mut cases = Vec::new();
     for (spot, _) in spots(spec) {
         let Some(own) = spot
@@ -331,7 +331,7 @@ fn no_body_costs_more_than_linear_work_before_it_is_refused() {
         let reference = Reference::of(&spec);
         // A MAC over the arriving body does not parse it.
         let count = match &spec.family {
-            Family::Hmac(_) => 1,
+            SchemeFamily::Hmac(_) => 1,
             _ => all.len(),
         };
         for (name, body) in all.into_iter().take(count) {
@@ -361,7 +361,10 @@ fn no_head_costs_more_than_linear_work_before_it_is_refused() {
             for (_, heavy) in &all {
                 drop(black_box(heavy.verdict(&spec)));
                 black_box(spec.shown_target(&heavy.target));
-                let hidden = heavy.headers.keys().filter(|name| spec.hides_header(name));
+                let hidden = heavy
+                    .headers
+                    .keys()
+                    .filter(|name| spec.redacts_header(name));
                 black_box(hidden.count());
             }
         });
@@ -372,12 +375,12 @@ fn no_head_costs_more_than_linear_work_before_it_is_refused() {
 #[test]
 fn no_body_is_searched_for_a_url_check() {
     let head = (Method::POST, Uri::from_static("/"), HeaderMap::new());
-    let head = Head {
+    let head = RequestHead {
         method: &head.0,
         uri: &head.1,
         headers: &head.2,
     };
-    let means = crate::gate::challenge::unsigned::Means {
+    let means = crate::gate::challenge::unsigned::ChallengeMaterial {
         verify_token: None,
         public_url: None,
         secret: None,
@@ -433,7 +436,8 @@ fn own_route(name: &str, scheme: &str) -> Route {
         "[routes.a]\npath = \"/a\"\nsecret = \"f3b8c1d09e7a4b52aa17c4d85e6f9012\"\nupstream = \"http://127.0.0.1:8080/\"\n\n[routes.a.scheme]\n{scheme}\n"
     );
     let loaded = load_text("hookgate.toml", text);
-    let loaded = loaded.unwrap_or_else(|report| panic!("{name}: {}", report.render(Style::Plain)));
+    let loaded =
+        loaded.unwrap_or_else(|report| panic!("{name}: {}", report.render(ReportStyle::Plain)));
     loaded.config.routes.into_iter().next().unwrap()
 }
 
@@ -443,11 +447,11 @@ fn custom_schemes_cost_linear_work() {
     let reference = Reference::measure();
     for (name, scheme) in OWN {
         let route = own_route(name, scheme);
-        let keys = Keys::compile(&route).ok().unwrap();
+        let keys = RouteVerifier::compile(&route).ok().unwrap();
         let mut headers = HeaderMap::new();
         headers.insert("x-signature", "0".repeat(128).parse().unwrap());
         let (method, uri) = (Method::POST, Uri::from_static("/a"));
-        let head = Head {
+        let head = RequestHead {
             method: &method,
             uri: &uri,
             headers: &headers,
@@ -459,7 +463,7 @@ fn custom_schemes_cost_linear_work() {
         }
         for (kind, body) in all {
             reference.check(&format!("{name}, {kind}"), || {
-                let Ok(mut pending) = keys.open(head, &Now::at_unix_seconds(0)) else {
+                let Ok(mut pending) = keys.open(head, &ClockReading::at_unix_seconds(0)) else {
                     return;
                 };
                 pending.update(&body);

@@ -11,7 +11,7 @@ use super::spot::{Role, Spot, envelope_with, in_envelope, parts, spots};
 use super::{Vector, each, name};
 use crate::net::remote_url::RemoteUrl;
 use crate::providers::Provider;
-use crate::scheme::spec::{Encoding, ListSpec, Spec};
+use crate::scheme::spec::{ListSpec, SchemeSpec, SignatureEncoding};
 
 /// Returns a vector without the values that its verification does not need, such as a second signature.
 pub(super) fn minimal(provider: &Provider, vector: &Vector) -> Case {
@@ -38,7 +38,7 @@ pub(super) fn minimal(provider: &Provider, vector: &Vector) -> Case {
     case
 }
 
-fn without_entries(case: &Case, spec: &Spec, spot: &Spot, separator: char) -> Case {
+fn without_entries(case: &Case, spec: &SchemeSpec, spot: &Spot, separator: char) -> Case {
     let mut case = case.clone();
     let text = String::from_utf8(spot.read(&case).unwrap()).unwrap();
     let mut entries: Vec<&str> = text.split(separator).collect();
@@ -84,7 +84,7 @@ fn each_value(damage: impl Fn(&Spot, &Role, &[u8]) -> Vec<(String, Vec<Vec<u8>>)
             // The signature inside is damaged like one that stands alone.
             if let Role::Envelope(pointer) = &role {
                 let inner = in_envelope(&value, pointer).unwrap();
-                let role = Role::Signature(None, Encoding::Base64);
+                let role = Role::Signature(None, SignatureEncoding::Base64);
                 for (label, values) in damage(&spot, &role, &inner) {
                     let text = |value: &Vec<u8>| std::str::from_utf8(value).is_ok();
                     if values.iter().all(text) {
@@ -256,7 +256,7 @@ fn a_value_with_any_bit_turned_is_refused() {
 /// value are covered by the test of case below.
 fn is_same_digit(role: &Role, one: u8, other: u8) -> bool {
     match role {
-        Role::Signature(_, Encoding::Hex) => {
+        Role::Signature(_, SignatureEncoding::Hex) => {
             one.is_ascii_hexdigit() && one.eq_ignore_ascii_case(&other)
         }
         // RFC 7617: the word `Basic` is case-insensitive.
@@ -289,7 +289,7 @@ fn another_case_is_refused_but_for_hexadecimal_digits() {
                     &format!("{spot:?} in the other case"),
                 );
             }
-            if let Role::Signature(_, Encoding::Hex) = role {
+            if let Role::Signature(_, SignatureEncoding::Hex) = role {
                 let upper = digits_in_capitals(&value);
                 let same = spot.write(&whole, &[upper]).unwrap();
                 let is_covered = !same_text_is_signed(&provider.scheme, &spot);
@@ -304,7 +304,7 @@ fn another_case_is_refused_but_for_hexadecimal_digits() {
 }
 
 /// Returns whether the signature is inside a text that is itself signed: in the body, for example.
-fn same_text_is_signed(spec: &Spec, spot: &Spot) -> bool {
+fn same_text_is_signed(spec: &SchemeSpec, spot: &Spot) -> bool {
     match spot {
         Spot::Header(_) => false,
         Spot::Query(_) => parts(spec).iter().any(|part| covers(part).query),
@@ -315,7 +315,7 @@ fn same_text_is_signed(spec: &Spec, spot: &Spot) -> bool {
 /// Swaps the case of every letter, except for hexadecimal digits of signatures and the word `Basic`.
 fn with_other_case(role: &Role, value: &[u8]) -> Vec<u8> {
     let is_kept = |at: usize| match role {
-        Role::Signature(_, Encoding::Hex) => is_in_digits(value, at),
+        Role::Signature(_, SignatureEncoding::Hex) => is_in_digits(value, at),
         Role::Basic => at < b"Basic ".len(),
         _ => false,
     };

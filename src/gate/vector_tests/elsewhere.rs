@@ -7,7 +7,7 @@ use super::damage::{minimal, refused};
 use super::each;
 use super::spot::parts;
 use crate::scheme::public_url;
-use crate::scheme::spec::{Audience, Family, Part, Spec};
+use crate::scheme::spec::{SchemeFamily, SchemeSpec, TemplatePart, TokenAudience};
 
 /// The aspects of a request that a part of the signed text covers, besides single values.
 #[derive(Default)]
@@ -19,7 +19,7 @@ pub(super) struct Covers {
     pub(super) form: bool,
 }
 
-pub(super) fn covers(part: &Part) -> Covers {
+pub(super) fn covers(part: &TemplatePart) -> Covers {
     let none = Covers::default();
     let path = Covers {
         path: true,
@@ -31,61 +31,61 @@ pub(super) fn covers(part: &Part) -> Covers {
         ..Covers::default()
     };
     match part {
-        Part::Method | Part::LowerMethod => Covers {
+        TemplatePart::Method | TemplatePart::LowerMethod => Covers {
             method: true,
             ..none
         },
-        Part::Path => path,
-        Part::PathQuery => target,
-        Part::Url | Part::UrlDecoded => Covers {
+        TemplatePart::Path => path,
+        TemplatePart::PathQuery => target,
+        TemplatePart::Url | TemplatePart::UrlDecoded => Covers {
             public_url: true,
             ..target
         },
-        Part::UrlNoQuery => Covers {
+        TemplatePart::UrlNoQuery => Covers {
             public_url: true,
             ..path
         },
-        Part::Host => Covers {
+        TemplatePart::Host => Covers {
             public_url: true,
             ..none
         },
-        Part::UrlFormSorted => Covers {
+        TemplatePart::UrlFormSorted => Covers {
             public_url: true,
             form: true,
             ..target
         },
-        Part::FormSorted | Part::FormOrDigest(_) => Covers { form: true, ..none },
+        TemplatePart::FormSorted | TemplatePart::FormOrDigest(_) => Covers { form: true, ..none },
         // Other tests change the body, and single values are spots.
-        Part::Literal(_)
-        | Part::Body
-        | Part::BodyDigest(..)
-        | Part::BodyJsonString
-        | Part::BodyOrForm(_)
-        | Part::Timestamp
-        | Part::Id
-        | Part::Header(_)
-        | Part::LowerHeader(_)
-        | Part::ListedHeaders(_)
-        | Part::Entry(_)
-        | Part::Query(_)
-        | Part::LowerQuery(_)
-        | Part::Form(_)
-        | Part::Json(_)
-        | Part::Secret
-        | Part::Group(_) => none,
+        TemplatePart::Literal(_)
+        | TemplatePart::Body
+        | TemplatePart::BodyDigest(..)
+        | TemplatePart::BodyJsonString
+        | TemplatePart::BodyOrForm(_)
+        | TemplatePart::Timestamp
+        | TemplatePart::Id
+        | TemplatePart::Header(_)
+        | TemplatePart::LowerHeader(_)
+        | TemplatePart::ListedHeaders(_)
+        | TemplatePart::Entry(_)
+        | TemplatePart::Query(_)
+        | TemplatePart::LowerQuery(_)
+        | TemplatePart::Form(_)
+        | TemplatePart::Json(_)
+        | TemplatePart::Secret
+        | TemplatePart::Group(_) => none,
     }
 }
 
 /// Returns the coverage of a token: the URL, or `None`.
-fn token_covers(spec: &Spec) -> Option<Covers> {
-    let Family::Jwt(family) = &spec.family else {
+fn token_covers(spec: &SchemeSpec) -> Option<Covers> {
+    let SchemeFamily::Jwt(family) = &spec.family else {
         return None;
     };
-    let is_url = family.url_claim.is_some() || family.audience == Audience::Url;
-    is_url.then(|| covers(&Part::Url))
+    let is_url = family.url_claim.is_some() || family.audience == TokenAudience::Url;
+    is_url.then(|| covers(&TemplatePart::Url))
 }
 
-// Fails when a part of the template is not fed: `Part::Method => {}`.
+// Fails when a part of the template is not fed: `TemplatePart::Method => {}`.
 #[test]
 fn another_method_path_query_or_host_is_refused_where_it_is_signed() {
     each(|provider, vector| {
@@ -104,8 +104,8 @@ fn another_method_path_query_or_host_is_refused_where_it_is_signed() {
 }
 
 /// Returns whether only the port differs, and the scheme accepts the URL with and without a port.
-fn is_other_port(spec: &Spec, whole: &Case, damaged: &Case) -> bool {
-    let has_either = matches!(&spec.family, Family::Text(family) if family.either_port);
+fn is_other_port(spec: &SchemeSpec, whole: &Case, damaged: &Case) -> bool {
+    let has_either = matches!(&spec.family, SchemeFamily::Text(family) if family.either_port);
     let portless = |case: &Case| {
         let url = case.public_url.clone().unwrap_or_default();
         let (scheme, host, _, base) = public_url::split(&url);

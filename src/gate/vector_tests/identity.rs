@@ -15,16 +15,16 @@ use sha2::{Digest as _, Sha256};
 use super::{Vector, path, post};
 use crate::config::model::{PathRule, ReplayRule, Route};
 use crate::config::{self, usual_dedup};
-use crate::gate::dedup::{Asked, Claims, Limits};
+use crate::gate::dedup::{ClaimLimits, ClaimResult, ClaimTable};
 use crate::gate::event::EventParts;
 use crate::gate::identity::{IdentityFacts, IdentityRules, KeyText};
 use crate::gate::key_rule::KeyRule;
-use crate::model::source::Source;
-use crate::net::outgoing::EventMarks;
+use crate::model::source::RequestSource;
+use crate::net::event_headers::EventMarks;
 use crate::providers::identity::RetrySigning;
 use crate::providers::{self, Provider};
 use crate::scheme::locate;
-use crate::scheme::spec::{Family, Field, KeyPart, Place};
+use crate::scheme::spec::{FieldLocation, KeyPart, SchemeFamily, SchemeLocation};
 
 #[derive(Deserialize)]
 struct File {
@@ -52,7 +52,7 @@ struct Sample {
 struct Bench {
     identity: IdentityRules,
     key: KeyRule,
-    claims: Arc<Claims>,
+    claims: Arc<ClaimTable>,
     is_dated: bool,
 }
 
@@ -75,7 +75,7 @@ impl Bench {
                 headers: &[],
             }),
             key: KeyRule::compile(&route).unwrap(),
-            claims: Claims::new(Limits {
+            claims: ClaimTable::new(ClaimLimits {
                 window: Duration::from_secs(60),
                 entries: 1000,
                 lease: Duration::from_secs(60),
@@ -99,14 +99,14 @@ impl Bench {
         let Some(keys) = keys.unwrap() else {
             return Seen::New;
         };
-        match self.claims.ask(keys) {
-            Asked::Claimed(claim) => {
+        match self.claims.try_claim(keys) {
+            ClaimResult::Claimed(claim) => {
                 let is_replay = claim.is_replay();
                 claim.spend(StatusCode::OK);
                 if is_replay { Seen::Replay } else { Seen::New }
             }
-            Asked::Spent(_) => Seen::Duplicate,
-            Asked::InFlight(_) => panic!("nothing is in flight"),
+            ClaimResult::Spent(_) => Seen::Duplicate,
+            ClaimResult::InFlight(_) => panic!("nothing is in flight"),
         }
     }
 
@@ -144,7 +144,7 @@ fn request(sample: &Sample) -> EventParts {
         body: Bytes::from(sample.body.clone()),
         plain: None,
         own_names: None,
-        source: Source {
+        source: RequestSource {
             ip: [192, 0, 2, 1].into(),
             peer: ([192, 0, 2, 1], 4711).into(),
             is_tls: true,
@@ -212,10 +212,11 @@ fn different_genuine_samples_are_all_forwarded() {
 /// Returns the event of a retry that is signed at another time, where the time is in the body.
 fn sent_later(provider: &Provider, sample: &Sample) -> Sample {
     let mut later = sample.clone();
-    let Family::Text(family) = &provider.scheme.family else {
+    let SchemeFamily::Text(family) = &provider.scheme.family else {
         return later;
     };
-    if let Some(Place::Json(pointer)) = family.timestamp.as_ref().map(|time| &time.place)
+    if let Some(SchemeLocation::Json(pointer)) =
+        family.timestamp.as_ref().map(|time| &time.location)
         && let Some(time) = locate::find_value(sample.body.as_bytes(), pointer)
     {
         later.body.replace_range(time, "1700000600000");
@@ -283,7 +284,7 @@ fn changed(sample: &Sample, part: &KeyPart) -> Option<Sample> {
     };
     let mut other = sample.clone();
     for field in fields {
-        let Field::Header(wanted) = field else {
+        let FieldLocation::Header(wanted) = field else {
             continue;
         };
         let mut headers = other.headers.iter_mut();

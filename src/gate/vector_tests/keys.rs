@@ -7,8 +7,8 @@ use super::damage::{minimal, refused};
 use super::spot::{Role, spots};
 use super::{each, name};
 use crate::scheme::spec::{
-    Algorithm, BodyClaim, Encoding, Family, JwtAlgorithm, JwtKeys, JwtSpec, KeyAlgorithm,
-    SecretEncoding, SignMethod, Spec,
+    BodyClaim, DigestAlgorithm, JwtAlgorithm, JwtKeys, JwtSpec, KeyAlgorithm, SchemeFamily,
+    SchemeSpec, SecretEncoding, SignMethod, SignatureEncoding,
 };
 
 // Fails when the key is cut, padded or not used: `Mac::new(algorithm, b"")`.
@@ -31,12 +31,12 @@ fn a_secret_with_any_byte_changed_is_refused() {
 type Write = fn(&[u8]) -> Vec<u8>;
 
 /// Returns wrong secrets: empty, cut, longer, and with each byte of the key changed.
-fn other_secrets(spec: &Spec, secret: &[u8]) -> Vec<Vec<u8>> {
+fn other_secrets(spec: &SchemeSpec, secret: &[u8]) -> Vec<Vec<u8>> {
     if spec.has_own_keys() {
         return Vec::new();
     }
     let mut others = vec![vec![]];
-    if let Family::Jwt(family) = &spec.family
+    if let SchemeFamily::Jwt(family) = &spec.family
         && matches!(family.keys, JwtKeys::Asked(_))
     {
         // The secret only selects the key to fetch.
@@ -112,13 +112,13 @@ fn another_algorithm_or_encoding_is_refused() {
     });
 }
 
-const ALGORITHMS: [Algorithm; 6] = [
-    Algorithm::Md5,
-    Algorithm::Sha1,
-    Algorithm::Sha256,
-    Algorithm::Sha384,
-    Algorithm::Sha512,
-    Algorithm::Keccak256,
+const ALGORITHMS: [DigestAlgorithm; 6] = [
+    DigestAlgorithm::Md5,
+    DigestAlgorithm::Sha1,
+    DigestAlgorithm::Sha256,
+    DigestAlgorithm::Sha384,
+    DigestAlgorithm::Sha512,
+    DigestAlgorithm::Keccak256,
 ];
 
 const KEY_ALGORITHMS: [KeyAlgorithm; 9] = [
@@ -133,31 +133,31 @@ const KEY_ALGORITHMS: [KeyAlgorithm; 9] = [
     KeyAlgorithm::RsaSha512,
 ];
 
-fn other_specs(spec: &Spec, whole: &Case) -> Vec<(String, Spec)> {
+fn other_specs(spec: &SchemeSpec, whole: &Case) -> Vec<(String, SchemeSpec)> {
     let mut others = Vec::new();
-    let mut add = |what: String, change: &dyn Fn(&mut Spec)| {
+    let mut add = |what: String, change: &dyn Fn(&mut SchemeSpec)| {
         let mut other = spec.clone();
         change(&mut other);
         others.push((what, other));
     };
     for other in ALGORITHMS {
         add(format!("{other:?}"), &|spec| match &mut spec.family {
-            Family::Hmac(family) => family.algorithm = other,
-            Family::Text(family) => match &mut family.method {
+            SchemeFamily::Hmac(family) => family.algorithm = other,
+            SchemeFamily::Text(family) => match &mut family.method {
                 SignMethod::Hmac(algorithm) | SignMethod::Hash(algorithm) => *algorithm = other,
                 SignMethod::PublicKey { .. } => {}
             },
-            Family::Jwt(family) => {
+            SchemeFamily::Jwt(family) => {
                 if let Some(claim) = &mut family.body_claim {
                     claim.digest_mut().digest = other;
                 }
             }
-            Family::Token(_) | Family::Certificate(_) | Family::Http(_) => {}
+            SchemeFamily::Token(_) | SchemeFamily::Certificate(_) | SchemeFamily::Http(_) => {}
         });
     }
     for (name, other) in JwtAlgorithm::ALL {
         add(name.to_owned(), &|spec| {
-            if let Family::Jwt(family) = &mut spec.family
+            if let SchemeFamily::Jwt(family) = &mut spec.family
                 && !family.algorithms.contains(&other)
             {
                 family.algorithms = vec![other];
@@ -166,32 +166,32 @@ fn other_specs(spec: &Spec, whole: &Case) -> Vec<(String, Spec)> {
     }
     for other in KEY_ALGORITHMS {
         add(format!("{other:?}"), &|spec| match &mut spec.family {
-            Family::Text(family) => match &mut family.method {
+            SchemeFamily::Text(family) => match &mut family.method {
                 SignMethod::PublicKey { algorithm, .. } => *algorithm = other,
                 SignMethod::Hmac(_) | SignMethod::Hash(_) => {}
             },
-            Family::Hmac(_)
-            | Family::Token(_)
-            | Family::Jwt(_)
-            | Family::Certificate(_)
-            | Family::Http(_) => {}
+            SchemeFamily::Hmac(_)
+            | SchemeFamily::Token(_)
+            | SchemeFamily::Jwt(_)
+            | SchemeFamily::Certificate(_)
+            | SchemeFamily::Http(_) => {}
         });
     }
     for other in [
-        Encoding::Hex,
-        Encoding::Base64,
-        Encoding::Base64Url,
-        Encoding::Base64UrlUnpadded,
+        SignatureEncoding::Hex,
+        SignatureEncoding::Base64,
+        SignatureEncoding::Base64Url,
+        SignatureEncoding::Base64UrlUnpadded,
     ] {
         add(format!("{other:?}"), &|spec| match &mut spec.family {
-            Family::Hmac(family) => family.encoding = other,
-            Family::Text(family) => family.encoding = other,
-            Family::Jwt(family) => {
+            SchemeFamily::Hmac(family) => family.encoding = other,
+            SchemeFamily::Text(family) => family.encoding = other,
+            SchemeFamily::Jwt(family) => {
                 if let Some(claim) = &mut family.body_claim {
                     claim.digest_mut().encoding = other;
                 }
             }
-            Family::Token(_) | Family::Certificate(_) | Family::Http(_) => {}
+            SchemeFamily::Token(_) | SchemeFamily::Certificate(_) | SchemeFamily::Http(_) => {}
         });
     }
     others.retain(|(_, other)| {
@@ -201,17 +201,17 @@ fn other_specs(spec: &Spec, whole: &Case) -> Vec<(String, Spec)> {
 }
 
 /// Returns whether a signature is valid in both base64 alphabets, which differ in two characters only.
-fn is_either_base64(spec: &Spec, other: &Spec, whole: &Case) -> bool {
-    if let (Family::Jwt(one), Family::Jwt(other)) = (&spec.family, &other.family) {
+fn is_either_base64(spec: &SchemeSpec, other: &SchemeSpec, whole: &Case) -> bool {
+    if let (SchemeFamily::Jwt(one), SchemeFamily::Jwt(other)) = (&spec.family, &other.family) {
         return is_either_digest(one, other, whole);
     }
-    let encoding = |spec: &Spec| match &spec.family {
-        Family::Hmac(family) => Some(family.encoding),
-        Family::Text(family) => Some(family.encoding),
+    let encoding = |spec: &SchemeSpec| match &spec.family {
+        SchemeFamily::Hmac(family) => Some(family.encoding),
+        SchemeFamily::Text(family) => Some(family.encoding),
         _ => None,
     };
-    let is_base64 = |spec| encoding(spec).is_some_and(|one| one != Encoding::Hex);
-    let special: &[u8] = if encoding(spec) == Some(Encoding::Base64) {
+    let is_base64 = |spec| encoding(spec).is_some_and(|one| one != SignatureEncoding::Hex);
+    let special: &[u8] = if encoding(spec) == Some(SignatureEncoding::Base64) {
         b"+/"
     } else {
         b"-_"
@@ -233,7 +233,7 @@ fn is_either_digest(one: &JwtSpec, other: &JwtSpec, whole: &Case) -> bool {
     if one.algorithms != other.algorithms {
         return false;
     }
-    let is_base64 = |claim: &BodyClaim| claim.digest().encoding != Encoding::Hex;
+    let is_base64 = |claim: &BodyClaim| claim.digest().encoding != SignatureEncoding::Hex;
     let digest = Sha256::digest(&whole.body);
     let written = data_encoding::BASE64.encode(&digest);
     let is_same_digest = claim.digest().digest == other_claim.digest().digest;

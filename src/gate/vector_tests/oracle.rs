@@ -15,15 +15,15 @@ use super::case::Case;
 use super::spot::{Role, Spot, spots};
 use super::{File, Vector};
 use crate::config;
-use crate::document::report::Style;
+use crate::document::report::ReportStyle;
 use crate::gate::route::RouteTable;
-use crate::gate::rules::Rules;
+use crate::gate::rules::RouteRules;
 use crate::gate::verdict::Verdict;
-use crate::gate::{Admission, Gate};
-use crate::model::clock::Now;
+use crate::gate::{Gate, GateAdmission};
+use crate::model::clock::ClockReading;
 use crate::model::ids::RequestId;
-use crate::model::source::Source;
-use crate::providers::challenge::Challenge;
+use crate::model::source::RequestSource;
+use crate::providers::challenge::ProviderChallenge;
 use crate::providers::{self, Provider};
 
 /// Texts for checks to sign: some that checks accept, and some that events could have.
@@ -65,17 +65,17 @@ fn gate(provider: &Provider, vector: &Vector, more: &str) -> Gate {
     }
     let needs_token = provider
         .challenge
-        .is_some_and(Challenge::needs_verify_token);
+        .is_some_and(ProviderChallenge::needs_verify_token);
     if needs_token && !more.contains("forward") {
         text += "verify_token = \"a8f1c3e59b7d2046\"\n";
     }
     let config = match config::load_text("hookgate.toml", &text) {
         Ok(loaded) => loaded.config,
-        Err(report) => panic!("{}", report.render(Style::Plain)),
+        Err(report) => panic!("{}", report.render(ReportStyle::Plain)),
     };
     let table = RouteTable::build(&config.routes);
     let rules = config.routes.into_iter();
-    let rules = rules.map(|route| Rules::compile(route.into(), None, None, None).unwrap());
+    let rules = rules.map(|route| RouteRules::compile(route.into(), None, None, None).unwrap());
     Gate::new(
         table,
         rules.collect(),
@@ -85,14 +85,14 @@ fn gate(provider: &Provider, vector: &Vector, more: &str) -> Gate {
     )
 }
 
-async fn admit(gate: &Gate, case: &Case) -> Option<Admission> {
+async fn admit(gate: &Gate, case: &Case) -> Option<GateAdmission> {
     let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let source = Source {
+    let source = RequestSource {
         ip,
         peer: SocketAddr::new(ip, 0),
         is_tls: true,
     };
-    let now = Now::at_unix_seconds(case.now);
+    let now = ClockReading::at_unix_seconds(case.now);
     let mut verdict = Verdict::new(RequestId::new(0, [0; 10]), source, now);
     let mut request = Request::new(Full::new(Bytes::from(case.body.clone())));
     *request.method_mut() = case.method.clone();
@@ -115,7 +115,7 @@ fn checks(whole: &Case, text: &str) -> Vec<Case> {
         case
     };
     let mut found = Vec::new();
-    let all = Challenge::ALL
+    let all = ProviderChallenge::ALL
         .iter()
         .flat_map(|(_, kind)| kind.parameters());
     for method in [Method::GET, Method::POST, Method::HEAD, Method::OPTIONS] {
@@ -159,8 +159,8 @@ fn checks(whole: &Case, text: &str) -> Vec<Case> {
 }
 
 /// Returns every piece of a response that could be a signature.
-async fn pieces(admission: Admission) -> Vec<String> {
-    let Admission::Answered(answer) = admission else {
+async fn pieces(admission: GateAdmission) -> Vec<String> {
+    let GateAdmission::Answered(answer) = admission else {
         return Vec::new();
     };
     let (head, body) = answer.into_parts();
@@ -277,7 +277,7 @@ async fn no_response_to_an_unverified_request_signs_an_event() {
                     assert!(
                         matches!(
                             admission,
-                            None | Some(Admission::Refused(..) | Admission::Answered(_))
+                            None | Some(GateAdmission::Refused(..) | GateAdmission::Answered(_))
                         ),
                         "{}: {text:?} passes as an event with {piece:?}",
                         provider.id
@@ -308,11 +308,11 @@ async fn no_check_with_the_text_of_an_event_is_forwarded() {
         for text in TEXTS {
             for check in checks(&whole, text) {
                 match admit(&gate, &check).await {
-                    Some(Admission::Unverified(_)) => {
+                    Some(GateAdmission::Unverified(_)) => {
                         forwarded += 1;
                         assert!(!text.contains(['{', '[', ':']), "{id}: {text}");
                     }
-                    Some(Admission::Refused(..)) | None => {}
+                    Some(GateAdmission::Refused(..)) | None => {}
                     Some(_) => panic!("{id}: {text}"),
                 }
             }

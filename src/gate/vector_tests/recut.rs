@@ -18,7 +18,9 @@ use crate::gate::identity::{IdentityFacts, IdentityRules};
 use crate::gate::reject::Reject;
 use crate::model::secret::Secret;
 use crate::providers::Provider;
-use crate::scheme::spec::{Family, Field, Part, Place, Spec, TimestampSpec};
+use crate::scheme::spec::{
+    FieldLocation, SchemeFamily, SchemeLocation, SchemeSpec, TemplatePart, TimestampSpec,
+};
 use crate::scheme::{Scheme, ToSign};
 
 const IDS: [&str; 3] = ["msg_1", "msg.1700000300", "a.1700000300.b"];
@@ -31,22 +33,22 @@ const BODIES: [&str; 5] = [
     "a=1&b=2.5&t=1700000300",
 ];
 
-fn time_of(spec: &Spec) -> Option<&TimestampSpec> {
+fn time_of(spec: &SchemeSpec) -> Option<&TimestampSpec> {
     match &spec.family {
-        Family::Hmac(family) => family.timestamp.as_ref(),
-        Family::Text(family) => family.timestamp.as_ref(),
+        SchemeFamily::Hmac(family) => family.timestamp.as_ref(),
+        SchemeFamily::Text(family) => family.timestamp.as_ref(),
         _ => None,
     }
 }
 
 /// Returns the parts of the signed text in order, with those of a group if the request has them.
-fn tokens(spec: &Spec, case: &Case) -> Vec<Part> {
+fn tokens(spec: &SchemeSpec, case: &Case) -> Vec<TemplatePart> {
     let mut found = Vec::new();
     for part in spec.template().map_or(&[][..], |template| &template.parts) {
         match part {
-            Part::Group(parts) => {
+            TemplatePart::Group(parts) => {
                 let is_there = parts.iter().all(|part| {
-                    matches!(part, Part::Literal(_)) || read(spec, case, part).is_some()
+                    matches!(part, TemplatePart::Literal(_)) || read(spec, case, part).is_some()
                 });
                 if is_there {
                     found.extend(parts.iter().cloned());
@@ -59,35 +61,37 @@ fn tokens(spec: &Spec, case: &Case) -> Vec<Part> {
 }
 
 /// Returns the location of a part that is a single value.
-fn spot(spec: &Spec, part: &Part) -> Option<Spot> {
+fn spot(spec: &SchemeSpec, part: &TemplatePart) -> Option<Spot> {
     match part {
-        Part::Id => Some(Spot::Header(spec.id_header()?.clone())),
-        Part::Header(name) => Some(Spot::Header(name.clone())),
-        Part::Query(name) => Some(Spot::Query(name.clone())),
-        Part::Form(name) => Some(Spot::Form(name.clone())),
-        Part::Json(pointer) => Some(Spot::Json(pointer.clone())),
-        Part::Timestamp => {
+        TemplatePart::Id => Some(Spot::Header(spec.id_header()?.clone())),
+        TemplatePart::Header(name) => Some(Spot::Header(name.clone())),
+        TemplatePart::Query(name) => Some(Spot::Query(name.clone())),
+        TemplatePart::Form(name) => Some(Spot::Form(name.clone())),
+        TemplatePart::Json(pointer) => Some(Spot::Json(pointer.clone())),
+        TemplatePart::Timestamp => {
             let time = time_of(spec).filter(|time| time.key.is_none())?;
-            Some(Spot::of(&time.place))
+            Some(Spot::of(&time.location))
         }
         _ => None,
     }
 }
 
-fn read(spec: &Spec, case: &Case, part: &Part) -> Option<Vec<u8>> {
+fn read(spec: &SchemeSpec, case: &Case, part: &TemplatePart) -> Option<Vec<u8>> {
     match part {
-        Part::Body => Some(case.body.clone()),
-        Part::Url => Some([case.public_url.clone()?.as_bytes(), case.target.as_bytes()].concat()),
-        Part::PathQuery => Some(case.target.clone().into_bytes()),
-        Part::Timestamp if spot(spec, part).is_none() => listed_time(spec, case),
+        TemplatePart::Body => Some(case.body.clone()),
+        TemplatePart::Url => {
+            Some([case.public_url.clone()?.as_bytes(), case.target.as_bytes()].concat())
+        }
+        TemplatePart::PathQuery => Some(case.target.clone().into_bytes()),
+        TemplatePart::Timestamp if spot(spec, part).is_none() => listed_time(spec, case),
         part => spot(spec, part)?.read(case),
     }
 }
 
 /// Returns the time in a list that also contains the signature.
-fn listed_time(spec: &Spec, case: &Case) -> Option<Vec<u8>> {
+fn listed_time(spec: &SchemeSpec, case: &Case) -> Option<Vec<u8>> {
     let time = time_of(spec)?;
-    let (Place::Header(header), Some(key)) = (&time.place, &time.key) else {
+    let (SchemeLocation::Header(header), Some(key)) = (&time.location, &time.key) else {
         return None;
     };
     let value = case.headers.get(header)?.to_str().ok()?;
@@ -97,14 +101,14 @@ fn listed_time(spec: &Spec, case: &Case) -> Option<Vec<u8>> {
 }
 
 /// Returns the request with another value, or `None` if there is no such request or it would match another route.
-fn write(spec: &Spec, case: &Case, part: &Part, value: &[u8]) -> Option<Case> {
+fn write(spec: &SchemeSpec, case: &Case, part: &TemplatePart, value: &[u8]) -> Option<Case> {
     let mut other = case.clone();
     match part {
-        Part::Body => other.body = value.to_vec(),
-        Part::Url | Part::PathQuery => {
+        TemplatePart::Body => other.body = value.to_vec(),
+        TemplatePart::Url | TemplatePart::PathQuery => {
             let url = std::str::from_utf8(value).ok()?;
             let origin = match part {
-                Part::Url => case.public_url.clone()?,
+                TemplatePart::Url => case.public_url.clone()?,
                 _ => String::new(),
             };
             let target = url.strip_prefix(&origin)?;
@@ -114,9 +118,11 @@ fn write(spec: &Spec, case: &Case, part: &Part, value: &[u8]) -> Option<Case> {
             }
             other.target = target.to_owned();
         }
-        Part::Timestamp if spot(spec, part).is_none() => {
+        TemplatePart::Timestamp if spot(spec, part).is_none() => {
             let time = time_of(spec)?;
-            let (Place::Header(header), Some(old)) = (&time.place, listed_time(spec, case)) else {
+            let (SchemeLocation::Header(header), Some(old)) =
+                (&time.location, listed_time(spec, case))
+            else {
                 return None;
             };
             let (old, new) = (
@@ -159,26 +165,26 @@ fn at_its_time(mut case: Case, time: &[u8]) -> Case {
 type Identity = (Option<String>, Option<String>, Option<Vec<u8>>);
 
 /// Returns id, type and time as the gate would read them.
-fn identity(spec: &Spec, case: &Case) -> Option<Identity> {
+fn identity(spec: &SchemeSpec, case: &Case) -> Option<Identity> {
     let rules = IdentityRules::compile(IdentityFacts::of(spec));
     let uri = case.target.parse().ok()?;
     let found = rules.read(&case.head(&uri), &case.body).ok()?;
     let id = found.event_id.map(|id| id.as_str().to_owned());
     let kind = found.event_type.map(String::from);
-    Some((id, kind, read(spec, case, &Part::Timestamp)))
+    Some((id, kind, read(spec, case, &TemplatePart::Timestamp)))
 }
 
 /// Returns every request that has the same signed text, split differently between two adjacent values.
-fn recut(spec: &Spec, case: &Case) -> Vec<Case> {
+fn recut(spec: &SchemeSpec, case: &Case) -> Vec<Case> {
     let tokens = tokens(spec, case);
     let values: Vec<usize> = (0..tokens.len())
-        .filter(|at| !matches!(tokens[*at], Part::Literal(_)))
+        .filter(|at| !matches!(tokens[*at], TemplatePart::Literal(_)))
         .collect();
     let mut found = Vec::new();
     for pair in values.windows(2) {
         let (left, right) = (&tokens[pair[0]], &tokens[pair[1]]);
         let between = tokens[pair[0] + 1..pair[1]].iter().map(|part| match part {
-            Part::Literal(text) => text.as_str(),
+            TemplatePart::Literal(text) => text.as_str(),
             _ => "",
         });
         let between: String = between.collect();
@@ -194,8 +200,8 @@ fn recut(spec: &Spec, case: &Case) -> Vec<Case> {
             let other = write(spec, case, left, first);
             let other = other.and_then(|other| write(spec, &other, right, second));
             found.extend(other.map(|other| match (left, right) {
-                (Part::Timestamp, _) => at_its_time(other, first),
-                (_, Part::Timestamp) => at_its_time(other, second),
+                (TemplatePart::Timestamp, _) => at_its_time(other, first),
+                (_, TemplatePart::Timestamp) => at_its_time(other, second),
                 _ => other,
             }));
         }
@@ -205,22 +211,22 @@ fn recut(spec: &Spec, case: &Case) -> Vec<Case> {
 }
 
 /// Returns requests with another time inside a text of three values, where both ends of the time move at once.
-fn around_the_time(spec: &Spec, case: &Case, tokens: &[Part]) -> Vec<Case> {
+fn around_the_time(spec: &SchemeSpec, case: &Case, tokens: &[TemplatePart]) -> Vec<Case> {
     let mut found = Vec::new();
-    let values: Vec<&Part> = tokens
+    let values: Vec<&TemplatePart> = tokens
         .iter()
-        .filter(|part| !matches!(part, Part::Literal(_)))
+        .filter(|part| !matches!(part, TemplatePart::Literal(_)))
         .collect();
-    let literal = |left: &Part, right: &Part| {
+    let literal = |left: &TemplatePart, right: &TemplatePart| {
         let at = tokens.iter().position(|part| part == left).unwrap();
         match &tokens[at + 1] {
-            Part::Literal(text) if tokens.get(at + 2) == Some(right) => text.clone(),
+            TemplatePart::Literal(text) if tokens.get(at + 2) == Some(right) => text.clone(),
             _ => String::new(),
         }
     };
     for three in values
         .windows(3)
-        .filter(|three| *three[1] == Part::Timestamp)
+        .filter(|three| *three[1] == TemplatePart::Timestamp)
     {
         let read = |part| read(spec, case, part);
         let (Some(a), Some(time), Some(b)) = (read(three[0]), read(three[1]), read(three[2]))
@@ -332,12 +338,14 @@ const FIRST_CUTS: usize = 4;
 
 type Fields = Vec<(String, String)>;
 
-fn joins_fields(spec: &Spec) -> bool {
+fn joins_fields(spec: &SchemeSpec) -> bool {
     spec.template().is_some_and(|template| {
         template.any(&|part| {
             matches!(
                 part,
-                Part::FormSorted | Part::UrlFormSorted | Part::FormOrDigest(_)
+                TemplatePart::FormSorted
+                    | TemplatePart::UrlFormSorted
+                    | TemplatePart::FormOrDigest(_)
             )
         })
     })
@@ -490,9 +498,9 @@ fn forms(provider: &Provider, vector: &Vector) -> Vec<Case> {
 
 /// The request under a signature over what it is now. Where the list of signatures keeps `Scheme::sign` away, the scheme
 /// without the list signs, which makes one entry of it.
-fn signed_again(spec: &Spec, case: &Case) -> Option<Case> {
+fn signed_again(spec: &SchemeSpec, case: &Case) -> Option<Case> {
     let mut plain = spec.clone();
-    if let Family::Text(family) = &mut plain.family {
+    if let SchemeFamily::Text(family) = &mut plain.family {
         for signature in &mut family.signatures {
             signature.list = None;
         }
@@ -517,9 +525,11 @@ fn signed_again(spec: &Spec, case: &Case) -> Option<Case> {
 }
 
 /// Returns the facts that no cut may change: the id, the time, the presence of a query, and a type outside of the form.
-fn fixed(spec: &Spec, case: &Case) -> (Option<Identity>, bool) {
+fn fixed(spec: &SchemeSpec, case: &Case) -> (Option<Identity>, bool) {
     let mut known = identity(spec, case);
-    let is_in_form = |field: &Field| matches!(field, Field::Form(_) | Field::FormJson(..));
+    let is_in_form = |field: &FieldLocation| {
+        matches!(field, FieldLocation::Form(_) | FieldLocation::FormJson(..))
+    };
     if let Some((_, kind, _)) = &mut known
         && spec.event_type.iter().any(is_in_form)
     {
@@ -527,7 +537,7 @@ fn fixed(spec: &Spec, case: &Case) -> (Option<Identity>, bool) {
     }
     // Plivo's own text is the same for a form and for a query.
     let template = spec.template().unwrap();
-    let has_query = !template.holds(&Part::UrlFormSorted) && case.target.contains('?');
+    let has_query = !template.holds(&TemplatePart::UrlFormSorted) && case.target.contains('?');
     (known, has_query)
 }
 

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use super::case::Case;
 use crate::scheme::spec::{
-    CertificateKind, Encoding, Family, Field, JwtPlace, ListSpec, Part, Place, SignatureSpec, Spec,
-    TimestampSpec, TokenPlace,
+    CertificateKind, FieldLocation, JwtLocation, ListSpec, SchemeFamily, SchemeLocation,
+    SchemeSpec, SignatureEncoding, SignatureSpec, TemplatePart, TimestampSpec, TokenLocation,
 };
 
 /// The location of a value.
@@ -27,7 +27,7 @@ pub(super) enum Spot {
 #[derive(Clone, Debug)]
 pub(super) enum Role {
     /// A signature, or a list of them.
-    Signature(Option<ListSpec>, Encoding),
+    Signature(Option<ListSpec>, SignatureEncoding),
     /// Base64 of JSON with a signature at this pointer; the rest of it is not signed.
     Envelope(Vec<String>),
     /// A value that is signed, or that is the signed time.
@@ -48,33 +48,33 @@ pub(super) enum Role {
 }
 
 /// Returns every value that the scheme reads to verify a request.
-pub(super) fn spots(spec: &Spec) -> Vec<(Spot, Role)> {
+pub(super) fn spots(spec: &SchemeSpec) -> Vec<(Spot, Role)> {
     let mut found = match &spec.family {
-        Family::Hmac(family) => {
+        SchemeFamily::Hmac(family) => {
             let signature = signature(&family.signature, family.encoding);
             [signature]
                 .into_iter()
                 .chain(time(spec, family.timestamp.as_ref()))
                 .collect()
         }
-        Family::Text(family) => {
+        SchemeFamily::Text(family) => {
             let places = family.signatures.iter();
             let mut found: Vec<_> = places.map(|one| signature(one, family.encoding)).collect();
             found.extend(time(spec, family.timestamp.as_ref()));
             let others = family.other_timestamps.iter();
             found.extend(others.filter_map(|other| time(spec, Some(other))));
             let required = family.require.iter();
-            found.extend(required.map(|one| (Spot::of(&one.place), Role::Required)));
+            found.extend(required.map(|one| (Spot::of(&one.location), Role::Required)));
             found
         }
-        Family::Token(family) => vec![token(&family.place)],
-        Family::Jwt(family) => match &family.place {
-            JwtPlace::In(place, _) => vec![(Spot::of(place), Role::Token)],
+        SchemeFamily::Token(family) => vec![token(&family.location)],
+        SchemeFamily::Jwt(family) => match &family.location {
+            JwtLocation::In(place, _) => vec![(Spot::of(place), Role::Token)],
             // Damaged like any body.
-            JwtPlace::Body => vec![],
+            JwtLocation::Body => vec![],
         },
-        Family::Certificate(family) => certificate(family.kind),
-        Family::Http(_) => ["signature", "signature-input", "content-digest"]
+        SchemeFamily::Certificate(family) => certificate(family.kind),
+        SchemeFamily::Http(_) => ["signature", "signature-input", "content-digest"]
             .map(|name| (Spot::Header(HeaderName::from_static(name)), Role::Value))
             .into(),
     };
@@ -91,7 +91,7 @@ pub(super) fn spots(spec: &Spec) -> Vec<(Spot, Role)> {
 }
 
 /// Returns the parts of the signed text, including those in groups.
-pub(super) fn parts(spec: &Spec) -> Vec<Part> {
+pub(super) fn parts(spec: &SchemeSpec) -> Vec<TemplatePart> {
     let mut found = Vec::new();
     if let Some(template) = spec.template() {
         template.visit(&mut |part| found.push(part.clone()));
@@ -99,40 +99,40 @@ pub(super) fn parts(spec: &Spec) -> Vec<Part> {
     found
 }
 
-fn signature(spec: &SignatureSpec, encoding: Encoding) -> (Spot, Role) {
+fn signature(spec: &SignatureSpec, encoding: SignatureEncoding) -> (Spot, Role) {
     let role = match &spec.base64_json {
         Some(pointer) => Role::Envelope(pointer.clone()),
         None => Role::Signature(spec.list.clone(), encoding),
     };
-    (Spot::of(&spec.place), role)
+    (Spot::of(&spec.location), role)
 }
 
 /// Returns the spot of the time; `None` for a time in the list of the signature.
-fn time(spec: &Spec, time: Option<&TimestampSpec>) -> Option<(Spot, Role)> {
+fn time(spec: &SchemeSpec, time: Option<&TimestampSpec>) -> Option<(Spot, Role)> {
     let time = time.filter(|time| time.key.is_none())?;
-    let field = match &time.place {
-        Place::Header(name) => Field::Header(name.clone()),
-        Place::Query(name) => Field::Query(name.clone()),
-        Place::Form(name) => Field::Form(name.clone()),
-        Place::Json(pointer) => Field::Json(pointer.clone()),
+    let field = match &time.location {
+        SchemeLocation::Header(name) => FieldLocation::Header(name.clone()),
+        SchemeLocation::Query(name) => FieldLocation::Query(name.clone()),
+        SchemeLocation::Form(name) => FieldLocation::Form(name.clone()),
+        SchemeLocation::Json(pointer) => FieldLocation::Json(pointer.clone()),
     };
-    let is_signed = parts(spec).contains(&Part::Timestamp) || spec.signs_field(&field);
+    let is_signed = parts(spec).contains(&TemplatePart::Timestamp) || spec.signs_field(&field);
     let role = if is_signed {
         Role::Value
     } else {
         Role::UnsignedTime
     };
-    Some((Spot::of(&time.place), role))
+    Some((Spot::of(&time.location), role))
 }
 
-fn token(place: &TokenPlace) -> (Spot, Role) {
+fn token(place: &TokenLocation) -> (Spot, Role) {
     match place {
-        TokenPlace::Header { name, .. } => (Spot::Header(name.clone()), Role::Token),
-        TokenPlace::Query(name) => (Spot::Query(name.clone()), Role::Token),
-        TokenPlace::Basic => (Spot::Header(header::AUTHORIZATION), Role::Basic),
-        TokenPlace::Form(name) => (Spot::Form(name.clone()), Role::Token),
-        TokenPlace::Json(pointer) => (Spot::Json(pointer.clone()), Role::Token),
-        TokenPlace::FormJson(name, pointer) => {
+        TokenLocation::Header { name, .. } => (Spot::Header(name.clone()), Role::Token),
+        TokenLocation::Query(name) => (Spot::Query(name.clone()), Role::Token),
+        TokenLocation::Basic => (Spot::Header(header::AUTHORIZATION), Role::Basic),
+        TokenLocation::Form(name) => (Spot::Form(name.clone()), Role::Token),
+        TokenLocation::Json(pointer) => (Spot::Json(pointer.clone()), Role::Token),
+        TokenLocation::FormJson(name, pointer) => {
             (Spot::FormJson(name.clone(), pointer.clone()), Role::Token)
         }
     }
@@ -179,48 +179,48 @@ fn certificate(kind: CertificateKind) -> Vec<(Spot, Role)> {
     }
 }
 
-fn part_spot(spec: &Spec, part: &Part) -> Option<(Spot, Role)> {
+fn part_spot(spec: &SchemeSpec, part: &TemplatePart) -> Option<(Spot, Role)> {
     match part {
-        Part::Id => Some((Spot::Header(spec.id_header()?.clone()), Role::Value)),
-        Part::Header(name) => Some((Spot::Header(name.clone()), Role::Value)),
-        Part::LowerHeader(name) => Some((Spot::Header(name.clone()), Role::LowerValue)),
-        Part::ListedHeaders(name) => Some((Spot::Header(name.clone()), Role::HeaderList)),
-        Part::Query(name) | Part::FormOrDigest(name) => {
+        TemplatePart::Id => Some((Spot::Header(spec.id_header()?.clone()), Role::Value)),
+        TemplatePart::Header(name) => Some((Spot::Header(name.clone()), Role::Value)),
+        TemplatePart::LowerHeader(name) => Some((Spot::Header(name.clone()), Role::LowerValue)),
+        TemplatePart::ListedHeaders(name) => Some((Spot::Header(name.clone()), Role::HeaderList)),
+        TemplatePart::Query(name) | TemplatePart::FormOrDigest(name) => {
             Some((Spot::Query(name.clone()), Role::Value))
         }
-        Part::LowerQuery(name) => Some((Spot::Query(name.clone()), Role::LowerValue)),
-        Part::Form(name) => Some((Spot::Form(name.clone()), Role::Value)),
-        Part::Json(pointer) => Some((Spot::Json(pointer.clone()), Role::Value)),
+        TemplatePart::LowerQuery(name) => Some((Spot::Query(name.clone()), Role::LowerValue)),
+        TemplatePart::Form(name) => Some((Spot::Form(name.clone()), Role::Value)),
+        TemplatePart::Json(pointer) => Some((Spot::Json(pointer.clone()), Role::Value)),
         // Not single values, or found elsewhere: the time by its location, the parts of a group one by one.
-        Part::Literal(_)
-        | Part::Body
-        | Part::Timestamp
-        | Part::Method
-        | Part::LowerMethod
-        | Part::Host
-        | Part::Entry(_)
-        | Part::Path
-        | Part::PathQuery
-        | Part::Url
-        | Part::UrlNoQuery
-        | Part::UrlDecoded
-        | Part::Secret
-        | Part::BodyDigest(..)
-        | Part::BodyJsonString
-        | Part::BodyOrForm(_)
-        | Part::FormSorted
-        | Part::UrlFormSorted
-        | Part::Group(_) => None,
+        TemplatePart::Literal(_)
+        | TemplatePart::Body
+        | TemplatePart::Timestamp
+        | TemplatePart::Method
+        | TemplatePart::LowerMethod
+        | TemplatePart::Host
+        | TemplatePart::Entry(_)
+        | TemplatePart::Path
+        | TemplatePart::PathQuery
+        | TemplatePart::Url
+        | TemplatePart::UrlNoQuery
+        | TemplatePart::UrlDecoded
+        | TemplatePart::Secret
+        | TemplatePart::BodyDigest(..)
+        | TemplatePart::BodyJsonString
+        | TemplatePart::BodyOrForm(_)
+        | TemplatePart::FormSorted
+        | TemplatePart::UrlFormSorted
+        | TemplatePart::Group(_) => None,
     }
 }
 
 impl Spot {
-    pub(super) fn of(place: &Place) -> Self {
+    pub(super) fn of(place: &SchemeLocation) -> Self {
         match place {
-            Place::Header(name) => Self::Header(name.clone()),
-            Place::Query(name) => Self::Query(name.clone()),
-            Place::Form(name) => Self::Form(name.clone()),
-            Place::Json(pointer) => Self::Json(pointer.clone()),
+            SchemeLocation::Header(name) => Self::Header(name.clone()),
+            SchemeLocation::Query(name) => Self::Query(name.clone()),
+            SchemeLocation::Form(name) => Self::Form(name.clone()),
+            SchemeLocation::Json(pointer) => Self::Json(pointer.clone()),
         }
     }
 

@@ -12,23 +12,25 @@ use super::case::Case;
 use super::damage::{minimal, refused};
 use super::spot::{Role, Spot, spots};
 use super::{each, name};
-use crate::scheme::spec::{Audience, Family, FixedClaim, JwtAlgorithm, JwtPlace, JwtSpec, Spec};
+use crate::scheme::spec::{
+    FixedClaim, JwtAlgorithm, JwtLocation, JwtSpec, SchemeFamily, SchemeSpec, TokenAudience,
+};
 
 /// A century: longer than any leeway or validity period.
 const LONG: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-fn jwt(spec: &Spec) -> Option<&JwtSpec> {
+fn jwt(spec: &SchemeSpec) -> Option<&JwtSpec> {
     match &spec.family {
-        Family::Jwt(family) => Some(family),
+        SchemeFamily::Jwt(family) => Some(family),
         _ => None,
     }
 }
 
 /// Returns the text before the token, and its three parts.
 fn token(spec: &JwtSpec, case: &Case) -> (String, [String; 3]) {
-    let (prefix, text) = match &spec.place {
-        JwtPlace::Body => (String::new(), String::from_utf8(case.body.clone()).unwrap()),
-        JwtPlace::In(place, prefix) => {
+    let (prefix, text) = match &spec.location {
+        JwtLocation::Body => (String::new(), String::from_utf8(case.body.clone()).unwrap()),
+        JwtLocation::In(place, prefix) => {
             let text = spot(place).read(case).unwrap();
             let text = String::from_utf8(text).unwrap();
             let bare = text.strip_prefix(prefix.as_str()).unwrap().to_owned();
@@ -41,16 +43,16 @@ fn token(spec: &JwtSpec, case: &Case) -> (String, [String; 3]) {
 
 fn with_token(spec: &JwtSpec, case: &Case, prefix: &str, parts: &[String; 3]) -> Case {
     let text = format!("{prefix}{}", parts.join("."));
-    match &spec.place {
-        JwtPlace::Body => Case {
+    match &spec.location {
+        JwtLocation::Body => Case {
             body: text.into_bytes(),
             ..case.clone()
         },
-        JwtPlace::In(place, _) => spot(place).write(case, &[text.into_bytes()]).unwrap(),
+        JwtLocation::In(place, _) => spot(place).write(case, &[text.into_bytes()]).unwrap(),
     }
 }
 
-fn spot(place: &crate::scheme::spec::Place) -> Spot {
+fn spot(place: &crate::scheme::spec::SchemeLocation) -> Spot {
     Spot::of(place)
 }
 
@@ -164,8 +166,8 @@ fn a_token_for_another_audience_or_with_other_claims_is_refused() {
         let whole = minimal(provider, vector);
         // The gate compares the tenant of other families with the route, after the signature.
         let is_of_scheme = match &provider.scheme.family {
-            Family::Jwt(family) => matches!(family.audience, Audience::Route(_)),
-            family => matches!(family, Family::Certificate(_)),
+            SchemeFamily::Jwt(family) => matches!(family.audience, TokenAudience::Route(_)),
+            family => matches!(family, SchemeFamily::Certificate(_)),
         };
         if is_of_scheme && !whole.audience.is_empty() {
             for other in [vec!["elsewhere".to_owned()], vec![]] {
@@ -193,11 +195,11 @@ fn a_token_for_another_audience_or_with_other_claims_is_refused() {
         });
         refused(provider, vector, &whole, &unknown, "a missing claim");
         let mut issuer = provider.scheme.clone();
-        if let Family::Jwt(family) = &mut issuer.family {
+        if let SchemeFamily::Jwt(family) = &mut issuer.family {
             family.issuers = vec!["another issuer".to_owned()];
         }
         assert!(!whole.is_taken(&issuer), "{}", name(provider, vector));
-        let is_any = matches!(spec.audience, Audience::Any | Audience::Url);
+        let is_any = matches!(spec.audience, TokenAudience::Any | TokenAudience::Url);
         assert!(is_any || !whole.audience.is_empty());
     });
 }
@@ -207,12 +209,12 @@ fn a_token_for_another_audience_or_with_other_claims_is_refused() {
 fn a_token_or_certificate_counts_in_its_hours_only() {
     each(|provider, vector| {
         let is_bounded = match &provider.scheme.family {
-            Family::Jwt(family) if family.is_detached => return,
-            Family::Jwt(family) => {
+            SchemeFamily::Jwt(family) if family.is_detached => return,
+            SchemeFamily::Jwt(family) => {
                 let claims = decoded(&token(family, &Case::new(provider, vector)).1[1]);
                 ["exp", "nbf", "iat"].map(|name| claims.contains_key(name))
             }
-            Family::Certificate(_) => [true, true, true],
+            SchemeFamily::Certificate(_) => [true, true, true],
             _ => return,
         };
         let whole = minimal(provider, vector);

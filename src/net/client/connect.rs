@@ -17,10 +17,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use crate::net::client::wire::{Probe, Probed, Wire};
-use crate::net::egress::{ResolveError, Resolver};
+use crate::net::client::stream::{ProbedStream, ReadinessProbe, UpstreamStream};
+use crate::net::egress::{EgressResolver, ResolveError};
 use crate::net::host;
-use crate::net::special::is_forbidden;
+use crate::net::special_addresses::is_forbidden;
 
 /// The reason why no connection was opened. No byte of the request was written.
 #[derive(Debug, thiserror::Error)]
@@ -59,38 +59,38 @@ impl ConnectError {
 }
 
 /// The host, port and TLS settings of an upstream.
-pub(super) struct Origin {
-    host: Host,
+pub(super) struct ConnectOrigin {
+    host: RemoteHost,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
-    reach: Reach,
+    reach: NetworkReach,
 }
 
 /// The set of addresses that a host may have.
-pub(super) enum Reach {
+pub(super) enum NetworkReach {
     /// All but forbidden ones. The system resolves names.
     Near,
     /// Public addresses only. The egress resolver resolves names.
-    Internet(Resolver),
+    Internet(EgressResolver),
 }
 
-enum Host {
+enum RemoteHost {
     Address(IpAddr),
     Name(String),
 }
 
-impl Origin {
+impl ConnectOrigin {
     /// Creates an origin. Returns `None` where TLS could not verify the host.
     pub(super) fn of(
         authority: &Authority,
         tls: Option<Arc<rustls::ClientConfig>>,
-        reach: Reach,
+        reach: NetworkReach,
     ) -> Option<Self> {
         let text = authority.host();
         let bare = host::bare(text);
         let host = match bare.parse() {
-            Ok(address) => Host::Address(address),
-            Err(_) => Host::Name(bare.to_owned()),
+            Ok(address) => RemoteHost::Address(address),
+            Err(_) => RemoteHost::Name(bare.to_owned()),
         };
         let port = authority
             .port_u16()
@@ -114,8 +114,8 @@ impl Origin {
     pub(super) async fn connect(
         &self,
         limit: Duration,
-        probe: Probe,
-    ) -> Result<Wire, ConnectError> {
+        probe: ReadinessProbe,
+    ) -> Result<UpstreamStream, ConnectError> {
         let deadline = Instant::now() + limit;
         let addresses = timeout_at(deadline, self.addresses())
             .await
@@ -124,25 +124,27 @@ impl Origin {
         self.check_peer(&stream)?;
         // A request is written in one piece, so waiting for more bytes (Nagle's algorithm) would only delay it.
         stream.set_nodelay(true).map_err(ConnectError::Refused)?;
-        let stream = Probed::new(stream, probe);
+        let stream = ProbedStream::new(stream, probe);
         let Some((connector, name)) = &self.tls else {
-            return Ok(Wire::Plain(stream));
+            return Ok(UpstreamStream::Plain(stream));
         };
         let stream = timeout_at(deadline, connector.connect(name.clone(), stream))
             .await
             .map_err(|_| ConnectError::Timeout)?
             .map_err(ConnectError::Tls)?;
-        Ok(Wire::Tls(Box::new(stream)))
+        Ok(UpstreamStream::Tls(Box::new(stream)))
     }
 
     async fn addresses(&self) -> Result<Vec<SocketAddr>, ConnectError> {
         let mut addresses: Vec<SocketAddr> = match (&self.host, &self.reach) {
-            (Host::Address(ip), _) => vec![SocketAddr::new(*ip, self.port)],
-            (Host::Name(name), Reach::Near) => tokio::net::lookup_host((name.as_str(), self.port))
-                .await
-                .map_err(ConnectError::Resolve)?
-                .collect(),
-            (Host::Name(name), Reach::Internet(resolver)) => {
+            (RemoteHost::Address(ip), _) => vec![SocketAddr::new(*ip, self.port)],
+            (RemoteHost::Name(name), NetworkReach::Near) => {
+                tokio::net::lookup_host((name.as_str(), self.port))
+                    .await
+                    .map_err(ConnectError::Resolve)?
+                    .collect()
+            }
+            (RemoteHost::Name(name), NetworkReach::Internet(resolver)) => {
                 let found = resolver.addresses(name).await;
                 let found = found.map_err(ConnectError::Lookup)?.into_iter();
                 found.map(|ip| SocketAddr::new(ip, self.port)).collect()
@@ -152,7 +154,7 @@ impl Origin {
             return Err(ConnectError::Resolve(io::ErrorKind::NotFound.into()));
         }
         // One special address is enough to reject the name, so this comes before forbidden addresses are filtered out.
-        if let Reach::Internet(resolver) = &self.reach {
+        if let NetworkReach::Internet(resolver) = &self.reach {
             let mut all = addresses.iter().map(SocketAddr::ip);
             if let Some(special) = all.find(|ip| !resolver.allows(*ip)) {
                 return Err(ConnectError::Special(special));
@@ -169,7 +171,9 @@ impl Origin {
     fn check_peer(&self, stream: &TcpStream) -> Result<(), ConnectError> {
         let ip = stream.peer_addr().map_err(ConnectError::Refused)?.ip();
         match &self.reach {
-            Reach::Internet(resolver) if !resolver.allows(ip) => Err(ConnectError::Special(ip)),
+            NetworkReach::Internet(resolver) if !resolver.allows(ip) => {
+                Err(ConnectError::Special(ip))
+            }
             _ if is_forbidden(ip) => Err(ConnectError::Forbidden),
             _ => Ok(()),
         }
@@ -199,10 +203,11 @@ async fn connect_to_any(
 mod tests {
     use super::*;
 
-    async fn connect(authority: &str) -> Result<Wire, ConnectError> {
-        let origin = Origin::of(&authority.parse().unwrap(), None, Reach::Near).unwrap();
+    async fn connect(authority: &str) -> Result<UpstreamStream, ConnectError> {
+        let origin =
+            ConnectOrigin::of(&authority.parse().unwrap(), None, NetworkReach::Near).unwrap();
         origin
-            .connect(Duration::from_secs(5), Probe::default())
+            .connect(Duration::from_secs(5), ReadinessProbe::default())
             .await
     }
 

@@ -11,20 +11,20 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use hyper::body::Incoming;
 
-use crate::net::client::Lease;
+use crate::net::client::ConnectionLease;
 
 /// The beginning of a response, and how its body ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Drained {
+pub struct DrainedBody {
     /// The first bytes of the body.
     pub start: Bytes,
     /// The end of the body.
-    pub ending: Ending,
+    pub ending: BodyEnding,
 }
 
 /// The end of a response body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ending {
+pub enum BodyEnding {
     /// The body was read whole. The connection is back in the pool, where it can take another request.
     Whole,
     /// The body was longer than the bound. The connection is closed.
@@ -37,40 +37,43 @@ pub enum Ending {
 
 /// Bounds of a drain: the bytes to keep, and the bytes to read at most.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Bounds {
-    keep: usize,
+pub(super) struct DrainBounds {
+    prefix_bytes: usize,
     read: usize,
 }
 
-impl Lease {
+impl ConnectionLease {
     /// Reads the body of the last exchange's response, until the deadline of that exchange. Returns the first `keep`
     /// bytes, and reads at most `read` bytes.
-    pub async fn drain(self, body: Incoming, keep: usize, read: usize) -> Drained {
-        let mut draining = Draining {
+    pub async fn drain(self, body: Incoming, keep: usize, read: usize) -> DrainedBody {
+        let mut draining = BodyDrain {
             lease: Some(self),
             body,
-            kept: BytesMut::new(),
+            prefix: BytesMut::new(),
             count: 0,
-            bounds: Bounds { keep, read },
+            bounds: DrainBounds {
+                prefix_bytes: keep,
+                read,
+            },
         };
         let ending = poll_fn(|context| draining.poll(context)).await;
-        Drained {
-            start: draining.kept.freeze(),
+        DrainedBody {
+            start: draining.prefix.freeze(),
             ending,
         }
     }
 }
 
-struct Draining {
-    lease: Option<Lease>,
+struct BodyDrain {
+    lease: Option<ConnectionLease>,
     body: Incoming,
-    kept: BytesMut,
+    prefix: BytesMut,
     count: usize,
-    bounds: Bounds,
+    bounds: DrainBounds,
 }
 
-impl Draining {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
+impl BodyDrain {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<BodyEnding> {
         let mut is_driven = false;
         loop {
             match Pin::new(&mut self.body).poll_frame(context) {
@@ -80,29 +83,29 @@ impl Draining {
                         continue;
                     };
                     self.count = self.count.saturating_add(data.len());
-                    let room = self.bounds.keep.saturating_sub(self.kept.len());
-                    self.kept
+                    let room = self.bounds.prefix_bytes.saturating_sub(self.prefix.len());
+                    self.prefix
                         .extend_from_slice(data.get(..room.min(data.len())).unwrap_or(&[]));
                     if self.count > self.bounds.read {
-                        return Poll::Ready(Ending::TooLong);
+                        return Poll::Ready(BodyEnding::TooLong);
                     }
                     // After a frame, the socket may have more bytes.
                     is_driven = false;
                 }
-                Poll::Ready(Some(Err(_))) => return Poll::Ready(Ending::Cut),
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(BodyEnding::Cut),
                 Poll::Ready(None) => {
                     if let Some(lease) = self.lease.take() {
                         lease.finish(context);
                     }
-                    return Poll::Ready(Ending::Whole);
+                    return Poll::Ready(BodyEnding::Whole);
                 }
                 Poll::Pending => {
                     let Some(lease) = self.lease.as_mut().filter(|lease| !lease.is_ended()) else {
-                        return Poll::Ready(Ending::Cut);
+                        return Poll::Ready(BodyEnding::Cut);
                     };
                     if is_driven {
                         let timer = lease.connection.timer.as_mut().poll(context);
-                        return timer.map(|()| Ending::Late);
+                        return timer.map(|()| BodyEnding::Late);
                     }
                     lease.drive(context);
                     is_driven = true;

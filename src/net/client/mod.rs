@@ -2,16 +2,16 @@
 //!
 //! The task of the request drives the connection it uses. There is no separate task, so nothing is handed over between
 //! tasks, and an idle connection costs only its socket. A connection returns to the pool after the whole response was
-//! read, and only while it is clean. In all other cases, dropping the `Lease` closes it.
+//! read, and only while it is clean. In all other cases, dropping the `ConnectionLease` closes it.
 //!
 //! Before a request is written to an idle connection, the kernel is asked for the current state of the socket (see
-//! `wire`). Where the upstream has closed the connection or sent unexpected bytes, the request comes back unwritten and
+//! `stream`). Where the upstream has closed the connection or sent unexpected bytes, the request comes back unwritten and
 //! may be sent on another connection. A request that was written, even in part, is never sent again.
 
 mod connect;
 mod drain;
+mod stream;
 mod tls;
-mod wire;
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -31,22 +31,22 @@ use tokio::time::{Sleep, sleep};
 
 use crate::model::clock;
 pub use crate::net::client::connect::ConnectError;
-use crate::net::client::connect::{Origin, Reach};
-pub use crate::net::client::drain::{Drained, Ending};
+use crate::net::client::connect::{ConnectOrigin, NetworkReach};
+pub use crate::net::client::drain::{BodyEnding, DrainedBody};
+use crate::net::client::stream::{ReadinessProbe, UpstreamStream};
 pub use crate::net::client::tls::OwnTls;
-use crate::net::client::wire::{Probe, Wire};
-use crate::net::egress::Resolver;
+use crate::net::egress::EgressResolver;
 
 /// All connection pools of the process. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Client(Arc<Shared>);
+pub struct OutgoingClient(Arc<ClientShared>);
 
 #[derive(Default)]
-struct Shared {
+struct ClientShared {
     roots: Option<rustls::RootCertStore>,
     tls: Mutex<Option<Arc<rustls::ClientConfig>>>,
-    resolver: Resolver,
-    pools: Mutex<HashMap<PoolKey, Weak<Pool>>>,
+    resolver: EgressResolver,
+    pools: Mutex<HashMap<PoolKey, Weak<ConnectionPool>>>,
     open: Arc<AtomicUsize>,
 }
 
@@ -111,8 +111,8 @@ pub enum ExchangeError {
 }
 
 /// The connections to one upstream.
-pub struct Pool {
-    origin: Origin,
+pub struct ConnectionPool {
+    origin: ConnectOrigin,
     connect_timeout: Duration,
     timeout: Duration,
     idle_timeout: Duration,
@@ -123,16 +123,16 @@ pub struct Pool {
 #[derive(Default)]
 struct IdleStack {
     /// Ordered from the oldest to the newest. The newest is used first, so that a pool shrinks to its current need.
-    connections: Vec<(Instant, Box<Connection>)>,
+    connections: Vec<(Instant, Box<PooledConnection>)>,
     is_swept: bool,
 }
 
 /// One connection and its driver, which reads and writes the socket.
-struct Connection {
+struct PooledConnection {
     sender: http1::SendRequest<Full<Bytes>>,
     /// `None` once the connection has ended.
-    driver: Option<http1::Connection<TokioIo<Wire>, Full<Bytes>>>,
-    probe: Probe,
+    driver: Option<http1::Connection<TokioIo<UpstreamStream>, Full<Bytes>>>,
+    probe: ReadinessProbe,
     /// Timer for the head of a response. It stays with the connection, since resetting a timer is cheaper than creating
     /// one.
     timer: Pin<Box<Sleep>>,
@@ -140,9 +140,9 @@ struct Connection {
 }
 
 /// A connection for one exchange, from the pool or newly opened. Dropping it closes the connection.
-pub struct Lease {
-    connection: Box<Connection>,
-    pool: Arc<Pool>,
+pub struct ConnectionLease {
+    connection: Box<PooledConnection>,
+    pool: Arc<ConnectionPool>,
 }
 
 /// Maximum number of idle connections per pool. Others, opened for a burst, are closed.
@@ -151,7 +151,7 @@ const MAX_IDLE: usize = 256;
 /// Maximum number of buffered bytes of a response, which also limits the size of its head.
 const MAX_BUFFER: usize = 64 * 1024;
 
-impl Client {
+impl OutgoingClient {
     /// Creates a client that verifies `https` upstreams with the system's roots, which are read at the first use.
     #[must_use]
     pub fn new() -> Self {
@@ -161,19 +161,19 @@ impl Client {
     /// Creates a client that verifies `https` upstreams with these roots.
     #[must_use]
     pub fn with_roots(roots: rustls::RootCertStore) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(ClientShared {
             roots: Some(roots),
-            ..Shared::default()
+            ..ClientShared::default()
         }))
     }
 
     /// Creates a client with its own resolver for hosts on the internet.
     #[must_use]
-    pub fn with_resolver(roots: Option<rustls::RootCertStore>, resolver: Resolver) -> Self {
-        Self(Arc::new(Shared {
+    pub fn with_resolver(roots: Option<rustls::RootCertStore>, resolver: EgressResolver) -> Self {
+        Self(Arc::new(ClientShared {
             roots,
             resolver,
-            ..Shared::default()
+            ..ClientShared::default()
         }))
     }
 
@@ -182,7 +182,7 @@ impl Client {
     /// # Errors
     ///
     /// The host is invalid, or its `https` cannot be verified.
-    pub fn pool(&self, key: PoolKey) -> Result<Arc<Pool>, ClientError> {
+    pub fn pool(&self, key: PoolKey) -> Result<Arc<ConnectionPool>, ClientError> {
         let mut pools = lock(&self.0.pools);
         // The map holds weak references: a pool disappears with the last route that uses it.
         if let Some(pool) = pools.get(&key).and_then(Weak::upgrade) {
@@ -196,11 +196,11 @@ impl Client {
         // Without TLS, the host's identity cannot be verified, and a network in between could redirect the request.
         let reach = match key.is_external {
             true if tls.is_none() => return Err(ClientError::Plain),
-            true => Reach::Internet(self.0.resolver.clone()),
-            false => Reach::Near,
+            true => NetworkReach::Internet(self.0.resolver.clone()),
+            false => NetworkReach::Near,
         };
-        let origin = Origin::of(&key.authority, tls, reach).ok_or(ClientError::Host)?;
-        let pool = Arc::new(Pool {
+        let origin = ConnectOrigin::of(&key.authority, tls, reach).ok_or(ClientError::Host)?;
+        let pool = Arc::new(ConnectionPool {
             origin,
             connect_timeout: key.connect_timeout,
             timeout: key.timeout,
@@ -262,7 +262,7 @@ fn system_roots() -> Result<rustls::RootCertStore, ClientError> {
     Ok(roots)
 }
 
-impl Pool {
+impl ConnectionPool {
     /// Returns the deadline for the head of a response, which is also that between two frames of its body.
     #[must_use]
     pub fn timeout(&self) -> Duration {
@@ -271,7 +271,7 @@ impl Pool {
 
     /// Takes the connection that was used last, unless it has been idle for too long.
     #[must_use]
-    pub fn idle(self: &Arc<Self>) -> Option<Lease> {
+    pub fn idle(self: &Arc<Self>) -> Option<ConnectionLease> {
         let now = clock::instant();
         let popped = lock(&self.idle).connections.pop();
         let (since, connection) = popped?;
@@ -279,7 +279,7 @@ impl Pool {
         if now.saturating_duration_since(since) >= self.idle_timeout {
             return None;
         }
-        Some(Lease {
+        Some(ConnectionLease {
             connection,
             pool: Arc::clone(self),
         })
@@ -290,8 +290,8 @@ impl Pool {
     /// # Errors
     ///
     /// See `ConnectError`.
-    pub async fn connect(self: &Arc<Self>) -> Result<Lease, ConnectError> {
-        let probe = Probe::default();
+    pub async fn connect(self: &Arc<Self>) -> Result<ConnectionLease, ConnectError> {
+        let probe = ReadinessProbe::default();
         let wire = self
             .origin
             .connect(self.connect_timeout, probe.clone())
@@ -304,8 +304,8 @@ impl Pool {
             .await
             .map_err(|error| ConnectError::Refused(std::io::Error::other(error)))?;
         self.open.fetch_add(1, Ordering::Relaxed);
-        Ok(Lease {
-            connection: Box::new(Connection {
+        Ok(ConnectionLease {
+            connection: Box::new(PooledConnection {
                 sender,
                 driver: Some(driver),
                 probe,
@@ -316,7 +316,7 @@ impl Pool {
         })
     }
 
-    fn put_back(self: &Arc<Self>, connection: Box<Connection>) {
+    fn put_back(self: &Arc<Self>, connection: Box<PooledConnection>) {
         let now = clock::instant();
         let mut idle = lock(&self.idle);
         // Dropping the connection closes it.
@@ -348,7 +348,7 @@ impl Pool {
     }
 }
 
-async fn sweep(pool: Weak<Pool>, idle_timeout: Duration) {
+async fn sweep(pool: Weak<ConnectionPool>, idle_timeout: Duration) {
     // Half of the timeout, so that a connection is open for at most one and a half of it.
     let pause = (idle_timeout / 2).max(Duration::from_millis(50));
     loop {
@@ -359,7 +359,7 @@ async fn sweep(pool: Weak<Pool>, idle_timeout: Duration) {
     }
 }
 
-impl Lease {
+impl ConnectionLease {
     /// Writes the request and waits for the head of the response, within the pool's `timeout`.
     ///
     /// The body of the response only makes progress while `drive` is polled.
@@ -420,7 +420,7 @@ impl Lease {
 
 /// Polls the driver, and drops it once it has ended. Dropping it returns a request that it has not taken.
 fn drive(
-    driver: &mut Option<http1::Connection<TokioIo<Wire>, Full<Bytes>>>,
+    driver: &mut Option<http1::Connection<TokioIo<UpstreamStream>, Full<Bytes>>>,
     context: &mut Context<'_>,
 ) {
     if let Some(running) = driver
@@ -438,7 +438,7 @@ fn broken(error: hyper::Error) -> ExchangeError {
     }
 }
 
-impl Drop for Connection {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }

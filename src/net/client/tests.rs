@@ -65,7 +65,7 @@ async fn tls_upstream() -> (u16, rustls::RootCertStore) {
 #[tokio::test]
 async fn an_https_upstream_is_verified_and_its_connection_used_again() {
     let (port, roots) = tls_upstream().await;
-    let client = Client::with_roots(roots);
+    let client = OutgoingClient::with_roots(roots);
     let pool = client
         .pool(key(&format!("localhost:{port}"), true))
         .unwrap();
@@ -97,7 +97,7 @@ async fn a_certificate_for_another_name_or_of_an_unknown_authority_is_refused() 
     let (port, roots) = tls_upstream().await;
     let (_, other_roots) = tls_upstream().await;
     for (host, roots) in [("127.0.0.1", roots), ("localhost", other_roots)] {
-        let client = Client::with_roots(roots);
+        let client = OutgoingClient::with_roots(roots);
         let pool = client.pool(key(&format!("{host}:{port}"), true)).unwrap();
         let refused = pool.connect().await.err().unwrap();
         assert!(matches!(refused, ConnectError::Tls(_)), "{host}");
@@ -110,7 +110,7 @@ async fn a_certificate_for_another_name_or_of_an_unknown_authority_is_refused() 
 async fn a_silent_handshake_ends_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let client = Client::with_roots(rustls::RootCertStore::empty());
+    let client = OutgoingClient::with_roots(rustls::RootCertStore::empty());
     let pool = client
         .pool(key(&format!("localhost:{port}"), true))
         .unwrap();
@@ -128,7 +128,7 @@ async fn no_more_than_the_maximum_is_kept_idle() {
             streams.push(stream);
         }
     });
-    let client = Client::new();
+    let client = OutgoingClient::new();
     let pool = client
         .pool(key(&format!("127.0.0.1:{port}"), false))
         .unwrap();

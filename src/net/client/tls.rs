@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sha2::{Digest as _, Sha256};
 
-use crate::net::client::{Client, ClientError};
+use crate::net::client::{ClientError, OutgoingClient};
 use crate::net::text_file;
 
 /// Trust anchors and a client certificate, read from files.
@@ -26,7 +26,7 @@ pub struct OwnTls {
 }
 
 /// A certificate chain to present, and its key.
-type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+type ClientIdentity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 impl OwnTls {
     /// Reads the files. Without `ca`, the roots of `client` apply.
@@ -34,7 +34,7 @@ impl OwnTls {
     /// # Errors
     /// A file cannot be read or lacks the expected content, or the key does not belong to the certificate.
     pub fn read(
-        client: &Client,
+        client: &OutgoingClient,
         ca: Option<&Path>,
         identity: Option<(&Path, &Path)>,
     ) -> Result<Self, ClientError> {
@@ -68,7 +68,7 @@ impl OwnTls {
         let mut config = config(RootCertStore::empty(), None)?;
         config
             .dangerous()
-            .set_certificate_verifier(Arc::new(Unverified(
+            .set_certificate_verifier(Arc::new(InsecureVerifier(
                 rustls::crypto::aws_lc_rs::default_provider(),
             )));
         Ok(Self {
@@ -86,9 +86,9 @@ impl OwnTls {
 
 /// A verifier that accepts every certificate and checks the handshake's signature only.
 #[derive(Debug)]
-struct Unverified(CryptoProvider);
+struct InsecureVerifier(CryptoProvider);
 
-impl ServerCertVerifier for Unverified {
+impl ServerCertVerifier for InsecureVerifier {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,
@@ -148,7 +148,7 @@ impl std::fmt::Debug for OwnTls {
 /// Builds a configuration for HTTP/1.1 over TLS 1.2 or 1.3 with these roots.
 pub(super) fn config(
     roots: RootCertStore,
-    identity: Option<Identity>,
+    identity: Option<ClientIdentity>,
 ) -> Result<ClientConfig, ClientError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::net::client::{Client, ClientError, ConnectError, PoolKey};
+use crate::net::client::{ClientError, ConnectError, OutgoingClient, PoolKey};
 use crate::net::testing::NameServer;
 
 /// A public address at which nothing responds here. Addresses of TEST-NET would be rejected as special.
@@ -24,8 +24,8 @@ fn key(authority: &str) -> PoolKey {
     }
 }
 
-async fn connect(resolver: Resolver, authority: &str) -> ConnectError {
-    let client = Client::with_resolver(Some(rustls::RootCertStore::empty()), resolver);
+async fn connect(resolver: EgressResolver, authority: &str) -> ConnectError {
+    let client = OutgoingClient::with_resolver(Some(rustls::RootCertStore::empty()), resolver);
     let pool = client.pool(key(authority)).unwrap();
     pool.connect().await.err().unwrap()
 }
@@ -56,7 +56,7 @@ async fn a_name_that_leads_inside_is_refused() {
     ] {
         let (listener, port) = inside().await;
         let server = NameServer::start(move |_| vec![inner.into()]).await;
-        let resolver = Resolver::at(server.address);
+        let resolver = EgressResolver::at(server.address);
         let error = connect(resolver, &format!("hooks.example:{port}")).await;
         assert!(
             matches!(error, ConnectError::Special(_)),
@@ -76,7 +76,7 @@ async fn a_name_that_rebinds_is_refused_when_it_leads_inside() {
         _ => vec![Ipv4Addr::LOCALHOST],
     })
     .await;
-    let resolver = Resolver::at(server.address);
+    let resolver = EgressResolver::at(server.address);
     let authority = format!("rebind.example:{port}");
     let first = connect(resolver.clone(), &authority).await;
     // The public address may be unreachable from here; what matters is that it was the one tried.
@@ -97,7 +97,7 @@ async fn one_internal_address_among_public_ones_is_rejected() {
         vec![Ipv4Addr::LOCALHOST, PUBLIC],
     ] {
         let server = NameServer::start(move |_| mixed.clone()).await;
-        let resolver = Resolver::at(server.address);
+        let resolver = EgressResolver::at(server.address);
         let error = connect(resolver, &format!("mixed.example:{port}")).await;
         assert!(matches!(error, ConnectError::Special(ip) if ip.is_loopback()));
     }
@@ -119,7 +119,7 @@ async fn a_literal_address_is_checked_too() {
         "169.254.169.254",
         "[fd00:ec2::254]",
     ] {
-        let resolver = Resolver::at(server.address);
+        let resolver = EgressResolver::at(server.address);
         let error = connect(resolver, &format!("{literal}:{port}")).await;
         assert!(
             matches!(error, ConnectError::Special(_)),
@@ -129,9 +129,9 @@ async fn a_literal_address_is_checked_too() {
     // The system's resolver would read these as addresses. Here they are names that do not exist, or not even names.
     for odd in ["0x7f000001", "2130706433", "127.1", "0177.0.0.1"] {
         let empty = NameServer::start(|_| Vec::new()).await;
-        let client = Client::with_resolver(
+        let client = OutgoingClient::with_resolver(
             Some(rustls::RootCertStore::empty()),
-            Resolver::at(empty.address),
+            EgressResolver::at(empty.address),
         );
         if let Ok(pool) = client.pool(key(&format!("{odd}:{port}"))) {
             let error = pool.connect().await.err().unwrap();
@@ -145,7 +145,7 @@ async fn a_literal_address_is_checked_too() {
 #[tokio::test]
 async fn a_name_without_an_address_has_its_own_message() {
     let server = NameServer::start(|_| Vec::new()).await;
-    let error = connect(Resolver::at(server.address), "nothing.example:443").await;
+    let error = connect(EgressResolver::at(server.address), "nothing.example:443").await;
     let expected =
         "the host name cannot be resolved: the name does not exist in DNS, or has no address";
     assert_eq!(crate::model::error::chain(&error), expected);
@@ -153,7 +153,7 @@ async fn a_name_without_an_address_has_its_own_message() {
 
 #[test]
 fn hosts_on_the_internet_need_tls() {
-    let client = Client::with_resolver(None, Resolver::default());
+    let client = OutgoingClient::with_resolver(None, EgressResolver::default());
     let plain = PoolKey {
         is_tls: false,
         ..key("hooks.example:80")

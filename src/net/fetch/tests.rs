@@ -82,8 +82,8 @@ async fn answer(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), conduc
 }
 
 impl Server {
-    fn fetcher(&self) -> Fetcher {
-        Fetcher::new(Client::with_roots(self.roots.clone()))
+    fn fetcher(&self) -> HttpsFetcher {
+        HttpsFetcher::new(OutgoingClient::with_roots(self.roots.clone()))
     }
 
     fn url(&self, host: &str) -> RemoteUrl {
@@ -204,7 +204,9 @@ async fn one_deadline_holds_over_head_and_body() {
 #[tokio::test]
 async fn a_host_that_the_roots_do_not_vouch_for_is_not_asked() {
     let mut server = serve(Conduct::Says(b"")).await;
-    let other = Fetcher::new(Client::with_roots(serve(Conduct::Says(b"")).await.roots));
+    let other = HttpsFetcher::new(OutgoingClient::with_roots(
+        serve(Conduct::Says(b"")).await.roots,
+    ));
     for (fetcher, host) in [(server.fetcher(), "127.0.0.1"), (other, "localhost")] {
         let refused = fetcher.get(&server.url(host), LIMITS).await;
         assert!(matches!(refused, Err(FetchError::Connect { .. })), "{host}");

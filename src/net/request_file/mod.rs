@@ -27,7 +27,7 @@ use std::io;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 
-use crate::net::hide::MASK;
+use crate::net::redact::MASK;
 use crate::net::request_file::part::header_of;
 
 /// Maximum size of everything before the body, comments included, in bytes.
@@ -70,7 +70,7 @@ pub struct RequestFile {
 /// The reason why a text is not a request file, or a request cannot be written as one. It never contains a header's
 /// value.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{}{message}", place(*line))]
+#[error("{}{message}", line_location(*line))]
 pub struct RequestFileError {
     /// Line number from 1, or 0 where the error is not about one line.
     pub line: usize,
@@ -103,7 +103,7 @@ impl RequestFile {
     }
 
     /// Adds a fact about the origin of the request.
-    pub fn note(&mut self, name: &str, value: &str) {
+    pub fn add_comment(&mut self, name: &str, value: &str) {
         self.comments.push(format!("{name}: {value}"));
     }
 
@@ -175,10 +175,10 @@ impl RequestFile {
     }
 
     /// Adds a comment that lists the masked parts, where there are any.
-    pub fn note_masked(&mut self) {
+    pub fn mark_masked(&mut self) {
         let masked = self.masked().join(", ");
         if !masked.is_empty() {
-            self.note(MASKED, &masked);
+            self.add_comment(MASKED, &masked);
         }
     }
 
@@ -212,7 +212,7 @@ fn fault(line: usize, message: impl Into<String>) -> RequestFileError {
     }
 }
 
-fn place(line: usize) -> String {
+fn line_location(line: usize) -> String {
     let mut place = String::new();
     if line > 0 {
         // Writing to a string cannot fail.

@@ -19,7 +19,7 @@ impl RequestFile {
     /// # Errors
     /// The first line that is invalid.
     pub fn parse(text: &[u8]) -> Result<Self, RequestFileError> {
-        let mut lines = Lines {
+        let mut lines = HeadLines {
             rest: text,
             read: 0,
             number: 0,
@@ -81,13 +81,13 @@ impl RequestFile {
 }
 
 /// The lines before the body.
-struct Lines<'a> {
+struct HeadLines<'a> {
     rest: &'a [u8],
     read: usize,
     number: usize,
 }
 
-impl<'a> Lines<'a> {
+impl<'a> HeadLines<'a> {
     /// Returns the next line without its end. The empty line that ends the head must exist.
     fn next(&mut self) -> Result<&'a [u8], RequestFileError> {
         self.number += 1;

@@ -4,8 +4,8 @@
 //! the collector does not accept, are dropped and counted. Without `[telemetry]` there is no tracer, and a request pays
 //! one pointer load.
 
+mod messages;
 mod spans;
-mod wire;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,12 +25,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gate::verdict::Verdict;
 use crate::model::ids::RequestId;
-use crate::model::trace::{Part, Trace};
-use crate::net::client::Pool;
-use crate::record::deliveries::Attempted;
+use crate::model::trace::{TraceContext, TracePart};
+use crate::net::client::ConnectionPool;
+use crate::record::deliveries::AttemptReport;
 use crate::record::metrics::counter;
-use crate::record::otlp::wire::{Export, Resource, ResourceSpans, Scope, ScopeSpans, Span};
-use crate::record::{Exchange, Recorder, lock};
+use crate::record::otlp::messages::{
+    InstrumentationScope, OtlpResource, OtlpSpan, ResourceSpans, ScopeSpans, TraceExport,
+};
+use crate::record::{ExchangeSummary, TelemetryRecorder, lock};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -58,9 +60,9 @@ const FLUSH: Duration = Duration::from_secs(2);
 const ANSWER: usize = 16 * 1024;
 
 /// Settings of the exporter, from `[telemetry]`.
-pub struct Settings {
+pub struct TraceSettings {
     /// Connection pool to the collector.
-    pub pool: Arc<Pool>,
+    pub pool: Arc<ConnectionPool>,
     /// Whole URL of the collector's traces endpoint.
     pub url: Uri,
     /// Additional request headers, such as an API key of the collector.
@@ -72,34 +74,34 @@ pub struct Settings {
 }
 
 /// Handle that queues spans for the exporter task.
-pub(super) struct Tracer {
+pub(super) struct SpanTracer {
     sample: f64,
-    queue: mpsc::Sender<Vec<Span>>,
-    counts: Arc<Counts>,
+    queue: mpsc::Sender<Vec<OtlpSpan>>,
+    counts: Arc<ExportCounts>,
     stop: CancellationToken,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
-struct Counts {
+struct ExportCounts {
     exported: AtomicU64,
-    no_room: AtomicU64,
+    queue_full: AtomicU64,
     not_taken: AtomicU64,
 }
 
-impl Recorder {
+impl TelemetryRecorder {
     /// Starts the export of spans. Later calls have no effect.
-    pub fn start_tracing(&self, settings: Settings) {
+    pub fn start_tracing(&self, settings: TraceSettings) {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let (counts, stop) = (Arc::<Counts>::default(), CancellationToken::new());
+        let (counts, stop) = (Arc::<ExportCounts>::default(), CancellationToken::new());
         let sample = settings.sample;
-        let exporter = Exporter {
+        let exporter = SpanExporter {
             settings,
             counts: Arc::clone(&counts),
             stop: stop.clone(),
         };
         // Set once: a changed `[telemetry]` needs a restart.
-        let _ = self.tracer.set(Tracer {
+        let _ = self.tracer.set(SpanTracer {
             sample,
             queue,
             counts,
@@ -109,11 +111,11 @@ impl Recorder {
     }
 
     /// Returns the trace of a request, or `None` without tracing. With `headers`, the sender's trace is continued.
-    pub fn trace(&self, uid: RequestId, headers: Option<&HeaderMap>) -> Option<Trace> {
+    pub fn trace(&self, uid: RequestId, headers: Option<&HeaderMap>) -> Option<TraceContext> {
         let tracer = self.tracer.get()?;
         let told = headers.and_then(|headers| headers.get(TRACEPARENT)?.to_str().ok());
-        let continued = told.and_then(|told| Trace::continued(uid, told));
-        Some(continued.unwrap_or_else(|| Trace::new(uid, tracer.sample)))
+        let continued = told.and_then(|told| TraceContext::continued(uid, told));
+        Some(continued.unwrap_or_else(|| TraceContext::new(uid, tracer.sample)))
     }
 
     /// Sends the remaining spans and stops the exporter, within two seconds.
@@ -127,18 +129,18 @@ impl Recorder {
         }
     }
 
-    pub(super) fn trace_request(&self, verdict: &Verdict, exchange: &Exchange) {
+    pub(super) fn trace_request(&self, verdict: &Verdict, exchange: &ExchangeSummary) {
         let Some(tracer) = self.tracer.get() else {
             return;
         };
         let trace = verdict.trace;
-        let trace = trace.unwrap_or_else(|| Trace::new(verdict.request_id, tracer.sample));
+        let trace = trace.unwrap_or_else(|| TraceContext::new(verdict.request_id, tracer.sample));
         if trace.is_sampled {
             tracer.push(spans::of_request(&trace, verdict, exchange));
         }
     }
 
-    pub(super) fn trace_attempt(&self, attempted: &Attempted<'_>) {
+    pub(super) fn trace_attempt(&self, attempted: &AttemptReport<'_>) {
         let trace = attempted.trace.filter(|trace| trace.is_sampled);
         if let (Some(tracer), Some(trace)) = (self.tracer.get(), trace) {
             tracer.push(vec![spans::of_attempt(&trace, attempted)]);
@@ -147,7 +149,7 @@ impl Recorder {
 }
 
 /// Sets `traceparent` (W3C Trace Context) for the upstream, in place of the sender's.
-pub fn tell(headers: &mut HeaderMap, trace: &Trace, part: Part) {
+pub fn insert_trace_headers(headers: &mut HeaderMap, trace: &TraceContext, part: TracePart) {
     if trace.parent.is_none() {
         // `tracestate` belongs to the sender's trace, which this one does not continue.
         headers.remove(TRACESTATE);
@@ -157,30 +159,30 @@ pub fn tell(headers: &mut HeaderMap, trace: &Trace, part: Part) {
     }
 }
 
-impl Tracer {
-    fn push(&self, spans: Vec<Span>) {
+impl SpanTracer {
+    fn push(&self, spans: Vec<OtlpSpan>) {
         let count = u64::try_from(spans.len()).unwrap_or(0);
         // Never waits: a slow collector must not slow down requests.
         if self.queue.try_send(spans).is_err() {
-            self.counts.no_room.fetch_add(count, Ordering::Relaxed);
+            self.counts.queue_full.fetch_add(count, Ordering::Relaxed);
         }
     }
 }
 
-struct Exporter {
-    settings: Settings,
-    counts: Arc<Counts>,
+struct SpanExporter {
+    settings: TraceSettings,
+    counts: Arc<ExportCounts>,
     stop: CancellationToken,
 }
 
 /// Kind of failure of a batch; only a temporary one is retried.
-enum Refusal {
+enum ExportRefusal {
     ForNow,
     ForGood,
 }
 
-impl Exporter {
-    async fn run(self, mut waiting: mpsc::Receiver<Vec<Span>>) {
+impl SpanExporter {
+    async fn run(self, mut waiting: mpsc::Receiver<Vec<OtlpSpan>>) {
         let mut batch = Vec::new();
         loop {
             tokio::select! {
@@ -211,8 +213,8 @@ impl Exporter {
     }
 
     /// Sends a batch, with a few retries. Meanwhile new spans wait in the queue.
-    async fn export(&self, batch: Vec<Vec<Span>>) {
-        let spans: Vec<Span> = batch.into_iter().flatten().collect();
+    async fn export(&self, batch: Vec<Vec<OtlpSpan>>) {
+        let spans: Vec<OtlpSpan> = batch.into_iter().flatten().collect();
         let count = u64::try_from(spans.len()).unwrap_or(0);
         if count == 0 {
             return;
@@ -222,9 +224,9 @@ impl Exporter {
         let is_taken = loop {
             match self.send(body.clone()).await {
                 Ok(()) => break true,
-                Err(Refusal::ForGood) => break false,
+                Err(ExportRefusal::ForGood) => break false,
                 // The end of the process interrupts the pause; one last attempt follows.
-                Err(Refusal::ForNow) => match pauses.next() {
+                Err(ExportRefusal::ForNow) => match pauses.next() {
                     Some(pause) if !self.stop.is_cancelled() => {
                         let pause = tokio::time::sleep(pause);
                         let _ = self.stop.run_until_cancelled(pause).await;
@@ -242,19 +244,19 @@ impl Exporter {
         counted.fetch_add(count, Ordering::Relaxed);
     }
 
-    fn message(&self, spans: Vec<Span>) -> Export {
+    fn message(&self, spans: Vec<OtlpSpan>) -> TraceExport {
         let version = env!("CARGO_PKG_VERSION");
         let attributes = vec![
             spans::text("service.name", &self.settings.service),
             spans::text("service.version", version),
         ];
-        let scope = Scope {
+        let scope = InstrumentationScope {
             name: "hookgate".to_owned(),
             version: version.to_owned(),
         };
-        Export {
+        TraceExport {
             resources: vec![ResourceSpans {
-                resource: Some(Resource { attributes }),
+                resource: Some(OtlpResource { attributes }),
                 scopes: vec![ScopeSpans {
                     scope: Some(scope),
                     spans,
@@ -263,14 +265,17 @@ impl Exporter {
         }
     }
 
-    async fn send(&self, body: Bytes) -> Result<(), Refusal> {
-        let request = self.request(body).ok_or(Refusal::ForGood)?;
+    async fn send(&self, body: Bytes) -> Result<(), ExportRefusal> {
+        let request = self.request(body).ok_or(ExportRefusal::ForGood)?;
         let pool = &self.settings.pool;
         let mut lease = match pool.idle() {
             Some(lease) => lease,
-            None => pool.connect().await.map_err(|_| Refusal::ForNow)?,
+            None => pool.connect().await.map_err(|_| ExportRefusal::ForNow)?,
         };
-        let response = lease.exchange(request).await.map_err(|_| Refusal::ForNow)?;
+        let response = lease
+            .exchange(request)
+            .await
+            .map_err(|_| ExportRefusal::ForNow)?;
         let (head, answer) = response.into_parts();
         // The response is read to its end, so that the connection can be used again.
         lease.drain(answer, 0, ANSWER).await;
@@ -280,8 +285,8 @@ impl Exporter {
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => Err(Refusal::ForNow),
-            _ => Err(Refusal::ForGood),
+            | StatusCode::GATEWAY_TIMEOUT => Err(ExportRefusal::ForNow),
+            _ => Err(ExportRefusal::ForGood),
         }
     }
 
@@ -306,7 +311,10 @@ impl Exporter {
 }
 
 /// Encodes the counts of exported and dropped spans; without tracing there are no rows.
-pub(super) fn encode(recorder: &Recorder, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+pub(super) fn encode(
+    recorder: &TelemetryRecorder,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
     let Some(tracer) = recorder.tracer.get() else {
         return Ok(());
     };
@@ -319,7 +327,7 @@ pub(super) fn encode(recorder: &Recorder, encoder: &mut DescriptorEncoder<'_>) -
     )?;
     let outcomes = [
         ("exported", &counts.exported),
-        ("no_room", &counts.no_room),
+        ("no_room", &counts.queue_full),
         ("not_taken", &counts.not_taken),
     ];
     for (outcome, count) in outcomes {

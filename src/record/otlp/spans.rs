@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
-use crate::gate::verdict::{Decision, Verdict};
-use crate::model::clock::Now;
-use crate::model::trace::{Part, Trace};
-use crate::record::Exchange;
-use crate::record::deliveries::Attempted;
-use crate::record::otlp::wire::{AnyValue, Code, KeyValue, Kind, Span, Status, Value};
+use crate::gate::verdict::{GateDecision, Verdict};
+use crate::model::clock::ClockReading;
+use crate::model::trace::{TraceContext, TracePart};
+use crate::record::ExchangeSummary;
+use crate::record::deliveries::AttemptReport;
+use crate::record::otlp::messages::{
+    AnyValue, KeyValue, OtlpSpan, OtlpValue, SpanKind, SpanStatus, SpanStatusCode,
+};
 
 /// Maximum number of bytes of a text attribute, because a sender may choose its value.
 const LONGEST: usize = 128;
@@ -21,12 +23,16 @@ const KNOWS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
 /// Returns the span of a request, followed by one for each stage that it reached.
-pub(super) fn of_request(trace: &Trace, verdict: &Verdict, exchange: &Exchange) -> Vec<Span> {
+pub(super) fn of_request(
+    trace: &TraceContext,
+    verdict: &Verdict,
+    exchange: &ExchangeSummary,
+) -> Vec<OtlpSpan> {
     let start_ns = nanos_of(verdict.request_id.unix_ms());
     let mut whole = span(
         trace,
-        Part::Request,
-        Kind::Server,
+        TracePart::Request,
+        SpanKind::Server,
         (start_ns, exchange.total),
     );
     // The sender's span is the parent if the route continues traces.
@@ -46,7 +52,10 @@ pub(super) fn of_request(trace: &Trace, verdict: &Verdict, exchange: &Exchange) 
     whole.attributes = vec![
         text("url.scheme", scheme),
         text("client.address", &verdict.source.ip.to_string()),
-        number("http.response.status_code", exchange.answer_status.as_u16()),
+        number(
+            "http.response.status_code",
+            exchange.response_status.as_u16(),
+        ),
         text("hookgate.verdict", verdict.decision.word()),
         text("hookgate.request_id", &verdict.request_id.to_string()),
         number("http.request.body.size", verdict.body_bytes),
@@ -73,13 +82,13 @@ pub(super) fn of_request(trace: &Trace, verdict: &Verdict, exchange: &Exchange) 
         .into_iter()
         .filter_map(|(key, value)| Some(text(key, value?)));
     whole.attributes.extend(more);
-    if let Decision::Refused(reject) | Decision::Monitored(reject) = &verdict.decision {
+    if let GateDecision::Refused(reject) | GateDecision::Monitored(reject) = &verdict.decision {
         whole
             .attributes
             .push(text("hookgate.reason", reject.code()));
     }
     // Semantic conventions for HTTP: on a server span only 5xx is an error, a rejected request is not.
-    if exchange.answer_status.is_server_error() {
+    if exchange.response_status.is_server_error() {
         let kind = exchange.forward_error.as_ref().map(|(kind, _)| *kind);
         fail(&mut whole, kind.unwrap_or("refused"));
     }
@@ -89,14 +98,19 @@ pub(super) fn of_request(trace: &Trace, verdict: &Verdict, exchange: &Exchange) 
 }
 
 /// Returns a span for each stage. Stages follow one another, so each begins where the previous one ended.
-fn stages(trace: &Trace, verdict: &Verdict, exchange: &Exchange, start_ns: u64) -> Vec<Span> {
+fn stages(
+    trace: &TraceContext,
+    verdict: &Verdict,
+    exchange: &ExchangeSummary,
+    start_ns: u64,
+) -> Vec<OtlpSpan> {
     let stages = [
-        ("head", Kind::Internal, verdict.head_time()),
-        ("body", Kind::Internal, verdict.body_time()),
-        ("verify", Kind::Internal, verdict.verify_time()),
-        ("wait", Kind::Internal, verdict.wait_time),
-        ("upstream", Kind::Client, exchange.upstream_time),
-        ("commit", Kind::Internal, verdict.commit_time()),
+        ("head", SpanKind::Internal, verdict.head_time()),
+        ("body", SpanKind::Internal, verdict.body_time()),
+        ("verify", SpanKind::Internal, verdict.verify_time()),
+        ("wait", SpanKind::Internal, verdict.wait_time),
+        ("upstream", SpanKind::Client, exchange.upstream_time),
+        ("commit", SpanKind::Internal, verdict.commit_time()),
     ];
     let mut begins_ns = start_ns;
     let mut spans = Vec::with_capacity(stages.len());
@@ -106,11 +120,11 @@ fn stages(trace: &Trace, verdict: &Verdict, exchange: &Exchange, start_ns: u64) 
         if took.is_zero() && !has_failed {
             continue;
         }
-        let mut stage = span(trace, Part::Stage(name), kind, (begins_ns, took));
+        let mut stage = span(trace, TracePart::Stage(name), kind, (begins_ns, took));
         name.clone_into(&mut stage.name);
-        stage.parent_span_id = trace.span(Part::Request).to_vec();
+        stage.parent_span_id = trace.span(TracePart::Request).to_vec();
         if name == "upstream" {
-            told_by_app(&mut stage, exchange);
+            add_upstream_attributes(&mut stage, exchange);
         }
         // A skipped stage took no time, so the next one begins at the same moment.
         begins_ns = stage.end_ns;
@@ -120,7 +134,7 @@ fn stages(trace: &Trace, verdict: &Verdict, exchange: &Exchange, start_ns: u64) 
 }
 
 /// Adds the upstream's response or the error of the call.
-fn told_by_app(stage: &mut Span, exchange: &Exchange) {
+fn add_upstream_attributes(stage: &mut OtlpSpan, exchange: &ExchangeSummary) {
     if let Some(status) = exchange.upstream_status {
         stage
             .attributes
@@ -135,15 +149,15 @@ fn told_by_app(stage: &mut Span, exchange: &Exchange) {
 }
 
 /// Returns the span of one delivery attempt.
-pub(super) fn of_attempt(trace: &Trace, attempted: &Attempted<'_>) -> Span {
+pub(super) fn of_attempt(trace: &TraceContext, attempted: &AttemptReport<'_>) -> OtlpSpan {
     // An attempt is recorded the moment it ends, so its start follows from its duration.
-    let end_ns = nanos_of(Now::read().unix_ms);
+    let end_ns = nanos_of(ClockReading::read().unix_ms);
     let start_ns = end_ns.saturating_sub(nanos(attempted.took));
-    let part = Part::Attempt(attempted.delivery.0, attempted.attempt);
-    let mut span = span(trace, part, Kind::Client, (start_ns, attempted.took));
+    let part = TracePart::Attempt(attempted.delivery.0, attempted.attempt);
+    let mut span = span(trace, part, SpanKind::Client, (start_ns, attempted.took));
     span.name = format!("deliver {}", attempted.destination);
     // Span ids follow from the trace and the part, so the request's span need not be stored with the event.
-    span.parent_span_id = trace.span(Part::Request).to_vec();
+    span.parent_span_id = trace.span(TracePart::Request).to_vec();
     span.attributes = vec![
         text("hookgate.route", attempted.route.as_str()),
         text("hookgate.destination", attempted.destination.as_str()),
@@ -155,7 +169,7 @@ pub(super) fn of_attempt(trace: &Trace, attempted: &Attempted<'_>) -> Span {
         ),
     ];
     if attempted.is_replay {
-        let value = Some(Value::Flag(true));
+        let value = Some(OtlpValue::Flag(true));
         span.attributes.push(attribute("hookgate.replay", value));
     }
     if let Some(status) = attempted.status {
@@ -168,23 +182,28 @@ pub(super) fn of_attempt(trace: &Trace, attempted: &Attempted<'_>) -> Span {
     span
 }
 
-fn span(trace: &Trace, part: Part, kind: Kind, (start_ns, took): (u64, Duration)) -> Span {
-    Span {
+fn span(
+    trace: &TraceContext,
+    part: TracePart,
+    kind: SpanKind,
+    (start_ns, took): (u64, Duration),
+) -> OtlpSpan {
+    OtlpSpan {
         trace_id: trace.id.to_vec(),
         span_id: trace.span(part).to_vec(),
         kind: i32::from(kind),
         start_ns,
         end_ns: start_ns.saturating_add(nanos(took)),
         flags: SAMPLED | KNOWS_REMOTE,
-        ..Span::default()
+        ..OtlpSpan::default()
     }
 }
 
-fn fail(span: &mut Span, kind: &str) {
+fn fail(span: &mut OtlpSpan, kind: &str) {
     span.attributes.push(text("error.type", kind));
-    span.status = Some(Status {
+    span.status = Some(SpanStatus {
         message: String::new(),
-        code: i32::from(Code::Error),
+        code: i32::from(SpanStatusCode::Error),
     });
 }
 
@@ -192,14 +211,14 @@ pub(super) fn text(key: &str, value: &str) -> KeyValue {
     // Cut at a character boundary, because protobuf strings must be UTF-8.
     let end = value.floor_char_boundary(LONGEST);
     let value = value.get(..end).unwrap_or_default().to_owned();
-    attribute(key, Some(Value::Text(value)))
+    attribute(key, Some(OtlpValue::Text(value)))
 }
 
 fn number(key: &str, value: impl TryInto<i64>) -> KeyValue {
-    attribute(key, value.try_into().ok().map(Value::Number))
+    attribute(key, value.try_into().ok().map(OtlpValue::Number))
 }
 
-fn attribute(key: &str, value: Option<Value>) -> KeyValue {
+fn attribute(key: &str, value: Option<OtlpValue>) -> KeyValue {
     KeyValue {
         key: key.to_owned(),
         value: Some(AnyValue { value }),

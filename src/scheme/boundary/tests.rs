@@ -7,12 +7,12 @@ use sha1::{Digest as _, Sha1};
 use super::*;
 use crate::providers;
 
-fn provider(id: &str) -> Boundaries {
-    Boundaries::compile(&providers::find(id).unwrap().scheme)
+fn provider(id: &str) -> BoundaryRules {
+    BoundaryRules::compile(&providers::find(id).unwrap().scheme)
 }
 
 /// Compiles the boundary rules of a custom scheme.
-fn own(text: &str) -> Boundaries {
+fn own(text: &str) -> BoundaryRules {
     let fact = |name: &str, value: &str| format!("{name} = {{ {value}, source = \"s\" }}\n");
     let identity = [
         fact("key", "nothing = true"),
@@ -24,16 +24,16 @@ fn own(text: &str) -> Boundaries {
         "id = \"a\"\nname = \"A\"\ndocs = \"https://a.test/\"\n[scheme]\n{text}\n[identity]\n{}",
         identity.concat()
     );
-    Boundaries::compile(&providers::parsed(&provider).scheme)
+    BoundaryRules::compile(&providers::parsed(&provider).scheme)
 }
 
-fn check(rules: &Boundaries, uri: &str, headers: &[(&str, &str)], body: &[u8]) -> bool {
+fn check(rules: &BoundaryRules, uri: &str, headers: &[(&str, &str)], body: &[u8]) -> bool {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         let name: HeaderName = name.parse().unwrap();
         map.append(name, HeaderValue::from_str(value).unwrap());
     }
-    let head = Head {
+    let head = RequestHead {
         method: &Method::POST,
         uri: &uri.parse::<Uri>().unwrap(),
         headers: &map,
@@ -90,7 +90,7 @@ fn an_extended_body_is_refused() {
     let headers = [("x-webhook-signature", signature.as_str())];
     let mut map = HeaderMap::new();
     map.insert("x-webhook-signature", signature.parse().unwrap());
-    let head = Head {
+    let head = RequestHead {
         method: &Method::POST,
         uri: &Uri::from_static("/"),
         headers: &map,

@@ -16,10 +16,10 @@ use sha2::{Digest as _, Sha256};
 use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::scheme::certificate::{Certificate, CertificateScheme};
+use crate::scheme::certificate::{CertificateScheme, SenderCertificate};
 use crate::scheme::material::MaterialFault;
 use crate::scheme::spec::KeyAlgorithm;
-use crate::scheme::{Match, Validity};
+use crate::scheme::{SignatureMatch, ValidityWindow};
 
 /// Apple Root CA - G3 in base64, https://www.apple.com/certificateauthority/AppleRootCA-G3.cer.
 const ROOT: &str = "MIICQzCCAcmgAwIBAgIILcX8iNLFS5UwCgYIKoZIzj0EAwMwZzEbMBkGA1UEAwwSQXBwbGUgUm9vdCBDQSAtIEczMSYwJAYDVQQLDB1BcHBsZSBDZXJ0aWZpY2F0aW9uIEF1dGhvcml0eTETMBEGA1UECgwKQXBwbGUgSW5jLjELMAkGA1UEBhMCVVMwHhcNMTQwNDMwMTgxOTA2WhcNMzkwNDMwMTgxOTA2WjBnMRswGQYDVQQDDBJBcHBsZSBSb290IENBIC0gRzMxJjAkBgNVBAsMHUFwcGxlIENlcnRpZmljYXRpb24gQXV0aG9yaXR5MRMwEQYDVQQKDApBcHBsZSBJbmMuMQswCQYDVQQGEwJVUzB2MBAGByqGSM49AgEGBSuBBAAiA2IABJjpLz1AcqTtkyJygRMc3RCV8cWjTnHcFBbZDuWmBSp3ZHtfTjjTuxxEtX/1H7YyYl3J6YRbTzBPEVoA/VhYDKX1DyxNB0cTddqXl5dvMVztK517IDvYuVTZXpmkOlEKMaNCMEAwHQYDVR0OBBYEFLuw3qFYM4iapIqZ3r6966/ayySrMA8GA1UdEwEB/wQFMAMBAf8wDgYDVR0PAQH/BAQDAgEGMAoGCCqGSM49BAMDA2gAMGUCMQCD6cHEFl4aXTQY2e3v9GwOAEZLuN+yRhHFD/3meoyhpmvOwgPUnPWTxnS4at+qIxUCMG1mihDK1A3UT82NQz60imOlM27jbdoXt2QfyFMm+YhidDkLF1vLUagM6BgD56KyKA==";
@@ -40,13 +40,13 @@ const LEEWAY_MS: i64 = 60_000;
 const RETRIES_MS: i64 = 7 * 24 * 3_600_000;
 
 #[derive(Deserialize)]
-struct Notification<'b> {
+struct AppStoreNotification<'b> {
     #[serde(borrow, rename = "signedPayload")]
     signed_payload: Cow<'b, str>,
 }
 
 #[derive(Deserialize)]
-struct Header {
+struct JwsHeader {
     alg: String,
     x5c: Vec<String>,
     crit: Option<IgnoredAny>,
@@ -54,24 +54,24 @@ struct Header {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Payload {
+struct AppStorePayload {
     signed_date: i64,
-    data: Option<App>,
-    summary: Option<App>,
-    app_data: Option<App>,
-    external_purchase_token: Option<App>,
+    data: Option<AppIdentity>,
+    summary: Option<AppIdentity>,
+    app_data: Option<AppIdentity>,
+    external_purchase_token: Option<AppIdentity>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct App {
+struct AppIdentity {
     bundle_id: Option<String>,
     environment: Option<String>,
     external_purchase_id: Option<String>,
 }
 
 /// A JWS, split into its parts.
-struct Signed<'b> {
+struct JwsParts<'b> {
     text: &'b str,
     header: &'b str,
     payload: &'b str,
@@ -82,20 +82,21 @@ struct Signed<'b> {
 pub(super) fn verify(
     scheme: &CertificateScheme,
     body: &[u8],
-) -> Result<Option<Match>, MaterialFault> {
+) -> Result<Option<SignatureMatch>, MaterialFault> {
     let notification = read(body)?;
     let signed = split(&notification.signed_payload)?;
     if signed.header.len() > MAX_HEADER {
         return Err(malformed("has a JWS header that is too long"));
     }
-    let header: Header = json(
+    let header: JwsHeader = json(
         signed.header,
         "has a JWS header that is not JSON with certificates",
     )?;
     if header.alg != "ES256" || header.crit.is_some() {
         return Err(malformed("is not signed with ES256 without extensions"));
     }
-    let payload: Payload = json(signed.payload, "has a payload that is not a notification")?;
+    let payload: AppStorePayload =
+        json(signed.payload, "has a payload that is not a notification")?;
     // The payload is still unverified; its date only selects the time at which the chain must be valid.
     let (leaf, validity) = chain(&header.x5c, payload.signed_date).map_err(malformed)?;
     let signature = decode(signed.signature, "has a signature that is not base64url")?;
@@ -108,7 +109,7 @@ pub(super) fn verify(
     }
     // Only now the payload is authentic, so its app can be compared.
     check_app(scheme, &payload)?;
-    Ok(Some(Match {
+    Ok(Some(SignatureMatch {
         secret_index: 0,
         digest: Sha256::digest(signed.text.as_bytes()).into(),
         signed_time: None,
@@ -125,18 +126,18 @@ pub(in crate::scheme) fn claim(body: &[u8], name: &str) -> Option<String> {
     Some(payload.get(name)?.as_str()?.to_owned())
 }
 
-fn read(body: &[u8]) -> Result<Notification<'_>, MaterialFault> {
+fn read(body: &[u8]) -> Result<AppStoreNotification<'_>, MaterialFault> {
     serde_json::from_slice(body).map_err(|_| {
         let fault = "is not a JSON object with one text `signedPayload`";
         MaterialFault::malformed("the body", fault)
     })
 }
 
-fn split(text: &str) -> Result<Signed<'_>, MaterialFault> {
+fn split(text: &str) -> Result<JwsParts<'_>, MaterialFault> {
     let parts = || {
         let (signed, signature) = text.rsplit_once('.')?;
         let (header, payload) = signed.split_once('.')?;
-        (!payload.contains('.')).then_some(Signed {
+        (!payload.contains('.')).then_some(JwsParts {
             text: signed,
             header,
             payload,
@@ -160,7 +161,10 @@ fn json<T: for<'de> Deserialize<'de>>(part: &str, fault: &'static str) -> Result
 ///
 /// As in Apple's libraries without online checks, the signed time counts: a notification that is sent again after its
 /// certificate has expired is still valid.
-fn chain(x5c: &[String], signed_ms: i64) -> Result<(Certificate, Validity), &'static str> {
+fn chain(
+    x5c: &[String],
+    signed_ms: i64,
+) -> Result<(SenderCertificate, ValidityWindow), &'static str> {
     const FAULT: &str = "has certificates that do not chain to Apple's root";
     // The third certificate is the root as the sender shows it; only the pinned one counts.
     let [leaf, issuer, _root] = x5c else {
@@ -187,8 +191,8 @@ fn chain(x5c: &[String], signed_ms: i64) -> Result<(Certificate, Validity), &'st
     if !has_extension(&leaf, SIGNS_RECEIPTS) || !has_extension(&issuer, ISSUES_SIGNERS) {
         return Err("has a certificate of Apple that is not for signing notifications");
     }
-    let leaf = Certificate::read(&leaf)?;
-    let validity = Validity {
+    let leaf = SenderCertificate::read(&leaf)?;
+    let validity = ValidityWindow {
         name: "the notification",
         from_ms: Some(signed_ms.saturating_sub(LEEWAY_MS)),
         until_ms: Some(leaf.until_ms().saturating_add(RETRIES_MS)),
@@ -205,7 +209,7 @@ fn has_extension(der: &CertificateDer<'_>, oid: &str) -> bool {
 
 /// Compares app and environment with the route's `audience`. According to Apple, exactly one of the four members is
 /// present.
-fn check_app(scheme: &CertificateScheme, payload: &Payload) -> Result<(), MaterialFault> {
+fn check_app(scheme: &CertificateScheme, payload: &AppStorePayload) -> Result<(), MaterialFault> {
     let apps = [
         &payload.data,
         &payload.summary,

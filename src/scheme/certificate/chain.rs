@@ -13,14 +13,14 @@ use crate::scheme::spec::KeyAlgorithm;
 const MAX_CHAIN: usize = 8;
 
 /// Key, names and validity of a certificate.
-pub struct Certificate {
+pub struct SenderCertificate {
     key: Box<[u8]>,
     names: Vec<String>,
     from_ms: i64,
     until_ms: i64,
 }
 
-impl Certificate {
+impl SenderCertificate {
     /// Reads the first certificate of a PEM file, without a chain. Only the host that it was fetched from vouches for
     /// it.
     ///

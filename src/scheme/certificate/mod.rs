@@ -14,13 +14,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::secret::Secret;
 use crate::net::remote_url::{HostPattern, RemoteUrl};
-pub use crate::scheme::certificate::chain::Certificate;
+pub use crate::scheme::certificate::chain::SenderCertificate;
 pub use crate::scheme::certificate::sns::is_own_host as is_sns_host;
 use crate::scheme::key;
-use crate::scheme::material::{Material, MaterialFault, Proof};
-use crate::scheme::remote::{KeyNeed, KeySource, RemoteKeys};
-use crate::scheme::spec::{CertificateKind, CertificateSpec, KeyAlgorithm, SecretForm, Spec};
-use crate::scheme::{Head, Match, SchemeError, SecretSet, Validity};
+use crate::scheme::material::{MaterialFault, PresentedProof, SignatureMaterial};
+use crate::scheme::remote_keys::{KeyNeed, KeySource, RemoteKeys};
+use crate::scheme::spec::{CertificateKind, CertificateSpec, KeyAlgorithm, SchemeSpec, SecretForm};
+use crate::scheme::{RequestHead, SchemeError, SecretSet, SignatureMatch, ValidityWindow};
 
 /// A compiled scheme with certificates.
 pub struct CertificateScheme {
@@ -35,12 +35,12 @@ pub struct CertificateScheme {
 /// A certificate verification in progress.
 pub(super) struct CertificateVerifier<'a> {
     scheme: &'a CertificateScheme,
-    head: Head<'a>,
+    head: RequestHead<'a>,
     current: SecretSet,
 }
 
 /// Unverified parts of a request that the signature needs.
-struct Message {
+struct CertificateMessage {
     /// Location of the certificate that the request names.
     source: KeySource,
     algorithm: KeyAlgorithm,
@@ -52,7 +52,7 @@ struct Message {
 impl CertificateScheme {
     /// Validates the spec and takes PayPal's webhook ids.
     pub(super) fn compile(
-        spec: &Spec,
+        spec: &SchemeSpec,
         family: &CertificateSpec,
         secrets: &[&Secret],
     ) -> Result<Self, SchemeError> {
@@ -87,13 +87,16 @@ impl CertificateScheme {
     }
 
     /// Validates the values that are in the head already.
-    pub(super) fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
+    pub(super) fn material<'h>(
+        &self,
+        head: &RequestHead<'h>,
+    ) -> Result<SignatureMaterial<'h>, MaterialFault> {
         // Only PayPal has its values in the head; reading them now rejects malformed ones before the body.
         if self.kind == CertificateKind::PayPal {
             paypal::read(self, head, &[], SecretSet::empty())?;
         }
-        Ok(Material {
-            proof: Proof::Whole,
+        Ok(SignatureMaterial {
+            proof: PresentedProof::Whole,
             timestamp: None,
             id: &[],
         })
@@ -102,7 +105,7 @@ impl CertificateScheme {
     /// Begins the verification of one request.
     pub(super) fn begin<'a>(
         &'a self,
-        head: Head<'a>,
+        head: RequestHead<'a>,
         current: SecretSet,
     ) -> CertificateVerifier<'a> {
         CertificateVerifier {
@@ -130,7 +133,7 @@ impl CertificateScheme {
 }
 
 impl CertificateVerifier<'_> {
-    fn read(&self, body: &[u8]) -> Result<Message, MaterialFault> {
+    fn read(&self, body: &[u8]) -> Result<CertificateMessage, MaterialFault> {
         match self.scheme.kind {
             CertificateKind::PayPal => paypal::read(self.scheme, &self.head, body, self.current),
             _ => sns::read(self.scheme, body),
@@ -152,7 +155,7 @@ impl CertificateVerifier<'_> {
         self,
         body: &[u8],
         keys: Option<&RemoteKeys>,
-    ) -> Result<Option<Match>, MaterialFault> {
+    ) -> Result<Option<SignatureMatch>, MaterialFault> {
         if self.scheme.kind == CertificateKind::AppStore {
             return app_store::verify(self.scheme, body);
         }
@@ -175,11 +178,11 @@ impl CertificateVerifier<'_> {
             .texts
             .into_iter()
             .find(|(_, text)| certificate.verifies(message.algorithm, text, &message.signature));
-        Ok(made.map(|(secret_index, text)| Match {
+        Ok(made.map(|(secret_index, text)| SignatureMatch {
             secret_index,
             digest: Sha256::digest(&text).into(),
             signed_time: None,
-            validity: Some(Validity {
+            validity: Some(ValidityWindow {
                 name: "the certificate",
                 from_ms: Some(certificate.from_ms()),
                 until_ms: Some(certificate.until_ms()),

@@ -7,11 +7,11 @@ use data_encoding::BASE64;
 use http::HeaderName;
 
 use crate::net::remote_url::RemoteUrl;
-use crate::scheme::certificate::{Certificate, CertificateScheme, Message};
+use crate::scheme::certificate::{CertificateMessage, CertificateScheme, SenderCertificate};
 use crate::scheme::material::{self, MaterialFault};
-use crate::scheme::remote::KeySource;
+use crate::scheme::remote_keys::KeySource;
 use crate::scheme::spec::KeyAlgorithm;
-use crate::scheme::{Head, SecretSet};
+use crate::scheme::{RequestHead, SecretSet};
 
 const TRANSMISSION_ID: HeaderName = HeaderName::from_static("paypal-transmission-id");
 const TRANSMISSION_TIME: HeaderName = HeaderName::from_static("paypal-transmission-time");
@@ -37,7 +37,7 @@ pub(super) fn is_own_host(url: &RemoteUrl) -> bool {
 }
 
 /// Returns whether the certificate has a name of PayPal's webhook certificates.
-pub(super) fn is_own_certificate(certificate: &Certificate) -> bool {
+pub(super) fn is_own_certificate(certificate: &SenderCertificate) -> bool {
     let is_own = |name: &String| {
         matches!(
             name.as_str(),
@@ -50,10 +50,10 @@ pub(super) fn is_own_certificate(certificate: &Certificate) -> bool {
 /// Reads the head, and composes one text per current webhook id.
 pub(super) fn read(
     scheme: &CertificateScheme,
-    head: &Head<'_>,
+    head: &RequestHead<'_>,
     body: &[u8],
     current: SecretSet,
-) -> Result<Message, MaterialFault> {
+) -> Result<CertificateMessage, MaterialFault> {
     let malformed = |name: &HeaderName, fault| MaterialFault::malformed(name.as_str(), fault);
     let field = |name: &HeaderName| field(head, name);
     let (id, time) = (field(&TRANSMISSION_ID)?, field(&TRANSMISSION_TIME)?);
@@ -75,7 +75,7 @@ pub(super) fn read(
         text.extend_from_slice(format!("|{checksum}").as_bytes());
         (index, text)
     });
-    Ok(Message {
+    Ok(CertificateMessage {
         source: KeySource::Chain(url),
         algorithm: KeyAlgorithm::RsaSha256,
         signature,
@@ -84,7 +84,7 @@ pub(super) fn read(
 }
 
 /// Reads a header. It must not contain the separator of the signed text, which would give the text a second reading.
-fn field<'h>(head: &Head<'h>, name: &HeaderName) -> Result<&'h str, MaterialFault> {
+fn field<'h>(head: &RequestHead<'h>, name: &HeaderName) -> Result<&'h str, MaterialFault> {
     let value = material::read_header(head, name)?;
     let is_fit = |byte: &u8| byte.is_ascii_graphic() && *byte != b'|';
     let text = std::str::from_utf8(value).ok();

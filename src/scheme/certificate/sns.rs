@@ -7,10 +7,10 @@
 use data_encoding::BASE64;
 
 use crate::net::remote_url::RemoteUrl;
-use crate::scheme::certificate::{Certificate, CertificateScheme, Message};
-use crate::scheme::jwt::token::Object;
+use crate::scheme::certificate::{CertificateMessage, CertificateScheme, SenderCertificate};
+use crate::scheme::jwt::token::StrictObject;
 use crate::scheme::material::MaterialFault;
-use crate::scheme::remote::KeySource;
+use crate::scheme::remote_keys::KeySource;
 use crate::scheme::spec::KeyAlgorithm;
 
 /// Fields of a notification in the order of the signed text; `Subject` only if it is present.
@@ -55,7 +55,7 @@ fn is_regional(host: &str) -> bool {
 }
 
 /// Returns whether the certificate is issued to SNS, globally or in a region.
-pub(super) fn is_own_certificate(certificate: &Certificate) -> bool {
+pub(super) fn is_own_certificate(certificate: &SenderCertificate) -> bool {
     let is_own = |name: &String| {
         matches!(name.as_str(), "sns.amazonaws.com" | "sns.amazonaws.com.cn") || is_regional(name)
     };
@@ -63,8 +63,11 @@ pub(super) fn is_own_certificate(certificate: &Certificate) -> bool {
 }
 
 /// Reads the message and composes its signed text.
-pub(super) fn read(scheme: &CertificateScheme, body: &[u8]) -> Result<Message, MaterialFault> {
-    let json = Object::parse(body).ok_or_else(|| {
+pub(super) fn read(
+    scheme: &CertificateScheme,
+    body: &[u8],
+) -> Result<CertificateMessage, MaterialFault> {
+    let json = StrictObject::parse(body).ok_or_else(|| {
         let fault = "is not a JSON object with unique names";
         MaterialFault::malformed("the body", fault)
     })?;
@@ -92,7 +95,7 @@ pub(super) fn read(scheme: &CertificateScheme, body: &[u8]) -> Result<Message, M
     }
     let signature = BASE64.decode(text(&json, "Signature")?.as_bytes());
     let signature = signature.map_err(|_| malformed("Signature", "is not base64"))?;
-    Ok(Message {
+    Ok(CertificateMessage {
         source: KeySource::Certificate(url),
         algorithm,
         signature,
@@ -100,7 +103,11 @@ pub(super) fn read(scheme: &CertificateScheme, body: &[u8]) -> Result<Message, M
     })
 }
 
-fn signed_text(json: &Object, fields: &[&str], room: usize) -> Result<Vec<u8>, MaterialFault> {
+fn signed_text(
+    json: &StrictObject,
+    fields: &[&str],
+    room: usize,
+) -> Result<Vec<u8>, MaterialFault> {
     let mut signed = Vec::with_capacity(room);
     for name in fields {
         // SNS does not sign `Subject` if the message lacks it.
@@ -114,7 +121,7 @@ fn signed_text(json: &Object, fields: &[&str], room: usize) -> Result<Vec<u8>, M
     Ok(signed)
 }
 
-fn text<'j>(json: &'j Object, name: &str) -> Result<&'j str, MaterialFault> {
+fn text<'j>(json: &'j StrictObject, name: &str) -> Result<&'j str, MaterialFault> {
     match json.scalar(name) {
         None => Err(MaterialFault::missing(name)),
         Some(value) => value

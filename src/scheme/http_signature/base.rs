@@ -10,11 +10,11 @@ use data_encoding::BASE64;
 use http::HeaderName;
 use sfv::{Dictionary, FieldType as _, InnerList, Item, List, ListEntry, Parser};
 
-use crate::scheme::Head;
+use crate::scheme::RequestHead;
 use crate::scheme::http_signature::component;
-use crate::scheme::http_signature::origin::Origin;
+use crate::scheme::http_signature::origin::PublicOrigin;
 use crate::scheme::material::{self, MaterialFault};
-use crate::scheme::spec::{Component, ComponentSource, FieldForm};
+use crate::scheme::spec::{ComponentSource, FieldForm, SignatureComponent};
 
 /// Limit of components in one signature.
 pub(super) const MAX_COMPONENTS: usize = 32;
@@ -56,15 +56,15 @@ impl FieldType {
 }
 
 /// Component values of one request, each computed on first use.
-pub(super) struct Values<'r> {
-    head: &'r Head<'r>,
-    origin: Option<&'r Origin>,
+pub(super) struct ComponentValues<'r> {
+    head: &'r RequestHead<'r>,
+    origin: Option<&'r PublicOrigin>,
     query: OnceCell<Option<Vec<(String, String)>>>,
 }
 
-impl<'r> Values<'r> {
+impl<'r> ComponentValues<'r> {
     /// Wraps the head; computes nothing yet.
-    pub(super) fn new(head: &'r Head<'r>, origin: Option<&'r Origin>) -> Self {
+    pub(super) fn new(head: &'r RequestHead<'r>, origin: Option<&'r PublicOrigin>) -> Self {
         Self {
             head,
             origin,
@@ -76,18 +76,18 @@ impl<'r> Values<'r> {
     pub(super) fn base(
         &self,
         list: &InnerList,
-    ) -> Result<(Vec<u8>, Vec<Component>), MaterialFault> {
+    ) -> Result<(Vec<u8>, Vec<SignatureComponent>), MaterialFault> {
         let input = |fault| MaterialFault::malformed("signature-input", fault);
         if list.items.len() > MAX_COMPONENTS {
             return Err(input("covers too many components"));
         }
-        let mut components: Vec<Component> = Vec::with_capacity(list.items.len());
+        let mut components: Vec<SignatureComponent> = Vec::with_capacity(list.items.len());
         let mut base = Vec::new();
         for item in &list.items {
             let component = component::read(item);
             let component = component
                 .map_err(|fault| MaterialFault::malformed(&named(&item.serialize()), fault))?;
-            let is_known = |one: &Component| one.identifier == component.identifier;
+            let is_known = |one: &SignatureComponent| one.identifier == component.identifier;
             if components.iter().any(is_known) {
                 return Err(input("lists a component twice"));
             }
@@ -108,7 +108,7 @@ impl<'r> Values<'r> {
     }
 
     /// Returns the value of a component: visible ASCII, spaces and tabs.
-    fn value(&self, component: &Component) -> Result<Cow<'_, [u8]>, MaterialFault> {
+    fn value(&self, component: &SignatureComponent) -> Result<Cow<'_, [u8]>, MaterialFault> {
         let malformed = |fault| MaterialFault::malformed(&named(&component.identifier), fault);
         let value = match &component.source {
             ComponentSource::Header(name, form) => self.field(name, form),
@@ -144,7 +144,7 @@ impl<'r> Values<'r> {
         Ok(value)
     }
 
-    fn origin(&self) -> Result<&'r Origin, &'static str> {
+    fn origin(&self) -> Result<&'r PublicOrigin, &'static str> {
         self.origin
             .ok_or("needs the called URL, but the route has no `public_url`")
     }

@@ -5,11 +5,11 @@
 
 use sfv::{BareItem, FieldType as _, Item, Parser};
 
-use crate::scheme::spec::{Component, ComponentSource, FieldForm};
+use crate::scheme::spec::{ComponentSource, FieldForm, SignatureComponent};
 
 /// Parses an identifier as a config writes it: `@path`, `@query-param;name="id"`, or in the RFC's own form with the
 /// name in quotes.
-pub(in crate::scheme) fn parse(text: &str) -> Result<Component, &'static str> {
+pub(in crate::scheme) fn parse(text: &str) -> Result<SignatureComponent, &'static str> {
     let quoted;
     let text = if text.starts_with('"') {
         text
@@ -24,16 +24,16 @@ pub(in crate::scheme) fn parse(text: &str) -> Result<Component, &'static str> {
 }
 
 /// Parses an identifier from a signature's list of covered components.
-pub(super) fn read(item: &Item) -> Result<Component, &'static str> {
+pub(super) fn read(item: &Item) -> Result<SignatureComponent, &'static str> {
     let BareItem::String(name) = &item.bare_item else {
         return Err("is not a string in quotes");
     };
-    let parameters = Parameters::read(item)?;
+    let parameters = ComponentParameters::read(item)?;
     let source = match name.as_str().strip_prefix('@') {
         Some(name) => derived(name, parameters)?,
         None => header(name.as_str(), parameters)?,
     };
-    Ok(Component {
+    Ok(SignatureComponent {
         identifier: item.serialize(),
         source,
     })
@@ -41,14 +41,14 @@ pub(super) fn read(item: &Item) -> Result<Component, &'static str> {
 
 /// Component parameters that requests may have.
 #[derive(Default)]
-struct Parameters {
+struct ComponentParameters {
     is_structured: bool,
     is_bytes: bool,
     key: Option<String>,
     name: Option<String>,
 }
 
-impl Parameters {
+impl ComponentParameters {
     fn read(item: &Item) -> Result<Self, &'static str> {
         let mut found = Self::default();
         for (key, value) in &item.params {
@@ -70,12 +70,12 @@ impl Parameters {
     }
 }
 
-fn derived(name: &str, parameters: Parameters) -> Result<ComponentSource, &'static str> {
+fn derived(name: &str, parameters: ComponentParameters) -> Result<ComponentSource, &'static str> {
     if name == "query-param" {
         // `@query-param` allows only its own parameter.
         let is_alone = !parameters.is_structured && !parameters.is_bytes;
         return match parameters {
-            Parameters {
+            ComponentParameters {
                 name: Some(name),
                 key: None,
                 ..
@@ -101,28 +101,28 @@ fn derived(name: &str, parameters: Parameters) -> Result<ComponentSource, &'stat
     }
 }
 
-fn header(name: &str, parameters: Parameters) -> Result<ComponentSource, &'static str> {
+fn header(name: &str, parameters: ComponentParameters) -> Result<ComponentSource, &'static str> {
     // RFC 9421 section 2.1: only the lower-case form is allowed.
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return Err("has capital letters in a header name");
     }
     let name = name.parse().map_err(|_| "is not a valid header name")?;
     let form = match parameters {
-        Parameters { name: Some(_), .. } => {
+        ComponentParameters { name: Some(_), .. } => {
             return Err("has a parameter that does not fit this component");
         }
-        Parameters {
+        ComponentParameters {
             is_bytes: true,
             is_structured: false,
             key: None,
             ..
         } => FieldForm::Bytes,
-        Parameters { is_bytes: true, .. } => {
+        ComponentParameters { is_bytes: true, .. } => {
             return Err("has `bs` together with `sf` or `key`");
         }
         // A member is serialized strictly, with or without `sf`.
-        Parameters { key: Some(key), .. } => FieldForm::Member(key),
-        Parameters {
+        ComponentParameters { key: Some(key), .. } => FieldForm::Member(key),
+        ComponentParameters {
             is_structured: true,
             ..
         } => FieldForm::Structured,

@@ -5,17 +5,17 @@ use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
 use subtle::ConstantTimeEq as _;
 
 use crate::scheme::material::MaterialFault;
-use crate::scheme::spec::{CONTENT_DIGEST, Component, ComponentSource, FieldForm};
-use crate::scheme::{Head, http_signature};
+use crate::scheme::spec::{CONTENT_DIGEST, ComponentSource, FieldForm, SignatureComponent};
+use crate::scheme::{RequestHead, http_signature};
 
 /// One digest of the body that is still being computed.
-pub(super) struct Running {
+pub(super) struct RunningDigest {
     context: Context,
     expected: Vec<u8>,
 }
 
 /// One digest of the body as the request states it.
-pub(super) struct Shown {
+pub(super) struct ContentDigest {
     is_long: bool,
     expected: Vec<u8>,
 }
@@ -24,7 +24,10 @@ pub(super) struct Shown {
 ///
 /// Every digest of a known algorithm must be correct, because the app may check any of them. RFC 9530 section 5 lists
 /// the others as insecure; they are ignored.
-pub(super) fn read(head: &Head<'_>, components: &[Component]) -> Result<Vec<Shown>, MaterialFault> {
+pub(super) fn read(
+    head: &RequestHead<'_>,
+    components: &[SignatureComponent],
+) -> Result<Vec<ContentDigest>, MaterialFault> {
     let malformed = |fault| MaterialFault::malformed(CONTENT_DIGEST.as_str(), fault);
     let mut bound = components.iter().filter(|one| one.binds_body()).peekable();
     if bound.peek().is_none() {
@@ -45,7 +48,7 @@ pub(super) fn read(head: &Head<'_>, components: &[Component]) -> Result<Vec<Show
             })) => bytes.clone(),
             Some(_) => return Err(malformed("contains a digest that is not a byte sequence")),
         };
-        shown.push(Shown { is_long, expected });
+        shown.push(ContentDigest { is_long, expected });
     }
     if shown.is_empty() {
         return Err(malformed("contains neither `sha-256` nor `sha-512`"));
@@ -68,9 +71,9 @@ pub(super) fn read(head: &Head<'_>, components: &[Component]) -> Result<Vec<Show
     }
 }
 
-impl Running {
+impl RunningDigest {
     /// Begins to compute the digest of the body.
-    pub(super) fn new(shown: Shown) -> Self {
+    pub(super) fn new(shown: ContentDigest) -> Self {
         let algorithm = match shown.is_long {
             true => &SHA512,
             false => &SHA256,

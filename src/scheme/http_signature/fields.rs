@@ -3,11 +3,11 @@
 use sfv::visitor::{DictionaryVisitor, EntryVisitor};
 use sfv::{BareItem, Dictionary, InnerList, KeyRef, ListEntry, Parser};
 
-use crate::scheme::Head;
-use crate::scheme::http_signature::base::Values;
-use crate::scheme::http_signature::digest::{self, Shown};
+use crate::scheme::RequestHead;
+use crate::scheme::http_signature::base::ComponentValues;
+use crate::scheme::http_signature::digest::{self, ContentDigest};
 use crate::scheme::http_signature::{HttpScheme, SIGNATURE, SIGNATURE_INPUT, joined};
-use crate::scheme::material::{MaterialFault, Timestamp};
+use crate::scheme::material::{MaterialFault, SentTimestamp};
 use crate::scheme::spec::{HttpParameter, TimeUnit};
 
 /// Limit of labels in one request, including signatures for other applications.
@@ -20,17 +20,20 @@ const MAX_SIGNATURES: usize = 3;
 const MAX_PARAMETERS: usize = 16;
 
 /// An unverified signature that fulfills all requirements of the scheme.
-pub(in crate::scheme) struct Candidate {
+pub(in crate::scheme) struct HttpCandidate {
     /// Signed text that the signature is verified against.
     pub(super) base: Vec<u8>,
     pub(super) signature: Vec<u8>,
-    pub(super) created: Option<Timestamp>,
+    pub(super) created: Option<SentTimestamp>,
     pub(super) expires: Option<i64>,
-    pub(super) digests: Vec<Shown>,
+    pub(super) digests: Vec<ContentDigest>,
 }
 
 /// Reads the signatures to verify; returns at least one, or an error.
-pub(super) fn read(scheme: &HttpScheme, head: &Head<'_>) -> Result<Vec<Candidate>, MaterialFault> {
+pub(super) fn read(
+    scheme: &HttpScheme,
+    head: &RequestHead<'_>,
+) -> Result<Vec<HttpCandidate>, MaterialFault> {
     let inputs = dictionary(head, &SIGNATURE_INPUT)?;
     let signatures = dictionary(head, &SIGNATURE)?;
     let input = |fault| MaterialFault::malformed(SIGNATURE_INPUT.as_str(), fault);
@@ -38,7 +41,7 @@ pub(super) fn read(scheme: &HttpScheme, head: &Head<'_>) -> Result<Vec<Candidate
     if inputs.len() > MAX_LABELS || signatures.len() > MAX_LABELS {
         return Err(input("has too many labels"));
     }
-    let values = Values::new(head, scheme.origin.as_ref());
+    let values = ComponentValues::new(head, scheme.origin.as_ref());
     let mut candidates = Vec::new();
     let mut tried = 0;
     // Report the first fault only if no signature is usable: others may be for other applications.
@@ -108,11 +111,11 @@ fn is_meant(scheme: &HttpScheme, list: &InnerList) -> Result<(), &'static str> {
 
 fn candidate(
     scheme: &HttpScheme,
-    head: &Head<'_>,
-    values: &Values<'_>,
+    head: &RequestHead<'_>,
+    values: &ComponentValues<'_>,
     list: &InnerList,
     signature: &[u8],
-) -> Result<Candidate, MaterialFault> {
+) -> Result<HttpCandidate, MaterialFault> {
     let input = |fault| MaterialFault::malformed(SIGNATURE_INPUT.as_str(), fault);
     for parameter in &scheme.spec.parameters {
         if !list.params.contains_key(parameter.name()) {
@@ -126,7 +129,7 @@ fn candidate(
     }
     let created = seconds(list, HttpParameter::Created).map_err(input)?;
     let created =
-        created.map(|time| Timestamp::parse(time.to_string().as_bytes(), TimeUnit::Seconds));
+        created.map(|time| SentTimestamp::parse(time.to_string().as_bytes(), TimeUnit::Seconds));
     let created = created.transpose();
     let (base, components) = values.base(list)?;
     for wanted in &scheme.spec.components {
@@ -138,7 +141,7 @@ fn candidate(
             return Err(MaterialFault::missing(&name));
         }
     }
-    Ok(Candidate {
+    Ok(HttpCandidate {
         base,
         signature: signature.to_vec(),
         created: created.map_err(|_| input("has a `created` that is not a valid time"))?,
@@ -168,28 +171,31 @@ fn seconds(list: &InnerList, parameter: HttpParameter) -> Result<Option<i64>, &'
     }
 }
 
-fn dictionary(head: &Head<'_>, name: &http::HeaderName) -> Result<Dictionary, MaterialFault> {
+fn dictionary(
+    head: &RequestHead<'_>,
+    name: &http::HeaderName,
+) -> Result<Dictionary, MaterialFault> {
     let text = joined(head, name)?;
-    let parsed = Parser::new(&text).parse_dictionary_with_visitor(Unique::default());
+    let parsed = Parser::new(&text).parse_dictionary_with_visitor(UniqueDictionary::default());
     let fault = "is not a dictionary with each label once (RFC 8941)";
     parsed.map_err(|_| MaterialFault::malformed(name.as_str(), fault))
 }
 
 /// A dictionary with unique keys. Of two equal keys, the app might read the other one.
 #[derive(Default)]
-struct Unique(Dictionary);
+struct UniqueDictionary(Dictionary);
 
 #[derive(Debug, thiserror::Error)]
 #[error("a key occurs twice")]
-struct StandsTwice;
+struct DuplicateKey;
 
-impl<'de> DictionaryVisitor<'de> for Unique {
+impl<'de> DictionaryVisitor<'de> for UniqueDictionary {
     type Out = Dictionary;
-    type Error = StandsTwice;
+    type Error = DuplicateKey;
 
     fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Self::Error> {
         if self.0.contains_key(key) {
-            return Err(StandsTwice);
+            return Err(DuplicateKey);
         }
         DictionaryVisitor::entry(&mut self.0, key).map_err(|never| match never {})
     }

@@ -16,19 +16,20 @@ use sfv::{BareItem, Item, Key, ListEntry};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::secret::Secret;
-use crate::scheme::http_signature::base::Values;
+use crate::scheme::http_signature::base::ComponentValues;
 pub(in crate::scheme) use crate::scheme::http_signature::base::escape_query;
-use crate::scheme::http_signature::digest::Running;
-pub(in crate::scheme) use crate::scheme::http_signature::fields::Candidate;
-use crate::scheme::http_signature::origin::Origin;
-use crate::scheme::mac::{Digest, Mac};
-use crate::scheme::material::{Material, MaterialFault, Proof, SignedTime};
+use crate::scheme::http_signature::digest::RunningDigest;
+pub(in crate::scheme) use crate::scheme::http_signature::fields::HttpCandidate;
+use crate::scheme::http_signature::origin::PublicOrigin;
+use crate::scheme::mac::{DigestBytes, KeyedMac};
+use crate::scheme::material::{MaterialFault, PresentedProof, SignatureMaterial, SignedTime};
 use crate::scheme::public_key::PublicKey;
-use crate::scheme::sign::{SignError, Stamp, ToSign};
+use crate::scheme::sign::{SignError, SignatureParts, ToSign};
 use crate::scheme::spec::{
-    Algorithm, CONTENT_DIGEST, Component, HttpAlgorithm, HttpParameter, HttpSpec, Spec,
+    CONTENT_DIGEST, DigestAlgorithm, HttpAlgorithm, HttpParameter, HttpSpec, SchemeSpec,
+    SignatureComponent,
 };
-use crate::scheme::{Head, Match, SchemeError, SecretSet, Validity, key};
+use crate::scheme::{RequestHead, SchemeError, SecretSet, SignatureMatch, ValidityWindow, key};
 
 const SIGNATURE: HeaderName = HeaderName::from_static("signature");
 const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
@@ -40,26 +41,26 @@ const MAX_FIELD: usize = 16 * 1024;
 pub struct HttpScheme {
     keys: Box<[HttpKey]>,
     spec: HttpSpec,
-    origin: Option<Origin>,
+    origin: Option<PublicOrigin>,
     headers: Box<[HeaderName]>,
 }
 
 /// A verification in progress; the signature is verified already.
 pub(super) struct HttpVerifier {
     /// The signature that a key verified, with the position of that key.
-    found: Option<(usize, Candidate)>,
-    digests: Vec<Running>,
+    found: Option<(usize, HttpCandidate)>,
+    digests: Vec<RunningDigest>,
 }
 
 enum HttpKey {
-    Hmac(Box<Mac>),
+    Hmac(Box<KeyedMac>),
     Public(Box<PublicKey>),
 }
 
 impl HttpKey {
     fn new(algorithm: HttpAlgorithm, key: &Secret) -> Result<Self, SchemeError> {
         match algorithm {
-            HttpAlgorithm::HmacSha256 => Mac::new(Algorithm::Sha256, key.expose())
+            HttpAlgorithm::HmacSha256 => KeyedMac::new(DigestAlgorithm::Sha256, key.expose())
                 .map(Box::new)
                 .map(Self::Hmac)
                 .ok_or(SchemeError::SecretEmpty),
@@ -69,20 +70,23 @@ impl HttpKey {
         }
     }
 
-    fn mac(&self, text: &[u8]) -> Option<Digest> {
+    fn mac(&self, text: &[u8]) -> Option<DigestBytes> {
         let Self::Hmac(mac) = self else {
             return None;
         };
-        let mut mac = Mac::clone(mac);
+        let mut mac = KeyedMac::clone(mac);
         mac.update(text);
         mac.finish()
     }
 
-    fn verifies(&self, candidate: &Candidate) -> bool {
+    fn verifies(&self, candidate: &HttpCandidate) -> bool {
         if let Self::Public(key) = self {
             return key.verifies(&candidate.base, &candidate.signature);
         }
-        match (self.mac(&candidate.base), Digest::new(&candidate.signature)) {
+        match (
+            self.mac(&candidate.base),
+            DigestBytes::new(&candidate.signature),
+        ) {
             (Some(made), Some(shown)) => made.ct_eq(&shown).into(),
             _ => false,
         }
@@ -92,7 +96,7 @@ impl HttpKey {
 impl HttpScheme {
     /// Validates the spec and prepares the keys.
     pub(super) fn compile(
-        spec: &Spec,
+        spec: &SchemeSpec,
         family: &HttpSpec,
         secrets: &[&Secret],
         public_url: Option<&str>,
@@ -106,7 +110,7 @@ impl HttpScheme {
         Ok(Self {
             keys: keys.into(),
             spec: family.clone(),
-            origin: public_url.and_then(Origin::parse),
+            origin: public_url.and_then(PublicOrigin::parse),
             headers: spec.headers().into(),
         })
     }
@@ -122,24 +126,31 @@ impl HttpScheme {
     }
 
     /// Reads the proof and the signed values from the head.
-    pub(super) fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
+    pub(super) fn material<'h>(
+        &self,
+        head: &RequestHead<'h>,
+    ) -> Result<SignatureMaterial<'h>, MaterialFault> {
         let candidates = fields::read(self, head)?;
         // With several signatures, the time of the one that a key verifies counts.
         let timestamp = match candidates.as_slice() {
             [only] => only.created.clone(),
             _ => None,
         };
-        Ok(Material {
-            proof: Proof::Http(candidates),
+        Ok(SignatureMaterial {
+            proof: PresentedProof::Http(candidates),
             timestamp,
             id: &[],
         })
     }
 
     /// Begins the verification of one request.
-    pub(super) fn begin(&self, material: Material<'_>, current: SecretSet) -> HttpVerifier {
+    pub(super) fn begin(
+        &self,
+        material: SignatureMaterial<'_>,
+        current: SecretSet,
+    ) -> HttpVerifier {
         let candidates = match material.proof {
-            Proof::Http(candidates) => candidates,
+            PresentedProof::Http(candidates) => candidates,
             _ => Vec::new(),
             // Verify before the body is read: only the digest of the body is left for later.
         };
@@ -152,7 +163,10 @@ impl HttpScheme {
         let digests = found
             .as_mut()
             .map(|(_, one)| std::mem::take(&mut one.digests));
-        let digests = digests.unwrap_or_default().into_iter().map(Running::new);
+        let digests = digests
+            .unwrap_or_default()
+            .into_iter()
+            .map(RunningDigest::new);
         HttpVerifier {
             digests: digests.collect(),
             found,
@@ -160,9 +174,13 @@ impl HttpScheme {
     }
 
     /// Signs with an HMAC. See [`crate::scheme::Scheme::sign`]; a public key cannot sign.
-    pub(super) fn sign(&self, index: usize, to_sign: &ToSign<'_>) -> Result<Stamp, SignError> {
+    pub(super) fn sign(
+        &self,
+        index: usize,
+        to_sign: &ToSign<'_>,
+    ) -> Result<SignatureParts, SignError> {
         let key = self.keys.get(index).ok_or(SignError::NoSecret)?;
-        let mut stamp = Stamp::default();
+        let mut stamp = SignatureParts::default();
         // The digest header must be in place before the signed text is composed, because the signature covers it.
         let mut headers: HeaderMap = to_sign.head.headers.clone();
         if self.spec.signs_body() {
@@ -173,11 +191,11 @@ impl HttpScheme {
             stamp.headers.push((CONTENT_DIGEST, digest));
         }
         let list = self.parameters(to_sign).ok_or(SignError::Time)?;
-        let head = Head {
+        let head = RequestHead {
             headers: &headers,
             ..to_sign.head
         };
-        let values = Values::new(&head, self.origin.as_ref());
+        let values = ComponentValues::new(&head, self.origin.as_ref());
         let (base, _) = values.base(&list).map_err(|_| SignError::NoHeader)?;
         let signature = key.mac(&base).ok_or(SignError::NoWay)?;
         let label = self.spec.label.as_deref().unwrap_or("sig1");
@@ -244,20 +262,20 @@ impl HttpVerifier {
     }
 
     /// Compares the proof; returns `None` if no current secret made it.
-    pub(super) fn finish(self) -> Result<Option<Match>, MaterialFault> {
+    pub(super) fn finish(self) -> Result<Option<SignatureMatch>, MaterialFault> {
         let Some((secret_index, candidate)) = self.found else {
             return Ok(None);
         };
         // The signature covers only the digest; the body itself is compared here.
-        if !self.digests.into_iter().all(Running::finish) {
+        if !self.digests.into_iter().all(RunningDigest::finish) {
             let fault = "is not the digest of the body";
             return Err(MaterialFault::malformed(CONTENT_DIGEST.as_str(), fault));
         }
-        Ok(Some(Match {
+        Ok(Some(SignatureMatch {
             secret_index,
             digest: Sha256::digest(&candidate.base).into(),
             signed_time: candidate.created.as_ref().map(SignedTime::of),
-            validity: candidate.expires.map(|expires| Validity {
+            validity: candidate.expires.map(|expires| ValidityWindow {
                 name: "the signature",
                 from_ms: None,
                 until_ms: Some(expires.saturating_mul(1000)),
@@ -268,7 +286,10 @@ impl HttpVerifier {
 
 /// Reports contradictions that do not depend on the secrets.
 pub(super) fn check(family: &HttpSpec, public_url: Option<&str>) -> Result<(), SchemeError> {
-    let needs_url = family.components.iter().any(Component::needs_public_url);
+    let needs_url = family
+        .components
+        .iter()
+        .any(SignatureComponent::needs_public_url);
     if needs_url && public_url.is_none() {
         return Err(SchemeError::NeedsPublicUrl);
     }
@@ -276,7 +297,7 @@ pub(super) fn check(family: &HttpSpec, public_url: Option<&str>) -> Result<(), S
 }
 
 /// Joins the lines of a field as RFC 9110 section 5.2 requires.
-fn joined(head: &Head<'_>, name: &HeaderName) -> Result<Vec<u8>, MaterialFault> {
+fn joined(head: &RequestHead<'_>, name: &HeaderName) -> Result<Vec<u8>, MaterialFault> {
     let mut text = Vec::new();
     for line in head.headers.get_all(name) {
         if !text.is_empty() {

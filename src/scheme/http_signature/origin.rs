@@ -5,7 +5,7 @@
 
 /// A `public_url`, split into its parts.
 #[derive(Debug)]
-pub(super) struct Origin {
+pub(super) struct PublicOrigin {
     pub(super) scheme: String,
     /// Host in lower case, with the port unless it is the scheme's default.
     pub(super) authority: String,
@@ -13,7 +13,7 @@ pub(super) struct Origin {
     pub(super) path: String,
 }
 
-impl Origin {
+impl PublicOrigin {
     /// Splits a URL that the config has already validated.
     pub(super) fn parse(url: &str) -> Option<Self> {
         let (scheme, rest) = url.split_once("://")?;

@@ -10,14 +10,16 @@ use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use sha2::{Digest as _, Sha256, Sha512};
 
-use super::Values;
-use crate::document::report::Style;
-use crate::document::{Document, Source};
+use super::ComponentValues;
+use crate::document::report::ReportStyle;
+use crate::document::{SourceText, TomlDocument};
 use crate::model::secret::Secret;
 use crate::scheme::parse::parse_spec;
 use crate::scheme::public_key::PublicKey;
-use crate::scheme::spec::{Field, KeyAlgorithm, Spec};
-use crate::scheme::{Head, Match, MaterialFault, Scheme, SchemeError, SecretSet, ToSign};
+use crate::scheme::spec::{FieldLocation, KeyAlgorithm, SchemeSpec};
+use crate::scheme::{
+    MaterialFault, RequestHead, Scheme, SchemeError, SecretSet, SignatureMatch, ToSign,
+};
 
 const CREATED: i64 = 1_618_884_473_000;
 const BODY: &[u8] = br#"{"hello": "world"}"#;
@@ -189,15 +191,15 @@ impl Request {
         self.headers.append(HeaderName::from_static(name), value);
     }
 
-    fn head(&self) -> Head<'_> {
-        Head {
+    fn head(&self) -> RequestHead<'_> {
+        RequestHead {
             method: &self.method,
             uri: &self.uri,
             headers: &self.headers,
         }
     }
 
-    fn verify(&self, scheme: &Scheme) -> Result<Option<Match>, MaterialFault> {
+    fn verify(&self, scheme: &Scheme) -> Result<Option<SignatureMatch>, MaterialFault> {
         let material = scheme.material(&self.head())?;
         let current = SecretSet::all(scheme.secret_count());
         let mut verifier = scheme.begin(material, self.head(), current);
@@ -236,9 +238,11 @@ impl Request {
             let Some(sfv::ListEntry::InnerList(list)) = list.first() else {
                 panic!("no list");
             };
-            let origin = self.public_url.and_then(super::Origin::parse);
+            let origin = self.public_url.and_then(super::PublicOrigin::parse);
             let head = self.head();
-            let (base, _) = Values::new(&head, origin.as_ref()).base(list).unwrap();
+            let (base, _) = ComponentValues::new(&head, origin.as_ref())
+                .base(list)
+                .unwrap();
             sign(&base)
         };
         let label = input.split_once('=').unwrap().0;
@@ -248,14 +252,14 @@ impl Request {
     }
 }
 
-fn spec(text: &str) -> Result<Spec, String> {
+fn spec(text: &str) -> Result<SchemeSpec, String> {
     let text = format!("type = \"http_signature\"\n{text}\n");
-    let source = Source::new("scheme.toml", text);
-    let document = Document::parse(&source);
+    let source = SourceText::new("scheme.toml", text);
+    let document = TomlDocument::parse(&source);
     let spec = parse_spec(&mut document.root());
     let report = document.into_report();
     let spec = spec.filter(|_| !report.has_errors());
-    spec.ok_or_else(|| report.render(Style::Plain))
+    spec.ok_or_else(|| report.render(ReportStyle::Plain))
 }
 
 fn scheme(text: &str, key: &str) -> Scheme {
@@ -608,9 +612,9 @@ fn values_are_written_as_the_rfc_writes_them() {
     request.set("x-empty-header", "");
     request.add("example-header", "value, with, lots");
     request.add("example-header", "of, commas");
-    let origin = super::Origin::parse(request.public_url.unwrap()).unwrap();
+    let origin = super::PublicOrigin::parse(request.public_url.unwrap()).unwrap();
     let head = request.head();
-    let values = Values::new(&head, Some(&origin));
+    let values = ComponentValues::new(&head, Some(&origin));
     let line = |identifier: &str| {
         let list = sfv::Parser::new(&format!("({identifier})")).parse::<sfv::List>();
         let Some(sfv::ListEntry::InnerList(list)) = list.unwrap().into_iter().next() else {
@@ -658,7 +662,7 @@ fn values_are_written_as_the_rfc_writes_them() {
     }
     request.uri = "/path".parse().unwrap();
     let head = request.head();
-    let values = Values::new(&head, None);
+    let values = ComponentValues::new(&head, None);
     let list = sfv::InnerList::new(vec![sfv::Item::new(
         sfv::String::from_string("@query".to_owned()).unwrap(),
     )]);
@@ -801,10 +805,10 @@ fn faults_of_the_config() {
         assert!(rendered.contains(message), "{text}: {rendered}");
     }
     let other = "type = \"token\"\ntoken = { query = \"t\" }\ncomponents = []";
-    let source = Source::new("scheme.toml", other.to_owned());
-    let document = Document::parse(&source);
+    let source = SourceText::new("scheme.toml", other.to_owned());
+    let document = TomlDocument::parse(&source);
     parse_spec(&mut document.root());
-    let rendered = document.into_report().render(Style::Plain);
+    let rendered = document.into_report().render(ReportStyle::Plain);
     assert!(rendered.contains("has no `components`"), "{rendered}");
 }
 
@@ -812,14 +816,14 @@ fn faults_of_the_config() {
 fn what_a_scheme_says_it_signs() {
     let text = "algorithm = \"ed25519\"\ncomponents = [\"content-digest\", \"x-id\", \"x-dict;key=\\\"a\\\"\", \"@query-param;name=\\\"a%20b\\\"\"]";
     let spec = spec(text).unwrap();
-    let header = |name: &'static str| Field::Header(HeaderName::from_static(name));
+    let header = |name: &'static str| FieldLocation::Header(HeaderName::from_static(name));
     for (field, is_signed) in [
         (header("x-id"), true),
         (header("x-dict"), false),
         (header("x-other"), false),
-        (Field::Json(vec!["id".to_owned()]), true),
-        (Field::Query("a b".to_owned()), true),
-        (Field::Query("b".to_owned()), false),
+        (FieldLocation::Json(vec!["id".to_owned()]), true),
+        (FieldLocation::Query("a b".to_owned()), true),
+        (FieldLocation::Query("b".to_owned()), false),
     ] {
         assert_eq!(spec.signs_field(&field), is_signed, "{field:?}");
     }

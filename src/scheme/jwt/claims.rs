@@ -5,26 +5,28 @@ use std::borrow::Cow;
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 
-use crate::scheme::jwt::token::Object;
+use crate::scheme::jwt::token::StrictObject;
 use crate::scheme::mac::digest;
 use crate::scheme::material::{self, MaterialFault, SignedTime};
 use crate::scheme::sign;
-use crate::scheme::spec::{Audience, BodyClaim, DigestClaim, Encoding, JwtSpec, UrlClaim};
-use crate::scheme::{Head, Validity};
+use crate::scheme::spec::{
+    BodyClaim, DigestClaim, JwtSpec, SignatureEncoding, TokenAudience, UrlClaim,
+};
+use crate::scheme::{RequestHead, ValidityWindow};
 
 /// Leeway for different clocks, in milliseconds. Libraries allow up to 60 seconds.
 const LEEWAY_MS: i64 = 60_000;
 
 /// Values of the request that claims are compared with.
-pub(super) struct Request<'r> {
-    pub(super) head: Head<'r>,
+pub(super) struct ClaimContext<'r> {
+    pub(super) head: RequestHead<'r>,
     pub(super) body: &'r [u8],
     pub(super) public_url: &'r str,
 }
 
 /// Validity period and age of the token.
-pub(super) struct Times {
-    pub(super) validity: Validity,
+pub(super) struct TokenValidity {
+    pub(super) validity: ValidityWindow,
     /// Issue time, if it must be within the tolerance.
     pub(super) issued: Option<SignedTime>,
 }
@@ -32,9 +34,9 @@ pub(super) struct Times {
 /// Compares all claims except the times, which the caller compares with the clock.
 pub(super) fn check(
     spec: &JwtSpec,
-    claims: &Object,
-    request: &Request<'_>,
-) -> Result<Times, MaterialFault> {
+    claims: &StrictObject,
+    request: &ClaimContext<'_>,
+) -> Result<TokenValidity, MaterialFault> {
     if !spec.issuers.is_empty() {
         let issuer = claims.find("iss").and_then(Value::as_str);
         let is_known = |issuer: &str| spec.issuers.iter().any(|known| known == issuer);
@@ -96,14 +98,14 @@ fn malformed(name: &str, fault: &'static str) -> MaterialFault {
 /// Compares `aud`, which is one text or several (RFC 7519 section 4.1.3).
 fn check_audience(
     spec: &JwtSpec,
-    claims: &Object,
-    request: &Request<'_>,
+    claims: &StrictObject,
+    request: &ClaimContext<'_>,
 ) -> Result<(), MaterialFault> {
     let called;
     let wanted: &[String] = match &spec.audience {
-        Audience::Any => return Ok(()),
-        Audience::Route(wanted) => wanted,
-        Audience::Url => {
+        TokenAudience::Any => return Ok(()),
+        TokenAudience::Route(wanted) => wanted,
+        TokenAudience::Url => {
             called = [url(request)];
             &called
         }
@@ -125,7 +127,7 @@ fn check_audience(
 
 /// Compares the digest of the body. For some senders, a token without the claim means an empty body. For others it is for
 /// something else, such as the tokens that LiveKit's servers sign for guests of a room.
-fn check_body(claim: &BodyClaim, claims: &Object, body: &[u8]) -> Result<(), MaterialFault> {
+fn check_body(claim: &BodyClaim, claims: &StrictObject, body: &[u8]) -> Result<(), MaterialFault> {
     let claim = match claim {
         BodyClaim::Always(claim) => claim,
         BodyClaim::UnlessEmpty(claim) => {
@@ -138,7 +140,7 @@ fn check_body(claim: &BodyClaim, claims: &Object, body: &[u8]) -> Result<(), Mat
     check_digest(claim, claims, body, "is not the digest of the body")
 }
 
-fn check_url(claim: &UrlClaim, claims: &Object, url: &str) -> Result<(), MaterialFault> {
+fn check_url(claim: &UrlClaim, claims: &StrictObject, url: &str) -> Result<(), MaterialFault> {
     const FAULT: &str = "is not the called URL; check `public_url`";
     match claim {
         UrlClaim::Digest(claim) => check_digest(claim, claims, url.as_bytes(), FAULT),
@@ -151,7 +153,7 @@ fn check_url(claim: &UrlClaim, claims: &Object, url: &str) -> Result<(), Materia
 
 fn check_digest(
     claim: &DigestClaim,
-    claims: &Object,
+    claims: &StrictObject,
     over: &[u8],
     fault: &'static str,
 ) -> Result<(), MaterialFault> {
@@ -170,15 +172,17 @@ fn check_digest(
 }
 
 /// Decodes a digest with optional padding. The claim is signed, so clients cannot choose another spelling.
-fn decode(encoding: Encoding, text: &str) -> Option<Vec<u8>> {
+fn decode(encoding: SignatureEncoding, text: &str) -> Option<Vec<u8>> {
     let padding = match encoding {
-        Encoding::Base64 | Encoding::Base64Url => "=".repeat((4 - text.len() % 4) % 4),
-        Encoding::Hex | Encoding::Base64UrlUnpadded => String::new(),
+        SignatureEncoding::Base64 | SignatureEncoding::Base64Url => {
+            "=".repeat((4 - text.len() % 4) % 4)
+        }
+        SignatureEncoding::Hex | SignatureEncoding::Base64UrlUnpadded => String::new(),
     };
     sign::decode(encoding, format!("{text}{padding}").as_bytes())
 }
 
-fn url(request: &Request<'_>) -> String {
+fn url(request: &ClaimContext<'_>) -> String {
     format!(
         "{}{}",
         request.public_url,
@@ -186,7 +190,7 @@ fn url(request: &Request<'_>) -> String {
     )
 }
 
-fn times(spec: &JwtSpec, claims: &Object) -> Result<Times, MaterialFault> {
+fn times(spec: &JwtSpec, claims: &StrictObject) -> Result<TokenValidity, MaterialFault> {
     let (exp, nbf) = (time(claims, "exp")?, time(claims, "nbf")?);
     let iat = time(claims, "iat")?;
     if spec.times.needs_exp && exp.is_none() {
@@ -199,8 +203,8 @@ fn times(spec: &JwtSpec, claims: &Object) -> Result<Times, MaterialFault> {
     // The later one of both limits applies.
     let from = nbf.into_iter().chain(iat).max();
     let issued = iat.filter(|_| spec.times.needs_iat);
-    Ok(Times {
-        validity: Validity {
+    Ok(TokenValidity {
+        validity: ValidityWindow {
             name: "the token",
             from_ms: from.map(|from| from.saturating_sub(LEEWAY_MS)),
             until_ms: exp.map(|exp| exp.saturating_add(LEEWAY_MS)),
@@ -214,7 +218,7 @@ fn times(spec: &JwtSpec, claims: &Object) -> Result<Times, MaterialFault> {
 
 /// Reads a time (RFC 7519 section 2): seconds since the epoch, possibly with a fraction. Returns whole seconds in
 /// milliseconds.
-fn time(claims: &Object, name: &str) -> Result<Option<i64>, MaterialFault> {
+fn time(claims: &StrictObject, name: &str) -> Result<Option<i64>, MaterialFault> {
     let Some(value) = claims.find(name) else {
         return Ok(None);
     };
@@ -239,7 +243,7 @@ mod tests {
 
     #[test]
     fn padding_may_be_left_out_of_a_claim_but_not_put_in() {
-        use Encoding::{Base64, Base64Url, Base64UrlUnpadded};
+        use SignatureEncoding::{Base64, Base64Url, Base64UrlUnpadded};
         for (encoding, text, is_taken) in [
             (Base64, "++++/w==", true),
             (Base64, "++++/w", true),

@@ -3,17 +3,17 @@
 use crate::model::secret::Secret;
 use crate::net::remote_url::RemoteUrl;
 use crate::scheme::jwk::KeySet;
-use crate::scheme::jwt::token::Token;
-use crate::scheme::mac::{Digest, Mac};
+use crate::scheme::jwt::token::ParsedJwt;
+use crate::scheme::mac::{DigestBytes, KeyedMac};
 use crate::scheme::material::MaterialFault;
 use crate::scheme::public_key::PublicKey;
-use crate::scheme::remote::{Account, KeyNeed, KeySource};
+use crate::scheme::remote_keys::{KeyCredentials, KeyNeed, KeySource};
 use crate::scheme::spec::{JwtAlgorithm, JwtKeys, JwtSpec, KeyAlgorithm};
 use crate::scheme::{SchemeError, SecretSet, key};
 use std::sync::Arc;
 
 /// Keys of a token scheme, or their source.
-pub(super) enum Keyring {
+pub(super) enum JwtKeyring {
     /// One entry per secret: its keys, one for each algorithm that it fits.
     Local(Vec<Vec<(JwtAlgorithm, LocalKey)>>),
     /// A key set from a local file.
@@ -21,16 +21,16 @@ pub(super) enum Keyring {
     /// A key set that is fetched from this URL.
     Published(RemoteUrl),
     /// Single keys that are fetched with the first current account.
-    Asked(RemoteUrl, Vec<Account>),
+    Asked(RemoteUrl, Vec<KeyCredentials>),
 }
 
 /// A key made from a secret of the route.
 pub(super) enum LocalKey {
-    Hmac(Box<Mac>),
+    Hmac(Box<KeyedMac>),
     Public(PublicKey),
 }
 
-impl Keyring {
+impl JwtKeyring {
     /// Prepares the keys, or checks that their source is known.
     pub(super) fn new(spec: &JwtSpec, secrets: &[&Secret]) -> Result<Self, SchemeError> {
         Ok(match &spec.keys {
@@ -40,7 +40,7 @@ impl Keyring {
             }
             JwtKeys::Asked(published) => {
                 let url = published.url.clone().ok_or(SchemeError::NeedsJwks)?;
-                let accounts = secrets.iter().map(|secret| Account::parse(secret));
+                let accounts = secrets.iter().map(|secret| KeyCredentials::parse(secret));
                 let accounts: Option<Vec<_>> = accounts.collect();
                 Self::Asked(url, accounts.ok_or(SchemeError::SecretNotAccount)?)
             }
@@ -96,7 +96,7 @@ impl Keyring {
     }
 
     /// Returns the position of the current secret that signed a token.
-    pub(super) fn find(&self, token: &Token, current: SecretSet) -> Option<usize> {
+    pub(super) fn find(&self, token: &ParsedJwt, current: SecretSet) -> Option<usize> {
         match self {
             Self::Local(secrets) => {
                 let mut current = secrets
@@ -124,13 +124,13 @@ impl Keyring {
 }
 
 impl LocalKey {
-    fn verifies(&self, token: &Token) -> bool {
+    fn verifies(&self, token: &ParsedJwt) -> bool {
         match self {
             Self::Public(key) => key.verifies(token.signed(), token.signature()),
             Self::Hmac(mac) => {
-                let mut mac = Mac::clone(mac);
+                let mut mac = KeyedMac::clone(mac);
                 mac.update(token.signed());
-                let (Some(made), Some(shown)) = (mac.finish(), Digest::new(token.signature()))
+                let (Some(made), Some(shown)) = (mac.finish(), DigestBytes::new(token.signature()))
                 else {
                     return false;
                 };
@@ -155,7 +155,9 @@ fn local(spec: &JwtSpec, secret: &Secret) -> Result<Vec<(JwtAlgorithm, LocalKey)
             JwtAlgorithm::Hs256 | JwtAlgorithm::Hs384 | JwtAlgorithm::Hs512 => None,
         };
         let key = match (algorithm.hmac(), public) {
-            (Some(digest), _) => Mac::new(digest, text).map(Box::new).map(LocalKey::Hmac),
+            (Some(digest), _) => KeyedMac::new(digest, text)
+                .map(Box::new)
+                .map(LocalKey::Hmac),
             (None, Some(public)) => PublicKey::parse(public, text).ok().map(LocalKey::Public),
             (None, None) => None,
         };

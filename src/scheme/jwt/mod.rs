@@ -16,23 +16,24 @@ use http::HeaderName;
 use sha2::{Digest as _, Sha256};
 
 use crate::model::secret::Secret;
-use crate::scheme::body::{Pointers, Whole};
 use crate::scheme::certificate::app_store;
-use crate::scheme::jwt::claims::Request;
-use crate::scheme::jwt::keyring::Keyring;
-use crate::scheme::jwt::token::{MAX_TOKEN, Token};
-use crate::scheme::material::{Material, MaterialFault, Proof};
-use crate::scheme::remote::{KeyNeed, RemoteKeys};
+use crate::scheme::jwt::claims::ClaimContext;
+use crate::scheme::jwt::keyring::JwtKeyring;
+use crate::scheme::jwt::token::{MAX_TOKEN, ParsedJwt};
+use crate::scheme::material::{MaterialFault, PresentedProof, SignatureMaterial};
+use crate::scheme::remote_keys::{KeyNeed, RemoteKeys};
 use crate::scheme::spec::{
-    Audience, CertificateKind, Family, JwtKeys, JwtPlace, JwtSpec, Place, Spec, UrlClaim,
+    CertificateKind, JwtKeys, JwtLocation, JwtSpec, SchemeFamily, SchemeLocation, SchemeSpec,
+    TokenAudience, UrlClaim,
 };
-use crate::scheme::{Head, Match, SchemeError, SecretSet};
+use crate::scheme::whole_request::{JsonPointers, WholeRequest};
+use crate::scheme::{RequestHead, SchemeError, SecretSet, SignatureMatch};
 
 /// A compiled scheme of signed tokens with its keys.
 pub struct JwtScheme {
-    keys: Keyring,
+    keys: JwtKeyring,
     spec: JwtSpec,
-    pointers: Pointers,
+    pointers: JsonPointers,
     public_url: Box<str>,
     headers: Box<[HeaderName]>,
 }
@@ -40,10 +41,10 @@ pub struct JwtScheme {
 /// A token verification in progress.
 pub(super) struct JwtVerifier<'a> {
     scheme: &'a JwtScheme,
-    head: Head<'a>,
+    head: RequestHead<'a>,
     current: SecretSet,
     /// The token, if it is in the head and was read already.
-    token: Option<Box<Token>>,
+    token: Option<Box<ParsedJwt>>,
     /// Position of the secret, if it verified the token already.
     secret_index: Option<usize>,
 }
@@ -51,16 +52,16 @@ pub(super) struct JwtVerifier<'a> {
 impl JwtScheme {
     /// Validates the spec and prepares the keys.
     pub(super) fn compile(
-        spec: &Spec,
+        spec: &SchemeSpec,
         family: &JwtSpec,
         secrets: &[&Secret],
         public_url: Option<&str>,
     ) -> Result<Self, SchemeError> {
         check(family, public_url)?;
         Ok(Self {
-            keys: Keyring::new(family, secrets)?,
+            keys: JwtKeyring::new(family, secrets)?,
             spec: family.clone(),
-            pointers: Pointers::new(spec.pointers()),
+            pointers: JsonPointers::new(spec.pointers()),
             public_url: public_url.unwrap_or_default().into(),
             headers: spec.headers().into(),
         })
@@ -77,15 +78,19 @@ impl JwtScheme {
     }
 
     /// Reads the proof and the signed values from the head.
-    pub(super) fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
+    pub(super) fn material<'h>(
+        &self,
+        head: &RequestHead<'h>,
+    ) -> Result<SignatureMaterial<'h>, MaterialFault> {
         // Only a token in the head can be rejected before the body arrives.
-        let is_in_head = matches!(&self.spec.place, JwtPlace::In(place, _) if place.is_in_head());
+        let is_in_head =
+            matches!(&self.spec.location, JwtLocation::In(place, _) if place.is_in_head());
         let proof = if is_in_head {
-            Proof::Jwt(self.read(*head, &[])?)
+            PresentedProof::Jwt(self.read(*head, &[])?)
         } else {
-            Proof::Whole
+            PresentedProof::Whole
         };
-        Ok(Material {
+        Ok(SignatureMaterial {
             proof,
             timestamp: None,
             id: &[],
@@ -95,12 +100,12 @@ impl JwtScheme {
     /// Begins the verification of one request.
     pub(super) fn begin<'a>(
         &'a self,
-        material: Material<'a>,
-        head: Head<'a>,
+        material: SignatureMaterial<'a>,
+        head: RequestHead<'a>,
         current: SecretSet,
     ) -> JwtVerifier<'a> {
         let token = match material.proof {
-            Proof::Jwt(token) => Some(token),
+            PresentedProof::Jwt(token) => Some(token),
             _ => None,
         };
         // Without the body, which comes later, there is nothing of a detached token to verify.
@@ -118,17 +123,17 @@ impl JwtScheme {
     }
 
     /// Reads the token of a request, unverified but with an algorithm of the scheme.
-    fn read(&self, head: Head<'_>, body: &[u8]) -> Result<Box<Token>, MaterialFault> {
-        let whole = Whole::new(head, body, &self.pointers);
-        let (name, text, max) = match &self.spec.place {
-            JwtPlace::Body => ("the body".into(), Cow::Borrowed(body), usize::MAX),
-            JwtPlace::In(place, prefix) => {
+    fn read(&self, head: RequestHead<'_>, body: &[u8]) -> Result<Box<ParsedJwt>, MaterialFault> {
+        let whole = WholeRequest::new(head, body, &self.pointers);
+        let (name, text, max) = match &self.spec.location {
+            JwtLocation::Body => ("the body".into(), Cow::Borrowed(body), usize::MAX),
+            JwtLocation::In(place, prefix) => {
                 let value = whole.read(place)?.ok_or_else(|| place.missing())?;
                 let bare = value.strip_prefix(prefix.as_bytes());
                 let fault = "does not begin with the prefix of this scheme's tokens";
                 let bare = bare.ok_or_else(|| place.malformed(fault))?.to_vec();
                 // `max_body` already bounds a token in the body; one in the head needs a bound of its own.
-                let max = if matches!(place, Place::Json(_) | Place::Form(_)) {
+                let max = if matches!(place, SchemeLocation::Json(_) | SchemeLocation::Form(_)) {
                     usize::MAX
                 } else {
                     MAX_TOKEN
@@ -141,8 +146,8 @@ impl JwtScheme {
             return Err(malformed("is too long for a token"));
         }
         let token = match self.spec.is_detached {
-            true => Token::parse_detached(text.into_owned()),
-            false => Token::parse(text.into_owned()),
+            true => ParsedJwt::parse_detached(text.into_owned()),
+            false => ParsedJwt::parse(text.into_owned()),
         };
         let token = token.map_err(malformed)?;
         if !self.spec.algorithms.contains(&token.algorithm) {
@@ -178,7 +183,7 @@ impl JwtVerifier<'_> {
         self,
         body: &[u8],
         keys: Option<&RemoteKeys>,
-    ) -> Result<Option<Match>, MaterialFault> {
+    ) -> Result<Option<SignatureMatch>, MaterialFault> {
         let scheme = self.scheme;
         let mut token = match self.token {
             Some(token) => token,
@@ -201,14 +206,14 @@ impl JwtVerifier<'_> {
         let Some(secret_index) = found else {
             return Ok(None);
         };
-        let request = Request {
+        let request = ClaimContext {
             head: self.head,
             body,
             public_url: &scheme.public_url,
         };
         // Claims are trusted only after the signature was verified.
         let times = claims::check(&scheme.spec, &token.claims, &request)?;
-        Ok(Some(Match {
+        Ok(Some(SignatureMatch {
             secret_index,
             digest: digest(&token, body),
             signed_time: times.issued,
@@ -219,7 +224,7 @@ impl JwtVerifier<'_> {
 
 /// Returns a digest that identifies a request by token and body: two events may have equal bodies, and one token may be
 /// used for several events.
-fn digest(token: &Token, body: &[u8]) -> [u8; 32] {
+fn digest(token: &ParsedJwt, body: &[u8]) -> [u8; 32] {
     let signed = token.signed();
     let mut digest = Sha256::new();
     // The length in front keeps token and body apart: moved bytes would give another digest.
@@ -231,24 +236,29 @@ fn digest(token: &Token, body: &[u8]) -> [u8; 32] {
 
 /// Returns the text of a claim in the verified token of a request: a string, the digits of an integer, or a boolean.
 #[must_use]
-pub fn claim_text(spec: &Spec, head: &Head<'_>, body: &[u8], name: &str) -> Option<String> {
+pub fn claim_text(
+    spec: &SchemeSpec,
+    head: &RequestHead<'_>,
+    body: &[u8],
+    name: &str,
+) -> Option<String> {
     let family = match &spec.family {
-        Family::Jwt(family) => family,
-        Family::Certificate(family) if family.kind == CertificateKind::AppStore => {
+        SchemeFamily::Jwt(family) => family,
+        SchemeFamily::Certificate(family) if family.kind == CertificateKind::AppStore => {
             return app_store::claim(body, name);
         }
         _ => return None,
     };
-    let pointers = Pointers::new(spec.pointers());
-    let whole = Whole::new(*head, body, &pointers);
-    let text = match &family.place {
-        JwtPlace::Body => Cow::Borrowed(body),
-        JwtPlace::In(place, prefix) => {
+    let pointers = JsonPointers::new(spec.pointers());
+    let whole = WholeRequest::new(*head, body, &pointers);
+    let text = match &family.location {
+        JwtLocation::Body => Cow::Borrowed(body),
+        JwtLocation::In(place, prefix) => {
             let value = whole.read(place).ok()??;
             Cow::Owned(value.strip_prefix(prefix.as_bytes())?.to_vec())
         }
     };
-    let token = Token::parse(text.into_owned()).ok()?;
+    let token = ParsedJwt::parse(text.into_owned()).ok()?;
     claims::text(token.claims.find(name)?).map(Cow::into_owned)
 }
 
@@ -261,7 +271,7 @@ pub(super) fn check(family: &JwtSpec, public_url: Option<&str>) -> Result<(), Sc
     if hmacs > 0 && (hmacs < family.algorithms.len() || !is_local) {
         return Err(SchemeError::MixedAlgorithms);
     }
-    if family.audience == Audience::Route(Vec::new()) {
+    if family.audience == TokenAudience::Route(Vec::new()) {
         return Err(SchemeError::NeedsAudience);
     }
     if let Some(name) = family.route_claims.first() {
@@ -273,7 +283,7 @@ pub(super) fn check(family: &JwtSpec, public_url: Option<&str>) -> Result<(), Sc
     {
         return Err(SchemeError::NeedsJwks);
     }
-    let needs_url = family.audience == Audience::Url || family.url_claim.is_some();
+    let needs_url = family.audience == TokenAudience::Url || family.url_claim.is_some();
     if needs_url && public_url.is_none() {
         return Err(SchemeError::NeedsPublicUrl);
     }
@@ -298,17 +308,21 @@ mod tests {
     use http::{HeaderMap, HeaderValue, Method, Uri};
 
     use super::*;
-    use crate::document::report::Style;
-    use crate::document::{Document, Source};
+    use crate::document::report::ReportStyle;
+    use crate::document::{SourceText, TomlDocument};
     use crate::scheme::Scheme;
     use crate::scheme::parse::parse_spec;
 
     fn compile(text: &str, secret: &str) -> Scheme {
-        let source = Source::new("scheme.toml", text.to_owned());
-        let document = Document::parse(&source);
+        let source = SourceText::new("scheme.toml", text.to_owned());
+        let document = TomlDocument::parse(&source);
         let spec = parse_spec(&mut document.root());
         let report = document.into_report();
-        assert!(!report.has_errors(), "{}", report.render(Style::Plain));
+        assert!(
+            !report.has_errors(),
+            "{}",
+            report.render(ReportStyle::Plain)
+        );
         let secret = Secret::new(secret.as_bytes().to_vec());
         Scheme::compile(&spec.unwrap(), &[&secret], None).unwrap()
     }
@@ -316,7 +330,7 @@ mod tests {
     fn verify(scheme: &Scheme, token: &str, body: &[u8]) -> Result<bool, MaterialFault> {
         let mut headers = HeaderMap::new();
         headers.insert("x-jws", HeaderValue::from_str(token).unwrap());
-        let head = Head {
+        let head = RequestHead {
             method: &Method::POST,
             uri: &Uri::from_static("/"),
             headers: &headers,

@@ -19,13 +19,13 @@ use crate::scheme::spec::JwtAlgorithm;
 pub(in crate::scheme) const MAX_TOKEN: usize = 16 * 1024;
 
 /// An unverified token, split into its parts.
-pub(in crate::scheme) struct Token {
+pub(in crate::scheme) struct ParsedJwt {
     /// Algorithm that the header states.
     pub(super) algorithm: JwtAlgorithm,
     /// Name of the key, if the header has one.
     pub(super) kid: Option<Box<str>>,
     /// Claims of the token, not yet checked.
-    pub(super) claims: Object,
+    pub(super) claims: StrictObject,
     text: Vec<u8>,
     /// Length of the signed part of the text, in bytes.
     signed: usize,
@@ -43,15 +43,15 @@ const MAX_NAMES: usize = 512;
 /// Parsing takes time linear in the text. Nested arrays and objects are skipped; they are parsed on first use, which
 /// for all but a few is after verification.
 #[derive(Default)]
-pub(in crate::scheme) struct Object(HashMap<String, Member>);
+pub(in crate::scheme) struct StrictObject(HashMap<String, JsonMember>);
 
 /// One value. Scalars are parsed at once, so that an invalid one makes the whole object invalid.
-enum Member {
+enum JsonMember {
     Scalar(Value),
     Nested(Box<RawValue>, OnceLock<Value>),
 }
 
-impl Member {
+impl JsonMember {
     fn parse(raw: &RawValue) -> Result<Self, serde_json::Error> {
         Ok(match raw.get().as_bytes().first() {
             Some(b'{' | b'[') => Self::Nested(raw.to_owned(), OnceLock::new()),
@@ -72,10 +72,10 @@ impl Member {
     }
 }
 
-impl Object {
+impl StrictObject {
     /// Returns the value under a name.
     pub(in crate::scheme) fn find(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).map(Member::value)
+        self.0.get(name).map(JsonMember::value)
     }
 
     /// Returns whether the name is present, whatever its value is.
@@ -88,8 +88,8 @@ impl Object {
     pub(in crate::scheme) fn scalar(&self, name: &str) -> Option<&Value> {
         static NESTED: Value = Value::Bool(true);
         match self.0.get(name)? {
-            Member::Scalar(value) => Some(value),
-            Member::Nested(..) => Some(&NESTED),
+            JsonMember::Scalar(value) => Some(value),
+            JsonMember::Nested(..) => Some(&NESTED),
         }
     }
 
@@ -99,7 +99,7 @@ impl Object {
     }
 }
 
-impl Token {
+impl ParsedJwt {
     /// Parses the text; the error says what is wrong with it.
     pub(super) fn parse(text: Vec<u8>) -> Result<Self, &'static str> {
         Self::parse_parts(text, false)
@@ -123,13 +123,13 @@ impl Token {
                 .map_err(|_| "has a part that is not base64url without padding")
         };
         let header =
-            Object::parse(&part(0..first)?).ok_or("has a header that is not valid JSON")?;
+            StrictObject::parse(&part(0..first)?).ok_or("has a header that is not valid JSON")?;
         let claims = match is_detached {
-            true if second == first + 1 => Object::default(),
+            true if second == first + 1 => StrictObject::default(),
             true => return Err("contains a payload, which this scheme's tokens leave out"),
             false => {
                 let claims = part(first + 1..second)?;
-                Object::parse(&claims).ok_or("has claims that are not a JSON object")?
+                StrictObject::parse(&claims).ok_or("has claims that are not a JSON object")?
             }
         };
         // RFC 7515 section 4.1.11: a verifier must reject extensions that it does not implement.
@@ -181,7 +181,7 @@ fn is_kid(kid: &str) -> bool {
     (1..=256).contains(&kid.len()) && !kid.chars().any(char::is_control)
 }
 
-impl<'de> Deserialize<'de> for Object {
+impl<'de> Deserialize<'de> for StrictObject {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
         json.deserialize_map(ObjectVisitor)
     }
@@ -190,19 +190,19 @@ impl<'de> Deserialize<'de> for Object {
 struct ObjectVisitor;
 
 impl<'de> Visitor<'de> for ObjectVisitor {
-    type Value = Object;
+    type Value = StrictObject;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
-        let mut object = Object::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<StrictObject, A::Error> {
+        let mut object = StrictObject::default();
         while let Some((name, raw)) = map.next_entry::<String, &RawValue>()? {
             if object.0.len() >= MAX_NAMES {
                 return Err(A::Error::custom("too many names"));
             }
-            let member = Member::parse(raw).map_err(A::Error::custom)?;
+            let member = JsonMember::parse(raw).map_err(A::Error::custom)?;
             // Two readers could use different values of a repeated name.
             if object.0.insert(name, member).is_some() {
                 return Err(A::Error::custom("a name occurs twice"));
@@ -227,7 +227,7 @@ mod tests {
     }
 
     fn parse(text: &str) -> Result<(JwtAlgorithm, Option<Box<str>>), &'static str> {
-        Token::parse(text.as_bytes().to_vec()).map(|token| (token.algorithm, token.kid))
+        ParsedJwt::parse(text.as_bytes().to_vec()).map(|token| (token.algorithm, token.kid))
     }
 
     #[test]
@@ -237,7 +237,7 @@ mod tests {
             r#"{"iat":1}"#,
             "sig",
         );
-        let token = Token::parse(text.as_bytes().to_vec()).unwrap();
+        let token = ParsedJwt::parse(text.as_bytes().to_vec()).unwrap();
         assert_eq!(token.algorithm, JwtAlgorithm::Es256);
         assert_eq!(token.kid.as_deref(), Some("a"));
         assert_eq!(token.signature(), b"sig");
@@ -249,7 +249,7 @@ mod tests {
     // Fails when the payload is attached with padding, or a token with a payload counts as detached.
     #[test]
     fn a_detached_token_takes_the_body_as_its_payload() {
-        let detached = |text: &str| Token::parse_detached(text.as_bytes().to_vec());
+        let detached = |text: &str| ParsedJwt::parse_detached(text.as_bytes().to_vec());
         let whole = encode(r#"{"alg":"RS512","kid":"a"}"#, r#"{"n":10.0}"#, "sig");
         let [head, payload, signature] = whole.split('.').collect::<Vec<_>>()[..] else {
             panic!("three parts");
@@ -302,12 +302,12 @@ mod tests {
         }
     }
 
-    // Fails if nested values are parsed before they are needed: make `Member::parse` treat everything as a scalar.
+    // Fails if nested values are parsed before they are needed: make `JsonMember::parse` treat everything as a scalar.
     #[test]
     fn nested_values_are_read_when_asked_for() {
         let deep = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
         let text = format!(r#"{{"a":["x",{{"b":1}}],"deep":{deep},"n":-1.5}}"#);
-        let object = Object::parse(text.as_bytes()).unwrap();
+        let object = StrictObject::parse(text.as_bytes()).unwrap();
         assert_eq!(
             object.find("a"),
             Some(&serde_json::json!(["x", { "b": 1 }]))
@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(object.scalar("a"), Some(&Value::Bool(true)));
         assert_eq!(object.find("b"), None);
         for broken in [r#"{"a":[}"#, r#"{"a":1e999}"#, r#"{"a":"\ud800"}"#, "{}x"] {
-            assert!(Object::parse(broken.as_bytes()).is_none(), "{broken}");
+            assert!(StrictObject::parse(broken.as_bytes()).is_none(), "{broken}");
         }
     }
 
@@ -327,7 +327,7 @@ mod tests {
     fn the_number_of_names_is_bounded() {
         let object = |count: usize| {
             let names: Vec<String> = (0..count).map(|one| format!(r#""n{one}":{one}"#)).collect();
-            Object::parse(format!("{{{}}}", names.join(",")).as_bytes())
+            StrictObject::parse(format!("{{{}}}", names.join(",")).as_bytes())
         };
         assert!(object(MAX_NAMES).is_some());
         assert!(object(MAX_NAMES + 1).is_none());

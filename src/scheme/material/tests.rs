@@ -3,7 +3,7 @@
 use super::*;
 
 fn parse(text: &str, unit: TimeUnit) -> Option<i64> {
-    let timestamp = Timestamp::parse(text.as_bytes(), unit).ok()?;
+    let timestamp = SentTimestamp::parse(text.as_bytes(), unit).ok()?;
     assert_eq!(timestamp.text(), text.as_bytes());
     Some(timestamp.unix_ms)
 }

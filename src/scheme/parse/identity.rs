@@ -1,15 +1,15 @@
 //! Parser for `[identity]` of a provider file: the dedup key and the events of a batch.
 
-use crate::document::key::{Key, Kind};
-use crate::document::table::{Fault, Table, Value};
+use crate::document::key::{KeyDefinition, ValueKind};
+use crate::document::table::{TomlTable, TomlValue, ValueFault};
 use crate::document::value;
 use crate::scheme::parse::keys::{CLAIM, FORM, HEADER, JSON, QUERY};
-use crate::scheme::parse::places;
-use crate::scheme::spec::{BatchSpec, Field, IdentityKey, KeyPart};
+use crate::scheme::parse::locations;
+use crate::scheme::spec::{BatchSpec, FieldLocation, IdentityKey, KeyPart};
 
 /// Reads a key: one location, `all` of several parts, `signed_bytes`, or `nothing`. Leaves all other keys to the
 /// caller.
-pub fn identity_key(table: &mut Table<'_>) -> Option<IdentityKey> {
+pub fn identity_key(table: &mut TomlTable<'_>) -> Option<IdentityKey> {
     let has_nothing = table.read(&NOTHING, value::boolean).unwrap_or(false);
     let has_location = has_location(table);
     let forms = [
@@ -39,7 +39,7 @@ pub fn identity_key(table: &mut Table<'_>) -> Option<IdentityKey> {
 
 /// Reads `batch`: the location of its elements, and the location of the type in each of them. Leaves all other keys to
 /// the caller.
-pub fn batch(table: &mut Table<'_>) -> Option<BatchSpec> {
+pub fn batch(table: &mut TomlTable<'_>) -> Option<BatchSpec> {
     let elements = table.require(&ELEMENTS, pointer);
     let event_type = table.has(&ELEMENT_TYPE);
     let event_type = match event_type {
@@ -53,17 +53,17 @@ pub fn batch(table: &mut Table<'_>) -> Option<BatchSpec> {
 }
 
 /// Reads `place`: one location or a list of them.
-pub fn locations(table: &mut Table<'_>, key: &Key) -> Option<Vec<Field>> {
-    places::fields(table, key)
+pub fn locations(table: &mut TomlTable<'_>, key: &KeyDefinition) -> Option<Vec<FieldLocation>> {
+    locations::fields(table, key)
 }
 
-fn has_location(table: &Table<'_>) -> bool {
+fn has_location(table: &TomlTable<'_>) -> bool {
     let keys = [&HEADER, &JSON, &FORM, &QUERY, &CLAIM];
     keys.into_iter().any(|key| table.has(key))
 }
 
 /// Reads the parts of `all`; each is a table, or a list of alternatives.
-fn all(table: &mut Table<'_>) -> Option<Vec<KeyPart>> {
+fn all(table: &mut TomlTable<'_>) -> Option<Vec<KeyPart>> {
     let value = table.value(&ALL)?;
     let path = format!("{}.all", table.path());
     let Some(items) = value.items().filter(|items| !items.is_empty()) else {
@@ -74,7 +74,7 @@ fn all(table: &mut Table<'_>) -> Option<Vec<KeyPart>> {
     parts.collect()
 }
 
-fn element(item: &Value<'_>, path: &str) -> Option<KeyPart> {
+fn element(item: &TomlValue<'_>, path: &str) -> Option<KeyPart> {
     let alternatives = item.items().unwrap_or_else(|| vec![*item]);
     let mut fields = Vec::new();
     for alternative in &alternatives {
@@ -88,7 +88,7 @@ fn element(item: &Value<'_>, path: &str) -> Option<KeyPart> {
             // It is always present, so alternatives after it would never be used.
             KeyPart::SignedBytes if alternatives.len() == 1 => return Some(KeyPart::SignedBytes),
             KeyPart::SignedBytes => {
-                alternative.fault(Fault::new(
+                alternative.fault(ValueFault::new(
                     "`signed_bytes` cannot have alternatives, because it is always present",
                     "put it into a separate element",
                 ));
@@ -100,59 +100,59 @@ fn element(item: &Value<'_>, path: &str) -> Option<KeyPart> {
     Some(KeyPart::Fields(fields))
 }
 
-fn part(table: &mut Table<'_>) -> Option<KeyPart> {
+fn part(table: &mut TomlTable<'_>) -> Option<KeyPart> {
     if table.read(&SIGNED_BYTES, value::boolean) == Some(true) {
         return Some(KeyPart::SignedBytes);
     }
-    let field = places::field(table)?;
+    let field = locations::field(table)?;
     Some(KeyPart::Fields(vec![field]))
 }
 
-fn pointer(value: &Value<'_>) -> Result<Vec<String>, Fault> {
+fn pointer(value: &TomlValue<'_>) -> Result<Vec<String>, ValueFault> {
     let text = value::text(value)?;
-    places::parse_pointer(&text).ok_or_else(|| {
-        Fault::new(
+    locations::parse_pointer(&text).ok_or_else(|| {
+        ValueFault::new(
             format!("`{text}` is not a JSON pointer"),
             "write it as in `\"/events/*\"`, where `*` matches each element",
         )
     })
 }
 
-static NOTHING: Key = Key {
+static NOTHING: KeyDefinition = KeyDefinition {
     name: "nothing",
-    kind: Kind::Bool,
+    kind: ValueKind::Bool,
     default: Some("false"),
     example: "true",
     doc: "Requests have nothing that identifies the event, so there is no dedup.",
 };
 
-static SIGNED_BYTES: Key = Key {
+static SIGNED_BYTES: KeyDefinition = KeyDefinition {
     name: "signed_bytes",
-    kind: Kind::Bool,
+    kind: ValueKind::Bool,
     default: Some("false"),
     example: "true",
     doc: "Uses the digest of the signed bytes. For senders whose events never have equal bytes.",
 };
 
-static ALL: Key = Key {
+static ALL: KeyDefinition = KeyDefinition {
     name: "all",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     default: None,
     example: "[{ header = \"X-Channel\" }, { header = \"X-Number\" }]",
     doc: "Several parts that together identify an event. An element may be a list of alternatives.",
 };
 
-static ELEMENTS: Key = Key {
+static ELEMENTS: KeyDefinition = KeyDefinition {
     name: "elements",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     default: None,
     example: "\"/events/*\"",
     doc: "Location of the events in a body with several of them; `*` matches each element of an array.",
 };
 
-static ELEMENT_TYPE: Key = Key {
+static ELEMENT_TYPE: KeyDefinition = KeyDefinition {
     name: "type",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     default: None,
     example: "\"/type\"",
     doc: "Location of the event type, as a pointer inside one element.",

@@ -1,4 +1,4 @@
-//! Parser from a TOML table to a [`Spec`], for the `[scheme]` of provider files and of routes.
+//! Parser from a TOML table to a [`SchemeSpec`], for the `[scheme]` of provider files and of routes.
 //!
 //! Contradictions that depend on secrets or on the route are left to `Scheme::check` and `Scheme::compile`.
 
@@ -7,13 +7,13 @@ pub mod keys;
 
 mod http_signature;
 mod jwt;
-mod places;
+mod locations;
 mod template;
 
 pub use jwt::{fixed_claims, remote_url};
 
-use crate::document::key::Key;
-use crate::document::table::{Fault, Placed, Table};
+use crate::document::key::KeyDefinition;
+use crate::document::table::{SpannedValue, TomlTable, ValueFault};
 use crate::document::value;
 use crate::scheme::parse::keys::{
     ALGORITHM, ALGORITHMS, AUDIENCE, BODY_CLAIM, BODY_UNSIGNED, CLAIMS, COMPONENTS, DERIVE,
@@ -24,14 +24,14 @@ use crate::scheme::parse::keys::{
 };
 use crate::scheme::parse::template::template;
 use crate::scheme::spec::{
-    Algorithm, CertificateKind, Encoding, Family, Field, GzipText, HmacSpec, KeyAlgorithm,
-    SecretEncoding, SecretForm, SignMethod, SignatureSpec, Spec, Template, TextSpec, TimestampSpec,
-    TokenSpec, Variants,
+    CertificateKind, DigestAlgorithm, FieldLocation, GzipText, HmacSpec, KeyAlgorithm,
+    SchemeFamily, SchemeSpec, SchemeVariants, SecretEncoding, SecretForm, SignMethod,
+    SignatureEncoding, SignatureSpec, SignedTemplate, TextSpec, TimestampSpec, TokenSpec,
 };
 
 /// Type of a scheme (the key `type`).
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum SchemeKind {
     Hmac,
     Hash,
     Ed25519,
@@ -45,53 +45,53 @@ enum Kind {
     Http,
 }
 
-const KINDS: [(&str, Kind); 11] = [
-    ("hmac", Kind::Hmac),
-    ("hash", Kind::Hash),
-    ("ed25519", Kind::Ed25519),
-    ("ecdsa", Kind::Ecdsa),
-    ("rsa", Kind::Rsa),
-    ("jwt", Kind::Jwt),
-    ("token", Kind::Token),
-    ("sns", Kind::Sns),
-    ("paypal", Kind::PayPal),
-    ("app_store", Kind::AppStore),
-    ("http_signature", Kind::Http),
+const KINDS: [(&str, SchemeKind); 11] = [
+    ("hmac", SchemeKind::Hmac),
+    ("hash", SchemeKind::Hash),
+    ("ed25519", SchemeKind::Ed25519),
+    ("ecdsa", SchemeKind::Ecdsa),
+    ("rsa", SchemeKind::Rsa),
+    ("jwt", SchemeKind::Jwt),
+    ("token", SchemeKind::Token),
+    ("sns", SchemeKind::Sns),
+    ("paypal", SchemeKind::PayPal),
+    ("app_store", SchemeKind::AppStore),
+    ("http_signature", SchemeKind::Http),
 ];
 
 /// Digests that are strong enough alone if clients cannot choose the text; MD5 is not.
-const PLAIN_DIGESTS: [(&str, Algorithm); 5] = [
-    ("sha1", Algorithm::Sha1),
-    ("sha256", Algorithm::Sha256),
-    ("sha384", Algorithm::Sha384),
-    ("sha512", Algorithm::Sha512),
-    ("keccak256", Algorithm::Keccak256),
+const PLAIN_DIGESTS: [(&str, DigestAlgorithm); 5] = [
+    ("sha1", DigestAlgorithm::Sha1),
+    ("sha256", DigestAlgorithm::Sha256),
+    ("sha384", DigestAlgorithm::Sha384),
+    ("sha512", DigestAlgorithm::Sha512),
+    ("keccak256", DigestAlgorithm::Keccak256),
 ];
 
-const HMAC_DIGESTS: [(&str, Algorithm); 5] = [
-    ("md5", Algorithm::Md5),
-    ("sha1", Algorithm::Sha1),
-    ("sha256", Algorithm::Sha256),
-    ("sha384", Algorithm::Sha384),
-    ("sha512", Algorithm::Sha512),
+const HMAC_DIGESTS: [(&str, DigestAlgorithm); 5] = [
+    ("md5", DigestAlgorithm::Md5),
+    ("sha1", DigestAlgorithm::Sha1),
+    ("sha256", DigestAlgorithm::Sha256),
+    ("sha384", DigestAlgorithm::Sha384),
+    ("sha512", DigestAlgorithm::Sha512),
 ];
 
-const DIGESTS: [(&str, Algorithm); 4] = [
-    ("sha1", Algorithm::Sha1),
-    ("sha256", Algorithm::Sha256),
-    ("sha384", Algorithm::Sha384),
-    ("sha512", Algorithm::Sha512),
+const DIGESTS: [(&str, DigestAlgorithm); 4] = [
+    ("sha1", DigestAlgorithm::Sha1),
+    ("sha256", DigestAlgorithm::Sha256),
+    ("sha384", DigestAlgorithm::Sha384),
+    ("sha512", DigestAlgorithm::Sha512),
 ];
 
-const ENCODINGS: [(&str, Encoding); 4] = [
-    ("hex", Encoding::Hex),
-    ("base64", Encoding::Base64),
-    ("base64url", Encoding::Base64Url),
-    ("base64url_unpadded", Encoding::Base64UrlUnpadded),
+const ENCODINGS: [(&str, SignatureEncoding); 4] = [
+    ("hex", SignatureEncoding::Hex),
+    ("base64", SignatureEncoding::Base64),
+    ("base64url", SignatureEncoding::Base64Url),
+    ("base64url_unpadded", SignatureEncoding::Base64UrlUnpadded),
 ];
 
 /// Keys that only schemes over a signed text have.
-static TEXT_KEYS: [&Key; 8] = [
+static TEXT_KEYS: [&KeyDefinition; 8] = [
     &ALGORITHM,
     &ENCODING,
     &SIGNATURE,
@@ -103,7 +103,7 @@ static TEXT_KEYS: [&Key; 8] = [
 ];
 
 /// Keys that only signed tokens have.
-static JWT_KEYS: [&Key; 11] = [
+static JWT_KEYS: [&KeyDefinition; 11] = [
     &DETACHED,
     &ALGORITHMS,
     &KEYS,
@@ -118,49 +118,53 @@ static JWT_KEYS: [&Key; 11] = [
 ];
 
 /// Keys that only HTTP Message Signatures have.
-static HTTP_KEYS: [&Key; 5] = [&COMPONENTS, &PARAMETERS, &LABEL, &TAG, &KEYID];
+static HTTP_KEYS: [&KeyDefinition; 5] = [&COMPONENTS, &PARAMETERS, &LABEL, &TAG, &KEYID];
 
 /// Reads a scheme and reports each error. Returns `None` if no scheme can be made of the rest.
-pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
+pub fn parse_spec(table: &mut TomlTable<'_>) -> Option<SchemeSpec> {
     let kind = table.require(&TYPE, |value| value::choice(value, &KINDS));
-    let event_id = places::fields(table, &EVENT_ID);
-    let event_type = places::fields(table, &EVENT_TYPE);
-    let version = places::fields(table, &VERSION);
+    let event_id = locations::fields(table, &EVENT_ID);
+    let event_type = locations::fields(table, &EVENT_TYPE);
+    let version = locations::fields(table, &VERSION);
     let variants = variants(table);
     let kind = kind?.value;
     // Before the keys of this family are read: a key of another family gets this error instead of "unknown key".
     refuse_others(table, kind);
     let family = match kind {
-        Kind::Token => token(table).map(Family::Token),
-        Kind::Jwt => jwt::jwt(table).map(Box::new).map(Family::Jwt),
-        Kind::Sns => jwt::certificate(table, CertificateKind::Sns).map(Family::Certificate),
-        Kind::PayPal => jwt::certificate(table, CertificateKind::PayPal).map(Family::Certificate),
-        Kind::AppStore => {
-            jwt::certificate(table, CertificateKind::AppStore).map(Family::Certificate)
+        SchemeKind::Token => token(table).map(SchemeFamily::Token),
+        SchemeKind::Jwt => jwt::jwt(table).map(Box::new).map(SchemeFamily::Jwt),
+        SchemeKind::Sns => {
+            jwt::certificate(table, CertificateKind::Sns).map(SchemeFamily::Certificate)
         }
-        Kind::Http => http_signature::http_signature(table)
+        SchemeKind::PayPal => {
+            jwt::certificate(table, CertificateKind::PayPal).map(SchemeFamily::Certificate)
+        }
+        SchemeKind::AppStore => {
+            jwt::certificate(table, CertificateKind::AppStore).map(SchemeFamily::Certificate)
+        }
+        SchemeKind::Http => http_signature::http_signature(table)
             .map(Box::new)
-            .map(Family::Http),
+            .map(SchemeFamily::Http),
         _ => signed(table, kind),
     };
     let has_claims = [&event_id, &event_type, &version]
         .into_iter()
         .flatten()
         .flatten()
-        .any(|field| matches!(field, Field::Claim(_)));
+        .any(|field| matches!(field, FieldLocation::Claim(_)));
     let takes_claims = match &family {
-        Some(Family::Jwt(family)) => !family.is_detached,
-        _ => matches!(kind, Kind::Jwt | Kind::AppStore),
+        Some(SchemeFamily::Jwt(family)) => !family.is_detached,
+        _ => matches!(kind, SchemeKind::Jwt | SchemeKind::AppStore),
     };
     if has_claims && !takes_claims {
-        let fault = Fault::new(
+        let fault = ValueFault::new(
             "`claim` requires a scheme with signed tokens (JWT) that have a payload of their own",
             "name a header or a location in the body instead of `claim`",
         );
         table.error(table.span(), fault);
     }
     table.deny_unknown();
-    Some(Spec {
+    Some(SchemeSpec {
         family: family?,
         event_id: event_id?,
         event_type: event_type?,
@@ -170,10 +174,10 @@ pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
 }
 
 /// Replaces the locations of id, type and version in a scheme that is inherited from another file.
-pub fn parse_overrides(table: &mut Table<'_>, spec: &mut Spec) {
-    let mut replace = |key, places: &mut Vec<Field>| {
+pub fn parse_overrides(table: &mut TomlTable<'_>, spec: &mut SchemeSpec) {
+    let mut replace = |key, places: &mut Vec<FieldLocation>| {
         if table.has(key)
-            && let Some(found) = places::fields(table, key)
+            && let Some(found) = locations::fields(table, key)
         {
             *places = found;
         }
@@ -185,12 +189,12 @@ pub fn parse_overrides(table: &mut Table<'_>, spec: &mut Spec) {
 }
 
 /// Reads the variants of header names and compression; returns `None` if they are wrong.
-fn variants(table: &mut Table<'_>) -> Option<Variants> {
+fn variants(table: &mut TomlTable<'_>) -> Option<SchemeVariants> {
     let is_there = table.has(&HEADER_PREFIXES);
     let prefixes = table.read(&HEADER_PREFIXES, |value| {
         const HELP: &str = "write two prefixes of header names: `[\"X-Acme-\", \"Acme-\"]`";
         let fault = || {
-            Fault::new(
+            ValueFault::new(
                 "this is not a list of two different prefixes of header names",
                 HELP,
             )
@@ -211,46 +215,50 @@ fn variants(table: &mut Table<'_>) -> Option<Variants> {
         value::choice(value, &choices)
     });
     // Wrong prefixes are reported already; without them the scheme would read other headers.
-    (prefixes.is_some() || !is_there).then_some(Variants { prefixes, gzip })
+    (prefixes.is_some() || !is_there).then_some(SchemeVariants { prefixes, gzip })
 }
 
-fn word(kind: Kind) -> &'static str {
+fn word(kind: SchemeKind) -> &'static str {
     let known = KINDS.into_iter().find(|(_, known)| *known == kind);
     known.map_or("", |(word, _)| word)
 }
 
 /// Reports keys that belong to other scheme types.
-fn refuse_others(table: &mut Table<'_>, kind: Kind) {
+fn refuse_others(table: &mut TomlTable<'_>, kind: SchemeKind) {
     let word = word(kind);
-    let refuse = |table: &mut Table<'_>, keys: &[&Key]| refuse(table, word, keys);
-    if kind != Kind::Http {
+    let refuse = |table: &mut TomlTable<'_>, keys: &[&KeyDefinition]| refuse(table, word, keys);
+    if kind != SchemeKind::Http {
         refuse(table, &HTTP_KEYS);
     }
     match kind {
-        Kind::Hmac | Kind::Hash | Kind::Ed25519 | Kind::Ecdsa | Kind::Rsa => {
+        SchemeKind::Hmac
+        | SchemeKind::Hash
+        | SchemeKind::Ed25519
+        | SchemeKind::Ecdsa
+        | SchemeKind::Rsa => {
             refuse(table, &[&TOKEN, &HOSTS]);
             refuse(table, &JWT_KEYS);
         }
-        Kind::Token => {
+        SchemeKind::Token => {
             refuse(table, &TEXT_KEYS);
             refuse(table, &JWT_KEYS);
             refuse(table, &[&SECRET, &BODY_UNSIGNED, &HOSTS]);
         }
-        Kind::Jwt => {
+        SchemeKind::Jwt => {
             refuse(table, &TEXT_KEYS);
             refuse(table, &[&BODY_UNSIGNED, &HOSTS]);
         }
-        Kind::AppStore => {
+        SchemeKind::AppStore => {
             refuse(table, &TEXT_KEYS);
             refuse(table, &JWT_KEYS);
             refuse(table, &[&SECRET, &BODY_UNSIGNED, &TOKEN, &HOSTS]);
         }
-        Kind::Sns | Kind::PayPal => {
+        SchemeKind::Sns | SchemeKind::PayPal => {
             refuse(table, &TEXT_KEYS);
             refuse(table, &JWT_KEYS);
             refuse(table, &[&SECRET, &BODY_UNSIGNED, &TOKEN]);
         }
-        Kind::Http => {
+        SchemeKind::Http => {
             refuse(
                 table,
                 &[&ENCODING, &SIGNATURE, &SIGNED, &TIMESTAMP, &REQUIRE],
@@ -262,10 +270,10 @@ fn refuse_others(table: &mut Table<'_>, kind: Kind) {
 }
 
 /// Reports keys that a scheme type does not support.
-fn refuse(table: &mut Table<'_>, family: &str, keys: &[&Key]) {
+fn refuse(table: &mut TomlTable<'_>, family: &str, keys: &[&KeyDefinition]) {
     for key in keys {
         table.refuse(key.name, |_| {
-            Fault::new(
+            ValueFault::new(
                 format!("a scheme of type `{family}` has no `{}`", key.name),
                 "remove the key, or change `type`",
             )
@@ -273,7 +281,7 @@ fn refuse(table: &mut Table<'_>, family: &str, keys: &[&Key]) {
     }
 }
 
-fn signed(table: &mut Table<'_>, kind: Kind) -> Option<Family> {
+fn signed(table: &mut TomlTable<'_>, kind: SchemeKind) -> Option<SchemeFamily> {
     let method = method(table, kind);
     let encoding = table.require(&ENCODING, |value| value::choice(value, &ENCODINGS));
     let signed = table.require(&SIGNED, template);
@@ -281,10 +289,10 @@ fn signed(table: &mut Table<'_>, kind: Kind) -> Option<Family> {
     if let Some(signed) = &signed {
         check_body(table, signed, is_body_unsigned);
     }
-    let signatures = places::signatures(table, &SIGNATURE);
-    let timestamps = places::each(table, &TIMESTAMP, places::timestamp);
+    let signatures = locations::signatures(table, &SIGNATURE);
+    let timestamps = locations::each(table, &TIMESTAMP, locations::timestamp);
     let secret = secret_forms(table);
-    let require = places::requirements(table, &REQUIRE);
+    let require = locations::requirements(table, &REQUIRE);
     let either_port = table.read(&EITHER_PORT, value::boolean).unwrap_or(false);
     let mut timestamps = timestamps?.into_iter();
     let spec = TextSpec {
@@ -300,8 +308,8 @@ fn signed(table: &mut Table<'_>, kind: Kind) -> Option<Family> {
     };
     // Prefer the streaming family: it verifies while the body arrives and copies nothing.
     Some(match streamed(&spec) {
-        Some(streamed) => Family::Hmac(streamed),
-        None => Family::Text(spec),
+        Some(streamed) => SchemeFamily::Hmac(streamed),
+        None => SchemeFamily::Text(spec),
     })
 }
 
@@ -317,9 +325,9 @@ fn streamed(spec: &TextSpec) -> Option<HmacSpec> {
         None => true,
         Some(list) => !list.any_key && !list.is_quoted && list.sets.is_none(),
     };
-    let in_head = |timestamp: &TimestampSpec| timestamp.place.is_in_head();
+    let in_head = |timestamp: &TimestampSpec| timestamp.location.is_in_head();
     // Everything except the body must be known before the body arrives.
-    let is_fit = signature.place.is_in_head()
+    let is_fit = signature.location.is_in_head()
         && signature.base64_json.is_none()
         && is_list_simple(signature)
         && spec.signed.is_streamable()
@@ -339,13 +347,17 @@ fn streamed(spec: &TextSpec) -> Option<HmacSpec> {
 
 /// Reports a signed text without the body, unless `body_unsigned` confirms it: any client could send another body with
 /// it.
-fn check_body(table: &Table<'_>, signed: &Placed<Template>, is_body_unsigned: bool) {
+fn check_body(
+    table: &TomlTable<'_>,
+    signed: &SpannedValue<SignedTemplate>,
+    is_body_unsigned: bool,
+) {
     let fault = match (signed.value.signs_body(), is_body_unsigned) {
-        (false, false) => Fault::new(
+        (false, false) => ValueFault::new(
             "the signed text does not contain `{body}`, so any client could change the body",
             "add `{body}` where the sender puts the body, for example `\"{timestamp}.{body}\"`; if the sender really does not sign the body, add `body_unsigned = true`",
         ),
-        (true, true) => Fault::new(
+        (true, true) => ValueFault::new(
             "the signed text contains the body, so `body_unsigned` is wrong",
             "remove `body_unsigned`",
         ),
@@ -354,27 +366,27 @@ fn check_body(table: &Table<'_>, signed: &Placed<Template>, is_body_unsigned: bo
     table.error(signed.span, fault);
 }
 
-fn method(table: &mut Table<'_>, kind: Kind) -> Option<SignMethod> {
-    if matches!(kind, Kind::Hmac | Kind::Hash) {
+fn method(table: &mut TomlTable<'_>, kind: SchemeKind) -> Option<SignMethod> {
+    if matches!(kind, SchemeKind::Hmac | SchemeKind::Hash) {
         refuse(table, word(kind), &[&PUBLIC_KEY]);
         let choices = match kind {
-            Kind::Hash => &PLAIN_DIGESTS,
+            SchemeKind::Hash => &PLAIN_DIGESTS,
             _ => &HMAC_DIGESTS,
         };
         let algorithm = table.require(&ALGORITHM, |value| value::choice(value, choices))?;
         return Some(match kind {
-            Kind::Hash => SignMethod::Hash(algorithm.value),
+            SchemeKind::Hash => SignMethod::Hash(algorithm.value),
             _ => SignMethod::Hmac(algorithm.value),
         });
     }
     let choices: &[(&str, KeyAlgorithm)] = match kind {
-        Kind::Ecdsa => &[
+        SchemeKind::Ecdsa => &[
             ("p256_sha256", KeyAlgorithm::EcdsaP256),
             ("p256_sha256_fixed", KeyAlgorithm::EcdsaP256Fixed),
             ("p256_sha1", KeyAlgorithm::EcdsaP256Sha1),
             ("p384_sha384", KeyAlgorithm::EcdsaP384),
         ],
-        Kind::Rsa => &[
+        SchemeKind::Rsa => &[
             ("sha1", KeyAlgorithm::RsaSha1),
             ("sha256", KeyAlgorithm::RsaSha256),
             ("sha256_of_digest", KeyAlgorithm::RsaSha256OfDigest),
@@ -395,9 +407,9 @@ fn method(table: &mut Table<'_>, kind: Kind) -> Option<SignMethod> {
 
 /// Reads an optional table: `Some(None)` if it is absent, `None` if it is wrong.
 fn optional<'a, T>(
-    table: &mut Table<'a>,
-    key: &Key,
-    parse: impl FnOnce(&mut Table<'a>) -> Option<T>,
+    table: &mut TomlTable<'a>,
+    key: &KeyDefinition,
+    parse: impl FnOnce(&mut TomlTable<'a>) -> Option<T>,
 ) -> Option<Option<T>> {
     if !table.has(key) {
         // Reading the key marks it as known.
@@ -411,8 +423,8 @@ fn optional<'a, T>(
 }
 
 /// Reads the forms of the secret. The first form links to the others as its alternatives.
-fn secret_forms(table: &mut Table<'_>) -> Option<SecretForm> {
-    let forms = places::each(table, &SECRET, secret_form)?;
+fn secret_forms(table: &mut TomlTable<'_>) -> Option<SecretForm> {
+    let forms = locations::each(table, &SECRET, secret_form)?;
     // From the last to the first, so that each form links to the one after it.
     let joined = forms.into_iter().rev().reduce(|later, form| SecretForm {
         alternative: Some(Box::new(later)),
@@ -421,7 +433,7 @@ fn secret_forms(table: &mut Table<'_>) -> Option<SecretForm> {
     Some(joined.unwrap_or_default())
 }
 
-fn secret_form(table: &mut Table<'_>) -> Option<SecretForm> {
+fn secret_form(table: &mut TomlTable<'_>) -> Option<SecretForm> {
     let encoding = table.read(&SECRET_ENCODING, |value| {
         value::choice(
             value,
@@ -442,12 +454,12 @@ fn secret_form(table: &mut Table<'_>) -> Option<SecretForm> {
     })
 }
 
-fn token(table: &mut Table<'_>) -> Option<TokenSpec> {
+fn token(table: &mut TomlTable<'_>) -> Option<TokenSpec> {
     if !table.has(&TOKEN) {
         table.missing(&TOKEN);
     }
-    let place = optional(table, &TOKEN, places::token_place)??;
-    Some(TokenSpec { place })
+    let place = optional(table, &TOKEN, locations::parse_token_location)??;
+    Some(TokenSpec { location: place })
 }
 
 #[cfg(test)]

@@ -1,20 +1,20 @@
 //! Tests of valid schemes, and of the messages for invalid ones.
 
 use super::*;
-use crate::document::report::Style;
-use crate::document::{Document, Source};
+use crate::document::report::ReportStyle;
+use crate::document::{SourceText, TomlDocument};
 use crate::scheme::parse::template::parse_template;
-use crate::scheme::spec::{Field, Part};
+use crate::scheme::spec::{FieldLocation, TemplatePart};
 use proptest::prelude::*;
 
-fn parse(text: &str) -> Result<Spec, String> {
-    let source = Source::new("scheme.toml", text.to_owned());
-    let document = Document::parse(&source);
+fn parse(text: &str) -> Result<SchemeSpec, String> {
+    let source = SourceText::new("scheme.toml", text.to_owned());
+    let document = TomlDocument::parse(&source);
     let spec = parse_spec(&mut document.root());
     let report = document.into_report();
     assert!(spec.is_some() || report.has_errors(), "{report:?}");
     let spec = spec.filter(|_| !report.has_errors());
-    spec.ok_or_else(|| report.render(Style::Plain))
+    spec.ok_or_else(|| report.render(ReportStyle::Plain))
 }
 
 const HMAC: &str = "type = \"hmac\"\nalgorithm = \"sha256\"\nencoding = \"hex\"\n";
@@ -30,10 +30,10 @@ event_type = [{{ header = \"X\" }}, {{ json = \"/a~1b/~0\" }}]
 "
     );
     let spec = parse(&stripe).unwrap();
-    assert_eq!(spec.event_id, [Field::Json(vec!["id".to_owned()])]);
+    assert_eq!(spec.event_id, [FieldLocation::Json(vec!["id".to_owned()])]);
     let json = vec!["a/b".to_owned(), "~".to_owned()];
-    assert_eq!(spec.event_type.last(), Some(&Field::Json(json)));
-    let Family::Hmac(hmac) = spec.family else {
+    assert_eq!(spec.event_type.last(), Some(&FieldLocation::Json(json)));
+    let SchemeFamily::Hmac(hmac) = spec.family else {
         panic!("not an HMAC");
     };
     let list = hmac.signature.list.unwrap();
@@ -41,7 +41,11 @@ event_type = [{{ header = \"X\" }}, {{ json = \"/a~1b/~0\" }}]
         (list.separator, list.key.as_str(), list.assign),
         (',', "v1", '=')
     );
-    let parts = [Part::Timestamp, Part::Literal(".".to_owned()), Part::Body];
+    let parts = [
+        TemplatePart::Timestamp,
+        TemplatePart::Literal(".".to_owned()),
+        TemplatePart::Body,
+    ];
     assert_eq!(hmac.signed.parts, parts);
     assert!(parse("type = \"token\"\ntoken = { basic = true }\n").is_ok());
 }
@@ -50,10 +54,10 @@ event_type = [{{ header = \"X\" }}, {{ json = \"/a~1b/~0\" }}]
 fn templates() {
     let parts = parse_template("v0{{:{header:X-A}}}{body}").unwrap().parts;
     let expected = [
-        Part::Literal("v0{:".to_owned()),
-        Part::Header("x-a".parse().unwrap()),
-        Part::Literal("}".to_owned()),
-        Part::Body,
+        TemplatePart::Literal("v0{:".to_owned()),
+        TemplatePart::Header("x-a".parse().unwrap()),
+        TemplatePart::Literal("}".to_owned()),
+        TemplatePart::Body,
     ];
     assert_eq!(parts, expected);
     for text in [

@@ -4,7 +4,7 @@ use http::HeaderName;
 
 use crate::net::remote_url::HostPattern;
 use crate::scheme::certificate::{paypal, sns};
-use crate::scheme::spec::Field;
+use crate::scheme::spec::FieldLocation;
 
 /// Spec of a scheme with certificates.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,14 +30,16 @@ pub enum CertificateKind {
 
 impl CertificateSpec {
     /// Returns whether the signature covers a field of the request.
-    pub(super) fn signs_field(&self, field: &Field) -> bool {
+    pub(super) fn signs_field(&self, field: &FieldLocation) -> bool {
         match (self.kind, field) {
-            (CertificateKind::Sns, Field::Json(pointer)) => match pointer.as_slice() {
+            (CertificateKind::Sns, FieldLocation::Json(pointer)) => match pointer.as_slice() {
                 [name] => sns::ALWAYS_SIGNED.contains(&name.as_str()),
                 _ => false,
             },
-            (CertificateKind::PayPal, Field::Header(name)) => paypal::SIGNED_HEADERS.contains(name),
-            (CertificateKind::AppStore, Field::Claim(_)) => true,
+            (CertificateKind::PayPal, FieldLocation::Header(name)) => {
+                paypal::SIGNED_HEADERS.contains(name)
+            }
+            (CertificateKind::AppStore, FieldLocation::Claim(_)) => true,
             _ => false,
         }
     }

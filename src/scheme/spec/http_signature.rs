@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use crate::scheme::spec::{Field, KeyAlgorithm, SecretForm};
+use crate::scheme::spec::{FieldLocation, KeyAlgorithm, SecretForm};
 
 /// Requirements of a scheme with HTTP Message Signatures.
 #[derive(Clone, Debug)]
@@ -10,7 +10,7 @@ pub struct HttpSpec {
     /// The only accepted algorithm. The parameter `alg` of a signature cannot select another one.
     pub algorithm: HttpAlgorithm,
     /// Components that a signature must cover.
-    pub components: Vec<Component>,
+    pub components: Vec<SignatureComponent>,
     /// Parameters that a signature must have.
     pub parameters: Vec<HttpParameter>,
     /// Label of the signature to verify; `None`: any label.
@@ -100,7 +100,7 @@ impl HttpParameter {
 
 /// A component of the message (RFC 9421 section 2).
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Component {
+pub struct SignatureComponent {
     /// Identifier as in the signed text: `"@query-param";name="id"`.
     pub identifier: String,
     /// Value that the component refers to.
@@ -146,7 +146,7 @@ pub enum FieldForm {
 /// The header that binds the body (RFC 9530).
 pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
-impl Component {
+impl SignatureComponent {
     /// Returns whether the component contains the digest of the body.
     #[must_use]
     pub fn binds_body(&self) -> bool {
@@ -190,16 +190,19 @@ impl Component {
         )
     }
 
-    fn signs_field(&self, field: &Field) -> bool {
+    fn signs_field(&self, field: &FieldLocation) -> bool {
         use ComponentSource as Source;
         match (&self.source, field) {
-            (Source::Header(name, form), Field::Header(wanted)) => {
+            (Source::Header(name, form), FieldLocation::Header(wanted)) => {
                 name == wanted && !matches!(form, FieldForm::Member(_))
             }
             // Values in the body are covered through its digest.
-            (_, Field::Json(_) | Field::Form(_)) => self.binds_body(),
-            (Source::TargetUri | Source::RequestTarget | Source::Query, Field::Query(_)) => true,
-            (Source::QueryParam(name), Field::Query(wanted)) => {
+            (_, FieldLocation::Json(_) | FieldLocation::Form(_)) => self.binds_body(),
+            (
+                Source::TargetUri | Source::RequestTarget | Source::Query,
+                FieldLocation::Query(_),
+            ) => true,
+            (Source::QueryParam(name), FieldLocation::Query(wanted)) => {
                 *name == crate::scheme::http_signature::escape_query(wanted)
             }
             _ => false,
@@ -211,11 +214,11 @@ impl HttpSpec {
     /// Returns whether every signature covers the digest of the body.
     #[must_use]
     pub fn signs_body(&self) -> bool {
-        self.components.iter().any(Component::binds_body)
+        self.components.iter().any(SignatureComponent::binds_body)
     }
 
     /// Returns whether every signature covers a field of the request.
-    pub(super) fn signs_field(&self, field: &Field) -> bool {
+    pub(super) fn signs_field(&self, field: &FieldLocation) -> bool {
         self.components.iter().any(|one| one.signs_field(field))
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::scheme::spec::{Family, Field, Spec};
+use crate::scheme::spec::{FieldLocation, SchemeFamily, SchemeSpec};
 
 /// Dedup key of a sender's events. Without parts nothing identifies an event, and there is no dedup.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -17,7 +17,7 @@ pub enum KeyPart {
     /// The digest of the signed bytes.
     SignedBytes,
     /// The first of these locations with a value.
-    Fields(Vec<Field>),
+    Fields(Vec<FieldLocation>),
 }
 
 /// Location of the events in a body with several of them.
@@ -32,7 +32,7 @@ pub struct BatchSpec {
 impl IdentityKey {
     /// Returns the key that consists of one id: the first of these locations with a value.
     #[must_use]
-    pub fn of_fields(fields: &[Field]) -> Self {
+    pub fn of_fields(fields: &[FieldLocation]) -> Self {
         let part = (!fields.is_empty()).then(|| KeyPart::Fields(fields.to_vec()));
         Self {
             parts: part.into_iter().collect(),
@@ -52,7 +52,7 @@ impl IdentityKey {
     }
 
     /// Returns every location that the key reads.
-    pub fn fields(&self) -> impl Iterator<Item = &Field> {
+    pub fn fields(&self) -> impl Iterator<Item = &FieldLocation> {
         self.parts.iter().flat_map(|part| match part {
             KeyPart::SignedBytes => [].iter(),
             KeyPart::Fields(fields) => fields.iter(),
@@ -91,7 +91,7 @@ impl fmt::Display for KeyPart {
     }
 }
 
-impl fmt::Display for Field {
+impl fmt::Display for FieldLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Header(name) => write!(f, "the header `{name}`"),
@@ -107,11 +107,11 @@ impl fmt::Display for Field {
     }
 }
 
-impl Spec {
+impl SchemeSpec {
     /// Returns whether requests carry a signature: a shared token signs nothing.
     #[must_use]
     pub fn signs_bytes(&self) -> bool {
-        !matches!(self.family, Family::Token(_))
+        !matches!(self.family, SchemeFamily::Token(_))
     }
 
     /// Returns whether the signature covers every part of a key, so that only the sender can make a request under it.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::net::remote_url::{HostPattern, RemoteUrl};
 use crate::scheme::jwk::KeySet;
-use crate::scheme::spec::{Algorithm, Encoding, Field, Place, SecretForm};
+use crate::scheme::spec::{
+    DigestAlgorithm, FieldLocation, SchemeLocation, SecretForm, SignatureEncoding,
+};
 
 /// Requirements of a scheme with signed tokens.
 #[derive(Clone, Debug)]
@@ -12,7 +14,7 @@ pub struct JwtSpec {
     /// Accepted algorithms. A token cannot select another one.
     pub algorithms: Vec<JwtAlgorithm>,
     /// Location of the token in a request.
-    pub place: JwtPlace,
+    pub location: JwtLocation,
     /// True if the token leaves out its payload, which is the body (RFC 7515 Appendix F). Such a token has no claims.
     pub is_detached: bool,
     /// Source of the keys that verify tokens.
@@ -22,7 +24,7 @@ pub struct JwtSpec {
     /// Accepted issuers; empty: not checked.
     pub issuers: Vec<String>,
     /// Audience that a token must have.
-    pub audience: Audience,
+    pub audience: TokenAudience,
     /// Claims that are required to limit the age of a token.
     pub times: TokenTimes,
     /// Claim with a digest of the body.
@@ -37,14 +39,16 @@ pub struct JwtSpec {
 
 impl JwtSpec {
     /// Returns whether the token covers a field of the request.
-    pub(super) fn signs_field(&self, field: &Field) -> bool {
+    pub(super) fn signs_field(&self, field: &FieldLocation) -> bool {
         match field {
-            Field::Claim(_) => true,
-            Field::Json(_) | Field::Form(_) | Field::FormJson(..) => {
+            FieldLocation::Claim(_) => true,
+            FieldLocation::Json(_) | FieldLocation::Form(_) | FieldLocation::FormJson(..) => {
                 self.body_claim.is_some() || self.is_detached
             }
-            Field::Query(_) => self.url_claim.is_some() || self.audience == Audience::Url,
-            Field::Header(_) => false,
+            FieldLocation::Query(_) => {
+                self.url_claim.is_some() || self.audience == TokenAudience::Url
+            }
+            FieldLocation::Header(_) => false,
         }
     }
 }
@@ -90,11 +94,11 @@ impl JwtAlgorithm {
 
     /// Returns the digest of an HMAC; `None` for algorithms with a public key.
     #[must_use]
-    pub fn hmac(self) -> Option<Algorithm> {
+    pub fn hmac(self) -> Option<DigestAlgorithm> {
         match self {
-            Self::Hs256 => Some(Algorithm::Sha256),
-            Self::Hs384 => Some(Algorithm::Sha384),
-            Self::Hs512 => Some(Algorithm::Sha512),
+            Self::Hs256 => Some(DigestAlgorithm::Sha256),
+            Self::Hs384 => Some(DigestAlgorithm::Sha384),
+            Self::Hs512 => Some(DigestAlgorithm::Sha512),
             Self::Rs256 | Self::Rs512 | Self::Es256 | Self::EdDsa => None,
         }
     }
@@ -102,9 +106,9 @@ impl JwtAlgorithm {
 
 /// Location of a token in a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum JwtPlace {
+pub enum JwtLocation {
     /// A header, a query parameter or a field of the body, after a prefix such as `"Bearer "`.
-    In(Place, String),
+    In(SchemeLocation, String),
     /// The whole body is the token.
     Body,
 }
@@ -115,17 +119,17 @@ pub enum JwtKeys {
     /// The route's secrets: the keys of HMACs, or public keys in the sender's format.
     Secret,
     /// A key set that the sender publishes.
-    Published(Published),
+    Published(PublishedKeys),
     /// Single keys, fetched by name with the account's credentials, as Plaid requires; the secret is
     /// `client_id:secret`.
-    Asked(Published),
+    Asked(PublishedKeys),
     /// A key set from a local file.
     File(Arc<KeySet>),
 }
 
 /// Location of the keys that a sender publishes.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Published {
+pub struct PublishedKeys {
     /// The sender's URL, or the one that the route chose.
     pub url: Option<RemoteUrl>,
     /// Hosts on which a route may choose a URL; empty and without `url`: any host.
@@ -134,7 +138,7 @@ pub struct Published {
 
 /// Audience that a token must have.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Audience {
+pub enum TokenAudience {
     /// Any audience: it is not checked.
     Any,
     /// One of these, which the route sets; empty until then.
@@ -158,9 +162,9 @@ pub struct DigestClaim {
     /// Name of the claim in the token.
     pub name: String,
     /// Digest algorithm of the claim value.
-    pub digest: Algorithm,
+    pub digest: DigestAlgorithm,
     /// Encoding of the digest; padding is optional.
-    pub encoding: Encoding,
+    pub encoding: SignatureEncoding,
 }
 
 /// Claim with a digest of the body.

@@ -3,44 +3,45 @@
 //! The parts are validated, but not yet joined with secrets. `Scheme::compile` makes the form that verifies.
 
 mod certificate;
-mod hidden;
 mod http_signature;
 mod identity;
 mod jwt;
-mod questions;
+mod properties;
+mod redact;
 mod template;
 mod variants;
 
 pub use certificate::{CertificateKind, CertificateSpec};
 pub use http_signature::{
-    CONTENT_DIGEST, Component, ComponentSource, FieldForm, HttpAlgorithm, HttpParameter, HttpSpec,
+    CONTENT_DIGEST, ComponentSource, FieldForm, HttpAlgorithm, HttpParameter, HttpSpec,
+    SignatureComponent,
 };
 pub use identity::{BatchSpec, IdentityKey, KeyPart};
 pub use jwt::{
-    Audience, BodyClaim, DigestClaim, FixedClaim, JwtAlgorithm, JwtKeys, JwtPlace, JwtSpec,
-    Published, TokenTimes, UrlClaim,
+    BodyClaim, DigestClaim, FixedClaim, JwtAlgorithm, JwtKeys, JwtLocation, JwtSpec, PublishedKeys,
+    TokenAudience, TokenTimes, UrlClaim,
 };
-pub use template::{Part, Template};
-pub use variants::{GzipText, HeaderFamilies, Variants};
+pub use template::{SignedTemplate, TemplatePart};
+pub use variants::{GzipText, HeaderFamilies, SchemeVariants};
 
 /// Signature scheme of one provider.
 #[derive(Clone, Debug)]
-pub struct Spec {
+pub struct SchemeSpec {
     /// Family of the scheme, with the parameters of that family.
-    pub family: Family,
+    pub family: SchemeFamily,
     /// Locations of the event id, tried in order.
-    pub event_id: Vec<Field>,
+    pub event_id: Vec<FieldLocation>,
     /// Locations of the event type, tried in order.
-    pub event_type: Vec<Field>,
+    pub event_type: Vec<FieldLocation>,
     /// Locations of the payload version, tried in order; empty if events have no version.
-    pub version: Vec<Field>,
+    pub version: Vec<FieldLocation>,
     /// Variants among which the sender chooses.
-    pub variants: Variants,
+    pub variants: SchemeVariants,
 }
 
 /// Family of a scheme, by its way to verify.
 #[derive(Clone, Debug)]
-pub enum Family {
+pub enum SchemeFamily {
     /// An HMAC over a template that is fed while the body arrives: signature and values are in the head, and the text
     /// contains the raw body once.
     Hmac(HmacSpec),
@@ -62,17 +63,17 @@ pub struct TextSpec {
     /// Method that makes the signature from the text.
     pub method: SignMethod,
     /// Encoding of the signature in the request.
-    pub encoding: Encoding,
+    pub encoding: SignatureEncoding,
     /// Locations of signatures; at least one. Any of them may match.
     pub signatures: Vec<SignatureSpec>,
     /// Template of the signed text.
-    pub signed: Template,
+    pub signed: SignedTemplate,
     /// Location of the timestamp, if the scheme has one.
     pub timestamp: Option<TimestampSpec>,
     /// Conversion of the secret's text into the key.
     pub secret: SecretForm,
     /// Rules for other values of the request.
-    pub require: Vec<Requirement>,
+    pub require: Vec<SchemeRequirement>,
     /// Other locations of the timestamp, for requests without one at the first location.
     pub other_timestamps: Vec<TimestampSpec>,
     /// Tries the URL both with and without a port, whichever form `public_url` has.
@@ -83,9 +84,9 @@ pub struct TextSpec {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SignMethod {
     /// An HMAC with this digest.
-    Hmac(Algorithm),
+    Hmac(DigestAlgorithm),
     /// A plain digest; the key is in the text as `{secret}`.
-    Hash(Algorithm),
+    Hash(DigestAlgorithm),
     /// A signature that is verified with a public key, which takes the place of the secret.
     PublicKey {
         /// Algorithm that made the signature.
@@ -142,16 +143,16 @@ impl KeyAlgorithm {
 
 /// Rule for one value of the request: `{ header = "BOX-SIGNATURE-VERSION", value = "1" }`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Requirement {
+pub struct SchemeRequirement {
     /// Location of the value to check.
-    pub place: Place,
+    pub location: SchemeLocation,
     /// Condition that the value must fulfill.
-    pub rule: Rule,
+    pub rule: RequirementRule,
 }
 
 /// Condition for a value of the request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Rule {
+pub enum RequirementRule {
     /// The value is exactly this text.
     Is(String),
     /// If present, the value does not contain this text, which separates the signed values. Otherwise the signed text
@@ -165,13 +166,13 @@ pub enum Rule {
 #[derive(Clone, Debug)]
 pub struct HmacSpec {
     /// Digest inside of the HMAC.
-    pub algorithm: Algorithm,
+    pub algorithm: DigestAlgorithm,
     /// Encoding of the signature in the request.
-    pub encoding: Encoding,
+    pub encoding: SignatureEncoding,
     /// Location of the signature in the head.
     pub signature: SignatureSpec,
     /// Template of the signed text.
-    pub signed: Template,
+    pub signed: SignedTemplate,
     /// Location of the timestamp, if the scheme has one.
     pub timestamp: Option<TimestampSpec>,
     /// Conversion of the secret's text into the key.
@@ -180,7 +181,7 @@ pub struct HmacSpec {
 
 /// A digest algorithm, in an HMAC or plain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Algorithm {
+pub enum DigestAlgorithm {
     /// MD5, only in HMACs and for senders that support nothing better.
     Md5,
     /// SHA-1, only for senders that support nothing better.
@@ -197,7 +198,7 @@ pub enum Algorithm {
 
 /// Encoding of a signature in its header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Encoding {
+pub enum SignatureEncoding {
     /// Hexadecimal digits of either case.
     Hex,
     /// Base64 with padding (RFC 4648 section 4).
@@ -214,7 +215,7 @@ pub enum Encoding {
 #[derive(Clone, Debug)]
 pub struct SignatureSpec {
     /// Location of the value, such as a header.
-    pub place: Place,
+    pub location: SchemeLocation,
     /// Pointer to the signature in a JSON object, if the value is base64 of one.
     pub base64_json: Option<Vec<String>>,
     /// Text that is required in front of the encoded signature.
@@ -244,7 +245,7 @@ pub struct ListSpec {
 
 /// Location of a value in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum SchemeLocation {
     /// A header, by its lower-case name.
     Header(http::HeaderName),
     /// A query parameter, by its name.
@@ -263,11 +264,11 @@ impl TimestampSpec {
             return self.key.is_none();
         };
         let is_bare = list.key.is_empty() && !list.any_key;
-        self.place == signature.place && key.is_empty() == is_bare
+        self.location == signature.location && key.is_empty() == is_bare
     }
 }
 
-impl Place {
+impl SchemeLocation {
     /// Returns whether the value is available before the body.
     #[must_use]
     pub fn is_in_head(&self) -> bool {
@@ -279,7 +280,7 @@ impl Place {
 #[derive(Clone, Debug)]
 pub struct TimestampSpec {
     /// Location of the value, such as a header.
-    pub place: Place,
+    pub location: SchemeLocation,
     /// For lists, the key of the entry with the timestamp, which must occur exactly once. Empty: the first of entries
     /// without keys.
     pub key: Option<String>,
@@ -310,7 +311,7 @@ pub struct SecretForm {
     /// Prefix to remove from the text; it may be absent.
     pub strip_prefix: String,
     /// Digest to apply to the decoded text, which gives the key; `None`: the text itself is the key.
-    pub derive: Option<Algorithm>,
+    pub derive: Option<DigestAlgorithm>,
     /// Another form of the same text; each form that fits gives a key.
     pub alternative: Option<Box<Self>>,
 }
@@ -331,12 +332,12 @@ pub enum SecretEncoding {
 #[derive(Clone, Debug)]
 pub struct TokenSpec {
     /// Location of the token in a request.
-    pub place: TokenPlace,
+    pub location: TokenLocation,
 }
 
 /// Location of a shared token.
 #[derive(Clone, Debug)]
-pub enum TokenPlace {
+pub enum TokenLocation {
     /// `{ header = "X-Gitlab-Token" }`, with an optional prefix such as `"Bearer "`.
     Header {
         /// Name of the header with the token.
@@ -356,7 +357,7 @@ pub enum TokenPlace {
     FormJson(String, Vec<String>),
 }
 
-impl TokenPlace {
+impl TokenLocation {
     /// Returns whether the token is available before the body.
     #[must_use]
     pub fn is_in_head(&self) -> bool {
@@ -366,7 +367,7 @@ impl TokenPlace {
 
 /// Location of an id or a type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Field {
+pub enum FieldLocation {
     /// A header: `{ header = "X-GitHub-Delivery" }`.
     Header(http::HeaderName),
     /// An RFC 6901 pointer into the body: `{ json = "/id" }`.

@@ -1,35 +1,35 @@
 //! Template of the signed text, as a list of parts.
 
-use crate::scheme::spec::{Algorithm, Encoding};
+use crate::scheme::spec::{DigestAlgorithm, SignatureEncoding};
 
 /// Signed text as parts: `"{timestamp}.{body}"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template {
+pub struct SignedTemplate {
     /// Parts in the order of the text.
-    pub parts: Vec<Part>,
+    pub parts: Vec<TemplatePart>,
 }
 
-impl Template {
+impl SignedTemplate {
     /// Returns whether every byte of the body affects the text.
     #[must_use]
     pub fn signs_body(&self) -> bool {
         self.any(&|part| {
             matches!(
                 part,
-                Part::Body
-                    | Part::BodyDigest(..)
-                    | Part::BodyJsonString
-                    | Part::BodyOrForm(_)
-                    | Part::FormSorted
-                    | Part::UrlFormSorted
-                    | Part::FormOrDigest(_)
+                TemplatePart::Body
+                    | TemplatePart::BodyDigest(..)
+                    | TemplatePart::BodyJsonString
+                    | TemplatePart::BodyOrForm(_)
+                    | TemplatePart::FormSorted
+                    | TemplatePart::UrlFormSorted
+                    | TemplatePart::FormOrDigest(_)
             )
         })
     }
 
     /// Returns whether the template contains a part, inside a group or not.
     #[must_use]
-    pub fn holds(&self, wanted: &Part) -> bool {
+    pub fn holds(&self, wanted: &TemplatePart) -> bool {
         self.any(&|part| part == wanted)
     }
 
@@ -38,23 +38,26 @@ impl Template {
     #[must_use]
     pub fn is_streamable(&self) -> bool {
         // Pieces of the body are not stored, so they can be fed only once.
-        let bodies = self.parts.iter().filter(|part| **part == Part::Body);
-        bodies.count() == 1 && self.parts.iter().all(Part::is_streamable)
+        let bodies = self
+            .parts
+            .iter()
+            .filter(|part| **part == TemplatePart::Body);
+        bodies.count() == 1 && self.parts.iter().all(TemplatePart::is_streamable)
     }
 
     /// Returns whether any part fulfills a condition, including parts inside groups.
     #[must_use]
-    pub fn any(&self, is_such: &impl Fn(&Part) -> bool) -> bool {
+    pub fn any(&self, is_such: &impl Fn(&TemplatePart) -> bool) -> bool {
         let mut found = false;
         self.visit(&mut |part| found |= is_such(part));
         found
     }
 
     /// Visits every part, including parts inside groups.
-    pub fn visit(&self, visit: &mut impl FnMut(&Part)) {
+    pub fn visit(&self, visit: &mut impl FnMut(&TemplatePart)) {
         for part in &self.parts {
             match part {
-                Part::Group(parts) => parts.iter().for_each(&mut *visit),
+                TemplatePart::Group(parts) => parts.iter().for_each(&mut *visit),
                 part => visit(part),
             }
         }
@@ -63,7 +66,7 @@ impl Template {
 
 /// One part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum TemplatePart {
     /// Literal text of the template.
     Literal(String),
     /// `{body}`: the raw bytes of the body.
@@ -105,7 +108,7 @@ pub enum Part {
     /// `{secret}`: the key; only in plain digests.
     Secret,
     /// `{body:sha256:hex}`: a digest of the body.
-    BodyDigest(Algorithm, Encoding),
+    BodyDigest(DigestAlgorithm, SignatureEncoding),
     /// `{body_or_form:NAME}`: the body, or the only field of a form.
     BodyOrForm(String),
     /// `{body:json_string}`: the body, encoded as one JSON string.
@@ -124,7 +127,7 @@ pub enum Part {
     Group(Vec<Self>),
 }
 
-impl Part {
+impl TemplatePart {
     /// Returns whether the part can be fed before or after the body without reading the body.
     fn is_streamable(&self) -> bool {
         matches!(

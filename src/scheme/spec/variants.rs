@@ -3,11 +3,11 @@
 use http::{HeaderMap, HeaderName};
 
 use crate::scheme::MaterialFault;
-use crate::scheme::spec::Spec;
+use crate::scheme::spec::SchemeSpec;
 
 /// Variants of one sender's requests.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Variants {
+pub struct SchemeVariants {
     /// Prefixes of header names: the scheme's own, and the alternative one that may replace it for all headers at once.
     pub prefixes: Option<(String, String)>,
     /// Signed bytes, if bodies may be compressed.
@@ -31,7 +31,7 @@ pub struct HeaderFamilies {
     pairs: Box<[(HeaderName, HeaderName)]>,
 }
 
-impl Variants {
+impl SchemeVariants {
     /// Returns the header's name in the alternative family.
     pub(super) fn other_name(&self, name: &HeaderName) -> Option<HeaderName> {
         let (own, other) = self.prefixes.as_ref()?;
@@ -43,7 +43,7 @@ impl Variants {
 impl HeaderFamilies {
     /// Returns the families of a scheme's headers; `None` if there is only one.
     #[must_use]
-    pub fn new(spec: &Spec) -> Option<Self> {
+    pub fn new(spec: &SchemeSpec) -> Option<Self> {
         let (own, other) = spec.variants.prefixes.as_ref()?;
         let names = spec.own_headers().into_iter();
         let pairs = names.filter_map(|name| {

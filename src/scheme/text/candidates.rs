@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use crate::scheme::body::Whole;
-use crate::scheme::material::{self, MaterialFault, Timestamp};
-use crate::scheme::pick::{Picked, Picker};
+use crate::scheme::json_values::{PickedValue, ValuePicker};
+use crate::scheme::material::{self, MaterialFault, SentTimestamp};
 use crate::scheme::sign;
 use crate::scheme::spec::{
-    Encoding, ListSpec, SignMethod, SignatureSpec, TextSpec, TimeUnit, TimestampSpec,
+    ListSpec, SignMethod, SignatureEncoding, SignatureSpec, TextSpec, TimeUnit, TimestampSpec,
 };
+use crate::scheme::whole_request::WholeRequest;
 
 /// Limit of signatures in one request. A sender that rotates its secret sends two.
 const MAX_SIGNATURES: usize = 8;
@@ -30,8 +30,8 @@ const MAX_SIGNATURE_LEN: usize = 1024;
 const MAX_ENVELOPE: usize = 4096;
 
 /// Signatures over one text, and the values that the text needs.
-pub(super) struct Candidate {
-    pub(super) timestamp: Option<Timestamp>,
+pub(super) struct TextCandidate {
+    pub(super) timestamp: Option<SentTimestamp>,
     /// Decoded signatures; at least one.
     pub(super) signatures: Vec<Vec<u8>>,
     /// Other entries of the list that contains the signatures.
@@ -39,7 +39,10 @@ pub(super) struct Candidate {
 }
 
 /// Reads all signatures that may match; returns at least one, or an error.
-pub(super) fn read(spec: &TextSpec, whole: &Whole<'_>) -> Result<Vec<Candidate>, MaterialFault> {
+pub(super) fn read(
+    spec: &TextSpec,
+    whole: &WholeRequest<'_>,
+) -> Result<Vec<TextCandidate>, MaterialFault> {
     let timestamp = match &spec.timestamp {
         Some(timestamp) if timestamp.key.is_none() => {
             Some(read_timestamp(timestamp, &spec.other_timestamps, whole)?)
@@ -52,35 +55,35 @@ pub(super) fn read(spec: &TextSpec, whole: &Whole<'_>) -> Result<Vec<Candidate>,
 /// Reads the same without a timestamp at a location of its own, for a head whose body has not arrived.
 pub(super) fn read_undated(
     spec: &TextSpec,
-    whole: &Whole<'_>,
-) -> Result<Vec<Candidate>, MaterialFault> {
+    whole: &WholeRequest<'_>,
+) -> Result<Vec<TextCandidate>, MaterialFault> {
     read_signatures(spec, whole, None)
 }
 
 fn read_signatures(
     spec: &TextSpec,
-    whole: &Whole<'_>,
-    timestamp: Option<&Timestamp>,
-) -> Result<Vec<Candidate>, MaterialFault> {
+    whole: &WholeRequest<'_>,
+    timestamp: Option<&SentTimestamp>,
+) -> Result<Vec<TextCandidate>, MaterialFault> {
     let candidates = match spec.signatures.as_slice() {
         [only] if only.list.is_some() => read_list(spec, only, whole, timestamp)?,
         places => {
             let mut signatures = Vec::new();
             for place in places {
-                if let Some(value) = whole.read(&place.place)? {
+                if let Some(value) = whole.read(&place.location)? {
                     let signature = match &place.base64_json {
                         None => decode(spec, &place.prefix, &value),
                         Some(pointer) => open_envelope(pointer, &value)
                             .and_then(|text| decode(spec, &place.prefix, text.as_bytes())),
                     };
-                    signatures.push(signature.map_err(|fault| place.place.malformed(fault))?);
+                    signatures.push(signature.map_err(|fault| place.location.malformed(fault))?);
                 }
             }
             // Name the first location in the error, because it is the usual one.
             if let ([], [first, ..]) = (signatures.as_slice(), places) {
-                return Err(first.place.missing());
+                return Err(first.location.missing());
             }
-            vec![Candidate {
+            vec![TextCandidate {
                 timestamp: timestamp.cloned(),
                 signatures,
                 entries: Vec::new(),
@@ -94,7 +97,7 @@ fn read_signatures(
         SignMethod::Hmac(_) | SignMethod::Hash(_) => MAX_SIGNATURES.max(spec.signatures.len()),
     };
     match spec.signatures.first() {
-        Some(first) if count > max => Err(first.place.malformed("has too many signatures")),
+        Some(first) if count > max => Err(first.location.malformed("has too many signatures")),
         _ => Ok(candidates),
     }
 }
@@ -103,24 +106,24 @@ fn read_signatures(
 fn read_timestamp(
     first: &TimestampSpec,
     others: &[TimestampSpec],
-    whole: &Whole<'_>,
-) -> Result<Timestamp, MaterialFault> {
+    whole: &WholeRequest<'_>,
+) -> Result<SentTimestamp, MaterialFault> {
     for spec in std::iter::once(first).chain(others) {
-        if let Some(value) = whole.read(&spec.place)? {
-            let timestamp = Timestamp::parse(&value, spec.unit);
-            return timestamp.map_err(|fault| spec.place.malformed(fault));
+        if let Some(value) = whole.read(&spec.location)? {
+            let timestamp = SentTimestamp::parse(&value, spec.unit);
+            return timestamp.map_err(|fault| spec.location.malformed(fault));
         }
     }
-    Err(first.place.missing())
+    Err(first.location.missing())
 }
 
 fn read_list(
     spec: &TextSpec,
     signature: &SignatureSpec,
-    whole: &Whole<'_>,
-    shared: Option<&Timestamp>,
-) -> Result<Vec<Candidate>, MaterialFault> {
-    let place = &signature.place;
+    whole: &WholeRequest<'_>,
+    shared: Option<&SentTimestamp>,
+) -> Result<Vec<TextCandidate>, MaterialFault> {
+    let place = &signature.location;
     let Some(list) = &signature.list else {
         return Ok(Vec::new());
     };
@@ -147,8 +150,8 @@ fn read_set(
     signature: &SignatureSpec,
     list: &ListSpec,
     set: &str,
-    shared: Option<&Timestamp>,
-) -> Result<Candidate, &'static str> {
+    shared: Option<&SentTimestamp>,
+) -> Result<TextCandidate, &'static str> {
     let dated = spec.timestamp.as_ref();
     let timestamp_key = dated.and_then(|timestamp| timestamp.key.as_deref());
     let unit = dated.map_or(TimeUnit::Seconds, |timestamp| timestamp.unit);
@@ -165,7 +168,7 @@ fn read_set(
             if timestamp.is_some() {
                 return Err("has two timestamps");
             }
-            timestamp = Some(Timestamp::parse(value.as_bytes(), unit)?);
+            timestamp = Some(SentTimestamp::parse(value.as_bytes(), unit)?);
         } else if list.any_key || key == list.key {
             signatures.push(decode(spec, &signature.prefix, value.as_bytes())?);
         } else {
@@ -178,7 +181,7 @@ fn read_set(
     if timestamp_key.is_some() && timestamp.is_none() {
         return Err("contains no timestamp");
     }
-    Ok(Candidate {
+    Ok(TextCandidate {
         // A set without a time of its own uses the one of the request.
         timestamp: timestamp.or_else(|| shared.cloned()),
         signatures,
@@ -191,11 +194,11 @@ fn open_envelope(pointer: &[String], value: &[u8]) -> Result<String, &'static st
     if value.len() > MAX_ENVELOPE {
         return Err("is too long");
     }
-    let json = sign::decode(Encoding::Base64, value).ok_or("is not base64")?;
-    let picked = Picker::new([pointer]).pick(&json);
+    let json = sign::decode(SignatureEncoding::Base64, value).ok_or("is not base64")?;
+    let picked = ValuePicker::new([pointer]).pick(&json);
     match picked.map(|mut picked| picked.pop()) {
-        Ok(Some(Picked::Text(text))) => Ok(Cow::into_owned(text)),
-        Ok(Some(Picked::Duplicate)) => Err("contains two signatures"),
+        Ok(Some(PickedValue::Text(text))) => Ok(Cow::into_owned(text)),
+        Ok(Some(PickedValue::Duplicate)) => Err("contains two signatures"),
         Ok(_) => Err("contains no signature"),
         Err(_) => Err("is not base64 of a JSON object"),
     }
@@ -213,9 +216,11 @@ fn decode(spec: &TextSpec, prefix: &str, value: &[u8]) -> Result<Vec<u8>, &'stat
         return Err("is too long");
     }
     let fault = match spec.encoding {
-        Encoding::Hex => "is not hexadecimal",
-        Encoding::Base64 => "is not base64",
-        Encoding::Base64Url | Encoding::Base64UrlUnpadded => "is not URL-safe base64",
+        SignatureEncoding::Hex => "is not hexadecimal",
+        SignatureEncoding::Base64 => "is not base64",
+        SignatureEncoding::Base64Url | SignatureEncoding::Base64UrlUnpadded => {
+            "is not URL-safe base64"
+        }
     };
     let decoded = sign::decode(spec.encoding, text).ok_or(fault)?;
     let is_fit = match &spec.method {

@@ -7,14 +7,14 @@ use data_encoding::HEXLOWER;
 use http::HeaderName;
 use zeroize::Zeroizing;
 
-use crate::scheme::body::Whole;
 use crate::scheme::form;
 use crate::scheme::mac::digest;
 use crate::scheme::material::{self, MaterialFault};
 use crate::scheme::multipart;
 use crate::scheme::public_url;
 use crate::scheme::sign;
-use crate::scheme::spec::{Algorithm, Part, Place};
+use crate::scheme::spec::{DigestAlgorithm, SchemeLocation, TemplatePart};
+use crate::scheme::whole_request::WholeRequest;
 
 /// Limit of headers that one request may list as signed.
 const MAX_LISTED: usize = 64;
@@ -37,27 +37,27 @@ const HUBSPOT_UNESCAPED: [(&str, char); 12] = [
 ];
 
 /// One request, with the values that its text needs.
-pub(super) struct Composer<'c, 'r> {
-    pub(super) whole: &'c Whole<'r>,
+pub(super) struct TextComposer<'c, 'r> {
+    pub(super) whole: &'c WholeRequest<'r>,
     pub(super) public_url: &'c str,
     pub(super) timestamp: Option<&'c [u8]>,
     pub(super) entries: &'c [(String, String)],
     pub(super) id: Option<&'c [u8]>,
 }
 
-impl Composer<'_, '_> {
+impl TextComposer<'_, '_> {
     /// Composes the text. It is wiped on drop, because the text of a plain digest contains the secret.
     pub(super) fn compose(
         &self,
-        parts: &[Part],
+        parts: &[TemplatePart],
         secret: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, MaterialFault> {
         let room = self.whole.body().len() + secret.len() + 256;
         let mut text = Zeroizing::new(Vec::with_capacity(room));
         for part in parts {
             match part {
-                Part::Secret => text.extend_from_slice(secret),
-                Part::Group(parts) => self.add_group(parts, &mut text)?,
+                TemplatePart::Secret => text.extend_from_slice(secret),
+                TemplatePart::Group(parts) => self.add_group(parts, &mut text)?,
                 part => {
                     let value = self.value(part)?;
                     let value = value.ok_or_else(|| self.missing(part))?;
@@ -68,7 +68,7 @@ impl Composer<'_, '_> {
         Ok(text)
     }
 
-    fn add_group(&self, parts: &[Part], text: &mut Vec<u8>) -> Result<(), MaterialFault> {
+    fn add_group(&self, parts: &[TemplatePart], text: &mut Vec<u8>) -> Result<(), MaterialFault> {
         let start = text.len();
         for part in parts {
             match self.value(part)? {
@@ -84,58 +84,63 @@ impl Composer<'_, '_> {
     }
 
     /// Returns the text of one part; `None` if its value is missing.
-    fn value(&self, part: &Part) -> Result<Option<Cow<'_, [u8]>>, MaterialFault> {
+    fn value(&self, part: &TemplatePart) -> Result<Option<Cow<'_, [u8]>>, MaterialFault> {
         let (head, body) = (self.whole.head(), self.whole.body());
         let path_query = || material::path_query(head);
         Ok(match part {
-            Part::Literal(text) => Some(Cow::Owned(text.as_bytes().to_vec())),
-            Part::Body => Some(Cow::Borrowed(body)),
-            Part::Timestamp => self.timestamp.map(Cow::Borrowed),
-            Part::Id => self.id.map(Cow::Borrowed),
-            Part::Method => Some(Cow::Borrowed(head.method.as_str().as_bytes())),
-            Part::LowerMethod => {
+            TemplatePart::Literal(text) => Some(Cow::Owned(text.as_bytes().to_vec())),
+            TemplatePart::Body => Some(Cow::Borrowed(body)),
+            TemplatePart::Timestamp => self.timestamp.map(Cow::Borrowed),
+            TemplatePart::Id => self.id.map(Cow::Borrowed),
+            TemplatePart::Method => Some(Cow::Borrowed(head.method.as_str().as_bytes())),
+            TemplatePart::LowerMethod => {
                 let method = head.method.as_str().to_ascii_lowercase();
                 Some(Cow::Owned(method.into_bytes()))
             }
-            Part::Path => Some(Cow::Owned(self.below_base(head.uri.path()))),
-            Part::PathQuery => Some(Cow::Owned(self.below_base(&path_query()))),
-            Part::Url => Some(self.url(&path_query())),
-            Part::UrlNoQuery => Some(self.url(head.uri.path())),
-            Part::Host => Some(Cow::Borrowed(public_url::host(self.public_url).as_bytes())),
-            Part::UrlDecoded => Some(self.url(&hubspot_unescape(path_query()))),
-            Part::Header(name) => self.whole.read(&Place::Header(name.clone()))?,
-            Part::LowerHeader(name) => {
-                let value = self.whole.read(&Place::Header(name.clone()))?;
+            TemplatePart::Path => Some(Cow::Owned(self.below_base(head.uri.path()))),
+            TemplatePart::PathQuery => Some(Cow::Owned(self.below_base(&path_query()))),
+            TemplatePart::Url => Some(self.url(&path_query())),
+            TemplatePart::UrlNoQuery => Some(self.url(head.uri.path())),
+            TemplatePart::Host => Some(Cow::Borrowed(public_url::host(self.public_url).as_bytes())),
+            TemplatePart::UrlDecoded => Some(self.url(&hubspot_unescape(path_query()))),
+            TemplatePart::Header(name) => self.whole.read(&SchemeLocation::Header(name.clone()))?,
+            TemplatePart::LowerHeader(name) => {
+                let value = self.whole.read(&SchemeLocation::Header(name.clone()))?;
                 value.map(|value| Cow::Owned(value.to_ascii_lowercase()))
             }
-            Part::Entry(name) => self.entry(name)?,
-            Part::Query(name) => self.whole.read(&Place::Query(name.clone()))?,
-            Part::LowerQuery(name) => {
-                let value = self.whole.read(&Place::Query(name.clone()))?;
+            TemplatePart::Entry(name) => self.entry(name)?,
+            TemplatePart::Query(name) => self.whole.read(&SchemeLocation::Query(name.clone()))?,
+            TemplatePart::LowerQuery(name) => {
+                let value = self.whole.read(&SchemeLocation::Query(name.clone()))?;
                 value.map(|value| Cow::Owned(value.to_ascii_lowercase()))
             }
-            Part::Form(name) => self.whole.read(&Place::Form(name.clone()))?,
-            Part::Json(pointer) => self.whole.read(&Place::Json(pointer.clone()))?,
-            Part::BodyDigest(algorithm, encoding) => digest(*algorithm, body)
+            TemplatePart::Form(name) => self.whole.read(&SchemeLocation::Form(name.clone()))?,
+            TemplatePart::Json(pointer) => {
+                self.whole.read(&SchemeLocation::Json(pointer.clone()))?
+            }
+            TemplatePart::BodyDigest(algorithm, encoding) => digest(*algorithm, body)
                 .map(|digest| Cow::Owned(sign::encode(*encoding, digest.as_bytes()).into_bytes())),
-            Part::BodyOrForm(name) => Some(self.body_or_form(name)?),
-            Part::BodyJsonString => Some(Cow::Owned(self.json_string()?)),
-            Part::FormSorted => Some(Cow::Owned(self.form_sorted()?)),
-            Part::UrlFormSorted => Some(Cow::Owned(self.url_form_sorted()?)),
-            Part::FormOrDigest(name) => Some(Cow::Owned(self.form_or_digest(name)?)),
-            Part::ListedHeaders(name) => Some(Cow::Owned(self.listed_headers(name)?)),
+            TemplatePart::BodyOrForm(name) => Some(self.body_or_form(name)?),
+            TemplatePart::BodyJsonString => Some(Cow::Owned(self.json_string()?)),
+            TemplatePart::FormSorted => Some(Cow::Owned(self.form_sorted()?)),
+            TemplatePart::UrlFormSorted => Some(Cow::Owned(self.url_form_sorted()?)),
+            TemplatePart::FormOrDigest(name) => Some(Cow::Owned(self.form_or_digest(name)?)),
+            TemplatePart::ListedHeaders(name) => Some(Cow::Owned(self.listed_headers(name)?)),
             // The parser ensures that a group contains no group and no secret.
-            Part::Group(_) | Part::Secret => None,
+            TemplatePart::Group(_) | TemplatePart::Secret => None,
         })
     }
 
-    fn missing(&self, part: &Part) -> MaterialFault {
+    fn missing(&self, part: &TemplatePart) -> MaterialFault {
         match part {
-            Part::Header(name) | Part::LowerHeader(name) => MaterialFault::missing(name.as_str()),
-            Part::Query(name) | Part::LowerQuery(name) | Part::Form(name) | Part::Entry(name) => {
-                MaterialFault::missing(name)
+            TemplatePart::Header(name) | TemplatePart::LowerHeader(name) => {
+                MaterialFault::missing(name.as_str())
             }
-            Part::Json(pointer) => Place::Json(pointer.clone()).missing(),
+            TemplatePart::Query(name)
+            | TemplatePart::LowerQuery(name)
+            | TemplatePart::Form(name)
+            | TemplatePart::Entry(name) => MaterialFault::missing(name),
+            TemplatePart::Json(pointer) => SchemeLocation::Json(pointer.clone()).missing(),
             _ => MaterialFault::missing("a part of the signed text"),
         }
     }
@@ -260,7 +265,7 @@ impl Composer<'_, '_> {
 
     fn form_or_digest(&self, name: &str) -> Result<Vec<u8>, MaterialFault> {
         let head = self.whole.head();
-        let place = Place::Query(name.to_owned());
+        let place = SchemeLocation::Query(name.to_owned());
         let Some(shown) = self.whole.read(&place)? else {
             return if form::is_form(head.headers) || self.whole.body().is_empty() {
                 self.form_sorted()
@@ -268,7 +273,7 @@ impl Composer<'_, '_> {
                 Err(place.missing())
             };
         };
-        let expected = digest(Algorithm::Sha256, self.whole.body());
+        let expected = digest(DigestAlgorithm::Sha256, self.whole.body());
         let expected = expected.map(|digest| HEXLOWER.encode(digest.as_bytes()));
         // The client knows both values, so the comparison need not be constant-time.
         if expected.is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(&shown)) {

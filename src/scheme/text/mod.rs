@@ -14,25 +14,26 @@ use http::{HeaderName, HeaderValue};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::secret::Secret;
-use crate::scheme::body::{Pointers, Whole};
-use crate::scheme::material::{Material, MaterialFault, Proof, SignedTime};
+use crate::scheme::material::{MaterialFault, PresentedProof, SignatureMaterial, SignedTime};
 use crate::scheme::public_key::SignedText;
-use crate::scheme::sign::{self, SignError, Stamp, ToSign};
+use crate::scheme::sign::{self, SignError, SignatureParts, ToSign};
 use crate::scheme::spec::{
-    Part, Place, Requirement, Rule, SignMethod, Spec, TextSpec, TimestampSpec,
+    RequirementRule, SchemeLocation, SchemeRequirement, SchemeSpec, SignMethod, TemplatePart,
+    TextSpec, TimestampSpec,
 };
-use crate::scheme::text::candidates::Candidate;
-use crate::scheme::text::compose::Composer;
-use crate::scheme::text::prover::Prover;
-use crate::scheme::{Head, Match, SchemeError, SecretSet, key, public_url};
+use crate::scheme::text::candidates::TextCandidate;
+use crate::scheme::text::compose::TextComposer;
+use crate::scheme::text::prover::TextProver;
+use crate::scheme::whole_request::{JsonPointers, WholeRequest};
+use crate::scheme::{RequestHead, SchemeError, SecretSet, SignatureMatch, key, public_url};
 
 /// A compiled scheme over a whole text, with its keys.
 pub struct TextScheme {
     /// Positions of the secrets, and their keys; a text with two forms has two keys.
-    provers: Box<[(usize, Prover)]>,
+    provers: Box<[(usize, TextProver)]>,
     secret_count: usize,
     spec: TextSpec,
-    pointers: Pointers,
+    pointers: JsonPointers,
     public_url: Box<str>,
     id_header: Option<HeaderName>,
     headers: Box<[HeaderName]>,
@@ -41,14 +42,14 @@ pub struct TextScheme {
 /// A text verification in progress.
 pub(super) struct TextVerifier<'a> {
     scheme: &'a TextScheme,
-    head: Head<'a>,
+    head: RequestHead<'a>,
     current: SecretSet,
 }
 
 impl TextScheme {
     /// Validates the spec and prepares the keys.
     pub(super) fn compile(
-        spec: &Spec,
+        spec: &SchemeSpec,
         family: &TextSpec,
         secrets: &[&Secret],
         public_url: Option<&str>,
@@ -57,14 +58,14 @@ impl TextScheme {
         let mut provers = Vec::with_capacity(secrets.len());
         for (index, secret) in secrets.iter().enumerate() {
             for key in key::decode_all(&family.secret, secret)? {
-                provers.push((index, Prover::new(&family.method, &key)?));
+                provers.push((index, TextProver::new(&family.method, &key)?));
             }
         }
         Ok(Self {
             provers: provers.into(),
             secret_count: secrets.len(),
             spec: family.clone(),
-            pointers: Pointers::new(spec.pointers()),
+            pointers: JsonPointers::new(spec.pointers()),
             public_url: public_url.unwrap_or_default().into(),
             id_header: spec.id_header().cloned(),
             headers: spec.headers().into(),
@@ -82,13 +83,16 @@ impl TextScheme {
     }
 
     /// Validates the values that are in the head already.
-    pub(super) fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
-        let whole = Whole::new(*head, &[], &self.pointers);
+    pub(super) fn material<'h>(
+        &self,
+        head: &RequestHead<'h>,
+    ) -> Result<SignatureMaterial<'h>, MaterialFault> {
+        let whole = WholeRequest::new(*head, &[], &self.pointers);
         let in_head = self
             .spec
             .require
             .iter()
-            .filter(|one| one.place.is_in_head());
+            .filter(|one| one.location.is_in_head());
         in_head
             .into_iter()
             .try_for_each(|one| require(&whole, one))?;
@@ -97,7 +101,7 @@ impl TextScheme {
             .spec
             .signatures
             .iter()
-            .all(|one| one.place.is_in_head())
+            .all(|one| one.location.is_in_head())
         {
             let found = if self.is_dated_in_head() {
                 candidates::read(&self.spec, &whole)?
@@ -109,8 +113,8 @@ impl TextScheme {
                 timestamp.clone_from(&only.timestamp);
             }
         }
-        Ok(Material {
-            proof: Proof::Whole,
+        Ok(SignatureMaterial {
+            proof: PresentedProof::Whole,
             timestamp,
             id: &[],
         })
@@ -120,12 +124,16 @@ impl TextScheme {
         let others = &self.spec.other_timestamps;
         let timestamp = self.spec.timestamp.as_ref();
         timestamp.is_some_and(|timestamp| {
-            timestamp.place.is_in_head() && others.iter().all(|one| one.place.is_in_head())
+            timestamp.location.is_in_head() && others.iter().all(|one| one.location.is_in_head())
         })
     }
 
     /// Begins the verification of one request.
-    pub(super) fn begin<'a>(&'a self, head: Head<'a>, current: SecretSet) -> TextVerifier<'a> {
+    pub(super) fn begin<'a>(
+        &'a self,
+        head: RequestHead<'a>,
+        current: SecretSet,
+    ) -> TextVerifier<'a> {
         TextVerifier {
             scheme: self,
             head,
@@ -135,7 +143,11 @@ impl TextScheme {
 
     /// Signs a request with a secret. See [`crate::scheme::Scheme::sign`]; a public key cannot sign, and the body is
     /// never changed.
-    pub(super) fn sign(&self, index: usize, to_sign: &ToSign<'_>) -> Result<Stamp, SignError> {
+    pub(super) fn sign(
+        &self,
+        index: usize,
+        to_sign: &ToSign<'_>,
+    ) -> Result<SignatureParts, SignError> {
         let mut provers = self.provers.iter();
         let prover = provers.find(|(found, _)| *found == index);
         let (_, prover) = prover.ok_or(SignError::NoSecret)?;
@@ -149,21 +161,23 @@ impl TextScheme {
         };
         // The body must not change, and a list may need entries that only the sender knows.
         let is_plain = signature.list.is_none() && signature.base64_json.is_none();
-        if !signature.place.is_in_head() || !is_plain {
+        if !signature.location.is_in_head() || !is_plain {
             return Err(SignError::NoWay);
         }
         // A list of signed headers may include the header of the timestamp, which gets its value only now.
         let mut headers = Cow::Borrowed(to_sign.head.headers);
-        if let Some(Place::Header(name)) = self.spec.timestamp.as_ref().map(|time| &time.place) {
+        if let Some(SchemeLocation::Header(name)) =
+            self.spec.timestamp.as_ref().map(|time| &time.location)
+        {
             let value = HeaderValue::from_str(&written).map_err(|_| SignError::NoHeader)?;
             headers.to_mut().insert(name, value);
         }
-        let head = Head {
+        let head = RequestHead {
             headers: &headers,
             ..to_sign.head
         };
-        let whole = Whole::new(head, to_sign.body, &self.pointers);
-        let composer = Composer {
+        let whole = WholeRequest::new(head, to_sign.body, &self.pointers);
+        let composer = TextComposer {
             whole: &whole,
             public_url: &self.public_url,
             timestamp: Some(written.as_bytes()),
@@ -173,11 +187,11 @@ impl TextScheme {
         let text = composer.compose(&self.spec.signed.parts, prover.text_secret());
         let text = text.map_err(|_| SignError::NoHeader)?;
         let proof = prover.prove(&text).ok_or(SignError::NoWay)?;
-        let mut stamp = Stamp::default();
+        let mut stamp = SignatureParts::default();
         let value = sign::encode(self.spec.encoding, proof.as_bytes());
-        stamp.put(&signature.place, format!("{}{value}", signature.prefix));
+        stamp.put(&signature.location, format!("{}{value}", signature.prefix));
         if let Some(spec) = &self.spec.timestamp {
-            stamp.put(&spec.place, written);
+            stamp.put(&spec.location, written);
         }
         if let (Some(header), Some(id)) = (&self.id_header, to_sign.id) {
             stamp.headers.push((header.clone(), id.to_owned()));
@@ -188,9 +202,9 @@ impl TextScheme {
 
 impl TextVerifier<'_> {
     /// Compares the proof; returns `None` if no current secret made it.
-    pub(super) fn finish(self, body: &[u8]) -> Result<Option<Match>, MaterialFault> {
+    pub(super) fn finish(self, body: &[u8]) -> Result<Option<SignatureMatch>, MaterialFault> {
         let scheme = self.scheme;
-        let whole = Whole::new(self.head, body, &scheme.pointers);
+        let whole = WholeRequest::new(self.head, body, &scheme.pointers);
         // Rules first: they are cheap, and a signature is meaningless if a rule is broken.
         for one in &scheme.spec.require {
             require(&whole, one)?;
@@ -213,22 +227,22 @@ impl TextVerifier<'_> {
         if !self.scheme.spec.either_port || own.is_empty() {
             return vec![Cow::Borrowed(own)];
         }
-        let forms = public_url::port_forms(own, public_url::asked_port(&self.head));
+        let forms = public_url::port_forms(own, public_url::requested_port(&self.head));
         forms.map(Cow::Owned).into()
     }
 
     fn try_candidate(
         &self,
-        whole: &Whole<'_>,
-        candidate: &Candidate,
+        whole: &WholeRequest<'_>,
+        candidate: &TextCandidate,
         public_url: &str,
-    ) -> Result<Option<Match>, MaterialFault> {
+    ) -> Result<Option<SignatureMatch>, MaterialFault> {
         let scheme = self.scheme;
         let id = match &scheme.id_header {
             None => None,
-            Some(name) => whole.read(&Place::Header(name.clone()))?,
+            Some(name) => whole.read(&SchemeLocation::Header(name.clone()))?,
         };
-        let composer = Composer {
+        let composer = TextComposer {
             whole,
             public_url,
             timestamp: candidate.timestamp.as_ref().map(|time| time.text()),
@@ -238,7 +252,7 @@ impl TextVerifier<'_> {
         let parts = &scheme.spec.signed.parts;
         let current = scheme.provers.iter();
         let mut current = current.filter(|(index, _)| self.current.contains(*index));
-        let found = |secret_index, text: &[u8]| Match {
+        let found = |secret_index, text: &[u8]| SignatureMatch {
             secret_index,
             digest: Sha256::digest(text).into(),
             signed_time: candidate.timestamp.as_ref().map(SignedTime::of),
@@ -264,7 +278,7 @@ impl TextVerifier<'_> {
 
 /// Reports contradictions that do not depend on the secrets.
 pub(super) fn check(
-    spec: &Spec,
+    spec: &SchemeSpec,
     family: &TextSpec,
     public_url: Option<&str>,
 ) -> Result<(), SchemeError> {
@@ -272,41 +286,48 @@ pub(super) fn check(
     if family.signatures.is_empty() {
         return Err(SchemeError::NoSignaturePlace);
     }
-    if template.holds(&Part::Timestamp) && family.timestamp.is_none() {
+    if template.holds(&TemplatePart::Timestamp) && family.timestamp.is_none() {
         return Err(SchemeError::NoTimestamp);
     }
     let is_hash = matches!(family.method, SignMethod::Hash(_));
     // A plain digest without the secret proves nothing, and an HMAC has its key elsewhere.
-    if template.holds(&Part::Secret) != is_hash {
+    if template.holds(&TemplatePart::Secret) != is_hash {
         return Err(SchemeError::SecretPart);
     }
-    let needs_url = |part: &Part| {
+    let needs_url = |part: &TemplatePart| {
         matches!(
             part,
-            Part::Url | Part::UrlNoQuery | Part::UrlDecoded | Part::UrlFormSorted | Part::Host
+            TemplatePart::Url
+                | TemplatePart::UrlNoQuery
+                | TemplatePart::UrlDecoded
+                | TemplatePart::UrlFormSorted
+                | TemplatePart::Host
         )
     };
     if template.any(&needs_url) && public_url.is_none() {
         return Err(SchemeError::NeedsPublicUrl);
     }
-    if template.holds(&Part::Id) && spec.id_header().is_none() {
+    if template.holds(&TemplatePart::Id) && spec.id_header().is_none() {
         return Err(SchemeError::NoIdHeader);
     }
-    let signs_query = |part: &Part| {
+    let signs_query = |part: &TemplatePart| {
         matches!(
             part,
-            Part::Url | Part::UrlDecoded | Part::UrlFormSorted | Part::PathQuery
+            TemplatePart::Url
+                | TemplatePart::UrlDecoded
+                | TemplatePart::UrlFormSorted
+                | TemplatePart::PathQuery
         )
     };
-    let in_query = |place: &Place| matches!(place, Place::Query(_));
-    if template.any(&signs_query) && family.signatures.iter().any(|one| in_query(&one.place)) {
+    let in_query = |place: &SchemeLocation| matches!(place, SchemeLocation::Query(_));
+    if template.any(&signs_query) && family.signatures.iter().any(|one| in_query(&one.location)) {
         return Err(SchemeError::SignatureSignsItself);
     }
     let has_lists = family.signatures.iter().any(|one| one.list.is_some());
     if has_lists && family.signatures.len() > 1 {
         return Err(SchemeError::ListAmongPlaces);
     }
-    let has_entries = |part: &Part| matches!(part, Part::Entry(_));
+    let has_entries = |part: &TemplatePart| matches!(part, TemplatePart::Entry(_));
     if template.any(&has_entries) && !has_lists {
         return Err(SchemeError::NoEntryList);
     }
@@ -325,20 +346,20 @@ pub(super) fn check(
     Ok(())
 }
 
-fn require(whole: &Whole<'_>, one: &Requirement) -> Result<(), MaterialFault> {
-    let value = whole.read(&one.place)?;
+fn require(whole: &WholeRequest<'_>, one: &SchemeRequirement) -> Result<(), MaterialFault> {
+    let value = whole.read(&one.location)?;
     let fault = match (&one.rule, value) {
-        (Rule::Is(_), None) => return Err(one.place.missing()),
-        (Rule::Is(wanted), Some(value)) if *value != *wanted.as_bytes() => {
+        (RequirementRule::Is(_), None) => return Err(one.location.missing()),
+        (RequirementRule::Is(wanted), Some(value)) if *value != *wanted.as_bytes() => {
             "does not have the value that this scheme requires"
         }
-        (Rule::Without(text), Some(value)) if holds(&value, text.as_bytes()) => {
+        (RequirementRule::Without(text), Some(value)) if holds(&value, text.as_bytes()) => {
             "contains the text that separates the signed values"
         }
-        (Rule::Absent, Some(_)) => "is present, but this scheme does not sign it",
+        (RequirementRule::Absent, Some(_)) => "is present, but this scheme does not sign it",
         _ => return Ok(()),
     };
-    Err(one.place.malformed(fault))
+    Err(one.location.malformed(fault))
 }
 
 fn holds(value: &[u8], text: &[u8]) -> bool {

@@ -4,22 +4,22 @@ use subtle::ConstantTimeEq;
 
 use crate::model::secret::Secret;
 use crate::scheme::SchemeError;
-use crate::scheme::mac::{Digest, Mac, digest};
+use crate::scheme::mac::{DigestBytes, KeyedMac, digest};
 use crate::scheme::public_key::{PublicKey, SignedText};
-use crate::scheme::spec::{Algorithm, SignMethod};
+use crate::scheme::spec::{DigestAlgorithm, SignMethod};
 
 /// A key of a text scheme, ready for use.
-pub(super) enum Prover {
-    Hmac(Box<Mac>),
-    Hash(Algorithm, Secret),
+pub(super) enum TextProver {
+    Hmac(Box<KeyedMac>),
+    Hash(DigestAlgorithm, Secret),
     PublicKey(Box<PublicKey>),
 }
 
-impl Prover {
+impl TextProver {
     /// Prepares a key for a method.
     pub(super) fn new(method: &SignMethod, key: &Secret) -> Result<Self, SchemeError> {
         match method {
-            SignMethod::Hmac(algorithm) => Mac::new(*algorithm, key.expose())
+            SignMethod::Hmac(algorithm) => KeyedMac::new(*algorithm, key.expose())
                 .map(Box::new)
                 .map(Self::Hmac)
                 .ok_or(SchemeError::SecretEmpty),
@@ -42,7 +42,7 @@ impl Prover {
     }
 
     /// Returns the signature of a text; `None` for a public key.
-    pub(super) fn prove(&self, text: &[u8]) -> Option<Digest> {
+    pub(super) fn prove(&self, text: &[u8]) -> Option<DigestBytes> {
         match self {
             Self::Hmac(mac) => {
                 // The keyed state is cloned, so the key is processed only once per config.

@@ -8,31 +8,37 @@ use aws_lc_rs::signature::{
 use data_encoding::{BASE64, HEXLOWER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
-use crate::document::report::Style;
-use crate::document::{Document, Source};
+use crate::document::report::ReportStyle;
+use crate::document::{SourceText, TomlDocument};
 use crate::model::secret::Secret;
 use crate::scheme::parse::parse_spec;
-use crate::scheme::spec::{Family, Spec};
-use crate::scheme::{Head, Match, MaterialFault, Scheme, SchemeError, SecretSet, ToSign};
+use crate::scheme::spec::{SchemeFamily, SchemeSpec};
+use crate::scheme::{
+    MaterialFault, RequestHead, Scheme, SchemeError, SecretSet, SignatureMatch, ToSign,
+};
 
-fn spec(text: &str) -> Spec {
-    let source = Source::new("scheme.toml", text.to_owned());
-    let document = Document::parse(&source);
+fn spec(text: &str) -> SchemeSpec {
+    let source = SourceText::new("scheme.toml", text.to_owned());
+    let document = TomlDocument::parse(&source);
     let spec = parse_spec(&mut document.root());
     let report = document.into_report();
-    assert!(!report.has_errors(), "{}", report.render(Style::Plain));
+    assert!(
+        !report.has_errors(),
+        "{}",
+        report.render(ReportStyle::Plain)
+    );
     let spec = spec.unwrap();
-    assert!(matches!(spec.family, Family::Text(_)), "{text}");
+    assert!(matches!(spec.family, SchemeFamily::Text(_)), "{text}");
     spec
 }
 
-fn hmac(rest: &str) -> Spec {
+fn hmac(rest: &str) -> SchemeSpec {
     spec(&format!(
         "type = \"hmac\"\nalgorithm = \"sha256\"\nencoding = \"hex\"\n{rest}"
     ))
 }
 
-fn compile(spec: &Spec, secrets: &[&str]) -> Scheme {
+fn compile(spec: &SchemeSpec, secrets: &[&str]) -> Scheme {
     let secrets: Vec<Secret> = secrets
         .iter()
         .map(|text| Secret::new(text.as_bytes().to_vec()))
@@ -65,8 +71,8 @@ impl Request {
         }
     }
 
-    fn head(&self) -> Head<'_> {
-        Head {
+    fn head(&self) -> RequestHead<'_> {
+        RequestHead {
             method: &self.method,
             uri: &self.uri,
             headers: &self.headers,
@@ -88,7 +94,7 @@ impl Request {
         changed
     }
 
-    fn verify(&self, scheme: &Scheme) -> Result<Option<Match>, MaterialFault> {
+    fn verify(&self, scheme: &Scheme) -> Result<Option<SignatureMatch>, MaterialFault> {
         let material = scheme.material(&self.head())?;
         let current = SecretSet::all(scheme.secret_count());
         let mut verifier = scheme.begin(material, self.head(), current);

@@ -3,12 +3,12 @@
 use rusqlite::{Connection, Row, params};
 
 use crate::store::StoreError;
-use crate::store::audit::{Action, ActionRow, ActionSearch};
-use crate::store::search::Page;
-use crate::store::sqlite::Inner;
-use crate::store::sqlite::queue::Urgency;
+use crate::store::audit::{ActionRow, ActionSearch, OperatorAction};
+use crate::store::search::ListPage;
+use crate::store::sqlite::StoreInner;
+use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
+use crate::store::sqlite::queue::TaskUrgency;
 use crate::store::sqlite::readers::PATIENCE;
-use crate::store::sqlite::work::{Failure, Work};
 
 /// Largest number of rows, about 30 MiB.
 const MAX_ROWS: i64 = 100_000;
@@ -19,27 +19,30 @@ const MAX_AGE_MS: i64 = 400 * 86_400_000;
 /// Largest number of rows in a page.
 const MAX_PAGE: u32 = 1000;
 
-impl Inner {
-    pub(in crate::store) async fn note_action(&self, action: Action) -> Result<i64, StoreError> {
+impl StoreInner {
+    pub(in crate::store) async fn record_action(
+        &self,
+        action: OperatorAction,
+    ) -> Result<i64, StoreError> {
         let bytes = action.detail.as_ref().map_or(0, String::len);
-        let run = move |work: &mut Work| work.note_action(&action);
-        self.write(Urgency::Outcome, bytes, run).await
+        let run = move |work: &mut GroupWork| work.record_action(&action);
+        self.write(TaskUrgency::Outcome, bytes, run).await
     }
 
     pub(in crate::store) async fn actions(
         &self,
         search: ActionSearch,
-        page: Page,
+        page: ListPage,
     ) -> Result<Vec<ActionRow>, StoreError> {
         let look = self
             .shared
-            .look(PATIENCE, move |look| list(look.conn, &search, page));
+            .read(PATIENCE, move |look| list(look.conn, &search, page));
         look.await
     }
 }
 
-impl Work {
-    fn note_action(&self, action: &Action) -> Result<i64, Failure> {
+impl GroupWork {
+    fn record_action(&self, action: &OperatorAction) -> Result<i64, TaskFailure> {
         let sql = "INSERT INTO audit (at_ms, who, role, source, action, target, detail, status)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
         self.conn.prepare_cached(sql)?.execute(params![
@@ -66,7 +69,11 @@ impl Work {
 }
 
 /// Lists matching actions, newest first.
-fn list(conn: &Connection, search: &ActionSearch, page: Page) -> rusqlite::Result<Vec<ActionRow>> {
+fn list(
+    conn: &Connection,
+    search: &ActionSearch,
+    page: ListPage,
+) -> rusqlite::Result<Vec<ActionRow>> {
     let limit = usize::try_from(page.limit.min(MAX_PAGE)).unwrap_or(usize::MAX);
     let sql = "SELECT id, at_ms, who, role, source, action, target, detail, status FROM audit
         WHERE id < ?1 ORDER BY id DESC";
@@ -88,7 +95,7 @@ fn list(conn: &Connection, search: &ActionSearch, page: Page) -> rusqlite::Resul
 fn read(row: &Row<'_>) -> rusqlite::Result<ActionRow> {
     Ok(ActionRow {
         id: row.get(0)?,
-        action: Action {
+        action: OperatorAction {
             at_ms: row.get(1)?,
             who: row.get(2)?,
             role: row.get(3)?,
@@ -106,12 +113,12 @@ mod tests {
     use super::*;
     use crate::store::sqlite::migrate;
 
-    fn work() -> (Work, Connection, tempfile::TempDir) {
+    fn work() -> (GroupWork, Connection, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
         let conn = Connection::open(&path).unwrap();
         migrate::migrate(&conn, 0).unwrap();
-        let limits = crate::store::sqlite::limits::Limits::new(&crate::store::Options {
+        let limits = crate::store::sqlite::limits::StoreLimits::new(&crate::store::StoreOptions {
             path: path.clone(),
             encryption_keys: Vec::new(),
             keep_body: true,
@@ -119,12 +126,12 @@ mod tests {
             max_events: None,
             min_free: 0,
         });
-        let work = Work::new(conn, limits, true, std::sync::Arc::default()).unwrap();
+        let work = GroupWork::new(conn, limits, true, std::sync::Arc::default()).unwrap();
         (work, Connection::open(&path).unwrap(), folder)
     }
 
-    fn action(at_ms: i64) -> Action {
-        Action {
+    fn action(at_ms: i64) -> OperatorAction {
+        OperatorAction {
             at_ms,
             who: "ann".to_owned(),
             role: "operator".to_owned(),
@@ -136,8 +143,8 @@ mod tests {
         }
     }
 
-    fn note(work: &Work, action: &Action) -> i64 {
-        work.note_action(action)
+    fn note(work: &GroupWork, action: &OperatorAction) -> i64 {
+        work.record_action(action)
             .unwrap_or_else(|_| panic!("not noted"))
     }
 
@@ -157,14 +164,14 @@ mod tests {
         work.conn.execute(sql, [MAX_ROWS + 1]).unwrap();
         note(&work, &action(MAX_AGE_MS + 2));
         assert_eq!(count(), 2);
-        let page = Page {
+        let page = ListPage {
             after: None,
             limit: 10,
         };
         let rows = list(&conn, &ActionSearch::default(), page).unwrap();
         assert_eq!(rows[0].id, MAX_ROWS + 2);
         assert_eq!(rows[1].action, action(MAX_AGE_MS + 1));
-        let older = Page {
+        let older = ListPage {
             after: Some(rows[0].id),
             limit: 10,
         };

@@ -2,16 +2,21 @@
 
 use rusqlite::params;
 
-use crate::model::delivery::{DeliveryId, Step};
-use crate::store::sqlite::order;
-use crate::store::sqlite::work::{Failure, Work};
+use crate::model::delivery::{DeliveryId, DeliveryStep};
+use crate::store::sqlite::fifo;
+use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
 
 /// Deliveries that one group changes, which takes a few milliseconds of writing.
 pub(super) const CHANGED_AT_ONCE: usize = 500;
 
-impl Work {
+impl GroupWork {
     /// Applies a step to these deliveries and returns how many changed.
-    pub(super) fn change(&mut self, ids: &[i64], step: Step, now_ms: i64) -> Result<u64, Failure> {
+    pub(super) fn change(
+        &mut self,
+        ids: &[i64],
+        step: DeliveryStep,
+        now_ms: i64,
+    ) -> Result<u64, TaskFailure> {
         let mut changed = 0;
         for id in ids {
             changed += u64::from(self.change_one(DeliveryId(*id), step, now_ms)?);
@@ -19,17 +24,26 @@ impl Work {
         Ok(changed)
     }
 
-    fn change_one(&mut self, id: DeliveryId, step: Step, now_ms: i64) -> Result<bool, Failure> {
+    fn change_one(
+        &mut self,
+        id: DeliveryId,
+        step: DeliveryStep,
+        now_ms: i64,
+    ) -> Result<bool, TaskFailure> {
         let sql = match step {
-            Step::Retry => {
+            DeliveryStep::Retry => {
                 "UPDATE delivery SET state = ?3, due_ms = ?2, round = 0, round_began_ms = ?2, ended_ms = NULL
                 WHERE id = ?1"
             }
-            Step::Cancel | Step::Discard => {
+            DeliveryStep::Cancel | DeliveryStep::Discard => {
                 "UPDATE delivery SET state = ?3, ended_ms = ?2 WHERE id = ?1"
             },
             // Workers take the other steps, never an operator.
-            Step::Begin | Step::Deliver | Step::Delay | Step::GiveUp | Step::Interrupt => {
+            DeliveryStep::Begin
+            | DeliveryStep::Deliver
+            | DeliveryStep::Delay
+            | DeliveryStep::GiveUp
+            | DeliveryStep::Interrupt => {
                 return Ok(false);
             }
         };
@@ -41,17 +55,17 @@ impl Work {
         };
         // A retry sets a due time, which is of the store's clock. An end time is of the wall clock.
         let at_ms = match step {
-            Step::Retry => now_ms.saturating_add(self.clock.skew_ms()),
+            DeliveryStep::Retry => now_ms.saturating_add(self.clock.skew_ms()),
             _ => now_ms,
         };
         self.conn
             .prepare_cached(sql)?
             .execute(params![id.0, at_ms, next.code()])?;
         if let Some(key) = found.order_key {
-            order::settle(&self.conn, found.destination, key)?;
+            fifo::settle(&self.conn, found.destination, key)?;
         }
         // This may have been the last delivery that needed the body.
-        if step != Step::Retry {
+        if step != DeliveryStep::Retry {
             self.drop_body_of(&found)?;
         }
         Ok(true)

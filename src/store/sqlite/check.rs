@@ -65,7 +65,7 @@ const IMPOSSIBLE: [(&str, &str); 10] = [
 ];
 
 pub(in crate::store) fn check(path: &Path) -> Result<Vec<String>, StoreError> {
-    let conn = connect::stranger(path)?;
+    let conn = connect::open_untrusted(path)?;
     let mut found = Vec::new();
     let checked = [
         check_pages(&conn, &mut found),

@@ -9,9 +9,9 @@
 
 use rusqlite::{Connection, params};
 
-use crate::model::clock::{self, Now};
+use crate::model::clock::{self, ClockReading};
 use crate::model::delivery::DeliveryState;
-use crate::store::sqlite::work::Work;
+use crate::store::sqlite::group_work::GroupWork;
 
 /// After a boot, a wall clock that is behind by at most this is considered correct.
 const TOLERANCE_MS: i64 = 5_000;
@@ -48,7 +48,7 @@ pub(super) struct StoreClock {
 
 /// How reliable the clock is after a start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Trust {
+pub(super) enum ClockTrust {
     /// Time continued, as far as the store can see.
     Sound,
     /// The machine booted, and the wall clock is behind by this many milliseconds: the length of the stop is unknown.
@@ -89,7 +89,7 @@ impl SavedClock {
 impl Default for StoreClock {
     /// Starts at the time of the wall clock, until the file provides a saved clock.
     fn default() -> Self {
-        let clock_ms = Now::read().unix_ms;
+        let clock_ms = ClockReading::read().unix_ms;
         let boot = BootTime::read();
         let from = SavedClock { clock_ms, boot };
         Self { from }
@@ -98,16 +98,16 @@ impl Default for StoreClock {
 
 impl StoreClock {
     /// Continues from the saved clock.
-    pub(super) fn resume(saved: &SavedClock, wall_ms: i64, boot: BootTime) -> (Self, Trust) {
+    pub(super) fn resume(saved: &SavedClock, wall_ms: i64, boot: BootTime) -> (Self, ClockTrust) {
         let stopped_ms = boot.elapsed_ms.saturating_sub(saved.boot.elapsed_ms);
         // An unnamed boot proves nothing. A smaller count of elapsed time is from another boot.
         let is_same_boot = !boot.id.is_empty() && boot.id == saved.boot.id && stopped_ms >= 0;
         let behind_ms = saved.clock_ms.saturating_sub(wall_ms);
         let (clock_ms, trust) = match is_same_boot {
-            true => (saved.clock_ms.saturating_add(stopped_ms), Trust::Sound),
-            false if behind_ms > TOLERANCE_MS => (saved.clock_ms, Trust::Behind(behind_ms)),
+            true => (saved.clock_ms.saturating_add(stopped_ms), ClockTrust::Sound),
+            false if behind_ms > TOLERANCE_MS => (saved.clock_ms, ClockTrust::Behind(behind_ms)),
             // The clock never goes back, so that what was due stays due.
-            false => (wall_ms.max(saved.clock_ms), Trust::Sound),
+            false => (wall_ms.max(saved.clock_ms), ClockTrust::Sound),
         };
         let from = SavedClock { clock_ms, boot };
         (Self { from }, trust)
@@ -119,8 +119,8 @@ impl StoreClock {
     }
 
     /// Returns the time of this clock in place of the wall clock.
-    pub(super) fn now(&self) -> Now {
-        Now {
+    pub(super) fn now(&self) -> ClockReading {
+        ClockReading {
             unix_ms: self.now_ms(),
             mono: clock::instant(),
         }
@@ -129,7 +129,7 @@ impl StoreClock {
     /// Returns how far this clock is ahead of the wall clock. Adding it to a wall clock time gives a time of this
     /// clock.
     pub(super) fn skew_ms(&self) -> i64 {
-        let skew_ms = self.now_ms().saturating_sub(Now::read().unix_ms);
+        let skew_ms = self.now_ms().saturating_sub(ClockReading::read().unix_ms);
         match skew_ms.abs() < NO_SKEW_MS {
             true => 0,
             false => skew_ms,
@@ -150,7 +150,7 @@ impl StoreClock {
     }
 }
 
-impl Work {
+impl GroupWork {
     /// Makes all waiting deliveries due now, in bounded transactions, because the rest of their pauses is unknown.
     pub(super) fn end_pauses(&mut self) -> rusqlite::Result<()> {
         let now_ms = self.clock.now_ms();
@@ -201,7 +201,7 @@ mod tests {
         BootTime { id, elapsed_ms }
     }
 
-    fn resume(saved: (i64, BootTime), wall_ms: i64, now: BootTime) -> (i64, Trust) {
+    fn resume(saved: (i64, BootTime), wall_ms: i64, now: BootTime) -> (i64, ClockTrust) {
         let (clock_ms, boot) = saved;
         let saved = SavedClock { clock_ms, boot };
         let (clock, trust) = StoreClock::resume(&saved, wall_ms, now);
@@ -213,7 +213,7 @@ mod tests {
     fn a_restart_goes_on_by_elapsed_time_wherever_the_wall_clock_was_set_to() {
         for wall_ms in [0, 1_000_000, 9_000_000, i64::MAX] {
             let resumed = resume((1_000_000, boot("a", 50_000)), wall_ms, boot("a", 57_000));
-            assert_eq!(resumed, (1_007_000, Trust::Sound));
+            assert_eq!(resumed, (1_007_000, ClockTrust::Sound));
         }
     }
 
@@ -223,13 +223,13 @@ mod tests {
         let saved = || (1_000_000, boot("a", 50_000));
         assert_eq!(
             resume(saved(), 1_600_000, boot("b", 60_000)),
-            (1_600_000, Trust::Sound)
+            (1_600_000, ClockTrust::Sound)
         );
         assert_eq!(
             resume(saved(), 998_000, boot("b", 60_000)),
-            (1_000_000, Trust::Sound)
+            (1_000_000, ClockTrust::Sound)
         );
-        let behind = (1_000_000, Trust::Behind(900_000));
+        let behind = (1_000_000, ClockTrust::Behind(900_000));
         for now in [boot("b", 60_000), boot("a", 10), boot("", 60_000)] {
             assert_eq!(resume(saved(), 100_000, now), behind);
         }

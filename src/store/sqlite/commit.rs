@@ -7,14 +7,14 @@ use rusqlite::{OptionalExtension, params};
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::ids::RouteName;
 use crate::store::StoreError;
-use crate::store::rows::{Claim, Committed, NewDelivery, SpentClaim};
-use crate::store::sqlite::names::Lane;
-use crate::store::sqlite::order;
-use crate::store::sqlite::reference;
-use crate::store::sqlite::work::{Failure, Ghost, Work};
+use crate::store::rows::{ClaimRow, CommitOutcome, NewDelivery, SpentClaim};
+use crate::store::sqlite::fifo;
+use crate::store::sqlite::group_work::{GroupWork, TaskFailure, UndoEntry};
+use crate::store::sqlite::id_index;
+use crate::store::sqlite::names::DeliveryLane;
 
 /// An event whose content is already encrypted.
-pub(super) struct Sealed {
+pub(super) struct SealedEvent {
     pub(super) uid: [u8; 16],
     pub(super) route: RouteName,
     pub(super) provider: String,
@@ -27,25 +27,28 @@ pub(super) struct Sealed {
     pub(super) sealing_key: i64,
     pub(super) head: Vec<u8>,
     pub(super) body: bytes::Bytes,
-    pub(super) claims: Vec<Claim>,
+    pub(super) claims: Vec<ClaimRow>,
     pub(super) status: u16,
     pub(super) deliveries: Vec<NewDelivery>,
 }
 
-impl Work {
-    pub(super) fn commit_event(&mut self, sealed: &Sealed) -> Result<Committed, Failure> {
+impl GroupWork {
+    pub(super) fn commit_event(
+        &mut self,
+        sealed: &SealedEvent,
+    ) -> Result<CommitOutcome, TaskFailure> {
         if let Some(limit) = self.limits.reached(self.total.events) {
             // A duplicate needs no room, so a full store still reports it as a duplicate.
             return match self.spent(sealed)? {
-                Some(status) => Ok(Committed::Duplicate(status)),
-                None => Err(Failure::Refused(StoreError::Full { limit })),
+                Some(status) => Ok(CommitOutcome::Duplicate(status)),
+                None => Err(TaskFailure::Refused(StoreError::Full { limit })),
             };
         }
         // Before the first write: a rejected task must leave nothing behind, since its group still commits.
         self.check_destinations(sealed)?;
         let route = self.route(&sealed.route)?;
         if let Some(status) = self.claim_all(route, sealed)? {
-            return Ok(Committed::Duplicate(status));
+            return Ok(CommitOutcome::Duplicate(status));
         }
         let (kind, is_rest) = self.kind(route, &sealed.provider, sealed.event_type.as_deref())?;
         // Numbers follow the order of commits and are never reused. Searches rely on both.
@@ -54,14 +57,14 @@ impl Work {
             // The claims are already inserted, and a rejected task must leave nothing behind.
             self.give_up_claims(route, &sealed.claims)?;
             let what = "an event with the same uid is already stored".to_owned();
-            return Err(Failure::Refused(StoreError::Damaged { what }));
+            return Err(TaskFailure::Refused(StoreError::Damaged { what }));
         }
         self.insert_content(sealed, event)?;
         let mut ids = Vec::with_capacity(sealed.deliveries.len());
         for delivery in &sealed.deliveries {
             ids.push(self.insert_new(sealed, delivery, event, kind)?);
         }
-        self.ghosts.push(Ghost::Event {
+        self.ghosts.push(UndoEntry::Event {
             uid: sealed.uid,
             claims: sealed
                 .claims
@@ -69,7 +72,7 @@ impl Work {
                 .map(|claim| (route, claim.key))
                 .collect(),
         });
-        Ok(Committed::New(ids))
+        Ok(CommitOutcome::New(ids))
     }
 
     /// Inserts all claims. If one of them is already spent, inserts no claim and returns the status that the first copy
@@ -77,7 +80,7 @@ impl Work {
     ///
     /// It inserts first and reads only on conflict: that costs one lookup instead of two in the table whose pages are
     /// accessed at random.
-    fn claim_all(&mut self, route: i64, sealed: &Sealed) -> Result<Option<u16>, Failure> {
+    fn claim_all(&mut self, route: i64, sealed: &SealedEvent) -> Result<Option<u16>, TaskFailure> {
         for (place, claim) in sealed.claims.iter().enumerate() {
             let is_twice = sealed
                 .claims
@@ -99,7 +102,7 @@ impl Work {
     }
 
     /// Deletes claims of this event. An expired claim that they replaced is not restored, since it was no longer valid.
-    fn give_up_claims(&mut self, route: i64, claims: &[Claim]) -> rusqlite::Result<()> {
+    fn give_up_claims(&mut self, route: i64, claims: &[ClaimRow]) -> rusqlite::Result<()> {
         for claim in claims {
             let sql = "DELETE FROM claim WHERE route = ?1 AND key = ?2";
             let values = params![route, &claim.key[..]];
@@ -111,7 +114,7 @@ impl Work {
     }
 
     /// Returns the status that the first copy got, if one of the claims is spent.
-    fn spent(&self, sealed: &Sealed) -> rusqlite::Result<Option<u16>> {
+    fn spent(&self, sealed: &SealedEvent) -> rusqlite::Result<Option<u16>> {
         let Some(route) = self.names.route(&sealed.route) else {
             return Ok(None);
         };
@@ -124,7 +127,7 @@ impl Work {
         Ok(None)
     }
 
-    fn spent_by(&self, route: i64, claim: &Claim, now_ms: i64) -> rusqlite::Result<Option<u16>> {
+    fn spent_by(&self, route: i64, claim: &ClaimRow, now_ms: i64) -> rusqlite::Result<Option<u16>> {
         let sql = "SELECT status FROM claim WHERE route = ?1 AND key = ?2 AND expires_ms > ?3";
         let mut stmt = self.conn.prepare_cached(sql)?;
         let values = params![
@@ -136,13 +139,13 @@ impl Work {
         stmt.query_row(values, |row| row.get(0)).optional()
     }
 
-    fn check_destinations(&self, sealed: &Sealed) -> Result<(), Failure> {
+    fn check_destinations(&self, sealed: &SealedEvent) -> Result<(), TaskFailure> {
         let mut destinations = sealed.deliveries.iter().map(|each| each.destination);
         match destinations.find(|id| !self.names.destinations.contains_key(&id.0)) {
             None => Ok(()),
             Some(unknown) => {
                 let what = format!("no destination has the number {}", unknown.0);
-                Err(Failure::Refused(StoreError::Damaged { what }))
+                Err(TaskFailure::Refused(StoreError::Damaged { what }))
             }
         }
     }
@@ -150,7 +153,7 @@ impl Work {
     /// Inserts the event row. Returns `false` if an event with this uid exists.
     fn insert_event(
         &mut self,
-        sealed: &Sealed,
+        sealed: &SealedEvent,
         event: i64,
         kind: i64,
         is_rest: bool,
@@ -177,11 +180,11 @@ impl Work {
         });
         self.spans.add(event, sealed.received_ms);
         let (event_id, webhook_id) = (sealed.event_id.as_deref(), sealed.webhook_id.as_deref());
-        reference::write(&self.conn, event, event_id, webhook_id)?;
+        id_index::write(&self.conn, event, event_id, webhook_id)?;
         Ok(true)
     }
 
-    fn insert_content(&self, sealed: &Sealed, event: i64) -> rusqlite::Result<()> {
+    fn insert_content(&self, sealed: &SealedEvent, event: i64) -> rusqlite::Result<()> {
         let sql = "INSERT INTO content (event, sealing_key, head, body) VALUES (?1, ?2, ?3, ?4)";
         let values = params![event, sealed.sealing_key, sealed.head, &sealed.body[..]];
         self.conn.prepare_cached(sql)?.execute(values).map(drop)
@@ -189,17 +192,17 @@ impl Work {
 
     fn insert_new(
         &mut self,
-        sealed: &Sealed,
+        sealed: &SealedEvent,
         delivery: &NewDelivery,
         event: i64,
         kind: i64,
     ) -> rusqlite::Result<DeliveryId> {
-        let lane = self.lane(Lane {
+        let lane = self.lane(DeliveryLane {
             kind,
             destination: delivery.destination.0,
             is_replay: false,
         })?;
-        self.insert_delivery(&Row {
+        self.insert_delivery(&NewDeliveryRow {
             event,
             lane,
             destination: delivery.destination.0,
@@ -212,13 +215,13 @@ impl Work {
         })
     }
 
-    pub(super) fn insert_delivery(&mut self, row: &Row) -> rusqlite::Result<DeliveryId> {
+    pub(super) fn insert_delivery(&mut self, row: &NewDeliveryRow) -> rusqlite::Result<DeliveryId> {
         let id = self.total.last_delivery + 1;
         let attempts = i64::from(row.state == DeliveryState::InFlight);
         // Only a delivery that may be taken can be behind. One in flight holds back the others.
         let is_behind = match (row.state, row.order_key) {
             (DeliveryState::Pending, Some(key)) => {
-                order::is_any_open(&self.conn, row.destination, key)?
+                fifo::is_any_open(&self.conn, row.destination, key)?
             }
             _ => false,
         };
@@ -243,12 +246,12 @@ impl Work {
         self.count(row.lane, row.state, 1);
         // A delivery that begins in flight must hold back the one that was next.
         if let (DeliveryState::InFlight, Some(key)) = (row.state, row.order_key) {
-            order::settle(&self.conn, row.destination, key)?;
+            fifo::settle(&self.conn, row.destination, key)?;
         }
         Ok(DeliveryId(id))
     }
 
-    pub(super) fn spend_claims(&mut self, claims: &[SpentClaim]) -> Result<(), Failure> {
+    pub(super) fn spend_claims(&mut self, claims: &[SpentClaim]) -> Result<(), TaskFailure> {
         for spent in claims {
             let route = self.route(&spent.route)?;
             self.write_claim(route, &spent.claim, spent.status)?;
@@ -257,7 +260,7 @@ impl Work {
     }
 
     /// Inserts a claim or replaces the one with the same key.
-    fn write_claim(&mut self, route: i64, claim: &Claim, status: u16) -> rusqlite::Result<()> {
+    fn write_claim(&mut self, route: i64, claim: &ClaimRow, status: u16) -> rusqlite::Result<()> {
         match self.insert_claim(route, claim, status)? {
             true => Ok(()),
             false => self.replace_claim(route, claim, status),
@@ -265,7 +268,12 @@ impl Work {
     }
 
     /// Inserts a claim. Returns `false` if one with this key exists.
-    fn insert_claim(&mut self, route: i64, claim: &Claim, status: u16) -> rusqlite::Result<bool> {
+    fn insert_claim(
+        &mut self,
+        route: i64,
+        claim: &ClaimRow,
+        status: u16,
+    ) -> rusqlite::Result<bool> {
         let values = params![route, &claim.key[..], claim.expires_ms, status];
         let sql = "INSERT INTO claim (route, key, expires_ms, status) VALUES (?1, ?2, ?3, ?4)
             ON CONFLICT DO NOTHING";
@@ -276,7 +284,7 @@ impl Work {
         Ok(true)
     }
 
-    fn replace_claim(&self, route: i64, claim: &Claim, status: u16) -> rusqlite::Result<()> {
+    fn replace_claim(&self, route: i64, claim: &ClaimRow, status: u16) -> rusqlite::Result<()> {
         let values = params![route, &claim.key[..], claim.expires_ms, status];
         let sql = "UPDATE claim SET expires_ms = ?3, status = ?4 WHERE route = ?1 AND key = ?2";
         self.conn.prepare_cached(sql)?.execute(values).map(drop)
@@ -284,7 +292,7 @@ impl Work {
 }
 
 /// A delivery row to insert.
-pub(super) struct Row {
+pub(super) struct NewDeliveryRow {
     pub(super) event: i64,
     pub(super) lane: i64,
     pub(super) destination: i64,

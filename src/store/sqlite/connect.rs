@@ -30,7 +30,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// It is on the file itself, by device and inode, so that another name of the file (a symbolic or hard link) does not
 /// bypass it. It uses `flock`, which is independent of SQLite's POSIX locks on the same file. Closing any descriptor of
 /// the file releases those for the whole process, so this one is closed after the last connection.
-pub(super) struct Lock {
+pub(super) struct FileLock {
     file: Arc<File>,
     key: FileKey,
     /// Lock file beside the store, for versions that know only that one.
@@ -48,15 +48,15 @@ fn open_files() -> MutexGuard<'static, BTreeSet<FileKey>> {
 }
 
 /// An entry in the list of open files, removed when this is dropped.
-struct Entered(Option<FileKey>);
+struct OpenFileEntry(Option<FileKey>);
 
-impl Entered {
-    fn keep(mut self) {
+impl OpenFileEntry {
+    fn persist(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Entered {
+impl Drop for OpenFileEntry {
     fn drop(&mut self) {
         if let Some(key) = self.0 {
             open_files().remove(&key);
@@ -64,7 +64,7 @@ impl Drop for Entered {
     }
 }
 
-impl Lock {
+impl FileLock {
     /// Locks a file that exists, or fails with `InUse`.
     pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
         let failed = |err: &std::io::Error| open_failed(path, io_failed(err));
@@ -78,7 +78,7 @@ impl Lock {
             return Err(in_use());
         }
         // Removes the entry from the list if a later step fails.
-        let entered = Entered(Some(key));
+        let entered = OpenFileEntry(Some(key));
         let file = OpenOptions::new().read(true).write(true).open(path);
         let file = file.map_err(|err| failed(&err))?;
         if !try_flock(&file).map_err(|err| failed(&err))? {
@@ -106,7 +106,7 @@ impl Lock {
                 "the store file has a second name (a hard link): opened by that name, it lacks all commits in the log"
             );
         }
-        entered.keep();
+        entered.persist();
         Ok(Self {
             file: Arc::new(file),
             key,
@@ -130,7 +130,7 @@ impl Lock {
     }
 }
 
-impl Drop for Lock {
+impl Drop for FileLock {
     fn drop(&mut self) {
         open_files().remove(&self.key);
     }
@@ -252,7 +252,7 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Opens a reader of an arbitrary file. Rejects files that are not a store of a known version.
-pub(super) fn stranger(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open_untrusted(path: &Path) -> Result<Connection, StoreError> {
     let conn = reader(path).map_err(|err| open_failed(path, err))?;
     match super::migrate::form(&conn, path)? {
         0 => Err(StoreError::Damaged {

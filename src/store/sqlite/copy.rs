@@ -7,7 +7,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::config::DbConfig;
 
 use crate::store::StoreError;
-use crate::store::partial::Partial;
+use crate::store::partial::PartialFile;
 use crate::store::sqlite::connect::{self, open_failed};
 
 /// Pages that are copied between two progress reports.
@@ -18,9 +18,9 @@ pub(in crate::store) fn copy(
     to: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), StoreError> {
-    let source = connect::stranger(from)?;
+    let source = connect::open_untrusted(from)?;
     let failed = |err: std::io::Error| open_failed(to, connect::io_failed(&err));
-    let partial = Partial::begin(to).map_err(failed)?;
+    let partial = PartialFile::begin(to).map_err(failed)?;
     let mut target = connect::writer(partial.path()).map_err(|err| open_failed(to, err))?;
     copy_pages(&source, &mut target, progress)?;
     // No log may remain beside the file, because the file is about to get another name.

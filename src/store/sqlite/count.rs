@@ -8,18 +8,18 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::model::delivery::DeliveryState;
 use crate::model::ids::DestinationName;
 use crate::store::search::DeliverySearch;
-use crate::store::sqlite::filter::{Filter, Line};
-use crate::store::sqlite::names::Names;
-use crate::store::sqlite::readers::Look;
+use crate::store::sqlite::filter::{EventColumns, SearchFilter};
+use crate::store::sqlite::lane_counts::LaneCount;
+use crate::store::sqlite::names::NameTable;
+use crate::store::sqlite::readers::ReadTransaction;
 use crate::store::sqlite::search::{wanted_runs, wants_lane};
-use crate::store::sqlite::span::{self, Range, Stretch};
-use crate::store::sqlite::tally::Counted;
+use crate::store::sqlite::time_index::{self, EventRange, EventStretch};
 
 /// Counts the matching deliveries. Returns `None` if that requires reading each row.
 pub(super) fn deliveries(
-    look: &Look<'_>,
+    look: &ReadTransaction<'_>,
     search: &DeliverySearch,
-    filter: &Filter<'_>,
+    filter: &SearchFilter<'_>,
 ) -> rusqlite::Result<Option<i64>> {
     if search.uid.is_some() || !filter.is_countable() {
         return Ok(None);
@@ -30,7 +30,7 @@ pub(super) fn deliveries(
         return Ok(Some(runs.iter().map(|run| run.count).sum()));
     }
     let mut total = 0;
-    for stretch in span::stretches(conn, event.since_ms, event.before_ms)? {
+    for stretch in time_index::stretches(conn, event.since_ms, event.before_ms)? {
         // A block at the edge may hold events outside the times, so its rows are read one by one.
         total += match stretch.is_within {
             true => in_runs(conn, &runs, stretch.range)?,
@@ -41,7 +41,7 @@ pub(super) fn deliveries(
 }
 
 /// Counts the deliveries of these runs whose events are in a range.
-fn in_runs(conn: &Connection, runs: &[Counted], range: Range) -> rusqlite::Result<i64> {
+fn in_runs(conn: &Connection, runs: &[LaneCount], range: EventRange) -> rusqlite::Result<i64> {
     let (first, next) = (
         first_delivery(conn, range.first)?,
         first_delivery(conn, range.last + 1)?,
@@ -82,10 +82,10 @@ fn first_delivery(conn: &Connection, event: i64) -> rusqlite::Result<i64> {
 
 /// Counts the matching deliveries of a range by reading each event.
 fn at_edge(
-    look: &Look<'_>,
+    look: &ReadTransaction<'_>,
     search: &DeliverySearch,
-    filter: &Filter<'_>,
-    range: Range,
+    filter: &SearchFilter<'_>,
+    range: EventRange,
 ) -> rusqlite::Result<i64> {
     let sql = "SELECT lane, state FROM delivery INDEXED BY delivery_event WHERE event = ?1";
     let mut stmt = look.conn.prepare_cached(sql)?;
@@ -106,18 +106,18 @@ fn at_edge(
 
 fn each_event(
     conn: &Connection,
-    filter: &Filter<'_>,
-    range: Range,
-    each: &mut dyn FnMut(&Line) -> rusqlite::Result<()>,
+    filter: &SearchFilter<'_>,
+    range: EventRange,
+    each: &mut dyn FnMut(&EventColumns) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let sql = format!(
         "SELECT {} FROM event WHERE id >= ?1 AND id <= ?2",
-        Line::COLUMNS
+        EventColumns::COLUMNS
     );
     let mut stmt = conn.prepare_cached(&sql)?;
     let mut rows = stmt.query([range.first, range.last])?;
     while let Some(row) = rows.next()? {
-        let line = Line::of(row)?;
+        let line = EventColumns::of(row)?;
         if filter.wants(&line) {
             each(&line)?;
         }
@@ -128,8 +128,8 @@ fn each_event(
 /// Counts the matching events that may go to the destination of this name. Returns `None` if that requires reading each
 /// row.
 pub(super) fn events(
-    look: &Look<'_>,
-    filter: &Filter<'_>,
+    look: &ReadTransaction<'_>,
+    filter: &SearchFilter<'_>,
     name: &DestinationName,
 ) -> rusqlite::Result<Option<i64>> {
     if !filter.is_countable() {
@@ -138,7 +138,9 @@ pub(super) fn events(
     let (conn, search) = (look.conn, filter.search);
     let reaches = |kind: i64| filter.wants_kind(kind) && reaches(&look.names, kind, name);
     let mut total = 0;
-    for Stretch { range, is_within } in span::stretches(conn, search.since_ms, search.before_ms)? {
+    for EventStretch { range, is_within } in
+        time_index::stretches(conn, search.since_ms, search.before_ms)?
+    {
         if is_within {
             for kind in look.names.kinds.keys().filter(|kind| reaches(**kind)) {
                 let sql = "SELECT count(*) FROM event INDEXED BY event_kind
@@ -158,7 +160,7 @@ pub(super) fn events(
 }
 
 /// Returns whether events of a kind may go to the destination of this name.
-fn reaches(names: &Names, kind: i64, name: &DestinationName) -> bool {
+fn reaches(names: &NameTable, kind: i64, name: &DestinationName) -> bool {
     let kind = names.kinds.get(&kind);
     kind.is_some_and(|kind| names.destination(kind.route, name).is_some())
 }

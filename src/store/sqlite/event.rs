@@ -7,12 +7,12 @@ use rusqlite::Connection;
 
 use crate::model::ids::{EventId, RequestId, RouteName};
 use crate::store::rows::StoredEvent;
-use crate::store::sqlite::head::Head;
-use crate::store::sqlite::names::Names;
-use crate::store::sqlite::seal::{Part, Sealer};
+use crate::store::sqlite::head::EventHead;
+use crate::store::sqlite::names::NameTable;
+use crate::store::sqlite::seal::{ContentSealer, SealedPart};
 
 /// An event with its content as the file holds it.
-pub(super) struct Stored {
+pub(super) struct StoredEventRow {
     id: i64,
     pub(super) uid: [u8; 16],
     kind: i64,
@@ -23,14 +23,14 @@ pub(super) struct Stored {
     sealing_key: i64,
     head: Vec<u8>,
     body: Option<Vec<u8>>,
-    names: Arc<Names>,
+    names: Arc<NameTable>,
 }
 
 const COLUMNS: &str = "SELECT event.uid, event.kind, event.received_ms, event.event_id,
     event.webhook_id, event.event_type, content.sealing_key, content.head, content.body,
     event.id FROM event LEFT JOIN content ON content.event = event.id";
 
-impl Stored {
+impl StoredEventRow {
     /// Returns the bytes of the content.
     pub(super) fn size(&self) -> usize {
         self.head.len() + self.body.as_ref().map_or(0, Vec::len)
@@ -43,7 +43,7 @@ impl Stored {
 
     pub(super) fn read(
         conn: &Connection,
-        names: &Arc<Names>,
+        names: &Arc<NameTable>,
         event: i64,
     ) -> rusqlite::Result<Option<Self>> {
         // A constant text, because this statement runs for every delivery.
@@ -59,7 +59,7 @@ impl Stored {
     /// Reads the event row alone, for an event whose content cannot be read.
     pub(super) fn read_without_content(
         conn: &Connection,
-        names: &Arc<Names>,
+        names: &Arc<NameTable>,
         event: i64,
     ) -> rusqlite::Result<Option<Self>> {
         let sql =
@@ -73,7 +73,7 @@ impl Stored {
 
     pub(super) fn find(
         conn: &Connection,
-        names: &Arc<Names>,
+        names: &Arc<NameTable>,
         uid: RequestId,
     ) -> rusqlite::Result<Option<Self>> {
         let sql = format!("{COLUMNS} WHERE event.uid = ?1");
@@ -83,7 +83,7 @@ impl Stored {
         row.map(|row| Self::of(row, names)).transpose()
     }
 
-    fn of(row: &rusqlite::Row<'_>, names: &Arc<Names>) -> rusqlite::Result<Self> {
+    fn of(row: &rusqlite::Row<'_>, names: &Arc<NameTable>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get(9)?,
             uid: row.get(0)?,
@@ -100,42 +100,42 @@ impl Stored {
     }
 
     /// Decrypts the event. If that fails, the event looks like one without a stored body.
-    pub(super) fn open(self, sealer: &Sealer) -> StoredEvent {
+    pub(super) fn open(self, sealer: &ContentSealer) -> StoredEvent {
         self.open_or_not(sealer).0
     }
 
     /// Decrypts the event, and returns whether that succeeded.
-    pub(super) fn open_or_not(mut self, sealer: &Sealer) -> (StoredEvent, bool) {
+    pub(super) fn open_or_not(mut self, sealer: &ContentSealer) -> (StoredEvent, bool) {
         match self.content(sealer) {
             Some((head, body)) => (self.with(head, body), true),
-            None => (self.with(Head::unknown(), None), false),
+            None => (self.with(EventHead::unknown(), None), false),
         }
     }
 
     /// Returns whether the content is in clear although the store encrypts everything, so that the gate did not write
     /// it.
-    pub(super) fn is_forged(&self, sealer: &Sealer) -> bool {
+    pub(super) fn is_forged(&self, sealer: &ContentSealer) -> bool {
         !self.head.is_empty() && sealer.is_forged(self.sealing_key, self.id)
     }
 
     /// Decrypts the event. Returns `None` if that fails.
-    pub(super) fn try_open(mut self, sealer: &Sealer) -> Option<StoredEvent> {
+    pub(super) fn try_open(mut self, sealer: &ContentSealer) -> Option<StoredEvent> {
         let (head, body) = self.content(sealer)?;
         Some(self.with(head, body))
     }
 
-    fn content(&mut self, sealer: &Sealer) -> Option<(Head, Option<Vec<u8>>)> {
+    fn content(&mut self, sealer: &ContentSealer) -> Option<(EventHead, Option<Vec<u8>>)> {
         let (key, uid, id) = (self.sealing_key, self.uid, self.id);
         let open = |part, stored| sealer.open_part((key, id), &uid, part, stored).ok();
-        let head = Head::decode(&open(Part::Head, std::mem::take(&mut self.head))?)?;
+        let head = EventHead::decode(&open(SealedPart::Head, std::mem::take(&mut self.head))?)?;
         let body = match self.body.take() {
             None => None,
-            Some(body) => Some(open(Part::Body, body)?),
+            Some(body) => Some(open(SealedPart::Body, body)?),
         };
         Some((head, body))
     }
 
-    fn with(self, head: Head, body: Option<Vec<u8>>) -> StoredEvent {
+    fn with(self, head: EventHead, body: Option<Vec<u8>>) -> StoredEvent {
         let uid = self.uid;
         let kind = self.names.kinds.get(&self.kind);
         // The event stores its type only if its kind is the shared one for all further types.

@@ -15,11 +15,11 @@ use crate::model::secret::Secret;
 use crate::store::StoreError;
 use crate::store::rows::StoredEvent;
 use crate::store::sqlite::connect;
-use crate::store::sqlite::event::Stored;
-use crate::store::sqlite::names::Names;
+use crate::store::sqlite::event::StoredEventRow;
+use crate::store::sqlite::names::NameTable;
 use crate::store::sqlite::read::attempts;
-use crate::store::sqlite::seal::Sealer;
-use crate::store::sqlite::{numbers, span};
+use crate::store::sqlite::seal::ContentSealer;
+use crate::store::sqlite::{numbers, time_index};
 
 /// Events that one transaction reads.
 const AT_ONCE: i64 = 256;
@@ -31,10 +31,10 @@ pub(in crate::store) fn export(
     out: &mut dyn Write,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), StoreError> {
-    let conn = connect::stranger(path)?;
+    let conn = connect::open_untrusted(path)?;
     let read = StoreError::Read;
-    let sealer = Sealer::open(&conn, keys, false).map_err(read)?;
-    let (first, last) = match span::range(&conn, since_ms, None).map_err(read)? {
+    let sealer = ContentSealer::open(&conn, keys, false).map_err(read)?;
+    let (first, last) = match time_index::range(&conn, since_ms, None).map_err(read)? {
         None => (1, 0),
         Some(range) => {
             let sql = "SELECT last_event FROM total";
@@ -45,7 +45,7 @@ pub(in crate::store) fn export(
     let sql = "SELECT count(*) FROM event WHERE id BETWEEN ?1 AND ?2";
     let count = |to| conn.query_row(sql, [first, to], |row| row.get::<_, i64>(0));
     let total = u64::try_from(count(last).map_err(read)?).unwrap_or(0);
-    let mut export = Export {
+    let mut export = EventExport {
         conn: &conn,
         sealer: &sealer,
         path,
@@ -67,14 +67,14 @@ pub(in crate::store) fn export(
     }
 }
 
-pub(super) struct Export<'a> {
+pub(super) struct EventExport<'a> {
     pub(super) conn: &'a Connection,
-    pub(super) sealer: &'a Sealer,
+    pub(super) sealer: &'a ContentSealer,
     pub(super) path: &'a Path,
     pub(super) since_ms: i64,
 }
 
-impl Export<'_> {
+impl EventExport<'_> {
     /// Writes some events. Returns the last one and their number, or `None` if no more are left.
     fn write_some(
         &mut self,
@@ -88,7 +88,7 @@ impl Export<'_> {
             return Ok(None);
         };
         // The gate may add names while it runs, so read them in the same transaction as the events.
-        let names = Names::load(self.conn).map_err(StoreError::Read)?;
+        let names = NameTable::load(self.conn).map_err(StoreError::Read)?;
         let names = Arc::new(names);
         for id in &ids {
             let Some(line) = self.line(&names, *id)? else {
@@ -99,8 +99,8 @@ impl Export<'_> {
         Ok(Some((to, u64::try_from(ids.len()).unwrap_or(0))))
     }
 
-    fn line(&self, names: &Arc<Names>, id: i64) -> Result<Option<Value>, StoreError> {
-        let stored = Stored::read(self.conn, names, id).map_err(StoreError::Read)?;
+    fn line(&self, names: &Arc<NameTable>, id: i64) -> Result<Option<Value>, StoreError> {
+        let stored = StoredEventRow::read(self.conn, names, id).map_err(StoreError::Read)?;
         let Some(stored) = stored.filter(|stored| stored.received_ms >= self.since_ms) else {
             return Ok(None);
         };
@@ -122,7 +122,7 @@ impl Export<'_> {
         Ok(Some(Value::Object(line)))
     }
 
-    pub(super) fn deliveries(&self, names: &Names, event: i64) -> rusqlite::Result<Vec<Value>> {
+    pub(super) fn deliveries(&self, names: &NameTable, event: i64) -> rusqlite::Result<Vec<Value>> {
         let sql = "SELECT id, lane, state, attempts, created_ms, ended_ms
             FROM delivery INDEXED BY delivery_event WHERE event = ?1 ORDER BY id";
         let mut stmt = self.conn.prepare_cached(sql)?;
@@ -149,7 +149,7 @@ impl Export<'_> {
         let write = |row: crate::store::search::AttemptRow| {
             let (error, detail) = row.record.error.unzip();
             let mut fields = Map::new();
-            put_bytes(&mut fields, "answer", &row.record.answer);
+            put_bytes(&mut fields, "answer", &row.record.response_start);
             let mut line = json!({
                 "number": row.number,
                 "started_ms": row.record.started_ms,

@@ -6,10 +6,10 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::store::search::EventSearch;
 use crate::store::sqlite::event::webhook_id;
-use crate::store::sqlite::names::{Names, TypePattern};
+use crate::store::sqlite::names::{NameTable, TypePattern};
 
 /// The columns of an event that lists and searches need.
-pub(super) struct Line {
+pub(super) struct EventColumns {
     pub(super) id: i64,
     pub(super) uid: [u8; 16],
     pub(super) kind: i64,
@@ -20,7 +20,7 @@ pub(super) struct Line {
     event_type: Option<String>,
 }
 
-impl Line {
+impl EventColumns {
     pub(super) const COLUMNS: &str = "event.id, event.uid, event.kind, event.received_ms,
         event.body_size, event.event_id, event.webhook_id, event.event_type";
 
@@ -43,7 +43,7 @@ impl Line {
         stmt.query_row([event], Self::of).optional()
     }
 
-    pub(super) fn event_type<'a>(&'a self, names: &'a Names) -> Option<&'a str> {
+    pub(super) fn event_type<'a>(&'a self, names: &'a NameTable) -> Option<&'a str> {
         let kind = names.kinds.get(&self.kind);
         let of_kind = kind.and_then(|kind| kind.event_type.as_deref());
         self.event_type.as_deref().or(of_kind)
@@ -51,15 +51,15 @@ impl Line {
 }
 
 /// The criteria of a search for events, without the state.
-pub(super) struct Filter<'a> {
+pub(super) struct SearchFilter<'a> {
     pub(super) search: &'a EventSearch,
     pub(super) kinds: Option<HashSet<i64>>,
     pattern: Option<TypePattern>,
-    names: &'a Names,
+    names: &'a NameTable,
 }
 
-impl<'a> Filter<'a> {
-    pub(super) fn new(search: &'a EventSearch, names: &'a Names) -> Self {
+impl<'a> SearchFilter<'a> {
+    pub(super) fn new(search: &'a EventSearch, names: &'a NameTable) -> Self {
         Self {
             search,
             kinds: names
@@ -76,7 +76,7 @@ impl<'a> Filter<'a> {
             .is_none_or(|kinds| kinds.contains(&kind))
     }
 
-    pub(super) fn wants(&self, line: &Line) -> bool {
+    pub(super) fn wants(&self, line: &EventColumns) -> bool {
         let search = self.search;
         let is_since = search
             .since_ms

@@ -2,33 +2,33 @@
 
 use rusqlite::params;
 
-use crate::model::delivery::{DeliveryId, DeliveryState, Step};
-use crate::store::rows::{AttemptRecord, Next};
-use crate::store::sqlite::order;
-use crate::store::sqlite::work::{Failure, Found, Work};
+use crate::model::delivery::{DeliveryId, DeliveryState, DeliveryStep};
+use crate::store::rows::{AttemptRecord, NextState};
+use crate::store::sqlite::fifo;
+use crate::store::sqlite::group_work::{DeliveryForUpdate, GroupWork, TaskFailure};
 
 /// An attempt that has ended, with its response bytes already encrypted.
-pub(super) struct Ended {
+pub(super) struct SealedAttempt {
     pub(super) delivery: DeliveryId,
     pub(super) attempt: u32,
     /// The record of the attempt. Its response bytes are not read here.
     pub(super) record: AttemptRecord,
-    pub(super) next: Next,
+    pub(super) next: NextState,
     pub(super) sealing_key: i64,
-    pub(super) answer: Vec<u8>,
+    pub(super) sealed_response: Vec<u8>,
 }
 
-impl Work {
-    pub(super) fn finish(&mut self, ended: &Ended) -> Result<bool, Failure> {
+impl GroupWork {
+    pub(super) fn finish(&mut self, ended: &SealedAttempt) -> Result<bool, TaskFailure> {
         // A late outcome of an earlier attempt must not end the current one.
         let found = self.find(ended.delivery)?;
         let Some(found) = found.filter(|found| found.attempts == ended.attempt) else {
             return Ok(false);
         };
         let step = match ended.next {
-            Next::Delivered => Step::Deliver,
-            Next::Waiting(_) => Step::Delay,
-            Next::Dead => Step::GiveUp,
+            NextState::Delivered => DeliveryStep::Deliver,
+            NextState::Waiting(_) => DeliveryStep::Delay,
+            NextState::Dead => DeliveryStep::GiveUp,
         };
         let Some(next) = self.step(&found, step) else {
             return Ok(false);
@@ -36,16 +36,16 @@ impl Work {
         self.write_attempt(ended)?;
         self.write_outcome(ended, next)?;
         if let Some(key) = found.order_key {
-            order::settle(&self.conn, found.destination, key)?;
+            fifo::settle(&self.conn, found.destination, key)?;
         }
         // Only a delivered event may lose its body. A dead letter needs it for a retry.
-        if ended.next == Next::Delivered {
+        if ended.next == NextState::Delivered {
             self.drop_body_of(&found)?;
         }
         Ok(true)
     }
 
-    fn write_attempt(&self, ended: &Ended) -> rusqlite::Result<()> {
+    fn write_attempt(&self, ended: &SealedAttempt) -> rusqlite::Result<()> {
         let record = &ended.record;
         let (error, detail) = record
             .error
@@ -66,19 +66,19 @@ impl Work {
                 error,
                 detail,
                 ended.sealing_key,
-                ended.answer,
+                ended.sealed_response,
             ])
             .map(drop)
     }
 
-    fn write_outcome(&self, ended: &Ended, next: DeliveryState) -> rusqlite::Result<()> {
+    fn write_outcome(&self, ended: &SealedAttempt, next: DeliveryState) -> rusqlite::Result<()> {
         let record = &ended.record;
         let end_ms = record
             .started_ms
             .saturating_add(i64::from(record.duration_ms));
         let (due_ms, ended_ms) = match ended.next {
-            Next::Waiting(due_ms) => (due_ms, None),
-            Next::Delivered | Next::Dead => (record.started_ms, Some(end_ms)),
+            NextState::Waiting(due_ms) => (due_ms, None),
+            NextState::Delivered | NextState::Dead => (record.started_ms, Some(end_ms)),
         };
         let sql = "UPDATE delivery SET state = ?6, due_ms = ?2, ended_ms = ?3, last_status = ?4,
             last_error = ?5 WHERE id = ?1";
@@ -96,7 +96,7 @@ impl Work {
     }
 
     /// Deletes the body once no delivery of the event can need it, if the config does not keep bodies.
-    pub(super) fn drop_body_of(&self, found: &Found) -> rusqlite::Result<()> {
+    pub(super) fn drop_body_of(&self, found: &DeliveryForUpdate) -> rusqlite::Result<()> {
         if self.keep_body {
             return Ok(());
         }

@@ -12,7 +12,7 @@ use crate::store::rows::StoredEvent;
 const FORM: u8 = 1;
 
 /// The parts of an event that a delivery needs beside its body.
-pub(super) struct Head {
+pub(super) struct EventHead {
     pub(super) source: IpAddr,
     pub(super) is_tls: bool,
     pub(super) method: Method,
@@ -22,7 +22,7 @@ pub(super) struct Head {
     pub(super) digest: [u8; 32],
 }
 
-impl Head {
+impl EventHead {
     /// Returns a placeholder for a head that cannot be decrypted.
     pub(super) fn unknown() -> Self {
         Self {
@@ -37,7 +37,7 @@ impl Head {
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
+        let mut reader = HeadReader(bytes);
         // A later version may write another encoding. The event then counts as unreadable.
         if reader.byte()? != FORM {
             return None;
@@ -111,9 +111,9 @@ fn put(bytes: &mut Vec<u8>, text: &[u8]) {
     bytes.extend_from_slice(text);
 }
 
-struct Reader<'a>(&'a [u8]);
+struct HeadReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> HeadReader<'a> {
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;

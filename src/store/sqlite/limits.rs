@@ -9,7 +9,7 @@ use rusqlite::Connection;
 /// Bytes that one group may write beyond what was measured before it.
 const SLACK: u64 = 64 * 1024;
 
-pub(super) struct Limits {
+pub(super) struct StoreLimits {
     path: PathBuf,
     max_size: Option<u64>,
     max_events: Option<u64>,
@@ -21,14 +21,14 @@ pub(super) struct Limits {
 }
 
 /// Page counts of a file.
-pub(super) struct Pages {
+pub(super) struct FilePages {
     pub(super) size: u64,
     pub(super) count: u64,
     pub(super) spare: u64,
 }
 
-impl Limits {
-    pub(super) fn new(options: &crate::store::Options) -> Self {
+impl StoreLimits {
+    pub(super) fn new(options: &crate::store::StoreOptions) -> Self {
         Self {
             path: options.path.clone(),
             max_size: options.max_size,
@@ -76,12 +76,12 @@ impl Limits {
     }
 }
 
-pub(super) fn pages(conn: &Connection) -> rusqlite::Result<Pages> {
+pub(super) fn pages(conn: &Connection) -> rusqlite::Result<FilePages> {
     let ask = |sql| -> rusqlite::Result<u64> {
         let value: i64 = conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
         Ok(u64::try_from(value).unwrap_or(0))
     };
-    Ok(Pages {
+    Ok(FilePages {
         size: ask("PRAGMA page_size")?,
         count: ask("PRAGMA page_count")?,
         spare: ask("PRAGMA freelist_count")?,

@@ -8,21 +8,21 @@ use std::collections::BinaryHeap;
 
 use rusqlite::Connection;
 
-use crate::store::sqlite::span::Range;
+use crate::store::sqlite::time_index::EventRange;
 
 /// Rows of a run that are read at first, and at most, with one query.
 const FIRST: i64 = 8;
 const MOST: i64 = 512;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Order {
+pub(super) enum RunOrder {
     NewestFirst,
     OldestFirst,
 }
 
 /// One run of an index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Run {
+pub(super) enum IndexRun {
     AllEvents,
     EventsOf {
         kind: i64,
@@ -36,44 +36,48 @@ pub(super) enum Run {
     ReplaysIn {
         lane: i64,
         state: i64,
-        of: Range,
+        of: EventRange,
     },
 }
 
 /// A part of a run, from `from` (exclusive) to `to` (inclusive) in the requested order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Part {
-    pub(super) run: Run,
+pub(super) struct RunPart {
+    pub(super) run: IndexRun,
     pub(super) from: i64,
-    pub(super) to: i64,
+    pub(super) last: i64,
 }
 
-struct Reading {
-    run: Run,
+struct RunReader {
+    run: IndexRun,
     /// Numbers that were read, the next one last.
     ready: Vec<i64>,
     /// The last number that was read; reading continues behind it.
     from: i64,
-    to: i64,
+    last: i64,
     count: i64,
     is_over: bool,
 }
 
 /// The numbers of several runs in one order.
-pub(super) struct Merged {
-    order: Order,
-    runs: Vec<Reading>,
+pub(super) struct MergedRuns {
+    order: RunOrder,
+    runs: Vec<RunReader>,
     /// The next number of each run, as a sort key, with the index of its run.
     heads: BinaryHeap<(i64, usize)>,
 }
 
-impl Merged {
-    pub(super) fn new(conn: &Connection, runs: &[Part], order: Order) -> rusqlite::Result<Self> {
-        let reading = |part: &Part| Reading {
+impl MergedRuns {
+    pub(super) fn new(
+        conn: &Connection,
+        runs: &[RunPart],
+        order: RunOrder,
+    ) -> rusqlite::Result<Self> {
+        let reading = |part: &RunPart| RunReader {
             run: part.run,
             ready: Vec::new(),
             from: part.from,
-            to: part.to,
+            last: part.last,
             count: FIRST,
             is_over: false,
         };
@@ -103,8 +107,8 @@ impl Merged {
     /// Converts between a number and its sort key, so that the largest key comes first.
     fn number(&self, key: i64) -> i64 {
         match self.order {
-            Order::NewestFirst => key,
-            Order::OldestFirst => -key,
+            RunOrder::NewestFirst => key,
+            RunOrder::OldestFirst => -key,
         }
     }
 
@@ -124,15 +128,15 @@ impl Merged {
     }
 }
 
-impl Reading {
-    fn read(&mut self, conn: &Connection, order: Order) -> rusqlite::Result<()> {
+impl RunReader {
+    fn read(&mut self, conn: &Connection, order: RunOrder) -> rusqlite::Result<()> {
         let mut stmt = conn.prepare_cached(sql(self.run, order))?;
-        let (from, to, count) = (self.from, self.to, self.count);
+        let (from, to, count) = (self.from, self.last, self.count);
         let mut rows = match self.run {
-            Run::AllEvents | Run::AllDeliveries => stmt.query([from, to, count])?,
-            Run::EventsOf { kind } => stmt.query([from, to, count, kind])?,
-            Run::DeliveriesIn { lane, state } => stmt.query([from, to, count, lane, state])?,
-            Run::ReplaysIn { lane, state, of } => {
+            IndexRun::AllEvents | IndexRun::AllDeliveries => stmt.query([from, to, count])?,
+            IndexRun::EventsOf { kind } => stmt.query([from, to, count, kind])?,
+            IndexRun::DeliveriesIn { lane, state } => stmt.query([from, to, count, lane, state])?,
+            IndexRun::ReplaysIn { lane, state, of } => {
                 stmt.query([from, to, count, lane, state, of.first, of.last])?
             }
         };
@@ -151,43 +155,43 @@ impl Reading {
     }
 }
 
-fn sql(run: Run, order: Order) -> &'static str {
-    use Order::{NewestFirst, OldestFirst};
+fn sql(run: IndexRun, order: RunOrder) -> &'static str {
+    use RunOrder::{NewestFirst, OldestFirst};
     match (run, order) {
-        (Run::AllEvents, NewestFirst) => {
+        (IndexRun::AllEvents, NewestFirst) => {
             "SELECT id FROM event WHERE id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT ?3"
         }
-        (Run::AllEvents, OldestFirst) => {
+        (IndexRun::AllEvents, OldestFirst) => {
             "SELECT id FROM event WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3"
         }
-        (Run::EventsOf { .. }, NewestFirst) => {
+        (IndexRun::EventsOf { .. }, NewestFirst) => {
             "SELECT id FROM event INDEXED BY event_kind
             WHERE kind = ?4 AND id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT ?3"
         }
-        (Run::EventsOf { .. }, OldestFirst) => {
+        (IndexRun::EventsOf { .. }, OldestFirst) => {
             "SELECT id FROM event INDEXED BY event_kind
             WHERE kind = ?4 AND id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3"
         }
-        (Run::AllDeliveries, NewestFirst) => {
+        (IndexRun::AllDeliveries, NewestFirst) => {
             "SELECT id FROM delivery WHERE id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT ?3"
         }
-        (Run::AllDeliveries, OldestFirst) => {
+        (IndexRun::AllDeliveries, OldestFirst) => {
             "SELECT id FROM delivery WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3"
         }
-        (Run::DeliveriesIn { .. }, NewestFirst) => {
+        (IndexRun::DeliveriesIn { .. }, NewestFirst) => {
             "SELECT id FROM delivery INDEXED BY delivery_lane
             WHERE lane = ?4 AND state = ?5 AND id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT ?3"
         }
-        (Run::DeliveriesIn { .. }, OldestFirst) => {
+        (IndexRun::DeliveriesIn { .. }, OldestFirst) => {
             "SELECT id FROM delivery INDEXED BY delivery_lane
             WHERE lane = ?4 AND state = ?5 AND id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3"
         }
-        (Run::ReplaysIn { .. }, NewestFirst) => {
+        (IndexRun::ReplaysIn { .. }, NewestFirst) => {
             "SELECT id FROM delivery INDEXED BY delivery_lane
             WHERE lane = ?4 AND state = ?5 AND id < ?1 AND id >= ?2 AND event BETWEEN ?6 AND ?7
             ORDER BY id DESC LIMIT ?3"
         }
-        (Run::ReplaysIn { .. }, OldestFirst) => {
+        (IndexRun::ReplaysIn { .. }, OldestFirst) => {
             "SELECT id FROM delivery INDEXED BY delivery_lane
             WHERE lane = ?4 AND state = ?5 AND id > ?1 AND id <= ?2 AND event BETWEEN ?6 AND ?7
             ORDER BY id LIMIT ?3"

@@ -1,15 +1,15 @@
 //! The store in one SQLite file: shared state, opening and closing.
 //!
-//! `writer` is the only thread that writes. `queue` hands it tasks, which `commit`, `begin`, `finish`, `change`,
+//! `writer` is the only thread that writes. `queue` hands it tasks, which `commit`, `take_due`, `finish`, `change`,
 //! `replay` and `purge` implement. `readers` serve queries beside it through `search` and `read`. `check`, `copy` and
 //! `export` open a file by its path, even while a gate runs on it.
 
-mod affordable;
+mod async_api;
 mod audit;
-mod begin;
 mod carve;
 mod change;
 pub(super) mod check;
+mod checkpoint;
 mod clock;
 mod commit;
 mod connect;
@@ -17,35 +17,35 @@ pub(super) mod copy;
 mod count;
 mod event;
 pub(super) mod export;
+mod fifo;
 mod filter;
 mod finish;
-mod handle;
+mod group_work;
 mod head;
+mod id_index;
+mod lane_counts;
 mod limits;
-mod log;
 mod merge;
 mod migrate;
 mod names;
-mod opening;
-mod order;
+mod open;
 mod purge;
 mod queue;
+mod quick_check;
 mod read;
 mod readers;
-mod reference;
 mod replay;
 pub(super) mod salvage;
 mod seal;
 mod search;
-mod span;
 pub(super) mod stats;
-mod tally;
+mod take_due;
 #[cfg(test)]
 mod testing;
-mod text;
-mod undo;
+mod text_search;
+mod time_index;
+mod undo_group;
 mod wal;
-mod work;
 mod writer;
 
 use std::path::PathBuf;
@@ -62,26 +62,26 @@ use crate::model::ids::{DestinationName, RouteName};
 use crate::store::rows::DestinationId;
 use crate::store::sqlite::clock::StoreClock;
 use crate::store::sqlite::connect::open_failed;
-use crate::store::sqlite::names::Names;
-use crate::store::sqlite::opening::{Aliases, Opened};
-use crate::store::sqlite::purge::Sweeps;
-use crate::store::sqlite::queue::Queue;
-use crate::store::sqlite::readers::Readers;
-use crate::store::sqlite::seal::Sealer;
-use crate::store::sqlite::writer::Writer;
-use crate::store::{Options, Stats, StoreError};
+use crate::store::sqlite::names::NameTable;
+use crate::store::sqlite::open::{DestinationAliases, OpenStore};
+use crate::store::sqlite::purge::PurgeSweeps;
+use crate::store::sqlite::queue::WriterQueue;
+use crate::store::sqlite::readers::ReaderPool;
+use crate::store::sqlite::seal::ContentSealer;
+use crate::store::sqlite::writer::StoreWriter;
+use crate::store::{StoreError, StoreOptions, StoreStatistics};
 
 /// State that the writer, the readers and the handles share.
-pub(super) struct Shared {
+pub(super) struct StoreShared {
     path: PathBuf,
-    options: Options,
-    queue: Queue,
-    readers: Readers,
-    names: RwLock<Arc<Names>>,
-    sealer: ArcSwap<Sealer>,
+    options: StoreOptions,
+    queue: WriterQueue,
+    readers: ReaderPool,
+    names: RwLock<Arc<NameTable>>,
+    sealer: ArcSwap<ContentSealer>,
     clock: ArcSwap<StoreClock>,
-    aliases: Mutex<Aliases>,
-    sweeps: Mutex<Sweeps>,
+    aliases: Mutex<DestinationAliases>,
+    sweeps: Mutex<PurgeSweeps>,
     is_healthy: AtomicBool,
     /// True if the file was ever open in this process.
     was_opened: AtomicBool,
@@ -94,12 +94,12 @@ pub(super) struct Shared {
     pub(super) faults: testing::Faults,
 }
 
-impl Shared {
-    fn names(&self) -> Arc<Names> {
+impl StoreShared {
+    fn names(&self) -> Arc<NameTable> {
         Arc::clone(&self.names.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn publish(&self, names: Arc<Names>) {
+    fn publish(&self, names: Arc<NameTable>) {
         *self.names.write().unwrap_or_else(PoisonError::into_inner) = names;
     }
 
@@ -111,7 +111,7 @@ impl Shared {
         self.is_healthy.store(is_healthy, Ordering::Release);
     }
 
-    fn sealer(&self) -> Arc<Sealer> {
+    fn sealer(&self) -> Arc<ContentSealer> {
         self.sealer.load_full()
     }
 
@@ -123,7 +123,7 @@ impl Shared {
         self.was_opened.load(Ordering::Acquire)
     }
 
-    fn aliases(&self) -> MutexGuard<'_, Aliases> {
+    fn aliases(&self) -> MutexGuard<'_, DestinationAliases> {
         self.aliases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -158,12 +158,12 @@ impl Shared {
         self.reopened.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn sweeps(&self) -> MutexGuard<'_, Sweeps> {
+    fn sweeps(&self) -> MutexGuard<'_, PurgeSweeps> {
         self.sweeps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with_counters(&self, stats: Stats) -> Stats {
-        Stats {
+    fn with_counters(&self, stats: StoreStatistics) -> StoreStatistics {
+        StoreStatistics {
             groups: self.groups.load(Ordering::Relaxed),
             grouped: self.grouped.load(Ordering::Relaxed),
             reopened: self.reopened.load(Ordering::Relaxed),
@@ -235,21 +235,21 @@ impl Shared {
 }
 
 /// An open store. Dropping the last handle closes it.
-pub(super) struct Inner {
-    pub(super) shared: Arc<Shared>,
+pub(super) struct StoreInner {
+    pub(super) shared: Arc<StoreShared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Inner {
-    pub(super) fn open(mut options: Options) -> Result<Self, StoreError> {
+impl StoreInner {
+    pub(super) fn open(mut options: StoreOptions) -> Result<Self, StoreError> {
         // SQLite names the log after the path that it opens, so all connections must use the same one.
-        options.path = opening::canonical(&options.path);
+        options.path = open::canonical(&options.path);
         let path = options.path.clone();
-        let opened = match opening::open(&options) {
+        let opened = match open::open(&options) {
             Ok(opened) => Some(opened),
             // A full or failing disk may recover, and proxy routes can work meanwhile. Every other error ends the
             // start.
-            Err(err) if opening::is_of_the_disk(&err, &path) => {
+            Err(err) if open::is_of_the_disk(&err, &path) => {
                 tracing::error!(
                     path = %path.display(),
                     error = %error::chain(&err),
@@ -263,19 +263,19 @@ impl Inner {
     }
 
     /// Starts the writer. Without an opened file it tries to open it, again and again.
-    fn start(options: Options, opened: Option<Opened>) -> Result<Self, StoreError> {
+    fn start(options: StoreOptions, opened: Option<OpenStore>) -> Result<Self, StoreError> {
         let path = options.path.clone();
         let clock = opened.as_ref().map(|opened| Arc::clone(&opened.clock));
         let sealer = opened.as_ref().map(|opened| Arc::clone(&opened.sealer));
         let names = opened.as_ref().map(|opened| Arc::clone(&opened.work.names));
-        let shared = Arc::new(Shared {
-            queue: Queue::default(),
-            readers: Readers::new(path.clone(), opened.is_none()),
+        let shared = Arc::new(StoreShared {
+            queue: WriterQueue::default(),
+            readers: ReaderPool::new(path.clone(), opened.is_none()),
             names: RwLock::new(names.unwrap_or_default()),
             sealer: ArcSwap::new(sealer.unwrap_or_default()),
             clock: ArcSwap::new(clock.unwrap_or_default()),
             aliases: Mutex::default(),
-            sweeps: Mutex::new(Sweeps::default()),
+            sweeps: Mutex::new(PurgeSweeps::default()),
             is_healthy: AtomicBool::new(opened.is_some()),
             was_opened: AtomicBool::new(opened.is_some()),
             groups: AtomicU64::new(0),
@@ -289,7 +289,7 @@ impl Inner {
             options,
         });
         // The writer opens its connections before the thread starts, so that an error here ends the start.
-        let writer = Writer::new(Arc::clone(&shared), opened);
+        let writer = StoreWriter::new(Arc::clone(&shared), opened);
         let writer = writer.map_err(|err| open_failed(&path, err))?;
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
@@ -316,7 +316,7 @@ impl Inner {
     }
 }
 
-impl Drop for Inner {
+impl Drop for StoreInner {
     fn drop(&mut self) {
         self.close();
     }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use rusqlite::Connection;
 
-use crate::model::glob::Glob;
+use crate::model::glob::GlobPattern;
 use crate::model::ids::{DestinationName, RouteName};
 use crate::store::search::EventSearch;
 
@@ -15,11 +15,11 @@ use crate::store::search::EventSearch;
 pub(super) const MAX_KINDS: usize = 4096;
 
 #[derive(Clone, Default)]
-pub(super) struct Names {
-    pub(super) routes: HashMap<i64, Route>,
-    pub(super) destinations: HashMap<i64, Destination>,
-    pub(super) kinds: HashMap<i64, Kind>,
-    pub(super) lanes: HashMap<i64, Lane>,
+pub(super) struct NameTable {
+    pub(super) routes: HashMap<i64, RouteEntry>,
+    pub(super) destinations: HashMap<i64, DestinationEntry>,
+    pub(super) kinds: HashMap<i64, EventKind>,
+    pub(super) lanes: HashMap<i64, DeliveryLane>,
     route_ids: HashMap<RouteName, i64>,
     /// Kinds by route, provider and type; [`kind_key`] builds the key.
     kind_ids: HashMap<String, i64>,
@@ -27,13 +27,13 @@ pub(super) struct Names {
 }
 
 #[derive(Clone)]
-pub(super) struct Route {
+pub(super) struct RouteEntry {
     pub(super) name: RouteName,
     pub(super) is_paused: bool,
 }
 
 #[derive(Clone)]
-pub(super) struct Destination {
+pub(super) struct DestinationEntry {
     pub(super) route: i64,
     pub(super) name: DestinationName,
     pub(super) is_paused: bool,
@@ -41,7 +41,7 @@ pub(super) struct Destination {
 }
 
 #[derive(Clone)]
-pub(super) struct Kind {
+pub(super) struct EventKind {
     pub(super) route: i64,
     pub(super) provider: String,
     pub(super) event_type: Option<Box<str>>,
@@ -50,7 +50,7 @@ pub(super) struct Kind {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Lane {
+pub(super) struct DeliveryLane {
     pub(super) kind: i64,
     pub(super) destination: i64,
     pub(super) is_replay: bool,
@@ -69,7 +69,7 @@ fn kind_key(route: i64, provider: &str, event_type: Option<&str>, is_rest: bool)
     )
 }
 
-impl Names {
+impl NameTable {
     pub(super) fn load(conn: &Connection) -> rusqlite::Result<Self> {
         let mut names = Self::default();
         let mut stmt = conn.prepare("SELECT id, name, is_paused FROM route")?;
@@ -82,7 +82,7 @@ impl Names {
             conn.prepare("SELECT id, route, name, is_paused, disabled FROM destination")?;
         let mut rows = stmt.query([])?;
         while let Some(row) = rows.next()? {
-            let destination = Destination {
+            let destination = DestinationEntry {
                 route: row.get(1)?,
                 name: DestinationName::new(&row.get::<_, String>(2)?),
                 is_paused: row.get(3)?,
@@ -93,7 +93,7 @@ impl Names {
         let mut stmt = conn.prepare("SELECT id, route, provider, event_type, is_rest FROM kind")?;
         let mut rows = stmt.query([])?;
         while let Some(row) = rows.next()? {
-            let kind = Kind {
+            let kind = EventKind {
                 route: row.get(1)?,
                 provider: row.get(2)?,
                 event_type: row.get::<_, Option<String>>(3)?.map(Into::into),
@@ -104,7 +104,7 @@ impl Names {
         let mut stmt = conn.prepare("SELECT id, kind, destination, is_replay FROM lane")?;
         let mut rows = stmt.query([])?;
         while let Some(row) = rows.next()? {
-            let lane = Lane {
+            let lane = DeliveryLane {
                 kind: row.get(1)?,
                 destination: row.get(2)?,
                 is_replay: row.get(3)?,
@@ -116,17 +116,17 @@ impl Names {
 
     pub(super) fn add_route(&mut self, id: i64, name: RouteName, is_paused: bool) {
         self.route_ids.insert(name.clone(), id);
-        self.routes.insert(id, Route { name, is_paused });
+        self.routes.insert(id, RouteEntry { name, is_paused });
     }
 
-    pub(super) fn add_kind(&mut self, id: i64, kind: Kind) {
+    pub(super) fn add_kind(&mut self, id: i64, kind: EventKind) {
         let event_type = kind.event_type.as_deref();
         let key = kind_key(kind.route, &kind.provider, event_type, kind.is_rest);
         self.kind_ids.insert(key, id);
         self.kinds.insert(id, kind);
     }
 
-    pub(super) fn add_lane(&mut self, id: i64, lane: Lane) {
+    pub(super) fn add_lane(&mut self, id: i64, lane: DeliveryLane) {
         self.lane_ids
             .insert((lane.kind, lane.destination, lane.is_replay), id);
         self.lanes.insert(id, lane);
@@ -147,7 +147,7 @@ impl Names {
         self.kind_ids.get(&key).copied()
     }
 
-    pub(super) fn lane(&self, lane: Lane) -> Option<i64> {
+    pub(super) fn lane(&self, lane: DeliveryLane) -> Option<i64> {
         let key = (lane.kind, lane.destination, lane.is_replay);
         self.lane_ids.get(&key).copied()
     }
@@ -206,12 +206,12 @@ impl Names {
 }
 
 /// The event type of a search: a pattern or a literal text.
-pub(super) struct TypePattern(Result<Glob, String>);
+pub(super) struct TypePattern(Result<GlobPattern, String>);
 
 impl TypePattern {
     pub(super) fn new(text: &str) -> Self {
         // A text that is not a valid pattern matches only itself.
-        Self(Glob::parse(text).map_err(|_| text.to_owned()))
+        Self(GlobPattern::parse(text).map_err(|_| text.to_owned()))
     }
 
     pub(super) fn matches(&self, event_type: Option<&str>) -> bool {

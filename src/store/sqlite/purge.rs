@@ -10,12 +10,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::model::clock;
 use crate::model::delivery::DeliveryState;
-use crate::store::sqlite::filter::Line;
+use crate::store::sqlite::filter::EventColumns;
+use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
 use crate::store::sqlite::limits::pages;
-use crate::store::sqlite::readers::Look;
-use crate::store::sqlite::work::{Failure, Work};
-use crate::store::sqlite::{order, reference, span};
-use crate::store::{Purged, Retention};
+use crate::store::sqlite::readers::ReadTransaction;
+use crate::store::sqlite::{fifo, id_index, time_index};
+use crate::store::{PurgeResult, RetentionLimits};
 
 /// Rows that one round deletes at most.
 const EVENTS: usize = 200;
@@ -40,17 +40,17 @@ const OVERHEAD: u64 = 1024;
 
 /// The positions of the sweeps.
 #[derive(Clone, Default)]
-pub(super) struct Sweeps {
-    age: Sweep,
-    size: Sweep,
-    attempts: Sweep,
-    claims: Sweep,
+pub(super) struct PurgeSweeps {
+    age: PurgeSweep,
+    size: PurgeSweep,
+    attempts: PurgeSweep,
+    claims: PurgeSweep,
 }
 
 #[derive(Clone, Default)]
-struct Sweep {
+struct PurgeSweep {
     /// The last row of the sweep: an event, a delivery, or the route of a claim.
-    seen: i64,
+    position: i64,
     /// The key of the last claim.
     key: Vec<u8>,
     /// The sweep pauses until this time.
@@ -58,7 +58,7 @@ struct Sweep {
 }
 
 /// A delivery that is deleted with its event.
-struct Gone {
+struct DeletedDelivery {
     id: i64,
     lane: i64,
     state: i64,
@@ -66,7 +66,7 @@ struct Gone {
     order_key: Option<i64>,
 }
 
-impl Gone {
+impl DeletedDelivery {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get(0)?,
@@ -78,14 +78,14 @@ impl Gone {
     }
 }
 
-impl Sweep {
+impl PurgeSweep {
     fn is_resting(&self, now_ms: i64) -> bool {
         // A clock that ran ahead and was set back must not cause a pause of years.
         now_ms < self.resume_ms && self.resume_ms.saturating_sub(now_ms) <= REST_MS
     }
 
     fn end(&mut self, now_ms: i64, kept_ms: i64) {
-        self.seen = 0;
+        self.position = 0;
         self.key.clear();
         self.resume_ms = now_ms.saturating_add((kept_ms / 16).clamp(1, REST_MS));
     }
@@ -93,7 +93,7 @@ impl Sweep {
 
 /// The times by which a round decides.
 #[derive(Clone, Copy)]
-pub(super) struct Times {
+pub(super) struct PurgeCutoffs {
     /// Time of the wall clock, for ended rows.
     pub(super) ended_ms: i64,
     /// Time of the store's clock, for claims.
@@ -102,7 +102,7 @@ pub(super) struct Times {
 
 /// Rows that may be deleted.
 #[derive(Default)]
-pub(super) struct Found {
+pub(super) struct PurgeCandidates {
     by_age: Vec<i64>,
     by_size: Vec<i64>,
     /// Deliveries whose attempts may be deleted.
@@ -112,17 +112,17 @@ pub(super) struct Found {
 }
 
 /// Looks for rows that may be deleted, and advances the sweeps.
-pub(super) fn look_for(
-    look: &Look<'_>,
-    sweeps: &mut Sweeps,
-    retention: &Retention,
-    times: Times,
-) -> rusqlite::Result<Found> {
+pub(super) fn find_purgeable(
+    look: &ReadTransaction<'_>,
+    sweeps: &mut PurgeSweeps,
+    retention: &RetentionLimits,
+    times: PurgeCutoffs,
+) -> rusqlite::Result<PurgeCandidates> {
     let now_ms = times.ended_ms;
-    let mut found = Found::default();
-    look_for_age(look.conn, &mut sweeps.age, retention, now_ms, &mut found)?;
-    look_for_size(look.conn, &mut sweeps.size, retention, now_ms, &mut found)?;
-    look_for_attempts(
+    let mut found = PurgeCandidates::default();
+    find_by_age(look.conn, &mut sweeps.age, retention, now_ms, &mut found)?;
+    find_by_size(look.conn, &mut sweeps.size, retention, now_ms, &mut found)?;
+    find_attempts(
         look.conn,
         &mut sweeps.attempts,
         retention,
@@ -130,16 +130,16 @@ pub(super) fn look_for(
         &mut found,
     )?;
     let now_ms = times.claims_ms;
-    look_for_claims(look.conn, &mut sweeps.claims, retention, now_ms, &mut found)?;
+    find_claims(look.conn, &mut sweeps.claims, retention, now_ms, &mut found)?;
     Ok(found)
 }
 
-fn look_for_age(
+fn find_by_age(
     conn: &Connection,
-    sweep: &mut Sweep,
-    retention: &Retention,
+    sweep: &mut PurgeSweep,
+    retention: &RetentionLimits,
     now_ms: i64,
-    found: &mut Found,
+    found: &mut PurgeCandidates,
 ) -> rusqlite::Result<()> {
     // The shorter age bounds the search. `is_over` then applies the age that belongs to each state.
     let kept = retention.delivered_ms.into_iter().chain(retention.dead_ms);
@@ -148,17 +148,17 @@ fn look_for_age(
     };
     // The span table bounds the search, so young events are not even read.
     let before = now_ms.saturating_sub(kept_ms).saturating_add(1);
-    let last = span::range(conn, None, Some(before))?.map_or(0, |range| range.last);
+    let last = time_index::range(conn, None, Some(before))?.map_or(0, |range| range.last);
     let began = clock::instant();
     let sql = "SELECT id, received_ms FROM event WHERE id > ?1 AND id <= ?2 ORDER BY id";
     let mut stmt = conn.prepare_cached(sql)?;
-    let mut rows = stmt.query([sweep.seen, last])?;
+    let mut rows = stmt.query([sweep.position, last])?;
     while let Some(row) = rows.next()? {
         let event = row.get(0)?;
         if is_over(conn, event, row.get(1)?, retention, now_ms)? {
             found.by_age.push(event);
         }
-        sweep.seen = event;
+        sweep.position = event;
         if found.by_age.len() >= EVENTS || began.elapsed() > LOOK {
             found.is_more = true;
             return Ok(());
@@ -173,7 +173,7 @@ fn is_over(
     conn: &Connection,
     event: i64,
     received_ms: i64,
-    retention: &Retention,
+    retention: &RetentionLimits,
     now_ms: i64,
 ) -> rusqlite::Result<bool> {
     let is_past = |end_ms: i64, kept_ms: Option<i64>| {
@@ -195,9 +195,9 @@ fn is_over(
     Ok(!is_alone || is_past(received_ms, retention.delivered_ms))
 }
 
-type End = (Option<DeliveryState>, Option<i64>);
+type DeliveryEnd = (Option<DeliveryState>, Option<i64>);
 
-fn ends(conn: &Connection, event: i64) -> rusqlite::Result<Vec<End>> {
+fn ends(conn: &Connection, event: i64) -> rusqlite::Result<Vec<DeliveryEnd>> {
     let sql = "SELECT state, ended_ms FROM delivery INDEXED BY delivery_event WHERE event = ?1";
     let mut stmt = conn.prepare_cached(sql)?;
     let rows = stmt.query_map([event], |row| {
@@ -215,7 +215,7 @@ fn has_ended(conn: &Connection, event: i64) -> rusqlite::Result<bool> {
 }
 
 /// Returns the used bytes beyond the size limit.
-fn excess(conn: &Connection, retention: &Retention) -> rusqlite::Result<u64> {
+fn excess(conn: &Connection, retention: &RetentionLimits) -> rusqlite::Result<u64> {
     let Some(most) = retention.size else {
         return Ok(0);
     };
@@ -224,12 +224,12 @@ fn excess(conn: &Connection, retention: &Retention) -> rusqlite::Result<u64> {
     Ok(used.saturating_mul(pages.size).saturating_sub(most))
 }
 
-fn look_for_size(
+fn find_by_size(
     conn: &Connection,
-    sweep: &mut Sweep,
-    retention: &Retention,
+    sweep: &mut PurgeSweep,
+    retention: &RetentionLimits,
     now_ms: i64,
-    found: &mut Found,
+    found: &mut PurgeCandidates,
 ) -> rusqlite::Result<()> {
     let mut left = excess(conn, retention)?;
     if left == 0 || sweep.is_resting(now_ms) {
@@ -238,7 +238,7 @@ fn look_for_size(
     let began = clock::instant();
     let sql = "SELECT id, body_size FROM event WHERE id > ?1 ORDER BY id";
     let mut stmt = conn.prepare_cached(sql)?;
-    let mut rows = stmt.query([sweep.seen])?;
+    let mut rows = stmt.query([sweep.position])?;
     while let Some(row) = rows.next()? {
         let event = row.get(0)?;
         if has_ended(conn, event)? {
@@ -247,7 +247,7 @@ fn look_for_size(
             // An estimate is enough here, because the next round measures again.
             left = left.saturating_sub(body.saturating_add(OVERHEAD));
         }
-        sweep.seen = event;
+        sweep.position = event;
         if found.by_size.len() >= EVENTS || left == 0 || began.elapsed() > LOOK {
             found.is_more = true;
             return Ok(());
@@ -257,12 +257,12 @@ fn look_for_size(
     Ok(())
 }
 
-fn look_for_attempts(
+fn find_attempts(
     conn: &Connection,
-    sweep: &mut Sweep,
-    retention: &Retention,
+    sweep: &mut PurgeSweep,
+    retention: &RetentionLimits,
     now_ms: i64,
-    found: &mut Found,
+    found: &mut PurgeCandidates,
 ) -> rusqlite::Result<()> {
     let Some(kept_ms) = retention.attempts_ms.filter(|_| !sweep.is_resting(now_ms)) else {
         return Ok(());
@@ -272,7 +272,7 @@ fn look_for_attempts(
         CROSS JOIN delivery ON delivery.id = attempt.delivery
         WHERE attempt.delivery > ?1 ORDER BY attempt.delivery";
     let mut stmt = conn.prepare_cached(sql)?;
-    let mut rows = stmt.query([sweep.seen])?;
+    let mut rows = stmt.query([sweep.position])?;
     while let Some(row) = rows.next()? {
         let delivery: i64 = row.get(0)?;
         let ended_ms: Option<i64> = row.get(1)?;
@@ -280,7 +280,7 @@ fn look_for_attempts(
         if is_past && found.attempts.last() != Some(&delivery) {
             found.attempts.push(delivery);
         }
-        sweep.seen = delivery;
+        sweep.position = delivery;
         if found.attempts.len() >= ATTEMPTS || began.elapsed() > LOOK {
             found.is_more = true;
             return Ok(());
@@ -290,12 +290,12 @@ fn look_for_attempts(
     Ok(())
 }
 
-fn look_for_claims(
+fn find_claims(
     conn: &Connection,
-    sweep: &mut Sweep,
-    retention: &Retention,
+    sweep: &mut PurgeSweep,
+    retention: &RetentionLimits,
     now_ms: i64,
-    found: &mut Found,
+    found: &mut PurgeCandidates,
 ) -> rusqlite::Result<()> {
     if sweep.is_resting(now_ms) {
         return Ok(());
@@ -305,10 +305,10 @@ fn look_for_claims(
     let sql = "SELECT route, key, expires_ms FROM claim WHERE (route, key) > (?1, ?2)
         ORDER BY route, key";
     let mut stmt = conn.prepare_cached(sql)?;
-    let mut rows = stmt.query(params![sweep.seen, sweep.key])?;
+    let mut rows = stmt.query(params![sweep.position, sweep.key])?;
     while let Some(row) = rows.next()? {
         let (route, key): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-        sweep.seen = route;
+        sweep.position = route;
         sweep.key.clone_from(&key);
         if row.get::<_, i64>(2)? <= now_ms {
             found.claims.push((route, key));
@@ -323,17 +323,17 @@ fn look_for_claims(
     Ok(())
 }
 
-impl Work {
+impl GroupWork {
     pub(super) fn purge(
         &mut self,
-        found: &Found,
-        retention: &Retention,
-        times: Times,
-    ) -> Result<Purged, Failure> {
+        found: &PurgeCandidates,
+        retention: &RetentionLimits,
+        times: PurgeCutoffs,
+    ) -> Result<PurgeResult, TaskFailure> {
         let now_ms = times.ended_ms;
-        let mut purged = Purged {
+        let mut purged = PurgeResult {
             is_more: found.is_more,
-            ..Purged::default()
+            ..PurgeResult::default()
         };
         for event in &found.by_age {
             // Time has passed since the reader looked: an operator may have retried a delivery of the event.
@@ -388,8 +388,8 @@ impl Work {
         let sql = "SELECT id, lane, state, destination, order_key
             FROM delivery INDEXED BY delivery_event WHERE event = ?1";
         let mut stmt = self.conn.prepare_cached(sql)?;
-        let rows = stmt.query_map([event], Gone::read)?;
-        let deliveries: Vec<Gone> = rows.collect::<rusqlite::Result<_>>()?;
+        let rows = stmt.query_map([event], DeletedDelivery::read)?;
+        let deliveries: Vec<DeletedDelivery> = rows.collect::<rusqlite::Result<_>>()?;
         drop(stmt);
         // Foreign keys are enforced, so rows that refer to others are deleted first.
         for one in deliveries {
@@ -403,13 +403,13 @@ impl Work {
                 self.count(one.lane, state, -1);
                 // A delivery that was open may have held back others of its order key.
                 if let Some(key) = one.order_key.filter(|_| state.is_open()) {
-                    order::settle(&self.conn, one.destination, key)?;
+                    fifo::settle(&self.conn, one.destination, key)?;
                 }
             }
         }
-        if let Some(line) = Line::read(&self.conn, event)? {
+        if let Some(line) = EventColumns::read(&self.conn, event)? {
             let (event_id, webhook_id) = (line.event_id.as_deref(), line.webhook_id.as_deref());
-            reference::forget(&self.conn, event, event_id, webhook_id)?;
+            id_index::forget(&self.conn, event, event_id, webhook_id)?;
         }
         for sql in [
             "DELETE FROM content WHERE event = ?1",
@@ -422,14 +422,14 @@ impl Work {
     }
 
     /// Cuts unused pages off the end of the file. The file shrinks at the next checkpoint.
-    fn give_back(&mut self, purged: &mut Purged) -> rusqlite::Result<()> {
+    fn give_back(&mut self, purged: &mut PurgeResult) -> rusqlite::Result<()> {
         if purged.events > 0 {
             let sql = "SELECT min(id) FROM event";
             let first: Option<i64> = self
                 .conn
                 .prepare_cached(sql)?
                 .query_row([], |row| row.get(0))?;
-            span::forget_before(&self.conn, first.unwrap_or(self.total.last_event))?;
+            time_index::forget_before(&self.conn, first.unwrap_or(self.total.last_event))?;
         }
         let before = pages(&self.conn)?;
         let Some(count) = before.spare.checked_sub(SPARE).filter(|count| *count > 0) else {

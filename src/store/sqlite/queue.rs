@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::store::StoreError;
-use crate::store::sqlite::work::{Failure, Work};
+use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
 
 /// Commits that may wait. A slow disk (5,000 a second) needs less than two seconds for them.
 const MAX_COMMITS: usize = 8 * 1024;
@@ -27,9 +27,9 @@ const MAX_GROUP: usize = 1024;
 const MAX_GROUP_BYTES: usize = 16 * 1024 * 1024;
 
 /// A unit of work inside a group.
-pub(super) trait Task: Send {
+pub(super) trait WriterTask: Send {
     /// Does the work and keeps the result for the reply. An error fails the whole group.
-    fn run(&mut self, work: &mut Work) -> rusqlite::Result<()>;
+    fn run(&mut self, work: &mut GroupWork) -> rusqlite::Result<()>;
 
     /// Reports to the caller that the work is durable.
     fn answer(self: Box<Self>);
@@ -38,26 +38,26 @@ pub(super) trait Task: Send {
     fn refuse(self: Box<Self>, why: StoreError);
 }
 
-struct Ask<T, F> {
+struct QueuedTask<T, F> {
     run: Option<F>,
     made: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<T, F> Task for Ask<T, F>
+impl<T, F> WriterTask for QueuedTask<T, F>
 where
     T: Send,
-    F: FnOnce(&mut Work) -> Result<T, Failure> + Send,
+    F: FnOnce(&mut GroupWork) -> Result<T, TaskFailure> + Send,
 {
-    fn run(&mut self, work: &mut Work) -> rusqlite::Result<()> {
+    fn run(&mut self, work: &mut GroupWork) -> rusqlite::Result<()> {
         let Some(run) = self.run.take() else {
             return Ok(());
         };
         self.made = Some(match run(work) {
             Ok(made) => Ok(made),
             // A rejected task has written nothing, so the rest of the group continues.
-            Err(Failure::Refused(err)) => Err(err),
-            Err(Failure::Sql(err)) => return Err(err),
+            Err(TaskFailure::Refused(err)) => Err(err),
+            Err(TaskFailure::Sql(err)) => return Err(err),
         });
         Ok(())
     }
@@ -75,13 +75,18 @@ where
 }
 
 /// Wraps a function as a task, and returns it with the receiver of its reply.
-pub(super) fn ask<T, F>(run: F) -> (Box<dyn Task>, oneshot::Receiver<Result<T, StoreError>>)
+pub(super) fn enqueue_task<T, F>(
+    run: F,
+) -> (
+    Box<dyn WriterTask>,
+    oneshot::Receiver<Result<T, StoreError>>,
+)
 where
     T: Send + 'static,
-    F: FnOnce(&mut Work) -> Result<T, Failure> + Send + 'static,
+    F: FnOnce(&mut GroupWork) -> Result<T, TaskFailure> + Send + 'static,
 {
     let (reply, answer) = oneshot::channel();
-    let ask = Ask {
+    let ask = QueuedTask {
         run: Some(run),
         made: None,
         reply,
@@ -91,7 +96,7 @@ where
 
 /// How long a task may be postponed under load.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Urgency {
+pub(super) enum TaskUrgency {
     /// New work, rejected while the queue is long.
     Commit,
     /// Work that ends or continues what was accepted.
@@ -99,22 +104,22 @@ pub(super) enum Urgency {
 }
 
 #[derive(Default)]
-pub(super) struct Queue {
-    state: Mutex<State>,
+pub(super) struct WriterQueue {
+    state: Mutex<QueueState>,
     wake: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    tasks: VecDeque<(Box<dyn Task>, usize)>,
+struct QueueState {
+    tasks: VecDeque<(Box<dyn WriterTask>, usize)>,
     /// Bytes of the waiting tasks and of the current group.
     bytes: usize,
     is_closed: bool,
 }
 
 /// The next thing for the writer to do.
-pub(super) enum Next {
-    Group(Group),
+pub(super) enum NextWork {
+    Group(TaskGroup),
     /// No task came within the pause.
     Quiet,
     Closed,
@@ -122,34 +127,34 @@ pub(super) enum Next {
 
 /// Tasks that share one transaction.
 #[derive(Default)]
-pub(super) struct Group {
-    pub(super) tasks: Vec<Box<dyn Task>>,
-    /// Bytes to return with [`Queue::release`] after the group.
+pub(super) struct TaskGroup {
+    pub(super) tasks: Vec<Box<dyn WriterTask>>,
+    /// Bytes to return with [`WriterQueue::release`] after the group.
     pub(super) bytes: usize,
 }
 
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl WriterQueue {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn push(
         &self,
-        task: Box<dyn Task>,
+        task: Box<dyn WriterTask>,
         bytes: usize,
-        urgency: Urgency,
+        urgency: TaskUrgency,
     ) -> Result<(), StoreError> {
         let mut state = self.lock();
         if state.is_closed {
             return Err(StoreError::Closed);
         }
         let most = match urgency {
-            Urgency::Commit => MAX_COMMITS,
-            Urgency::Outcome => MAX_TASKS,
+            TaskUrgency::Commit => MAX_COMMITS,
+            TaskUrgency::Outcome => MAX_TASKS,
         };
         // A task that alone exceeds the bound is accepted into an empty queue, or it could never run.
         let is_heavy = state.bytes > 0 && state.bytes.saturating_add(bytes) > MAX_BYTES;
-        if state.tasks.len() >= most || (is_heavy && urgency == Urgency::Commit) {
+        if state.tasks.len() >= most || (is_heavy && urgency == TaskUrgency::Commit) {
             return Err(StoreError::Busy);
         }
         state.bytes = state.bytes.saturating_add(bytes);
@@ -183,12 +188,12 @@ impl Queue {
     }
 
     /// Waits for tasks and takes as many as one group may hold.
-    pub(super) fn take(&self, patience: Duration) -> Next {
+    pub(super) fn take(&self, patience: Duration) -> NextWork {
         let mut state = self.lock();
         while state.tasks.is_empty() {
             // Only an empty queue ends the writer, so tasks from before the close are still written.
             if state.is_closed {
-                return Next::Closed;
+                return NextWork::Closed;
             }
             let (back, waited) = self
                 .wake
@@ -196,7 +201,7 @@ impl Queue {
                 .unwrap_or_else(PoisonError::into_inner);
             state = back;
             if waited.timed_out() && state.tasks.is_empty() && !state.is_closed {
-                return Next::Quiet;
+                return NextWork::Quiet;
             }
         }
         let (mut count, mut bytes) = (0, 0_usize);
@@ -209,7 +214,7 @@ impl Queue {
             bytes = bytes.saturating_add(*size);
         }
         let tasks = state.tasks.drain(..count).map(|(task, _)| task).collect();
-        Next::Group(Group { tasks, bytes })
+        NextWork::Group(TaskGroup { tasks, bytes })
     }
 
     /// Sleeps for a while, or until the store is closed.
@@ -222,7 +227,7 @@ impl Queue {
     }
 
     /// Removes all waiting tasks, for the caller to reject.
-    pub(super) fn take_all(&self) -> Vec<Box<dyn Task>> {
+    pub(super) fn take_all(&self) -> Vec<Box<dyn WriterTask>> {
         let mut state = self.lock();
         let tasks: Vec<_> = state.tasks.drain(..).collect();
         let bytes: usize = tasks.iter().map(|(_, bytes)| bytes).sum();

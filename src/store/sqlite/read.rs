@@ -8,16 +8,18 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::ids::{EventId, RequestId, RouteName};
 use crate::store::StoreError;
-use crate::store::rows::{AttemptRecord, Claim, DestinationId, DestinationRow, SpentClaim};
-use crate::store::search::{AttemptRow, DeliveryRow, DeliverySearch, EventRow, EventSearch, Page};
+use crate::store::rows::{AttemptRecord, ClaimRow, DestinationId, DestinationRow, SpentClaim};
+use crate::store::search::{
+    AttemptRow, DeliveryRow, DeliverySearch, EventRow, EventSearch, ListPage,
+};
 use crate::store::sqlite::connect::open_failed;
 use crate::store::sqlite::event::webhook_id;
-use crate::store::sqlite::filter::{Filter, Line};
-use crate::store::sqlite::names::Names;
-use crate::store::sqlite::readers::Look;
-use crate::store::sqlite::seal::{Part, Sealer};
-use crate::store::sqlite::search::{Bounds, delivery_candidates, event_candidates, wants_lane};
-use crate::store::sqlite::tally::Tally;
+use crate::store::sqlite::filter::{EventColumns, SearchFilter};
+use crate::store::sqlite::lane_counts::LaneTally;
+use crate::store::sqlite::names::NameTable;
+use crate::store::sqlite::readers::ReadTransaction;
+use crate::store::sqlite::seal::{ContentSealer, SealedPart};
+use crate::store::sqlite::search::{ListBounds, delivery_candidates, event_candidates, wants_lane};
 
 /// Largest number of rows in a page.
 const MAX_PAGE: u32 = 1000;
@@ -32,9 +34,9 @@ fn unsigned(number: i64) -> u64 {
 }
 
 pub(super) fn events(
-    look: &Look<'_>,
+    look: &ReadTransaction<'_>,
     search: &EventSearch,
-    page: Page,
+    page: ListPage,
 ) -> rusqlite::Result<Vec<EventRow>> {
     let limit = usize::try_from(page.limit.min(MAX_PAGE)).unwrap_or(usize::MAX);
     let mut rows = Vec::new();
@@ -49,15 +51,15 @@ pub(super) fn events(
 
 /// Calls a function for each matching event, newest first, until it returns `false`.
 pub(super) fn each_event(
-    look: &Look<'_>,
+    look: &ReadTransaction<'_>,
     search: &EventSearch,
     after: Option<i64>,
     each: &mut dyn FnMut(EventRow) -> rusqlite::Result<bool>,
 ) -> rusqlite::Result<()> {
-    let filter = Filter::new(search, &look.names);
-    let mut candidates = event_candidates(look, &filter, Bounds::page(after))?;
+    let filter = SearchFilter::new(search, &look.names);
+    let mut candidates = event_candidates(look, &filter, ListBounds::page(after))?;
     while let Some(id) = candidates.next(look.conn)? {
-        let line = Line::read(look.conn, id)?;
+        let line = EventColumns::read(look.conn, id)?;
         let Some(line) = line.filter(|line| filter.wants(line)) else {
             continue;
         };
@@ -74,7 +76,7 @@ pub(super) fn each_event(
     Ok(())
 }
 
-fn event_row(names: &Names, line: Line, deliveries: [u64; 6]) -> EventRow {
+fn event_row(names: &NameTable, line: EventColumns, deliveries: [u64; 6]) -> EventRow {
     let event_type = line.event_type(names).map(Into::into);
     let kind = names.kinds.get(&line.kind);
     EventRow {
@@ -107,13 +109,13 @@ fn states_of(conn: &Connection, event: i64) -> rusqlite::Result<[u64; 6]> {
 }
 
 pub(super) fn deliveries(
-    look: &Look<'_>,
+    look: &ReadTransaction<'_>,
     search: &DeliverySearch,
-    page: Page,
+    page: ListPage,
 ) -> rusqlite::Result<Vec<DeliveryRow>> {
     let limit = usize::try_from(page.limit.min(MAX_PAGE)).unwrap_or(usize::MAX);
     let mut rows = Vec::new();
-    each_delivery(look, search, Bounds::page(page.after), &mut |id| {
+    each_delivery(look, search, ListBounds::page(page.after), &mut |id| {
         rows.extend(delivery_row(look, id)?);
         Ok(rows.len() < limit)
     })?;
@@ -123,12 +125,12 @@ pub(super) fn deliveries(
 
 /// Calls a function for each matching delivery, until it returns `false`.
 pub(super) fn each_delivery(
-    look: &Look<'_>,
+    look: &ReadTransaction<'_>,
     search: &DeliverySearch,
-    bounds: Bounds,
+    bounds: ListBounds,
     each: &mut dyn FnMut(i64) -> rusqlite::Result<bool>,
 ) -> rusqlite::Result<()> {
-    let filter = Filter::new(&search.event, &look.names);
+    let filter = SearchFilter::new(&search.event, &look.names);
     let mut candidates = delivery_candidates(look, search, &filter, bounds)?;
     while let Some(id) = candidates.next(look.conn)? {
         if is_wanted(look, search, &filter, id)? && !each(id)? {
@@ -139,9 +141,9 @@ pub(super) fn each_delivery(
 }
 
 fn is_wanted(
-    look: &Look<'_>,
+    look: &ReadTransaction<'_>,
     search: &DeliverySearch,
-    filter: &Filter<'_>,
+    filter: &SearchFilter<'_>,
     id: i64,
 ) -> rusqlite::Result<bool> {
     let sql = "SELECT event, lane, state FROM delivery WHERE id = ?1";
@@ -160,12 +162,12 @@ fn is_wanted(
     if search.event == EventSearch::default() && search.uid.is_none() {
         return Ok(true);
     }
-    let line = Line::read(look.conn, event)?;
-    let is_uid = |line: &Line| search.uid.is_none_or(|uid| *uid.as_bytes() == line.uid);
+    let line = EventColumns::read(look.conn, event)?;
+    let is_uid = |line: &EventColumns| search.uid.is_none_or(|uid| *uid.as_bytes() == line.uid);
     Ok(line.is_some_and(|line| filter.wants(&line) && is_uid(&line)))
 }
 
-fn delivery_row(look: &Look<'_>, id: i64) -> rusqlite::Result<Option<DeliveryRow>> {
+fn delivery_row(look: &ReadTransaction<'_>, id: i64) -> rusqlite::Result<Option<DeliveryRow>> {
     let sql = "SELECT event, lane, state, attempts, created_ms, due_ms, ended_ms, last_status,
         last_error FROM delivery WHERE id = ?1";
     let mut stmt = look.conn.prepare_cached(sql)?;
@@ -175,7 +177,7 @@ fn delivery_row(look: &Look<'_>, id: i64) -> rusqlite::Result<Option<DeliveryRow
     };
     let names = &look.names;
     let (Some(line), Some(lane)) = (
-        Line::read(look.conn, row.get(0)?)?,
+        EventColumns::read(look.conn, row.get(0)?)?,
         names.lanes.get(&row.get::<_, i64>(1)?),
     ) else {
         return Ok(None);
@@ -207,7 +209,7 @@ fn delivery_row(look: &Look<'_>, id: i64) -> rusqlite::Result<Option<DeliveryRow
 
 pub(super) fn attempts(
     conn: &Connection,
-    sealer: &Sealer,
+    sealer: &ContentSealer,
     delivery: DeliveryId,
 ) -> rusqlite::Result<Vec<AttemptRow>> {
     let sql = "SELECT event.uid, event.id FROM delivery JOIN event ON event.id = delivery.event
@@ -222,7 +224,7 @@ pub(super) fn attempts(
     let mut stmt = conn.prepare_cached(sql)?;
     let rows = stmt.query_map([delivery.0], |row| {
         let number = row.get(0)?;
-        let part = Part::Answer(delivery.0, number);
+        let part = SealedPart::Answer(delivery.0, number);
         let answer = sealer.open_part((row.get(6)?, event), &uid, part, row.get(7)?);
         let error: Option<String> = row.get(4)?;
         let detail: Option<String> = row.get(5)?;
@@ -233,7 +235,7 @@ pub(super) fn attempts(
                 duration_ms: row.get(2)?,
                 status: row.get(3)?,
                 error: error.map(|word| (word, detail.unwrap_or_default())),
-                answer: answer.map(Bytes::from).unwrap_or_default(),
+                response_start: answer.map(Bytes::from).unwrap_or_default(),
             },
         })
     })?;
@@ -241,7 +243,10 @@ pub(super) fn attempts(
 }
 
 /// Returns when the next delivery of a destination is due.
-pub(super) fn next_due(look: &Look<'_>, destination: i64) -> rusqlite::Result<Option<i64>> {
+pub(super) fn next_due(
+    look: &ReadTransaction<'_>,
+    destination: i64,
+) -> rusqlite::Result<Option<i64>> {
     if look.names.is_held(destination) {
         return Ok(None);
     }
@@ -260,7 +265,7 @@ pub(super) fn next_due(look: &Look<'_>, destination: i64) -> rusqlite::Result<Op
     Ok(next)
 }
 
-pub(super) fn destinations(look: &Look<'_>) -> rusqlite::Result<Vec<DestinationRow>> {
+pub(super) fn destinations(look: &ReadTransaction<'_>) -> rusqlite::Result<Vec<DestinationRow>> {
     let names = &look.names;
     let mut rows: Vec<_> = names
         .destinations
@@ -280,7 +285,7 @@ pub(super) fn destinations(look: &Look<'_>) -> rusqlite::Result<Vec<DestinationR
         })
         .collect();
     rows.sort_by(|one, other| (&one.route, &one.name).cmp(&(&other.route, &other.name)));
-    let tally = Tally::load(look.conn)?;
+    let tally = LaneTally::load(look.conn)?;
     for counted in tally.runs(names, |_, _| true) {
         let id = DestinationId(counted.lane.destination);
         let Some(row) = rows.iter_mut().find(|row| row.id == id) else {
@@ -317,7 +322,7 @@ pub(super) fn oldest(
 
 /// Returns the youngest claims of a route that are still valid.
 pub(super) fn claims(
-    look: &Look<'_>,
+    look: &ReadTransaction<'_>,
     route: &RouteName,
     now_ms: i64,
     limit: u64,
@@ -333,7 +338,7 @@ pub(super) fn claims(
     let rows = stmt.query_map([id, now_ms, limit], |row| {
         Ok(SpentClaim {
             route: route.clone(),
-            claim: Claim {
+            claim: ClaimRow {
                 key: row.get(0)?,
                 expires_ms: row.get(1)?,
             },
@@ -347,7 +352,7 @@ pub(super) fn claims(
 /// that.
 pub(super) fn check_keys(
     conn: &Connection,
-    sealer: &Sealer,
+    sealer: &ContentSealer,
     path: &Path,
 ) -> Result<(), StoreError> {
     let failed = |err| open_failed(path, err);
@@ -363,7 +368,7 @@ pub(super) fn check_keys(
         let (uid, key, head, event): ([u8; 16], i64, Vec<u8>, i64) = row.map_err(failed)?;
         // An event in clear that should be encrypted proves nothing about the keys.
         let is_clear = sealer.is_forged(key, event);
-        let part = Part::Head;
+        let part = SealedPart::Head;
         if !is_clear && sealer.open_part((key, event), &uid, part, head).is_err() {
             return Err(StoreError::Key {
                 path: path.to_owned(),

@@ -12,9 +12,9 @@ use tokio::sync::Semaphore;
 
 use crate::model::clock;
 use crate::store::StoreError;
-use crate::store::sqlite::Shared;
+use crate::store::sqlite::StoreShared;
 use crate::store::sqlite::connect;
-use crate::store::sqlite::names::Names;
+use crate::store::sqlite::names::NameTable;
 
 /// Number of queries that run at the same time.
 const READERS: usize = 4;
@@ -28,7 +28,7 @@ pub(super) const LONG_PATIENCE: Duration = Duration::from_secs(30);
 /// Instructions of SQLite's virtual machine between two checks of the clock: some tens of microseconds.
 const STEPS: i32 = 2000;
 
-pub(super) struct Readers {
+pub(super) struct ReaderPool {
     path: PathBuf,
     permits: Semaphore,
     idle: Mutex<Vec<Connection>>,
@@ -39,14 +39,14 @@ pub(super) struct Readers {
 }
 
 /// One read transaction: its connection, and the names of everything that it can see.
-pub(super) struct Look<'a> {
+pub(super) struct ReadTransaction<'a> {
     pub(super) conn: &'a Connection,
-    pub(super) names: Arc<Names>,
+    pub(super) names: Arc<NameTable>,
     /// Milliseconds by which the store's clock is ahead of the wall clock.
     pub(super) skew_ms: i64,
 }
 
-impl Readers {
+impl ReaderPool {
     pub(super) fn new(path: PathBuf, is_down: bool) -> Self {
         Self {
             path,
@@ -98,30 +98,30 @@ impl Readers {
     }
 }
 
-impl Shared {
+impl StoreShared {
     /// Runs a query on a thread that may block.
-    pub(super) async fn look<T, F>(
+    pub(super) async fn read<T, F>(
         self: &Arc<Self>,
         patience: Duration,
         f: F,
     ) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Look<'_>) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&ReadTransaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
         let shared = Arc::clone(self);
         // Wait for a permit here, so that waiting queries take no blocking threads.
         let permit = self.readers.permits.acquire().await;
         let permit = permit.map_err(|_| StoreError::Closed)?;
-        let looked = tokio::task::spawn_blocking(move || shared.look_blocking(patience, f)).await;
+        let looked = tokio::task::spawn_blocking(move || shared.read_blocking(patience, f)).await;
         drop(permit);
         looked.map_err(|_| StoreError::Closed)?
     }
 
-    pub(super) fn look_blocking<T>(
+    pub(super) fn read_blocking<T>(
         &self,
         patience: Duration,
-        f: impl FnOnce(&Look<'_>) -> rusqlite::Result<T>,
+        f: impl FnOnce(&ReadTransaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         if self.queue.is_closed() {
             return Err(StoreError::Closed);
@@ -140,7 +140,7 @@ impl Shared {
             Some(conn) => conn,
             None => connect::reader(&readers.path).map_err(StoreError::Read)?,
         };
-        let looked = self.look_with(&mut conn, patience, f);
+        let looked = self.read_with(&mut conn, patience, f);
         // A connection with an error is not reused, unless its query only ran past the deadline.
         let is_sound = match &looked {
             Ok(_) => true,
@@ -157,11 +157,11 @@ impl Shared {
         looked.map_err(StoreError::Read)
     }
 
-    fn look_with<T>(
+    fn read_with<T>(
         &self,
         conn: &mut Connection,
         patience: Duration,
-        f: impl FnOnce(&Look<'_>) -> rusqlite::Result<T>,
+        f: impl FnOnce(&ReadTransaction<'_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
         let began = clock::instant();
         let is_ending = Arc::clone(&self.readers.is_ending);
@@ -172,7 +172,7 @@ impl Shared {
         let sql = "SELECT one FROM total";
         conn.prepare_cached(sql)?
             .query_row([], |row| row.get::<_, i64>(0))?;
-        let looked = f(&Look {
+        let looked = f(&ReadTransaction {
             conn,
             names: self.names(),
             skew_ms: self.clock().skew_ms(),

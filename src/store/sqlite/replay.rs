@@ -9,27 +9,27 @@ use serde_json::{Value, json};
 use crate::model::delivery::DeliveryState;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::store::search::{DeliverySearch, EventSearch, ReplayRow};
-use crate::store::sqlite::commit::Row;
+use crate::store::sqlite::commit::NewDeliveryRow;
 use crate::store::sqlite::count;
-use crate::store::sqlite::filter::{Filter, Line};
-use crate::store::sqlite::merge::Order;
-use crate::store::sqlite::names::{Lane, Names};
+use crate::store::sqlite::filter::{EventColumns, SearchFilter};
+use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
+use crate::store::sqlite::merge::RunOrder;
+use crate::store::sqlite::names::{DeliveryLane, NameTable};
 use crate::store::sqlite::read::each_delivery;
-use crate::store::sqlite::readers::Look;
-use crate::store::sqlite::search::{Bounds, event_candidates};
-use crate::store::sqlite::work::{Failure, Work};
+use crate::store::sqlite::readers::ReadTransaction;
+use crate::store::sqlite::search::{ListBounds, event_candidates};
 
 /// Priority of replayed deliveries: live deliveries go first.
 const PRIORITY: i8 = -1;
 
 /// The end of a replay, and its number of deliveries.
-pub(super) struct Extent {
+pub(super) struct ReplayExtent {
     pub(super) last: i64,
     pub(super) total: i64,
 }
 
 /// The rows that the next step delivers again.
-pub(super) struct Batch {
+pub(super) struct ReplayBatch {
     cursor: i64,
     ids: Vec<i64>,
     is_last: bool,
@@ -43,9 +43,9 @@ fn is_by_event(search: &DeliverySearch) -> bool {
 
 /// Calls a function for each row to deliver again: deliveries, or events.
 fn each(
-    look: &Look<'_>,
+    look: &ReadTransaction<'_>,
     search: &DeliverySearch,
-    bounds: Bounds,
+    bounds: ListBounds,
     each: &mut dyn FnMut(i64) -> rusqlite::Result<bool>,
 ) -> rusqlite::Result<()> {
     let Some(name) = search.destination.as_ref().filter(|_| is_by_event(search)) else {
@@ -54,7 +54,7 @@ fn each(
     let mut events = search.event.clone();
     // Each event goes to the destination, whatever the state of its deliveries.
     events.state = None;
-    let filter = Filter::new(&events, &look.names);
+    let filter = SearchFilter::new(&events, &look.names);
     let bounds = match search.uid {
         None => bounds,
         Some(uid) => match just(look.conn, uid, bounds)? {
@@ -64,7 +64,7 @@ fn each(
     };
     let mut candidates = event_candidates(look, &filter, bounds)?;
     while let Some(event) = candidates.next(look.conn)? {
-        let Some(line) = Line::read(look.conn, event)? else {
+        let Some(line) = EventColumns::read(look.conn, event)? else {
             continue;
         };
         let is_uid = search.uid.is_none_or(|uid| *uid.as_bytes() == line.uid);
@@ -77,25 +77,32 @@ fn each(
 }
 
 /// Narrows the bounds, oldest first, to a single event.
-fn just(conn: &Connection, uid: RequestId, bounds: Bounds) -> rusqlite::Result<Option<Bounds>> {
+fn just(
+    conn: &Connection,
+    uid: RequestId,
+    bounds: ListBounds,
+) -> rusqlite::Result<Option<ListBounds>> {
     let mut stmt = conn.prepare_cached("SELECT id FROM event WHERE uid = ?1")?;
     let found = stmt.query_row([&uid.as_bytes()[..]], |row| row.get(0));
     let found: Option<i64> = found.optional()?;
-    let found = found.filter(|event| *event > bounds.from && *event <= bounds.to);
-    Ok(found.map(|event| Bounds {
+    let found = found.filter(|event| *event > bounds.from && *event <= bounds.last);
+    Ok(found.map(|event| ListBounds {
         from: event - 1,
-        to: event,
+        last: event,
         ..bounds
     }))
 }
 
 /// Returns the destination of this name that events of a kind may go to.
-fn destination_of(names: &Names, kind: i64, name: &DestinationName) -> Option<i64> {
+fn destination_of(names: &NameTable, kind: i64, name: &DestinationName) -> Option<i64> {
     let route = names.kinds.get(&kind)?.route;
     names.destination(route, name)
 }
 
-pub(super) fn measure(look: &Look<'_>, search: &DeliverySearch) -> rusqlite::Result<Extent> {
+pub(super) fn measure(
+    look: &ReadTransaction<'_>,
+    search: &DeliverySearch,
+) -> rusqlite::Result<ReplayExtent> {
     let column = match is_by_event(search) {
         true => "last_event",
         false => "last_delivery",
@@ -104,23 +111,26 @@ pub(super) fn measure(look: &Look<'_>, search: &DeliverySearch) -> rusqlite::Res
     // Remember the newest row now, so that later rows do not extend the replay.
     let last = look.conn.query_row(&sql, [], |row| row.get(0))?;
     if let Some(total) = count_at_once(look, search)? {
-        return Ok(Extent { last, total });
+        return Ok(ReplayExtent { last, total });
     }
     let mut total = 0;
-    let bounds = Bounds {
-        order: Order::OldestFirst,
+    let bounds = ListBounds {
+        order: RunOrder::OldestFirst,
         from: 0,
-        to: last,
+        last,
     };
     each(look, search, bounds, &mut |_| {
         total += 1;
         Ok(true)
     })?;
-    Ok(Extent { last, total })
+    Ok(ReplayExtent { last, total })
 }
 
-fn count_at_once(look: &Look<'_>, search: &DeliverySearch) -> rusqlite::Result<Option<i64>> {
-    let filter = Filter::new(&search.event, &look.names);
+fn count_at_once(
+    look: &ReadTransaction<'_>,
+    search: &DeliverySearch,
+) -> rusqlite::Result<Option<i64>> {
+    let filter = SearchFilter::new(&search.event, &look.names);
     match &search.destination {
         Some(_) if is_by_event(search) && search.uid.is_some() => Ok(None),
         Some(name) if is_by_event(search) => count::events(look, &filter, name),
@@ -161,7 +171,11 @@ pub(super) fn list(conn: &Connection, limit: u64) -> rusqlite::Result<Vec<Replay
 }
 
 /// Returns the rows of the next step. Returns `None` if the replay does not exist or has nothing to do.
-pub(super) fn next(look: &Look<'_>, id: i64, limit: u64) -> rusqlite::Result<Option<Batch>> {
+pub(super) fn next(
+    look: &ReadTransaction<'_>,
+    id: i64,
+    limit: u64,
+) -> rusqlite::Result<Option<ReplayBatch>> {
     let sql =
         "SELECT search, cursor, last FROM replay WHERE id = ?1 AND is_paused = 0 AND is_ended = 0";
     let mut stmt = look.conn.prepare_cached(sql)?;
@@ -172,12 +186,12 @@ pub(super) fn next(look: &Look<'_>, id: i64, limit: u64) -> rusqlite::Result<Opt
     // The stored search decides, so that a restart continues exactly the same replay.
     let search = read_search(&text);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let bounds = Bounds {
-        order: Order::OldestFirst,
+    let bounds = ListBounds {
+        order: RunOrder::OldestFirst,
         from: cursor,
-        to: last,
+        last,
     };
-    let mut batch = Batch {
+    let mut batch = ReplayBatch {
         cursor,
         ids: Vec::new(),
         is_last: true,
@@ -193,13 +207,13 @@ pub(super) fn next(look: &Look<'_>, id: i64, limit: u64) -> rusqlite::Result<Opt
     Ok(Some(batch))
 }
 
-impl Work {
+impl GroupWork {
     pub(super) fn begin_replay(
         &mut self,
         search: &DeliverySearch,
-        extent: &Extent,
+        extent: &ReplayExtent,
         now_ms: i64,
-    ) -> Result<ReplayRow, Failure> {
+    ) -> Result<ReplayRow, TaskFailure> {
         let sql = "INSERT INTO replay
             (created_ms, search, last, cursor, total, done, skipped, is_paused, is_ended)
             VALUES (?1, ?2, ?3, 0, ?4, 0, 0, 0, ?5)";
@@ -215,7 +229,7 @@ impl Work {
         &mut self,
         id: i64,
         is_paused: bool,
-    ) -> Result<Option<ReplayRow>, Failure> {
+    ) -> Result<Option<ReplayRow>, TaskFailure> {
         let sql = "UPDATE replay SET is_paused = ?2 WHERE id = ?1";
         self.conn.execute(sql, params![id, is_paused])?;
         Ok(find(&self.conn, id)?)
@@ -224,9 +238,9 @@ impl Work {
     pub(super) fn step_replay(
         &mut self,
         id: i64,
-        batch: Option<&Batch>,
+        batch: Option<&ReplayBatch>,
         now_ms: i64,
-    ) -> Result<Option<ReplayRow>, Failure> {
+    ) -> Result<Option<ReplayRow>, TaskFailure> {
         let sql = "SELECT search FROM replay
             WHERE id = ?1 AND cursor = ?2 AND is_paused = 0 AND is_ended = 0";
         let found: Option<String> = match batch {
@@ -279,13 +293,13 @@ impl Work {
         if has_body != Some(true) {
             return Ok(false);
         }
-        let lane = self.lane(Lane {
+        let lane = self.lane(DeliveryLane {
             kind,
             destination,
             is_replay: true,
         })?;
         let due_ms = now_ms.saturating_add(self.clock.skew_ms());
-        self.insert_delivery(&Row {
+        self.insert_delivery(&NewDeliveryRow {
             event,
             lane,
             destination,
@@ -299,7 +313,7 @@ impl Work {
         Ok(true)
     }
 
-    fn of_delivery(&self, id: i64) -> rusqlite::Result<Option<Source>> {
+    fn of_delivery(&self, id: i64) -> rusqlite::Result<Option<ReplaySource>> {
         let sql = "SELECT delivery.event, event.kind, delivery.destination, delivery.order_key
             FROM delivery JOIN event ON event.id = delivery.event WHERE delivery.id = ?1";
         let mut stmt = self.conn.prepare_cached(sql)?;
@@ -309,7 +323,11 @@ impl Work {
         found.optional()
     }
 
-    fn of_event(&self, event: i64, name: &DestinationName) -> rusqlite::Result<Option<Source>> {
+    fn of_event(
+        &self,
+        event: i64,
+        name: &DestinationName,
+    ) -> rusqlite::Result<Option<ReplaySource>> {
         let sql = "SELECT kind FROM event WHERE id = ?1";
         let mut stmt = self.conn.prepare_cached(sql)?;
         let kind: Option<i64> = stmt.query_row([event], |row| row.get(0)).optional()?;
@@ -331,7 +349,7 @@ impl Work {
 }
 
 /// Event, kind, destination and order key of a row to replay.
-type Source = (i64, i64, i64, Option<i64>);
+type ReplaySource = (i64, i64, i64, Option<i64>);
 
 fn write_search(search: &DeliverySearch) -> Value {
     let event = &search.event;

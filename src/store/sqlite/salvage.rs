@@ -18,18 +18,18 @@ use sha2::{Digest as _, Sha256};
 use crate::model::delivery::DeliveryState;
 use crate::model::error::chain;
 use crate::model::secret::Secret;
-use crate::store::partial::Partial;
+use crate::store::partial::PartialFile;
 use crate::store::rows::StoredEvent;
 use crate::store::sqlite::carve::{CarveError, carve};
-use crate::store::sqlite::connect::{Lock, io_failed, open_failed};
-use crate::store::sqlite::event::Stored;
-use crate::store::sqlite::export::{Export, event_fields};
-use crate::store::sqlite::head::Head;
+use crate::store::sqlite::connect::{FileLock, io_failed, open_failed};
+use crate::store::sqlite::event::StoredEventRow;
+use crate::store::sqlite::export::{EventExport, event_fields};
+use crate::store::sqlite::head::EventHead;
 use crate::store::sqlite::migrate::migrate;
-use crate::store::sqlite::names::Names;
-use crate::store::sqlite::seal::Sealer;
+use crate::store::sqlite::names::NameTable;
+use crate::store::sqlite::seal::ContentSealer;
 use crate::store::sqlite::{numbers, wal};
-use crate::store::{Salvaged, StoreError};
+use crate::store::{SalvageResult, StoreError};
 
 /// Page size of all stores, in bytes.
 const PAGE: usize = 4096;
@@ -43,12 +43,12 @@ pub(in crate::store) fn salvage(
     since_ms: Option<i64>,
     scratch: &Path,
     out: &mut dyn Write,
-) -> Result<Salvaged, StoreError> {
+) -> Result<SalvageResult, StoreError> {
     // The lock ensures that no gate writes the file meanwhile.
-    let lock = Lock::take(path)?;
+    let lock = FileLock::take(path)?;
     let failed = |err: io::Error| open_failed(path, io_failed(&err));
     // The copy never gets its final name, so it is removed at the end. A leftover of a killed process is removed too.
-    let copy = Partial::begin(&scratch.join("hookgate-salvage.db")).map_err(failed)?;
+    let copy = PartialFile::begin(&scratch.join("hookgate-salvage.db")).map_err(failed)?;
     let extent = merge(path, copy.file()).map_err(failed)?;
     drop(lock);
     let carver = Carver {
@@ -60,25 +60,25 @@ pub(in crate::store) fn salvage(
     let opened = open(copy.path());
     if opened.is_err() && carver.carved().is_none() {
         return opened
-            .map(|_| Salvaged::default())
+            .map(|_| SalvageResult::default())
             .map_err(StoreError::Read);
     }
     let sealer = opened
         .as_ref()
         .ok()
-        .map(|conn| Sealer::open(conn, keys, false));
+        .map(|conn| ContentSealer::open(conn, keys, false));
     let sealer = sealer.and_then(Result::ok).unwrap_or_default();
     let (conn, sealer, names) = match (&opened, carver.carved.get()) {
         // Without the first page nothing leads to anything.
         (Err(_), Some(Some(carved))) => (&carved.conn, &carved.sealer, Arc::clone(&carved.names)),
         (Ok(conn), _) => {
-            let names = Names::load(conn).unwrap_or_default();
+            let names = NameTable::load(conn).unwrap_or_default();
             (conn, &sealer, Arc::new(names))
         }
-        (Err(_), _) => return Ok(Salvaged::default()),
+        (Err(_), _) => return Ok(SalvageResult::default()),
     };
-    let mut salvage = Salvage {
-        export: Export {
+    let mut salvage = SalvageRun {
+        export: EventExport {
             conn,
             sealer,
             path,
@@ -86,10 +86,10 @@ pub(in crate::store) fn salvage(
         },
         names,
         carver: &carver,
-        found: Salvaged {
+        found: SalvageResult {
             discarded_commits: extent.discarded_commits,
             damaged_frames: extent.damaged_frames,
-            ..Salvaged::default()
+            ..SalvageResult::default()
         },
     };
     salvage.run(out)?;
@@ -98,7 +98,7 @@ pub(in crate::store) fn salvage(
 }
 
 /// Copies the file and merges the log into the copy.
-fn merge(from: &Path, copy: &File) -> io::Result<wal::Extent> {
+fn merge(from: &Path, copy: &File) -> io::Result<wal::WalExtent> {
     let source = File::open(from)?;
     io::copy(&mut &source, &mut &*copy)?;
     let most = source.metadata()?.len() / 4096 + log_pages(from) + 1;
@@ -165,10 +165,10 @@ struct Carver<'a> {
 /// A store of the rows that were found.
 struct Carved {
     conn: Connection,
-    sealer: Sealer,
-    names: Arc<Names>,
+    sealer: ContentSealer,
+    names: Arc<NameTable>,
     /// Removed at the end.
-    _file: Partial,
+    _file: PartialFile,
 }
 
 impl Carver<'_> {
@@ -186,28 +186,28 @@ impl Carver<'_> {
     }
 
     fn carve(&self) -> Result<Carved, CarveError> {
-        let file = Partial::begin(&self.folder.join("hookgate-carve.db"))?;
+        let file = PartialFile::begin(&self.folder.join("hookgate-carve.db"))?;
         let conn = Connection::open(file.path())?;
         conn.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")?;
         migrate(&conn, 0)?;
         carve(self.copy, &conn)?;
         Ok(Carved {
-            sealer: Sealer::open(&conn, self.keys, false).unwrap_or_default(),
-            names: Arc::new(Names::load(&conn)?),
+            sealer: ContentSealer::open(&conn, self.keys, false).unwrap_or_default(),
+            names: Arc::new(NameTable::load(&conn)?),
             conn,
             _file: file,
         })
     }
 }
 
-struct Salvage<'a> {
-    export: Export<'a>,
-    names: Arc<Names>,
+struct SalvageRun<'a> {
+    export: EventExport<'a>,
+    names: Arc<NameTable>,
     carver: &'a Carver<'a>,
-    found: Salvaged,
+    found: SalvageResult,
 }
 
-impl Salvage<'_> {
+impl SalvageRun<'_> {
     fn run(&mut self, out: &mut dyn Write) -> Result<(), StoreError> {
         let last = self.last();
         let mut seen = 0;
@@ -255,9 +255,9 @@ impl Salvage<'_> {
     }
 
     /// Returns an event from leaf pages to which no tree leads.
-    fn carved(&self, id: i64) -> Option<Stored> {
+    fn carved(&self, id: i64) -> Option<StoredEventRow> {
         let carved = self.carver.carved()?;
-        let stored = Stored::read(&carved.conn, &carved.names, id).ok()??;
+        let stored = StoredEventRow::read(&carved.conn, &carved.names, id).ok()??;
         stored.has_content().then_some(stored)
     }
 
@@ -273,14 +273,14 @@ impl Salvage<'_> {
         let export = &self.export;
         let (conn, names) = (export.conn, &self.names);
         let mut is_carved = self.is_all_carved();
-        let stored = Stored::read(conn, names, id).map(|found| (found, "content"));
+        let stored = StoredEventRow::read(conn, names, id).map(|found| (found, "content"));
         let stored = stored.or_else(|err| {
             let found = self.carved(id).ok_or(err)?;
             is_carved = true;
             Ok::<_, rusqlite::Error>((Some(found), "content"))
         });
         let stored = stored.or_else(|_| {
-            let found = Stored::read_without_content(conn, names, id)?;
+            let found = StoredEventRow::read_without_content(conn, names, id)?;
             Ok::<_, rusqlite::Error>((found, "content"))
         });
         let Ok((found, missing)) = stored else {
@@ -350,7 +350,7 @@ impl Salvage<'_> {
         };
         let found = match read() {
             // The key is derived from the uid, which is lost.
-            Ok((0, head, body)) => Head::decode(&head).map(|head| (head, body)),
+            Ok((0, head, body)) => EventHead::decode(&head).map(|head| (head, body)),
             Err(rusqlite::Error::QueryReturnedNoRows) => {
                 self.found.unreadable += 1;
                 return None;

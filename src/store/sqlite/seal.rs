@@ -19,7 +19,7 @@ const CLEAR: i64 = 0;
 
 /// The part of an event that is encrypted.
 #[derive(Clone, Copy)]
-pub(super) enum Part {
+pub(super) enum SealedPart {
     Head,
     Body,
     /// The response of this attempt of this delivery.
@@ -28,16 +28,16 @@ pub(super) enum Part {
 
 /// The keys, with their numbers in one store.
 #[derive(Default)]
-pub(super) struct Sealer {
+pub(super) struct ContentSealer {
     keys: Vec<(i64, hkdf::Prk)>,
     /// The last event that may be in clear. Without a key this is `None`, and every event may be.
     last_clear: Option<i64>,
 }
 
 /// The content could not be decrypted: another key encrypted it, or it is damaged.
-pub(super) struct Unopened;
+pub(super) struct UnsealError;
 
-impl Part {
+impl SealedPart {
     fn text(self) -> String {
         match self {
             Self::Head => "head".to_owned(),
@@ -73,7 +73,7 @@ fn prove(key: &hkdf::Prk, last_clear: i64) -> Option<[u8; 32]> {
 /// Number of a key, with the last event in clear and its proof.
 type KeyRow = (i64, Option<i64>, Option<Vec<u8>>);
 
-impl Sealer {
+impl ContentSealer {
     /// Finds the numbers of the keys. If `is_writing`, assigns one to the first key if it has no number.
     pub(super) fn open(
         conn: &Connection,
@@ -162,7 +162,7 @@ impl Sealer {
         Some(LessSafeKey::new(UnboundKey::from(okm)))
     }
 
-    fn aad(uid: &[u8; 16], part: Part) -> Aad<Vec<u8>> {
+    fn aad(uid: &[u8; 16], part: SealedPart) -> Aad<Vec<u8>> {
         let mut aad = uid.to_vec();
         aad.extend_from_slice(part.text().as_bytes());
         Aad::from(aad)
@@ -172,24 +172,24 @@ impl Sealer {
     pub(super) fn seal(
         &self,
         uid: &[u8; 16],
-        part: Part,
+        part: SealedPart,
         plain: &[u8],
-    ) -> Result<(i64, Vec<u8>), Unopened> {
+    ) -> Result<(i64, Vec<u8>), UnsealError> {
         let Some((number, master)) = self.keys.first() else {
             return Ok((CLEAR, plain.to_vec()));
         };
         // Random nonces are safe here, because each event has its own key and few parts.
         let mut nonce = [0; NONCE_LEN];
-        aws_lc_rs::rand::fill(&mut nonce).map_err(|_| Unopened)?;
-        let key = Self::key(master, uid).ok_or(Unopened)?;
+        aws_lc_rs::rand::fill(&mut nonce).map_err(|_| UnsealError)?;
+        let key = Self::key(master, uid).ok_or(UnsealError)?;
         let mut sealed = Vec::with_capacity(NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(plain);
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let text = sealed.get_mut(NONCE_LEN..).ok_or(Unopened)?;
+        let text = sealed.get_mut(NONCE_LEN..).ok_or(UnsealError)?;
         let tag = key
             .seal_in_place_separate_tag(nonce, Self::aad(uid, part), text)
-            .map_err(|_| Unopened)?;
+            .map_err(|_| UnsealError)?;
         sealed.extend_from_slice(tag.as_ref());
         Ok((*number, sealed))
     }
@@ -203,25 +203,25 @@ impl Sealer {
         &self,
         (number, event): (i64, i64),
         uid: &[u8; 16],
-        part: Part,
+        part: SealedPart,
         stored: Vec<u8>,
-    ) -> Result<Vec<u8>, Unopened> {
+    ) -> Result<Vec<u8>, UnsealError> {
         if number == CLEAR {
             // An attempt with an empty response has nothing to encrypt.
             return match self.is_forged(number, event) && !stored.is_empty() {
-                true => Err(Unopened),
+                true => Err(UnsealError),
                 false => Ok(stored),
             };
         }
         let known = self.keys.iter().find(|(known, _)| *known == number);
-        let (_, master) = known.ok_or(Unopened)?;
-        let key = Self::key(master, uid).ok_or(Unopened)?;
+        let (_, master) = known.ok_or(UnsealError)?;
+        let key = Self::key(master, uid).ok_or(UnsealError)?;
         let mut sealed = stored;
-        let nonce = sealed.first_chunk::<NONCE_LEN>().ok_or(Unopened)?;
+        let nonce = sealed.first_chunk::<NONCE_LEN>().ok_or(UnsealError)?;
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let plain = key
             .open_within(nonce, Self::aad(uid, part), &mut sealed, NONCE_LEN..)
-            .map_err(|_| Unopened)?;
+            .map_err(|_| UnsealError)?;
         let length = plain.len();
         sealed.truncate(length);
         Ok(sealed)

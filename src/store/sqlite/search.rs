@@ -8,13 +8,13 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::model::delivery::DeliveryState;
 use crate::model::ids::RequestId;
 use crate::store::search::DeliverySearch;
-use crate::store::sqlite::filter::Filter;
-use crate::store::sqlite::merge::{Merged, Order, Part, Run};
-use crate::store::sqlite::names::{Lane, Names};
-use crate::store::sqlite::readers::Look;
-use crate::store::sqlite::span::{self, Range};
-use crate::store::sqlite::tally::{Counted, Tally};
-use crate::store::sqlite::{numbers, reference};
+use crate::store::sqlite::filter::SearchFilter;
+use crate::store::sqlite::lane_counts::{LaneCount, LaneTally};
+use crate::store::sqlite::merge::{IndexRun, MergedRuns, RunOrder, RunPart};
+use crate::store::sqlite::names::{DeliveryLane, NameTable};
+use crate::store::sqlite::readers::ReadTransaction;
+use crate::store::sqlite::time_index::{self, EventRange};
+use crate::store::sqlite::{id_index, numbers};
 
 /// Largest number of events with one id. More can only come from hash collisions.
 const MAX_NAMED: usize = 10_000;
@@ -26,25 +26,25 @@ const MAX_COLLECTED: i64 = 200_000;
 const MAX_NARROW: i64 = 100_000;
 
 /// Numbers of rows that may match, in order.
-pub(super) enum Candidates {
+pub(super) enum SearchCandidates {
     Listed(std::vec::IntoIter<i64>),
-    Merged(Merged),
+    Merged(MergedRuns),
     /// Events of deliveries in a state: those of original deliveries, merged with those of replays.
     OfState {
-        originals: Merged,
+        originals: MergedRuns,
         waiting: Option<i64>,
         /// Events of replays, the newest last.
         replayed: Vec<i64>,
     },
 }
 
-impl Candidates {
-    fn listed(mut found: Vec<i64>, order: Order, from: i64, to: i64) -> Self {
+impl SearchCandidates {
+    fn listed(mut found: Vec<i64>, order: RunOrder, from: i64, to: i64) -> Self {
         found.sort_unstable();
         found.dedup();
         match order {
-            Order::OldestFirst => found.retain(|id| *id > from && *id <= to),
-            Order::NewestFirst => {
+            RunOrder::OldestFirst => found.retain(|id| *id > from && *id <= to),
+            RunOrder::NewestFirst => {
                 found.reverse();
                 found.retain(|id| *id < from && *id >= to);
             }
@@ -87,51 +87,55 @@ fn event_of(conn: &Connection, delivery: i64) -> rusqlite::Result<i64> {
 
 /// First and last number of a list, in its order.
 #[derive(Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) order: Order,
+pub(super) struct ListBounds {
+    pub(super) order: RunOrder,
     /// Start of the list, exclusive.
     pub(super) from: i64,
     /// End of the list, inclusive.
-    pub(super) to: i64,
+    pub(super) last: i64,
 }
 
-impl Bounds {
+impl ListBounds {
     pub(super) fn page(after: Option<i64>) -> Self {
         Self {
-            order: Order::NewestFirst,
+            order: RunOrder::NewestFirst,
             from: after.unwrap_or(i64::MAX),
-            to: 0,
+            last: 0,
         }
     }
 
     /// Returns the part of a run within a range of its numbers.
-    fn part(self, run: Run, range: Range) -> Part {
+    fn part(self, run: IndexRun, range: EventRange) -> RunPart {
         let (from, to) = match self.order {
-            Order::NewestFirst => (self.from.min(range.last + 1), self.to.max(range.first)),
-            Order::OldestFirst => (self.from.max(range.first - 1), self.to.min(range.last)),
+            RunOrder::NewestFirst => (self.from.min(range.last + 1), self.last.max(range.first)),
+            RunOrder::OldestFirst => (self.from.max(range.first - 1), self.last.min(range.last)),
         };
-        Part { run, from, to }
+        RunPart {
+            run,
+            from,
+            last: to,
+        }
     }
 }
 
 /// Returns the events that may match.
 pub(super) fn event_candidates(
-    look: &Look<'_>,
-    filter: &Filter<'_>,
-    bounds: Bounds,
-) -> rusqlite::Result<Candidates> {
+    look: &ReadTransaction<'_>,
+    filter: &SearchFilter<'_>,
+    bounds: ListBounds,
+) -> rusqlite::Result<SearchCandidates> {
     let search = filter.search;
     if let Some(id) = &search.id {
         let found = named(look.conn, id)?;
-        return Ok(Candidates::listed(
+        return Ok(SearchCandidates::listed(
             found,
             bounds.order,
             bounds.from,
-            bounds.to,
+            bounds.last,
         ));
     }
-    let Some(range) = span::range(look.conn, search.since_ms, search.before_ms)? else {
-        return Ok(Candidates::Listed(Vec::new().into_iter()));
+    let Some(range) = time_index::range(look.conn, search.since_ms, search.before_ms)? else {
+        return Ok(SearchCandidates::Listed(Vec::new().into_iter()));
     };
     if let Some(state) = search.state
         && let Some(candidates) = of_state(look, filter, state, bounds, range)?
@@ -139,21 +143,21 @@ pub(super) fn event_candidates(
         return Ok(candidates);
     }
     let runs = match &filter.kinds {
-        None => vec![Run::AllEvents],
+        None => vec![IndexRun::AllEvents],
         Some(kinds) => kinds
             .iter()
-            .map(|kind| Run::EventsOf { kind: *kind })
+            .map(|kind| IndexRun::EventsOf { kind: *kind })
             .collect(),
     };
     let parts: Vec<_> = runs
         .into_iter()
         .map(|run| bounds.part(run, range))
         .collect();
-    Merged::new(look.conn, &parts, bounds.order).map(Candidates::Merged)
+    MergedRuns::new(look.conn, &parts, bounds.order).map(SearchCandidates::Merged)
 }
 
 fn named(conn: &Connection, id: &str) -> rusqlite::Result<Vec<i64>> {
-    let mut found = reference::find(conn, id, MAX_NAMED)?;
+    let mut found = id_index::find(conn, id, MAX_NAMED)?;
     if let Some(uid) = RequestId::parse(id) {
         let sql = "SELECT id FROM event WHERE uid = ?1";
         found.extend(numbers(conn, sql, [&uid.as_bytes()[..]])?);
@@ -163,30 +167,34 @@ fn named(conn: &Connection, id: &str) -> rusqlite::Result<Vec<i64>> {
 
 /// Returns the events with a delivery in a state, newest first. Returns `None` if reading all events is cheaper.
 fn of_state(
-    look: &Look<'_>,
-    filter: &Filter<'_>,
+    look: &ReadTransaction<'_>,
+    filter: &SearchFilter<'_>,
     state: DeliveryState,
-    bounds: Bounds,
-    range: Range,
-) -> rusqlite::Result<Option<Candidates>> {
-    let tally = Tally::load(look.conn)?;
-    let wanted = |lane: &Lane, found: DeliveryState| filter.wants_kind(lane.kind) && found == state;
+    bounds: ListBounds,
+    range: EventRange,
+) -> rusqlite::Result<Option<SearchCandidates>> {
+    let tally = LaneTally::load(look.conn)?;
+    let wanted =
+        |lane: &DeliveryLane, found: DeliveryState| filter.wants_kind(lane.kind) && found == state;
     let (replays, originals): (Vec<_>, Vec<_>) = tally
         .runs(&look.names, wanted)
         .into_iter()
         .partition(|counted| counted.lane.is_replay);
     let count: i64 = replays.iter().map(|counted| counted.count).sum();
-    if count > MAX_COLLECTED || bounds.order == Order::OldestFirst {
+    if count > MAX_COLLECTED || bounds.order == RunOrder::OldestFirst {
         return Ok(None);
     }
     // Originals follow the order of events, so a range of events is a range of their numbers.
-    let (from, to) = (bounds.from.min(range.last + 1), bounds.to.max(range.first));
+    let (from, to) = (
+        bounds.from.min(range.last + 1),
+        bounds.last.max(range.first),
+    );
     let mut parts = Vec::new();
     for counted in &originals {
-        parts.push(Part {
+        parts.push(RunPart {
             run: counted.run(),
             from: seek(look.conn, counted, from)?,
-            to: seek(look.conn, counted, to)?,
+            last: seek(look.conn, counted, to)?,
         });
     }
     let mut replayed = Vec::new();
@@ -198,8 +206,8 @@ fn of_state(
     }
     replayed.sort_unstable();
     replayed.dedup();
-    Ok(Some(Candidates::OfState {
-        originals: Merged::new(look.conn, &parts, bounds.order)?,
+    Ok(Some(SearchCandidates::OfState {
+        originals: MergedRuns::new(look.conn, &parts, bounds.order)?,
         waiting: None,
         replayed,
     }))
@@ -207,11 +215,11 @@ fn of_state(
 
 /// Returns the deliveries that may match.
 pub(super) fn delivery_candidates(
-    look: &Look<'_>,
+    look: &ReadTransaction<'_>,
     search: &DeliverySearch,
-    filter: &Filter<'_>,
-    bounds: Bounds,
-) -> rusqlite::Result<Candidates> {
+    filter: &SearchFilter<'_>,
+    bounds: ListBounds,
+) -> rusqlite::Result<SearchCandidates> {
     let conn = look.conn;
     let named = match (search.uid, &search.event.id) {
         (Some(uid), _) => {
@@ -227,45 +235,46 @@ pub(super) fn delivery_candidates(
             let sql = "SELECT id FROM delivery INDEXED BY delivery_event WHERE event = ?1";
             found.extend(numbers(conn, sql, [event])?);
         }
-        return Ok(Candidates::listed(
+        return Ok(SearchCandidates::listed(
             found,
             bounds.order,
             bounds.from,
-            bounds.to,
+            bounds.last,
         ));
     }
-    let Some(range) = span::range(conn, search.event.since_ms, search.event.before_ms)? else {
-        return Ok(Candidates::Listed(Vec::new().into_iter()));
+    let Some(range) = time_index::range(conn, search.event.since_ms, search.event.before_ms)?
+    else {
+        return Ok(SearchCandidates::Listed(Vec::new().into_iter()));
     };
     // Without criteria the table itself is one run, which is cheaper than merging all lanes.
     let is_all = search.state.is_none()
         && search.destination.is_none()
         && search.is_replay.is_none()
         && filter.kinds.is_none()
-        && range == Range::ALL;
+        && range == EventRange::ALL;
     if is_all {
-        let parts = [bounds.part(Run::AllDeliveries, Range::ALL)];
-        return Merged::new(conn, &parts, bounds.order).map(Candidates::Merged);
+        let parts = [bounds.part(IndexRun::AllDeliveries, EventRange::ALL)];
+        return MergedRuns::new(conn, &parts, bounds.order).map(SearchCandidates::Merged);
     }
     let runs = wanted_runs(look, search, filter)?;
     if is_narrow(range, &runs) {
         let sql = "SELECT id FROM delivery INDEXED BY delivery_event WHERE event BETWEEN ?1 AND ?2";
         let found = numbers(conn, sql, [range.first, range.last])?;
-        return Ok(Candidates::listed(
+        return Ok(SearchCandidates::listed(
             found,
             bounds.order,
             bounds.from,
-            bounds.to,
+            bounds.last,
         ));
     }
     let mut parts = Vec::new();
     for counted in runs {
-        let part = match (range == Range::ALL, counted.lane.is_replay) {
-            (true, _) => bounds.part(counted.run(), Range::ALL),
-            (false, true) => bounds.part(counted.replays_of(range), Range::ALL),
+        let part = match (range == EventRange::ALL, counted.lane.is_replay) {
+            (true, _) => bounds.part(counted.run(), EventRange::ALL),
+            (false, true) => bounds.part(counted.replays_of(range), EventRange::ALL),
             // Original deliveries follow the order of their events; replays may belong to any event.
             (false, false) => {
-                let numbers = Range {
+                let numbers = EventRange {
                     first: seek(conn, &counted, range.first)?,
                     last: seek(conn, &counted, range.last + 1)? - 1,
                 };
@@ -274,11 +283,11 @@ pub(super) fn delivery_candidates(
         };
         parts.push(part);
     }
-    Merged::new(conn, &parts, bounds.order).map(Candidates::Merged)
+    MergedRuns::new(conn, &parts, bounds.order).map(SearchCandidates::Merged)
 }
 
 /// Returns whether a range holds so few events that reading all their deliveries is cheaper than reading all replays.
-fn is_narrow(range: Range, runs: &[Counted]) -> bool {
+fn is_narrow(range: EventRange, runs: &[LaneCount]) -> bool {
     let replays = runs.iter().filter(|counted| counted.lane.is_replay);
     let count: i64 = replays.map(|counted| counted.count).sum();
     let events = range.last - range.first;
@@ -286,12 +295,12 @@ fn is_narrow(range: Range, runs: &[Counted]) -> bool {
 }
 
 pub(super) fn wanted_runs(
-    look: &Look<'_>,
+    look: &ReadTransaction<'_>,
     search: &DeliverySearch,
-    filter: &Filter<'_>,
-) -> rusqlite::Result<Vec<Counted>> {
-    let tally = Tally::load(look.conn)?;
-    let is_wanted = |lane: &Lane, state: DeliveryState| {
+    filter: &SearchFilter<'_>,
+) -> rusqlite::Result<Vec<LaneCount>> {
+    let tally = LaneTally::load(look.conn)?;
+    let is_wanted = |lane: &DeliveryLane, state: DeliveryState| {
         wants_lane(&look.names, search, filter, lane)
             && search.state.is_none_or(|wanted| wanted == state)
     };
@@ -299,10 +308,10 @@ pub(super) fn wanted_runs(
 }
 
 pub(super) fn wants_lane(
-    names: &Names,
+    names: &NameTable,
     search: &DeliverySearch,
-    filter: &Filter<'_>,
-    lane: &Lane,
+    filter: &SearchFilter<'_>,
+    lane: &DeliveryLane,
 ) -> bool {
     let destination = search.destination.as_ref().is_none_or(|name| {
         let found = names.destinations.get(&lane.destination);
@@ -315,8 +324,8 @@ pub(super) fn wants_lane(
 }
 
 /// Returns the first number in a run of original deliveries whose event is at or after this one.
-fn seek(conn: &Connection, counted: &Counted, event: i64) -> rusqlite::Result<i64> {
-    if event <= Range::ALL.first {
+fn seek(conn: &Connection, counted: &LaneCount, event: i64) -> rusqlite::Result<i64> {
+    if event <= EventRange::ALL.first {
         return Ok(0);
     }
     let sql = "SELECT id, event FROM delivery INDEXED BY delivery_lane

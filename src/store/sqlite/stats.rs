@@ -4,30 +4,30 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::store::sqlite::connect;
+use crate::store::sqlite::lane_counts::LaneTally;
 use crate::store::sqlite::limits::{disk_free, log_size, pages, size};
-use crate::store::sqlite::names::Names;
+use crate::store::sqlite::names::NameTable;
 use crate::store::sqlite::read::oldest;
-use crate::store::sqlite::readers::Look;
-use crate::store::sqlite::tally::Tally;
-use crate::store::{Stats, StoreError};
+use crate::store::sqlite::readers::ReadTransaction;
+use crate::store::{StoreError, StoreStatistics};
 
-pub(super) fn stats(look: &Look<'_>, path: &Path) -> rusqlite::Result<Stats> {
+pub(super) fn stats(look: &ReadTransaction<'_>, path: &Path) -> rusqlite::Result<StoreStatistics> {
     let unsigned = |number: i64| u64::try_from(number).unwrap_or(0);
     let sql = "SELECT events, claims FROM total";
     let (events, claims) = look
         .conn
         .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let mut stats = Stats {
+    let mut stats = StoreStatistics {
         events: unsigned(events),
         claims: unsigned(claims),
         size: size(path),
         log: log_size(path),
         disk_free: disk_free(path),
-        ..Stats::default()
+        ..StoreStatistics::default()
     };
     let pages = pages(look.conn)?;
     stats.spare = pages.spare.saturating_mul(pages.size);
-    for counted in Tally::load(look.conn)?.runs(&look.names, |_, _| true) {
+    for counted in LaneTally::load(look.conn)?.runs(&look.names, |_, _| true) {
         let state = usize::try_from(counted.state.code()).unwrap_or(usize::MAX);
         if let Some(count) = stats.deliveries.get_mut(state) {
             *count += unsigned(counted.count);
@@ -43,10 +43,10 @@ pub(super) fn stats(look: &Look<'_>, path: &Path) -> rusqlite::Result<Stats> {
     Ok(stats)
 }
 
-pub(in crate::store) fn stats_of(path: &Path) -> Result<Stats, StoreError> {
-    let conn = connect::stranger(path)?;
-    let names = Names::load(&conn).map_err(StoreError::Read)?;
-    let look = Look {
+pub(in crate::store) fn stats_of(path: &Path) -> Result<StoreStatistics, StoreError> {
+    let conn = connect::open_untrusted(path)?;
+    let names = NameTable::load(&conn).map_err(StoreError::Read)?;
+    let look = ReadTransaction {
         skew_ms: 0,
         conn: &conn,
         names: Arc::new(names),

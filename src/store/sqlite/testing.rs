@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::model::ids::{DestinationName, RouteName};
 use crate::store::rows::DestinationId;
-use crate::store::sqlite::queue::{Urgency, ask};
-use crate::store::sqlite::work::Work;
-use crate::store::sqlite::{Inner, Shared};
-use crate::store::{Options, StoreError};
+use crate::store::sqlite::group_work::GroupWork;
+use crate::store::sqlite::queue::{TaskUrgency, enqueue_task};
+use crate::store::sqlite::{StoreInner, StoreShared};
+use crate::store::{StoreError, StoreOptions};
 
 /// Faults that a test injects.
 #[derive(Default)]
@@ -26,7 +26,7 @@ pub(in crate::store) struct Faults {
     pub(in crate::store) is_abandoned: AtomicBool,
 }
 
-impl Shared {
+impl StoreShared {
     pub(in crate::store) fn set_healthy_for_test(&self, is_healthy: bool) {
         self.set_healthy(is_healthy);
     }
@@ -52,24 +52,24 @@ impl Shared {
     }
 }
 
-impl Inner {
+impl StoreInner {
     /// Starts a store whose file could not be opened.
-    pub(in crate::store) fn open_late(options: Options) -> Self {
+    pub(in crate::store) fn open_late(options: StoreOptions) -> Self {
         Self::start(options, None).unwrap()
     }
 
     /// Limits the file to this number of pages, which SQLite reports like a full disk.
     pub(in crate::store) async fn limit_pages(&self, most: i64) {
-        let run = move |work: &mut Work| {
+        let run = move |work: &mut GroupWork| {
             work.conn
                 .pragma_update_and_check(None, "max_page_count", most, |_| Ok(()))?;
             Ok(())
         };
-        self.write(Urgency::Outcome, 0, run).await.unwrap();
+        self.write(TaskUrgency::Outcome, 0, run).await.unwrap();
     }
 
     pub(in crate::store) async fn pragmas_for_test(&self) -> Vec<String> {
-        let run = |work: &mut Work| {
+        let run = |work: &mut GroupWork| {
             let mut found = Vec::new();
             for pragma in [
                 "journal_mode",
@@ -89,7 +89,7 @@ impl Inner {
             }
             Ok(found)
         };
-        self.write(Urgency::Outcome, 0, run).await.unwrap()
+        self.write(TaskUrgency::Outcome, 0, run).await.unwrap()
     }
 
     /// Runs a query that never ends on its own.
@@ -97,7 +97,7 @@ impl Inner {
         &self,
         patience: Duration,
     ) -> Result<i64, StoreError> {
-        let look = self.shared.look(patience, |look| {
+        let look = self.shared.read(patience, |look| {
             let sql = "WITH RECURSIVE it (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM it)
                 SELECT max(n) FROM it";
             look.conn.query_row(sql, [], |row| row.get(0))
@@ -109,24 +109,30 @@ impl Inner {
     /// meanwhile.
     pub(in crate::store) fn fail_checkpoint(&self) {
         let shared = std::sync::Arc::clone(&self.shared);
-        let (task, _) = ask(move |_| {
+        let (task, _) = enqueue_task(move |_| {
             shared
                 .faults
                 .checkpoint
                 .store(true, std::sync::atomic::Ordering::SeqCst);
             Ok(())
         });
-        self.shared.queue.push(task, 0, Urgency::Outcome).unwrap();
+        self.shared
+            .queue
+            .push(task, 0, TaskUrgency::Outcome)
+            .unwrap();
     }
 
     /// Holds up the writer until the returned sender is dropped.
     pub(in crate::store) fn hold(&self) -> std::sync::mpsc::Sender<()> {
         let (sender, receiver) = std::sync::mpsc::channel::<()>();
-        let (task, _) = ask(move |_| {
+        let (task, _) = enqueue_task(move |_| {
             let _ = receiver.recv();
             Ok(())
         });
-        self.shared.queue.push(task, 0, Urgency::Outcome).unwrap();
+        self.shared
+            .queue
+            .push(task, 0, TaskUrgency::Outcome)
+            .unwrap();
         while self.shared.queue.len() > 0 {
             std::thread::yield_now();
         }

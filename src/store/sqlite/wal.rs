@@ -17,7 +17,7 @@ const CHUNK: usize = 1 << 20;
 
 /// The findings of a walk through a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Extent {
+pub(super) struct WalExtent {
     /// Bytes up to the end of the last valid commit.
     pub(super) valid: u64,
     /// Number of commits up to there.
@@ -35,7 +35,7 @@ pub(super) struct Extent {
 }
 
 /// One frame of the log.
-pub(super) struct Frame<'a> {
+pub(super) struct WalFrame<'a> {
     /// Number of the page, from 1.
     pub(super) page: u32,
     /// True if this is the last frame of its commit.
@@ -50,7 +50,7 @@ pub(super) fn path_of(path: &Path) -> PathBuf {
     log.into()
 }
 
-struct Head {
+struct WalHeader {
     is_big_endian: bool,
     page_size: usize,
     salts: [u8; 8],
@@ -79,7 +79,7 @@ fn sum(is_big_endian: bool, bytes: &[u8], (mut one, mut two): (u32, u32)) -> (u3
     (one, two)
 }
 
-impl Head {
+impl WalHeader {
     /// Parses a head. Returns `None` if the bytes are not the head of a log.
     fn parse(bytes: &[u8; HEAD]) -> Option<Self> {
         let is_big_endian = match number(bytes, 0) {
@@ -106,16 +106,16 @@ impl Head {
 /// Walks through a log and passes on each frame of its generation, including those behind damage.
 pub(super) fn walk(
     path: &Path,
-    each: &mut dyn FnMut(&Frame<'_>) -> io::Result<()>,
-) -> io::Result<Extent> {
+    each: &mut dyn FnMut(&WalFrame<'_>) -> io::Result<()>,
+) -> io::Result<WalExtent> {
     let file = match File::open(path) {
-        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(Extent::default()),
+        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(WalExtent::default()),
         opened => opened?,
     };
     let size = file.metadata()?.len();
-    let mut extent = Extent {
+    let mut extent = WalExtent {
         size,
-        ..Extent::default()
+        ..WalExtent::default()
     };
     let mut reader = BufReader::with_capacity(CHUNK, file);
     let mut head = [0; HEAD];
@@ -123,7 +123,7 @@ pub(super) fn walk(
     if !fill(&mut reader, &mut head)? || head == [0; HEAD] {
         return Ok(extent);
     }
-    let Some(head) = Head::parse(&head) else {
+    let Some(head) = WalHeader::parse(&head) else {
         extent.is_head_damaged = true;
         return Ok(extent);
     };
@@ -165,7 +165,7 @@ pub(super) fn walk(
             extent.damaged_frames += u64::from(!is_sound);
         }
         let page = number(top, 0);
-        each(&Frame {
+        each(&WalFrame {
             page,
             is_commit,
             data,
@@ -190,7 +190,7 @@ fn fill(reader: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
 /// cache, which reports them as written. Synchronizing again does nothing. If the log were copied into the file and the
 /// power failed meanwhile, the file would hold pages of commits that the log has lost. So this rewrites the same bytes
 /// at the same offsets and synchronizes them, before anything copies from the log.
-pub(super) fn secure(path: &Path) -> io::Result<Extent> {
+pub(super) fn secure(path: &Path) -> io::Result<WalExtent> {
     let log = path_of(path);
     let extent = walk(&log, &mut |_| Ok(()))?;
     if extent.valid == 0 {
@@ -213,7 +213,7 @@ pub(super) fn secure(path: &Path) -> io::Result<Extent> {
 }
 
 /// Logs how much of the store's write-ahead log was discarded, and why.
-pub(super) fn report(path: &Path, extent: &Extent) {
+pub(super) fn report(path: &Path, extent: &WalExtent) {
     let path = path_of(path);
     let path = path.display();
     if extent.is_head_damaged {

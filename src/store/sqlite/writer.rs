@@ -15,13 +15,13 @@ use rusqlite::config::DbConfig;
 use crate::model::clock::instant;
 use crate::model::error::chain;
 use crate::store::StoreError;
-use crate::store::sqlite::connect::{Lock, open_failed};
-use crate::store::sqlite::log::{Log, checkpoint};
-use crate::store::sqlite::opening::Opened;
-use crate::store::sqlite::queue::{Group, Next};
+use crate::store::sqlite::checkpoint::{WriteAheadLog, checkpoint};
+use crate::store::sqlite::connect::{FileLock, open_failed};
+use crate::store::sqlite::group_work::{GroupWork, UndoEntry};
+use crate::store::sqlite::open::OpenStore;
+use crate::store::sqlite::queue::{NextWork, TaskGroup};
 use crate::store::sqlite::readers::out_of_order;
-use crate::store::sqlite::work::{Ghost, Work};
-use crate::store::sqlite::{Shared, affordable, connect, limits, opening, wal};
+use crate::store::sqlite::{StoreShared, connect, limits, open, quick_check, wal};
 
 /// After this pause without tasks the writer empties the log even if it is short, so that the next start is quick.
 const QUIET: Duration = Duration::from_secs(3);
@@ -32,11 +32,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// File descriptors that opening the file needs: file and log for each connection, and the index of the log.
 const RESERVE: usize = 16;
 
-pub(super) struct Writer {
-    shared: Arc<Shared>,
-    work: Option<Work>,
-    log: Log,
-    lock: Option<Lock>,
+pub(super) struct StoreWriter {
+    shared: Arc<StoreShared>,
+    work: Option<GroupWork>,
+    log: WriteAheadLog,
+    lock: Option<FileLock>,
     /// True if a failure may have lost pages of the file itself, not only of the log.
     is_file_in_doubt: bool,
     /// Placeholder descriptors, closed just before the file is opened again.
@@ -46,7 +46,7 @@ pub(super) struct Writer {
 }
 
 /// Closes the queue however the thread ends, a panic included, so that no caller waits forever.
-struct CloseOnDrop(Arc<Shared>);
+struct CloseOnDrop(Arc<StoreShared>);
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
@@ -56,13 +56,16 @@ impl Drop for CloseOnDrop {
     }
 }
 
-impl Writer {
+impl StoreWriter {
     /// Creates the writer. If `opened` is `None`, the disk had no room, and `run` tries again.
-    pub(super) fn new(shared: Arc<Shared>, opened: Option<Opened>) -> rusqlite::Result<Self> {
+    pub(super) fn new(
+        shared: Arc<StoreShared>,
+        opened: Option<OpenStore>,
+    ) -> rusqlite::Result<Self> {
         let mut writer = Self {
             shared,
             work: None,
-            log: Log::new(),
+            log: WriteAheadLog::new(),
             lock: None,
             is_file_in_doubt: false,
             reserve: Vec::new(),
@@ -76,7 +79,7 @@ impl Writer {
         Ok(writer)
     }
 
-    fn take_over(&mut self, opened: Opened) -> rusqlite::Result<()> {
+    fn take_over(&mut self, opened: OpenStore) -> rusqlite::Result<()> {
         self.shared.sealer.store(opened.sealer);
         self.shared.clock.store(opened.clock);
         self.log.take_up(opened.lock.file(), &self.shared.path);
@@ -90,7 +93,7 @@ impl Writer {
         self.reserve.extend(opened);
     }
 
-    fn take_up(&mut self, mut work: Work) -> rusqlite::Result<()> {
+    fn take_up(&mut self, mut work: GroupWork) -> rusqlite::Result<()> {
         self.log.watch(&mut work.conn)?;
         self.shared.publish(Arc::clone(&work.names));
         self.work = Some(work);
@@ -106,9 +109,9 @@ impl Writer {
         loop {
             self.gather();
             match self.shared.queue.take(QUIET) {
-                Next::Group(group) => self.write(group),
-                Next::Quiet => self.rest(),
-                Next::Closed => break,
+                NextWork::Group(group) => self.write(group),
+                NextWork::Quiet => self.rest(),
+                NextWork::Closed => break,
             }
         }
         // Readers and a running step hold the log, so end them before it is emptied.
@@ -141,7 +144,7 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, mut group: Group) {
+    fn write(&mut self, mut group: TaskGroup) {
         self.last = group.tasks.len();
         let began = instant();
         let done = self.transact(&mut group);
@@ -160,11 +163,11 @@ impl Writer {
         if let Err(err) = self.checkpoint() {
             // A failed checkpoint may have lost pages of the file itself.
             self.is_file_in_doubt = true;
-            self.fail(Group::default(), &err);
+            self.fail(TaskGroup::default(), &err);
         }
     }
 
-    fn transact(&mut self, group: &mut Group) -> rusqlite::Result<()> {
+    fn transact(&mut self, group: &mut TaskGroup) -> rusqlite::Result<()> {
         let work = self.work.as_mut().ok_or_else(out_of_order)?;
         work.limits.measure(&work.conn);
         // The limit counts the log too. Copying the log into the file may bring the store below the limit again.
@@ -214,13 +217,13 @@ impl Writer {
             Ok(false) => {}
             Err(err) => {
                 self.is_file_in_doubt = true;
-                self.fail(Group::default(), &err);
+                self.fail(TaskGroup::default(), &err);
             }
         }
     }
 
     /// Rejects all waiting tasks, then opens the file again, however long that takes.
-    fn fail(&mut self, group: Group, err: &rusqlite::Error) {
+    fn fail(&mut self, group: TaskGroup, err: &rusqlite::Error) {
         self.shared.set_healthy(false);
         let since = instant();
         tracing::error!(
@@ -253,7 +256,7 @@ impl Writer {
     }
 
     /// Opens the file, however long that takes. Returns `false` if the store is closed meanwhile.
-    fn recover(&mut self, ghosts: &[Ghost]) -> bool {
+    fn recover(&mut self, ghosts: &[UndoEntry]) -> bool {
         let mut reported = String::new();
         loop {
             // Free the placeholders, so that the file can be opened even if sockets have taken all other descriptors.
@@ -307,7 +310,7 @@ impl Writer {
 
     /// Opens the file that could not be opened at the start.
     fn open_at_last(&mut self) -> Result<(), StoreError> {
-        let mut opened = opening::open(&self.shared.options)?;
+        let mut opened = open::open(&self.shared.options)?;
         let failed = |err| open_failed(&self.shared.path, err);
         // Before any task runs: destinations that were named meanwhile need their real numbers.
         let settled = self.shared.aliases().settle(&mut opened.work);
@@ -318,17 +321,17 @@ impl Writer {
         Ok(())
     }
 
-    fn reopen(&mut self, ghosts: &[Ghost]) -> rusqlite::Result<()> {
+    fn reopen(&mut self, ghosts: &[UndoEntry]) -> rusqlite::Result<()> {
         // Close the old connection first: it may hold pages that the file has lost.
         self.work = None;
-        let Some(file) = self.lock.as_ref().map(Lock::file) else {
+        let Some(file) = self.lock.as_ref().map(FileLock::file) else {
             return Err(out_of_order());
         };
         let path = &self.shared.path;
         // The index of the log records how much of the log the file holds. It is wrong if the file has lost pages, and
         // SQLite rebuilds it only while no other process has the file open.
-        if self.is_file_in_doubt && !Lock::is_alone(&file) {
-            return Err(others_are_in_the_way());
+        if self.is_file_in_doubt && !FileLock::is_alone(&file) {
+            return Err(file_is_locked());
         }
         // After a failed synchronization the system's cache holds pages that look written and are not. They must be
         // durable before anything is copied.
@@ -343,10 +346,10 @@ impl Writer {
         if !copied.inspect_err(|_| self.is_file_in_doubt = true)? {
             return Err(out_of_order());
         }
-        affordable::check(&mut conn)?;
-        let limits = limits::Limits::new(&self.shared.options);
+        quick_check::check(&mut conn)?;
+        let limits = limits::StoreLimits::new(&self.shared.options);
         let keep_body = self.shared.options.keep_body;
-        let mut work = Work::new(conn, limits, keep_body, self.shared.clock())?;
+        let mut work = GroupWork::new(conn, limits, keep_body, self.shared.clock())?;
         work.start()?;
         // Before any new task, or the retry of a rejected sender would be a duplicate.
         work.undo(ghosts)?;
@@ -359,14 +362,14 @@ impl Writer {
     }
 }
 
-fn others_are_in_the_way() -> rusqlite::Error {
+fn file_is_locked() -> rusqlite::Error {
     let text = "another process has the store file open: close it, so that the file can be checked"
         .to_owned();
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
     rusqlite::Error::SqliteFailure(code, Some(text))
 }
 
-fn close(work: Work) {
+fn close(work: GroupWork) {
     let conn = work.conn;
     if checkpoint(&conn, "TRUNCATE").is_ok_and(|is_whole| is_whole) {
         // The log is empty, so SQLite may delete it with the last connection.

@@ -1,13 +1,13 @@
 //! Tests of operator steps and of replays.
 
 use super::*;
-use crate::model::delivery::Step;
-use crate::store::search::{Replay, Selection, Which};
+use crate::model::delivery::DeliveryStep;
+use crate::store::search::{DeliverySelector, ReplaySearch, StepSelection};
 
-fn all(step: Step, search: DeliverySearch) -> Selection {
-    Selection {
+fn all(step: DeliveryStep, search: DeliverySearch) -> StepSelection {
+    StepSelection {
         step,
-        which: Which::All(search),
+        which: DeliverySelector::All(search),
     }
 }
 
@@ -22,9 +22,9 @@ async fn end_some(rig: &Rig, app: DestinationId, count: usize) {
         .enumerate()
     {
         let next = match place % 3 {
-            0 => Next::Delivered,
-            1 => Next::Dead,
-            _ => Next::Waiting(NOW + 5_000_000),
+            0 => NextState::Delivered,
+            1 => NextState::Dead,
+            _ => NextState::Waiting(NOW + 5_000_000),
         };
         assert!(rig.finish(due, next).await);
     }
@@ -44,21 +44,21 @@ async fn a_step_is_taken_with_all_that_match_and_no_other() {
     };
     assert_eq!(
         rig.store
-            .change(all(Step::Cancel, dead.clone()), NOW)
+            .change(all(DeliveryStep::Cancel, dead.clone()), NOW)
             .await
             .unwrap(),
         0
     );
     assert_eq!(
         rig.store
-            .change(all(Step::Begin, dead.clone()), NOW)
+            .change(all(DeliveryStep::Begin, dead.clone()), NOW)
             .await
             .unwrap(),
         0
     );
     assert_eq!(
         rig.store
-            .change(all(Step::Discard, dead), NOW)
+            .change(all(DeliveryStep::Discard, dead), NOW)
             .await
             .unwrap(),
         300
@@ -66,7 +66,7 @@ async fn a_step_is_taken_with_all_that_match_and_no_other() {
     let everything = DeliverySearch::default();
     assert_eq!(
         rig.store
-            .change(all(Step::Cancel, everything), NOW)
+            .change(all(DeliveryStep::Cancel, everything), NOW)
             .await
             .unwrap(),
         600
@@ -86,7 +86,7 @@ async fn a_replay_makes_each_delivery_once_across_a_restart() {
         rig.deliver(number, app).await;
     }
     end_some(&rig, app, 30).await;
-    let replay = Replay {
+    let replay = ReplaySearch {
         search: DeliverySearch {
             state: Some(DeliveryState::Dead),
             ..DeliverySearch::default()
@@ -99,7 +99,7 @@ async fn a_replay_makes_each_delivery_once_across_a_restart() {
     let late = rig.deliver(99, app).await;
     let due = rig.begin(app).await;
     let due = due.iter().find(|due| due.delivery == late).unwrap();
-    rig.finish(due, Next::Dead).await;
+    rig.finish(due, NextState::Dead).await;
     let row = rig
         .store
         .step_replay(row.id, 4, NOW)
@@ -158,7 +158,7 @@ async fn events_can_be_replayed_to_a_destination_that_is_new() {
     }
     // Two of the events have lost their body.
     for due in rig.store.begin(old, 2, NOW + 9).await.unwrap() {
-        rig.finish(&due, Next::Delivered).await;
+        rig.finish(&due, NextState::Delivered).await;
     }
     let new = rig.destination("new").await;
     let search = DeliverySearch {
@@ -171,7 +171,7 @@ async fn events_can_be_replayed_to_a_destination_that_is_new() {
     };
     let row = rig
         .store
-        .begin_replay(Replay { search }, NOW)
+        .begin_replay(ReplaySearch { search }, NOW)
         .await
         .unwrap();
     assert_eq!(row.total, 5);

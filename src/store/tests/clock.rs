@@ -1,14 +1,14 @@
 //! Tests of times in the store while the wall clock is set, and after a boot.
 
 use super::*;
-use crate::model::clock::Now;
-use crate::store::Retention;
+use crate::model::clock::ClockReading;
+use crate::store::RetentionLimits;
 
 const HOUR_MS: i64 = 3_600_000;
 
 /// Changes the file to what an earlier boot would leave under a wall clock that is an hour ahead.
 fn leave_an_hour_ahead(path: &Path) -> i64 {
-    let ahead_ms = Now::read().unix_ms + HOUR_MS;
+    let ahead_ms = ClockReading::read().unix_ms + HOUR_MS;
     let conn = rusqlite::Connection::open(path).unwrap();
     let sql = "UPDATE total SET clock_ms = ?1, boot_id = 'another boot'";
     conn.execute(sql, [ahead_ms]).unwrap();
@@ -44,7 +44,7 @@ async fn after_a_boot_with_the_clock_behind_what_waits_is_due_at_once() {
         assert!(!due.is_empty(), "{taken:?}");
         for one in due {
             taken.push(one.delivery);
-            rig.finish(&one, Next::Delivered).await;
+            rig.finish(&one, NextState::Delivered).await;
         }
     }
     taken.sort_unstable();
@@ -71,12 +71,12 @@ async fn operators_see_and_name_times_of_the_wall_clock() {
     let id = rig.commit(event(1).to(delivery).0).await[0];
     let rows = rig.store.deliveries(DeliverySearch::default(), ALL).await;
     let shown_ms = rows.unwrap()[0].due_ms.unwrap();
-    let wall_ms = Now::read().unix_ms;
+    let wall_ms = ClockReading::read().unix_ms;
     assert!((shown_ms - wall_ms - 60_000).abs() < 30_000, "{shown_ms}");
     // A retry is due now, by either clock.
-    let selection = crate::store::search::Selection {
-        which: crate::store::search::Which::One(id),
-        step: crate::model::delivery::Step::Retry,
+    let selection = crate::store::search::StepSelection {
+        which: crate::store::search::DeliverySelector::One(id),
+        step: crate::model::delivery::DeliveryStep::Retry,
     };
     assert_eq!(rig.store.change(selection, wall_ms).await.unwrap(), 1);
     let due = rig.store.begin(app, 9, rig.store.now().unix_ms + 1_000);
@@ -94,7 +94,7 @@ async fn a_clock_set_forward_makes_nothing_old_before_its_time() {
         .set(|event| event.received_ms = now)
         .claim(1, now + HOUR_MS);
     rig.commit(young.0).await;
-    let retention = Retention {
+    let retention = RetentionLimits {
         delivered_ms: Some(HOUR_MS),
         dead_ms: Some(HOUR_MS),
         attempts_ms: Some(HOUR_MS),
@@ -123,7 +123,10 @@ async fn a_clock_set_forward_makes_nothing_old_before_its_time() {
     conn.close().unwrap();
     let store = Store::open(options(&path)).unwrap();
     let rig = Rig { store, folder };
-    let purged = rig.store.purge(&retention, Now::read().unix_ms).await;
+    let purged = rig
+        .store
+        .purge(&retention, ClockReading::read().unix_ms)
+        .await;
     let purged = purged.unwrap();
     assert_eq!((purged.events, purged.claims), (0, 0));
     let known = rig

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::store::search::{DeliveryRow, EventRow, Replay};
+use crate::store::search::{DeliveryRow, EventRow, ReplaySearch};
 
 const EVENTS: u64 = 4_500;
 
@@ -46,9 +46,9 @@ async fn filled() -> Rig {
     for destination in [app, shop_log] {
         for (place, due) in rig.begin(destination).await.iter().enumerate() {
             let next = if place.is_multiple_of(2) {
-                Next::Delivered
+                NextState::Delivered
             } else {
-                Next::Dead
+                NextState::Dead
             };
             rig.finish(due, next).await;
         }
@@ -59,7 +59,7 @@ async fn filled() -> Rig {
     };
     let row = rig
         .store
-        .begin_replay(Replay { search }, NOW)
+        .begin_replay(ReplaySearch { search }, NOW)
         .await
         .unwrap();
     rig.store.step_replay(row.id, 1000, NOW).await.unwrap();
@@ -113,7 +113,7 @@ fn fits(search: &EventSearch, event: &EventRow) -> bool {
 }
 
 async fn assert_counted(rig: &Rig, search: DeliverySearch, wanted: usize) {
-    let replay = Replay { search };
+    let replay = ReplaySearch { search };
     let count = rig.store.count_replay(&replay).await.unwrap();
     assert_eq!(count, wanted as u64, "{:?}", replay.search);
 }
@@ -227,7 +227,7 @@ async fn lists_of_a_time_hold_its_replays_however_many_there_are() {
     };
     let row = rig
         .store
-        .begin_replay(Replay { search }, NOW)
+        .begin_replay(ReplaySearch { search }, NOW)
         .await
         .unwrap();
     rig.store.step_replay(row.id, 10_000, NOW).await.unwrap();

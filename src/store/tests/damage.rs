@@ -1,7 +1,7 @@
 //! Tests of salvage on damaged and cut files.
 
 use super::*;
-use crate::store::{Salvaged, salvage};
+use crate::store::{SalvageResult, salvage};
 
 const FRAME: usize = 24 + 4096;
 
@@ -38,7 +38,7 @@ async fn killed(in_file: u64, in_log: u64) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-fn salvaged(path: &Path) -> (Salvaged, Vec<serde_json::Value>) {
+fn salvaged(path: &Path) -> (SalvageResult, Vec<serde_json::Value>) {
     let scratch = tempfile::tempdir().unwrap();
     let mut out = Vec::new();
     let found = salvage(path, &[], None, scratch.path(), &mut out).unwrap();

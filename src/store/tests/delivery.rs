@@ -45,7 +45,7 @@ async fn a_spent_claim_makes_a_duplicate_until_its_window_is_over() {
             })
             .await
             .unwrap();
-        assert_eq!(outcome, Committed::Duplicate(202));
+        assert_eq!(outcome, CommitOutcome::Duplicate(202));
     }
     // Nothing of the duplicates is stored, not even their other claim.
     assert_eq!(rig.uids(EventSearch::default()).await, [uid(1)]);
@@ -62,7 +62,7 @@ async fn a_spent_claim_makes_a_duplicate_until_its_window_is_over() {
         .set(|event| event.received_ms = NOW + 2999)
         .claim(1, NOW + 9000);
     let outcome = rig.store.commit(again.0).await.unwrap();
-    assert_eq!(outcome, Committed::Duplicate(202));
+    assert_eq!(outcome, CommitOutcome::Duplicate(202));
     rig.assert_sound();
 }
 
@@ -76,7 +76,10 @@ async fn of_many_copies_at_once_one_is_stored() {
     });
     let mut stored = 0;
     for copy in copies.collect::<Vec<_>>() {
-        stored += u32::from(matches!(copy.await.unwrap().unwrap(), Committed::New(_)));
+        stored += u32::from(matches!(
+            copy.await.unwrap().unwrap(),
+            CommitOutcome::New(_)
+        ));
     }
     assert_eq!(stored, 1);
     assert_eq!(rig.uids(EventSearch::default()).await.len(), 1);
@@ -88,7 +91,7 @@ async fn claims_of_proxy_routes_survive_a_restart() {
     let rig = Rig::new();
     let spent = |key, expires_ms| crate::store::rows::SpentClaim {
         route: route("proxy"),
-        claim: Claim {
+        claim: ClaimRow {
             key: [key; 16],
             expires_ms,
         },
@@ -148,26 +151,29 @@ async fn of_one_order_key_only_the_oldest_open_one_goes() {
     assert_eq!(ids(&rig.begin(app).await), []);
     assert_eq!(rig.store.next_due(app).await.unwrap(), None);
     // A waiting delivery holds up those behind it.
-    assert!(rig.finish(&first[0], Next::Waiting(NOW + 9_000_000)).await);
+    assert!(
+        rig.finish(&first[0], NextState::Waiting(NOW + 9_000_000))
+            .await
+    );
     assert_eq!(ids(&rig.begin(app).await), []);
     let again = rig.store.begin(app, 9, NOW + 9_000_000).await.unwrap();
     assert_eq!(ids(&again), [made[0]]);
-    assert!(rig.finish(&again[0], Next::Dead).await);
+    assert!(rig.finish(&again[0], NextState::Dead).await);
     let second = rig.begin(app).await;
     assert_eq!(ids(&second), [made[1]]);
     // The dead letter comes back while the second is in flight. It goes before the third, but not before the second
     // ends.
-    let retry = crate::store::search::Selection {
-        step: crate::model::delivery::Step::Retry,
-        which: crate::store::search::Which::One(made[0]),
+    let retry = crate::store::search::StepSelection {
+        step: crate::model::delivery::DeliveryStep::Retry,
+        which: crate::store::search::DeliverySelector::One(made[0]),
     };
     assert_eq!(rig.store.change(retry, NOW).await.unwrap(), 1);
     assert_eq!(ids(&rig.begin(app).await), []);
-    assert!(rig.finish(&second[0], Next::Delivered).await);
+    assert!(rig.finish(&second[0], NextState::Delivered).await);
     let third = rig.begin(app).await;
     assert_eq!(ids(&third), [made[0]]);
     assert_eq!((third[0].attempt, third[0].round), (3, 1));
-    assert!(rig.finish(&third[0], Next::Delivered).await);
+    assert!(rig.finish(&third[0], NextState::Delivered).await);
     assert_eq!(ids(&rig.begin(app).await), [made[3]]);
     rig.assert_sound();
 }
@@ -182,7 +188,7 @@ async fn a_delivery_may_begin_in_flight() {
     let going = rig.commit(event(2).to(going).0).await[0];
     assert_eq!(rig.state(going).await, DeliveryState::InFlight);
     assert_eq!(ids(&rig.begin(app).await), []);
-    let ended = Finished {
+    let ended = FinishedAttempt {
         delivery: going,
         attempt: 1,
         record: AttemptRecord {
@@ -190,9 +196,9 @@ async fn a_delivery_may_begin_in_flight() {
             duration_ms: 1,
             status: Some(200),
             error: None,
-            answer: Bytes::new(),
+            response_start: Bytes::new(),
         },
-        next: Next::Delivered,
+        next: NextState::Delivered,
     };
     assert!(rig.store.finish(ended).await.unwrap());
     assert_eq!(ids(&rig.begin(app).await), [waiting]);
@@ -206,14 +212,14 @@ async fn only_the_attempt_that_is_going_on_can_end() {
     let app = rig.destination("app").await;
     let id = rig.deliver(1, app).await;
     let first = rig.begin(app).await.remove(0);
-    assert!(rig.finish(&first, Next::Waiting(NOW)).await);
-    assert!(!rig.finish(&first, Next::Delivered).await);
+    assert!(rig.finish(&first, NextState::Waiting(NOW)).await);
+    assert!(!rig.finish(&first, NextState::Delivered).await);
     assert_eq!(rig.state(id).await, DeliveryState::Waiting);
     let second = rig.begin(app).await.remove(0);
     assert_eq!((second.attempt, second.round), (2, 2));
-    assert!(!rig.finish(&first, Next::Delivered).await);
-    assert!(rig.finish(&second, Next::Delivered).await);
-    assert!(!rig.finish(&second, Next::Dead).await);
+    assert!(!rig.finish(&first, NextState::Delivered).await);
+    assert!(rig.finish(&second, NextState::Delivered).await);
+    assert!(!rig.finish(&second, NextState::Dead).await);
     assert_eq!(rig.state(id).await, DeliveryState::Delivered);
     let attempts = rig.store.attempts(id).await.unwrap();
     let found: Vec<_> = attempts
@@ -223,7 +229,7 @@ async fn only_the_attempt_that_is_going_on_can_end() {
     assert_eq!(found, [(1, Some(503)), (2, Some(204))]);
     assert_eq!(
         attempts[0].record,
-        finished(&first, Next::Waiting(NOW)).record
+        finished(&first, NextState::Waiting(NOW)).record
     );
     rig.assert_sound();
 }
@@ -333,14 +339,14 @@ async fn a_body_that_is_not_kept_goes_with_the_last_need_of_it() {
             .is_some()
     };
     let due = rig.begin(app).await.remove(0);
-    rig.finish(&due, Next::Delivered).await;
+    rig.finish(&due, NextState::Delivered).await;
     assert!(has_body().await);
     let due = rig.begin(other).await.remove(0);
-    rig.finish(&due, Next::Dead).await;
+    rig.finish(&due, NextState::Dead).await;
     assert!(has_body().await);
-    let discard = crate::store::search::Selection {
-        step: crate::model::delivery::Step::Discard,
-        which: crate::store::search::Which::One(due.delivery),
+    let discard = crate::store::search::StepSelection {
+        step: crate::model::delivery::DeliveryStep::Discard,
+        which: crate::store::search::DeliverySelector::One(due.delivery),
     };
     assert_eq!(rig.store.change(discard, NOW).await.unwrap(), 1);
     assert!(!has_body().await);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::store::sqlite::Inner;
+use crate::store::sqlite::StoreInner;
 
 async fn wait_until_healthy(store: &Store) {
     for _ in 0..500 {
@@ -19,7 +19,7 @@ async fn wait_until_healthy(store: &Store) {
     panic!("the store was not opened again");
 }
 
-fn is_write(outcome: &Result<Committed, StoreError>) -> bool {
+fn is_write(outcome: &Result<CommitOutcome, StoreError>) -> bool {
     matches!(outcome, Err(StoreError::Write(_)))
 }
 
@@ -97,7 +97,7 @@ async fn what_was_told_as_done_survives_a_failed_checkpoint() {
     }
     rig.store.inner.fail_checkpoint();
     drop(holding);
-    let Committed::New(numbers) = asked.await.unwrap().unwrap() else {
+    let CommitOutcome::New(numbers) = asked.await.unwrap().unwrap() else {
         panic!("there was no event before");
     };
     let delivery = numbers[0];
@@ -208,7 +208,7 @@ async fn the_limits_of_the_config_hold() {
         .commit(event(4).claim(1, NOW + 99_999).0)
         .await
         .unwrap();
-    assert_eq!(duplicate, Committed::Duplicate(202));
+    assert_eq!(duplicate, CommitOutcome::Duplicate(202));
     let rig = rig.reopen(|options| options.min_free = u64::MAX);
     assert!(is_full(&rig.store.commit(event(3).0).await));
     let rig = rig.reopen(|options| options.max_size = Some(2 * 1024 * 1024));
@@ -230,7 +230,7 @@ async fn the_limits_of_the_config_hold() {
 }
 
 /// Polls without waiting.
-fn ask(rig: &Rig, event: Event) -> Option<Result<Committed, StoreError>> {
+fn ask(rig: &Rig, event: Event) -> Option<Result<CommitOutcome, StoreError>> {
     let mut asked = Box::pin(rig.store.commit(event.0));
     let waker = std::task::Waker::noop();
     match asked
@@ -267,7 +267,12 @@ async fn beyond_its_bounds_the_queue_is_busy_at_once() {
 }
 
 /// Fifty commits that wait for the writer, and the task that holds it up.
-async fn fifty_waiting(rig: &Rig) -> (Sender<()>, Vec<JoinHandle<Result<Committed, StoreError>>>) {
+async fn fifty_waiting(
+    rig: &Rig,
+) -> (
+    Sender<()>,
+    Vec<JoinHandle<Result<CommitOutcome, StoreError>>>,
+) {
     let holding = rig.store.inner.hold();
     let waiting = (0..50).map(|number| {
         let store = rig.store.clone();
@@ -305,7 +310,7 @@ async fn closing_writes_what_waits() {
     drop(holding);
     let rig = rig.reopen(|_| {});
     for commit in waiting {
-        assert!(matches!(commit.await.unwrap(), Ok(Committed::New(_))));
+        assert!(matches!(commit.await.unwrap(), Ok(CommitOutcome::New(_))));
     }
     assert_eq!(rig.uids(EventSearch::default()).await.len(), 50);
     assert!(matches!(
@@ -329,7 +334,7 @@ async fn a_destination_that_is_named_while_the_file_is_opened_gets_its_events() 
     // Another store has the file, so that it cannot be opened yet.
     let before = Store::open(options(&path)).unwrap();
     let store = Store {
-        inner: Arc::new(Inner::open_late(options(&path))),
+        inner: Arc::new(StoreInner::open_late(options(&path))),
     };
     let route = route("r");
     let early = store.destination(&route, &name("early")).await.unwrap();
@@ -344,7 +349,10 @@ async fn a_destination_that_is_named_while_the_file_is_opened_gets_its_events() 
     wait_until_healthy(&store).await;
     for (number, destination) in [(1, early), (2, late)] {
         let committed = store.commit(event(number).to(pending(destination)).0).await;
-        assert!(matches!(committed, Ok(Committed::New(_))), "{committed:?}");
+        assert!(
+            matches!(committed, Ok(CommitOutcome::New(_))),
+            "{committed:?}"
+        );
     }
     let real = store.destination(&route, &name("late")).await.unwrap();
     assert_eq!(store.resolve(late), real);

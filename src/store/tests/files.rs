@@ -274,7 +274,7 @@ async fn an_export_holds_events_with_all_that_became_of_them() {
     let binary = event(2).set(|event| event.body = Some(Bytes::from_static(b"\xff\0x")));
     rig.commit(binary.to(pending(app)).0).await;
     for due in rig.begin(app).await {
-        rig.finish(&due, Next::Dead).await;
+        rig.finish(&due, NextState::Dead).await;
     }
     let lines = |keys: &[Secret], since_ms| {
         let mut out = Vec::new();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::clock::instant;
-use crate::store::search::Replay;
+use crate::store::search::ReplaySearch;
 
 const EVENTS: i64 = 1_000_000;
 const ROUTES: i64 = 3;
@@ -199,7 +199,7 @@ async fn each_answer_with_a_million_events_comes_at_once() {
     let rig = fill(rig);
     let mut told = String::new();
     writeln!(told, "filled in {:?}", began.elapsed()).unwrap();
-    let page = Page {
+    let page = ListPage {
         after: None,
         limit: 50,
     };
@@ -232,14 +232,14 @@ async fn each_answer_with_a_million_events_comes_at_once() {
             };
             let asked = rig.store.deliveries(delivery.clone(), page);
             timed(&mut told, &format!("deliveries: {what}, {word}"), asked).await;
-            let replay = Replay {
+            let replay = ReplaySearch {
                 search: delivery.clone(),
             };
             let asked = rig.store.count_replay(&replay);
             let count = timed(&mut told, &format!("replay: {what}, {word}"), asked).await;
             writeln!(told, "    {count:?}").unwrap();
             delivery.destination = Some(name("app"));
-            let replay = Replay {
+            let replay = ReplaySearch {
                 search: delivery.clone(),
             };
             let asked = rig.store.count_replay(&replay);

@@ -1,11 +1,11 @@
 //! Tests of retention: deleted rows, rows that stay, and the shrinking file.
 
 use super::*;
-use crate::store::{Purged, Retention};
+use crate::store::{PurgeResult, RetentionLimits};
 
 const DAY: i64 = 86_400_000;
 
-const NOTHING: Retention = Retention {
+const NOTHING: RetentionLimits = RetentionLimits {
     delivered_ms: None,
     dead_ms: None,
     attempts_ms: None,
@@ -13,8 +13,8 @@ const NOTHING: Retention = Retention {
     claims_ms: None,
 };
 
-async fn purge(rig: &Rig, retention: &Retention, now_ms: i64) -> Purged {
-    let mut all = Purged::default();
+async fn purge(rig: &Rig, retention: &RetentionLimits, now_ms: i64) -> PurgeResult {
+    let mut all = PurgeResult::default();
     for _ in 0..1000 {
         let round = rig.store.purge(retention, now_ms).await.unwrap();
         all.events += round.events;
@@ -28,7 +28,7 @@ async fn purge(rig: &Rig, retention: &Retention, now_ms: i64) -> Purged {
     panic!("there is always more");
 }
 
-async fn end(rig: &Rig, app: DestinationId, limit: usize, next: Next) {
+async fn end(rig: &Rig, app: DestinationId, limit: usize, next: NextState) {
     for due in rig.store.begin(app, limit, NOW + 1_000_000).await.unwrap() {
         rig.finish(&due, next).await;
     }
@@ -40,17 +40,17 @@ async fn what_has_ended_goes_after_its_time_and_no_sooner() {
     let rig = Rig::new();
     let (app, other) = (rig.destination("app").await, rig.destination("other").await);
     rig.deliver(1, app).await;
-    end(&rig, app, 1, Next::Delivered).await;
+    end(&rig, app, 1, NextState::Delivered).await;
     rig.deliver(2, app).await;
-    end(&rig, app, 1, Next::Dead).await;
+    end(&rig, app, 1, NextState::Dead).await;
     rig.commit(event(3).0).await;
     rig.deliver(4, app).await;
-    end(&rig, app, 1, Next::Waiting(NOW)).await;
+    end(&rig, app, 1, NextState::Waiting(NOW)).await;
     // One of its two deliveries is open.
     rig.commit(event(5).to(pending(other)).to(pending(app)).0)
         .await;
-    end(&rig, other, 1, Next::Delivered).await;
-    let retention = Retention {
+    end(&rig, other, 1, NextState::Delivered).await;
+    let retention = RetentionLimits {
         delivered_ms: Some(DAY),
         dead_ms: Some(3 * DAY),
         ..NOTHING
@@ -78,10 +78,10 @@ async fn the_file_shrinks_when_events_go() {
             .to(pending(app))
     };
     rig.commit_all((0..400).map(large)).await;
-    end(&rig, app, 400, Next::Delivered).await;
+    end(&rig, app, 400, NextState::Delivered).await;
     let rig = rig.reopen(|_| {});
     let before = std::fs::metadata(rig.path()).unwrap().len();
-    let retention = Retention {
+    let retention = RetentionLimits {
         delivered_ms: Some(DAY),
         ..NOTHING
     };
@@ -112,9 +112,9 @@ async fn above_its_size_the_oldest_ended_events_go() {
     let mut due = rig.begin(app).await;
     due.remove(0);
     for due in due {
-        rig.finish(&due, Next::Delivered).await;
+        rig.finish(&due, NextState::Delivered).await;
     }
-    let retention = Retention {
+    let retention = RetentionLimits {
         size: Some(1_500_000),
         ..NOTHING
     };
@@ -135,12 +135,12 @@ async fn attempts_and_claims_go_by_themselves() {
     let ended = rig
         .commit(event(1).to(pending(app)).claim(1, NOW + 10).0)
         .await[0];
-    end(&rig, app, 1, Next::Delivered).await;
+    end(&rig, app, 1, NextState::Delivered).await;
     let open = rig
         .commit(event(2).to(pending(app)).claim(2, NOW + 9 * DAY).0)
         .await[0];
-    end(&rig, app, 1, Next::Waiting(NOW)).await;
-    let retention = Retention {
+    end(&rig, app, 1, NextState::Waiting(NOW)).await;
+    let retention = RetentionLimits {
         attempts_ms: Some(DAY),
         ..NOTHING
     };
@@ -153,7 +153,7 @@ async fn attempts_and_claims_go_by_themselves() {
         .set(|event| event.received_ms = NOW + 2 * DAY)
         .claim(2, NOW + 9 * DAY);
     let outcome = rig.store.commit(again.0).await.unwrap();
-    assert_eq!(outcome, Committed::Duplicate(202));
+    assert_eq!(outcome, CommitOutcome::Duplicate(202));
     rig.assert_sound();
 }
 
@@ -166,7 +166,7 @@ async fn claims_with_a_short_window_are_looked_for_soon_again() {
         (9 * DAY, 500_000, 700_000),
     ] {
         let rig = Rig::new();
-        let retention = Retention {
+        let retention = RetentionLimits {
             claims_ms: Some(window),
             ..NOTHING
         };

@@ -18,8 +18,8 @@ async fn fill(rig: &Rig) -> DeliveryId {
     });
     let id = rig.commit(marked.0).await[0];
     let due = rig.begin(app).await.remove(0);
-    let mut ended = finished(&due, Next::Dead);
-    ended.record.answer = Bytes::from_static(b"answerMARK");
+    let mut ended = finished(&due, NextState::Dead);
+    ended.record.response_start = Bytes::from_static(b"answerMARK");
     assert!(rig.store.finish(ended).await.unwrap());
     id
 }
@@ -30,7 +30,7 @@ async fn assert_readable(rig: &Rig, id: DeliveryId) {
     assert_eq!(event.target, "/github?q=targetMARK");
     assert_eq!(event.headers["x-marked"], "headerMARK");
     let attempts = rig.store.attempts(id).await.unwrap();
-    assert_eq!(attempts[0].record.answer, "answerMARK");
+    assert_eq!(attempts[0].record.response_start, "answerMARK");
 }
 
 fn marks_in(rig: &Rig) -> Vec<&'static str> {
@@ -140,7 +140,7 @@ async fn a_text_is_found_in_sealed_bodies() {
         rig.commit(event.0).await;
     }
     let find = async |text: &str, after| {
-        let page = Page { after, limit: 2 };
+        let page = ListPage { after, limit: 2 };
         let found = rig
             .store
             .events_with_text(EventSearch::default(), text.to_owned(), page);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::glob::Glob;
-use crate::store::search::{DeliveryRow, EventRow, Replay};
+use crate::model::glob::GlobPattern;
+use crate::store::search::{DeliveryRow, EventRow, ReplaySearch};
 
 const ROUTES: [&str; 3] = ["github", "stripe", "shop"];
 const TYPES: [Option<&str>; 4] = [Some("push"), Some("pull.opened"), Some("pull.closed"), None];
@@ -55,9 +55,9 @@ async fn filled() -> Rig {
             .unwrap();
         for (number, due) in due.iter().enumerate() {
             match (number + place(*destination)) % 4 {
-                0 => rig.finish(due, Next::Delivered).await,
-                1 => rig.finish(due, Next::Dead).await,
-                2 => rig.finish(due, Next::Waiting(NOW)).await,
+                0 => rig.finish(due, NextState::Delivered).await,
+                1 => rig.finish(due, NextState::Dead).await,
+                2 => rig.finish(due, NextState::Waiting(NOW)).await,
                 _ => true,
             };
         }
@@ -69,7 +69,7 @@ async fn filled() -> Rig {
         };
         let row = rig
             .store
-            .begin_replay(Replay { search }, NOW + 2000)
+            .begin_replay(ReplaySearch { search }, NOW + 2000)
             .await
             .unwrap();
         rig.store
@@ -82,7 +82,7 @@ async fn filled() -> Rig {
 
 fn fits(search: &EventSearch, event: &EventRow) -> bool {
     let is_type = search.event_type.as_ref().is_none_or(|pattern| {
-        let glob = Glob::parse(pattern).unwrap();
+        let glob = GlobPattern::parse(pattern).unwrap();
         event
             .event_type
             .as_ref()
@@ -173,7 +173,7 @@ fn any_delivery_search() -> impl Strategy<Value = DeliverySearch> {
 async fn paged_events(rig: &Rig, search: &EventSearch, limit: u32) -> Vec<EventRow> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let page = Page { after, limit };
+        let page = ListPage { after, limit };
         let rows = rig.store.events(search.clone(), page).await.unwrap();
         let Some(last) = rows.last() else {
             return all;
@@ -186,7 +186,7 @@ async fn paged_events(rig: &Rig, search: &EventSearch, limit: u32) -> Vec<EventR
 async fn paged_deliveries(rig: &Rig, search: &DeliverySearch, limit: u32) -> Vec<DeliveryRow> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let page = Page { after, limit };
+        let page = ListPage { after, limit };
         let rows = rig.store.deliveries(search.clone(), page).await.unwrap();
         let Some(last) = rows.last() else {
             return all;
@@ -246,7 +246,7 @@ fn searches_find_what_a_plain_walk_finds() {
                 && search.state.is_none()
                 && search.is_replay.is_none();
             if !is_by_event {
-                let replay = Replay { search };
+                let replay = ReplaySearch { search };
                 prop_assert_eq!(
                     runtime.block_on(rig.store.count_replay(&replay)).unwrap(),
                     count
@@ -268,7 +268,7 @@ async fn pages_neither_shift_nor_repeat_while_rows_arrive() {
     let before = rig.uids(EventSearch::default()).await;
     let (mut seen, mut after, mut number) = (Vec::new(), None, 1000);
     loop {
-        let page = Page { after, limit: 7 };
+        let page = ListPage { after, limit: 7 };
         let rows = rig
             .store
             .events(EventSearch::default(), page)

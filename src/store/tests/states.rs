@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::delivery::Step;
-use crate::store::search::{Selection, Which};
+use crate::model::delivery::DeliveryStep;
+use crate::store::search::{DeliverySelector, StepSelection};
 
 #[derive(Clone, Debug)]
 enum Do {
@@ -27,7 +27,7 @@ enum Do {
     },
     Change {
         which: usize,
-        step: Step,
+        step: DeliveryStep,
     },
     Pause {
         is_paused: bool,
@@ -45,7 +45,7 @@ fn any_do() -> impl Strategy<Value = Do> {
         5 => (1..4_usize).prop_map(|limit| Do::Begin { limit }),
         6 => (any::<usize>(), 0..3_u8).prop_map(|(which, next)| Do::Finish { which, next }),
         1 => any::<usize>().prop_map(|which| Do::Stale { which }),
-        4 => (any::<usize>(), prop::sample::select(&[Step::Retry, Step::Cancel, Step::Discard][..]))
+        4 => (any::<usize>(), prop::sample::select(&[DeliveryStep::Retry, DeliveryStep::Cancel, DeliveryStep::Discard][..]))
             .prop_map(|(which, step)| Do::Change { which, step }),
         1 => any::<bool>().prop_map(|is_paused| Do::Pause { is_paused }),
         1 => Just(Do::Reopen),
@@ -106,7 +106,7 @@ impl Both {
         due.into_iter().map(|(_, _, id)| id).collect()
     }
 
-    fn step(&mut self, id: i64, step: Step) -> bool {
+    fn step(&mut self, id: i64, step: DeliveryStep) -> bool {
         let it = self.model.get_mut(&id).unwrap();
         match it.state.after(step) {
             Some(state) => {
@@ -120,7 +120,7 @@ impl Both {
     fn interrupt_all(&mut self) {
         let ids: Vec<i64> = self.model.keys().copied().collect();
         for id in ids {
-            self.step(id, Step::Interrupt);
+            self.step(id, DeliveryStep::Interrupt);
         }
     }
 
@@ -200,7 +200,7 @@ impl Both {
                 let taken: Vec<i64> = due.iter().map(|due| due.delivery.0).collect();
                 assert_eq!(taken, expected);
                 for due in due {
-                    assert!(self.step(due.delivery.0, Step::Begin));
+                    assert!(self.step(due.delivery.0, DeliveryStep::Begin));
                     let it = self.model.get_mut(&due.delivery.0).unwrap();
                     it.attempts += 1;
                     it.due_ms = NOW + 1000;
@@ -210,14 +210,14 @@ impl Both {
             Do::Finish { which, next } => {
                 if let Some(id) = self.pick(which, Some(DeliveryState::InFlight)) {
                     let (next, step) = match next {
-                        0 => (Next::Delivered, Step::Deliver),
-                        1 => (Next::Waiting(NOW + 3), Step::Delay),
-                        _ => (Next::Dead, Step::GiveUp),
+                        0 => (NextState::Delivered, DeliveryStep::Deliver),
+                        1 => (NextState::Waiting(NOW + 3), DeliveryStep::Delay),
+                        _ => (NextState::Dead, DeliveryStep::GiveUp),
                     };
                     let attempt = self.model[&id].attempts;
                     assert!(self.end(id, attempt, next).await);
                     assert!(self.step(id, step));
-                    if step == Step::Delay {
+                    if step == DeliveryStep::Delay {
                         self.model.get_mut(&id).unwrap().due_ms = NOW + 3;
                     }
                 }
@@ -227,20 +227,20 @@ impl Both {
                     let it = self.model[&id].clone();
                     let is_going = it.state == DeliveryState::InFlight;
                     let attempt = it.attempts + u32::from(is_going);
-                    assert!(!self.end(id, attempt, Next::Delivered).await);
+                    assert!(!self.end(id, attempt, NextState::Delivered).await);
                 }
             }
             Do::Change { which, step } => {
                 if let Some(id) = self.pick(which, None) {
-                    let which = Which::One(DeliveryId(id));
+                    let which = DeliverySelector::One(DeliveryId(id));
                     let changed = self
                         .rig
                         .store
-                        .change(Selection { step, which }, NOW + 4)
+                        .change(StepSelection { step, which }, NOW + 4)
                         .await;
                     let is_taken = self.step(id, step);
                     assert_eq!(changed.unwrap(), u64::from(is_taken));
-                    if is_taken && step == Step::Retry {
+                    if is_taken && step == DeliveryStep::Retry {
                         self.model.get_mut(&id).unwrap().due_ms = NOW + 4;
                     }
                 }
@@ -262,8 +262,8 @@ impl Both {
         self
     }
 
-    async fn end(&self, id: i64, attempt: u32, next: Next) -> bool {
-        let ended = Finished {
+    async fn end(&self, id: i64, attempt: u32, next: NextState) -> bool {
+        let ended = FinishedAttempt {
             delivery: DeliveryId(id),
             attempt,
             record: AttemptRecord {
@@ -271,7 +271,7 @@ impl Both {
                 duration_ms: 1,
                 status: Some(200),
                 error: None,
-                answer: Bytes::new(),
+                response_start: Bytes::new(),
             },
             next,
         };

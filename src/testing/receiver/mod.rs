@@ -4,7 +4,7 @@
 //! is an IP address or `localhost`. Otherwise a web page could point its own name at this address (DNS rebinding) and
 //! read the requests.
 
-mod kept;
+mod request_buffer;
 mod respond;
 mod serve;
 
@@ -21,18 +21,18 @@ use tokio_util::task::TaskTracker;
 
 use crate::net::request_file::{self, RequestFile};
 use crate::testing::TestingError;
-use crate::testing::receiver::kept::Kept;
-pub use crate::testing::receiver::respond::Respond;
+use crate::testing::receiver::request_buffer::RequestBuffer;
+pub use crate::testing::receiver::respond::ResponseBehavior;
 
 /// Time that requests in flight have to complete when the receiver stops.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Function that verifies a request with its time of arrival. Returns a text in both cases: verified, or the reason.
-pub type Judge = Box<dyn Fn(&RequestFile, i64) -> Result<String, String> + Send + Sync>;
+pub type RequestJudge = Box<dyn Fn(&RequestFile, i64) -> Result<String, String> + Send + Sync>;
 
 /// Request as the receiver got it.
 #[derive(Clone, Debug)]
-pub struct Received {
+pub struct ReceivedRequest {
     /// Number of the request, counted from 0.
     pub number: u64,
     /// Time of arrival in milliseconds since the epoch.
@@ -47,7 +47,7 @@ pub struct Received {
     pub answer: String,
 }
 
-impl Received {
+impl ReceivedRequest {
     /// Builds the JSON document of the request.
     #[must_use]
     pub fn document(&self) -> Value {
@@ -81,14 +81,14 @@ impl Received {
 /// ```
 /// use std::time::Duration;
 ///
-/// use hookgate::testing::{Receiver, RequestFile, Respond, Target, Trust};
+/// use hookgate::testing::{WebhookReceiver, RequestFile, ResponseBehavior, SendTarget, ServerTrust};
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let app = Receiver::start().await?;
-/// app.respond(Respond::Sequence(vec![Respond::Status(503), Respond::Status(200)]));
+/// let app = WebhookReceiver::start().await?;
+/// app.respond(ResponseBehavior::Sequence(vec![ResponseBehavior::Status(503), ResponseBehavior::Status(200)]));
 ///
-/// let client = Target::new(&app.url(""), Trust::System, Duration::from_secs(10))?;
+/// let client = SendTarget::new(&app.url(""), ServerTrust::System, Duration::from_secs(10))?;
 /// let request = RequestFile::parse(b"POST /in HTTP/1.1\nX-Own: 1\n\nhello")?;
 /// assert_eq!(client.send(&request).await?.status, 503);
 /// assert_eq!(client.send(&request).await?.status, 200);
@@ -99,54 +99,54 @@ impl Received {
 /// # Ok(())
 /// # }
 /// ```
-pub struct Receiver {
+pub struct WebhookReceiver {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ReceiverShared>,
     /// Lowest number that `next` may return.
     position: AtomicU64,
     stop: CancellationToken,
     connections: TaskTracker,
 }
 
-struct Shared {
-    kept: Kept,
-    respond: Mutex<Respond>,
-    judge: OnceLock<Judge>,
+struct ReceiverShared {
+    requests: RequestBuffer,
+    respond: Mutex<ResponseBehavior>,
+    judge: OnceLock<RequestJudge>,
 }
 
-impl Shared {
-    fn respond(&self) -> Respond {
+impl ReceiverShared {
+    fn respond(&self) -> ResponseBehavior {
         let respond = self.respond.lock().unwrap_or_else(PoisonError::into_inner);
         respond.clone()
     }
 }
 
-impl Receiver {
+impl WebhookReceiver {
     /// Starts a receiver on a free port of 127.0.0.1 that responds with 200.
     ///
     /// # Errors
     /// The receiver cannot listen.
     pub async fn start() -> Result<Self, TestingError> {
-        Self::with(([127, 0, 0, 1], 0).into(), Respond::Status(200)).await
+        Self::with(([127, 0, 0, 1], 0).into(), ResponseBehavior::Status(200)).await
     }
 
     /// Starts a receiver on an address, with the response to send.
     ///
     /// # Errors
     /// The receiver cannot listen on this address.
-    pub async fn with(listen: SocketAddr, respond: Respond) -> Result<Self, TestingError> {
+    pub async fn with(listen: SocketAddr, respond: ResponseBehavior) -> Result<Self, TestingError> {
         let failed = |error: std::io::Error| TestingError::Io("cannot listen", error.to_string());
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let shared = Arc::new(Shared {
-            kept: Kept::default(),
+        let shared = Arc::new(ReceiverShared {
+            requests: RequestBuffer::default(),
             respond: Mutex::new(respond),
             judge: OnceLock::new(),
         });
         let stop = CancellationToken::new();
         let connections = TaskTracker::new();
         // The listener is bound before the task starts, so a request that is sent right after `with` is never lost.
-        let door = serve::Door {
+        let door = serve::ReceiverListener {
             listener,
             shared: Arc::clone(&shared),
             stop: stop.clone(),
@@ -175,27 +175,27 @@ impl Receiver {
     }
 
     /// Changes the response, from the next request on.
-    pub fn respond(&self, respond: Respond) {
+    pub fn respond(&self, respond: ResponseBehavior) {
         let held = self.shared.respond.lock();
         *held.unwrap_or_else(PoisonError::into_inner) = respond;
     }
 
     /// Sets the function that verifies each request from now on. A second call has no effect.
-    pub fn judge(&self, judge: Judge) {
+    pub fn judge(&self, judge: RequestJudge) {
         let _ = self.shared.judge.set(judge);
     }
 
     /// Returns the recorded requests, oldest first.
     #[must_use]
-    pub fn received(&self) -> Vec<Arc<Received>> {
-        self.shared.kept.all()
+    pub fn received(&self) -> Vec<Arc<ReceivedRequest>> {
+        self.shared.requests.all()
     }
 
     /// Waits for the next request that this method has not returned yet.
-    pub async fn next(&self) -> Arc<Received> {
+    pub async fn next(&self) -> Arc<ReceivedRequest> {
         let from = self.position.load(Ordering::Relaxed);
         // "At least", since requests may have been dropped at the limits.
-        let next = self.shared.kept.at_least(from).await;
+        let next = self.shared.requests.at_least(from).await;
         self.position
             .store(next.number.saturating_add(1), Ordering::Relaxed);
         next
@@ -205,17 +205,17 @@ impl Receiver {
     pub async fn stop(self) {
         self.stop.cancel();
         self.connections.close();
-        // The limit is needed: with `Respond::Timeout`, a request never completes.
+        // The limit is needed: with `ResponseBehavior::Timeout`, a request never completes.
         let _ = tokio::time::timeout(GRACE, self.connections.wait()).await;
     }
 
     /// Clears the recorded requests.
     pub fn clear(&self) {
-        self.shared.kept.clear();
+        self.shared.requests.clear();
     }
 }
 
-impl Drop for Receiver {
+impl Drop for WebhookReceiver {
     fn drop(&mut self) {
         self.stop.cancel();
     }

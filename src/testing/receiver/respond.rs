@@ -10,7 +10,7 @@ const SLOW: Duration = Duration::from_secs(10);
 
 /// Response to send, or a failure to respond.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Respond {
+pub enum ResponseBehavior {
     /// A response with this status.
     Status(u16),
     /// No response: the connection stays open.
@@ -25,7 +25,7 @@ pub enum Respond {
     Sequence(Vec<Self>),
 }
 
-impl Respond {
+impl ResponseBehavior {
     /// Resolves the response for the request with this number, counted from 0. The result is never a sequence and never
     /// flaky. `chance` is a random number from 0.0 to below 1.0.
     #[must_use]
@@ -57,7 +57,7 @@ impl Respond {
     }
 }
 
-impl FromStr for Respond {
+impl FromStr for ResponseBehavior {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -98,15 +98,15 @@ mod tests {
 
     #[test]
     fn every_form_is_parsed() {
-        let read = |text: &str| text.parse::<Respond>();
-        assert_eq!(read("503"), Ok(Respond::Status(503)));
-        assert_eq!(read("timeout"), Ok(Respond::Timeout));
-        assert_eq!(read("slow"), Ok(Respond::Slow(SLOW)));
+        let read = |text: &str| text.parse::<ResponseBehavior>();
+        assert_eq!(read("503"), Ok(ResponseBehavior::Status(503)));
+        assert_eq!(read("timeout"), Ok(ResponseBehavior::Timeout));
+        assert_eq!(read("slow"), Ok(ResponseBehavior::Slow(SLOW)));
         assert_eq!(
             read("slow:1500ms"),
-            Ok(Respond::Slow(Duration::from_millis(1500)))
+            Ok(ResponseBehavior::Slow(Duration::from_millis(1500)))
         );
-        assert_eq!(read("flaky:0.3"), Ok(Respond::Flaky(0.3)));
+        assert_eq!(read("flaky:0.3"), Ok(ResponseBehavior::Flaky(0.3)));
         let sequence = read("sequence:500,reset,200").unwrap();
         let words: Vec<_> = (0..4)
             .map(|number| sequence.of(number, 0.5).word())
@@ -131,8 +131,8 @@ mod tests {
 
     #[test]
     fn flaky_fails_below_its_rate() {
-        let flaky = Respond::Flaky(0.3);
-        assert_eq!(flaky.of(0, 0.29), Respond::Status(500));
-        assert_eq!(flaky.of(0, 0.3), Respond::Status(200));
+        let flaky = ResponseBehavior::Flaky(0.3);
+        assert_eq!(flaky.of(0, 0.29), ResponseBehavior::Status(500));
+        assert_eq!(flaky.of(0, 0.3), ResponseBehavior::Status(200));
     }
 }

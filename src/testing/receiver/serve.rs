@@ -20,11 +20,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::model::clock::Now;
+use crate::model::clock::ClockReading;
 use crate::net::host;
 use crate::net::request_file::{self, RequestFile};
-use crate::testing::fill;
-use crate::testing::receiver::{GRACE, Received, Respond, Shared};
+use crate::testing::placeholders;
+use crate::testing::receiver::{GRACE, ReceivedRequest, ReceiverShared, ResponseBehavior};
 
 /// Maximum size of a body; a longer one is rejected with 413.
 const MAX_BODY: usize = 32 * 1024 * 1024;
@@ -36,14 +36,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 const EVENTS: &str = "/_events";
 
 /// Listener of the receiver, with the state that its connections share.
-pub(super) struct Door {
+pub(super) struct ReceiverListener {
     pub(super) listener: TcpListener,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<ReceiverShared>,
     pub(super) stop: CancellationToken,
     pub(super) connections: TaskTracker,
 }
 
-impl Door {
+impl ReceiverListener {
     /// Accepts connections until the receiver stops.
     pub(super) async fn accept(self) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -71,10 +71,10 @@ impl Door {
 async fn connection(
     stream: TcpStream,
     source: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ReceiverShared>,
     stop: CancellationToken,
 ) {
-    let Some(socket) = Socket::of(&stream) else {
+    let Some(socket) = SocketHandle::of(&stream) else {
         return;
     };
     let service = service_fn(move |request| {
@@ -104,9 +104,9 @@ async fn connection(
 
 /// Second handle of a connection's socket, to change an option while hyper owns the stream.
 #[derive(Clone)]
-struct Socket(Arc<socket2::Socket>);
+struct SocketHandle(Arc<socket2::Socket>);
 
-impl Socket {
+impl SocketHandle {
     fn of(stream: &TcpStream) -> Option<Self> {
         let socket = socket2::SockRef::from(stream).try_clone().ok()?;
         Some(Self(Arc::new(socket)))
@@ -122,14 +122,14 @@ impl Socket {
 async fn take(
     request: Request<Incoming>,
     source: SocketAddr,
-    shared: &Shared,
+    shared: &ReceiverShared,
 ) -> Result<Response<Full<Bytes>>, io::Error> {
     let (head, body) = request.into_parts();
     // Reading the recorded requests is not recorded itself.
     if head.uri.path() == EVENTS {
         return Ok(events(&head, shared));
     }
-    let unix_ms = Now::read().unix_ms;
+    let unix_ms = ClockReading::read().unix_ms;
     let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
         return Ok(answer(
             413,
@@ -137,9 +137,9 @@ async fn take(
         ));
     };
     let request = request_of(&head, body.to_bytes(), source, unix_ms);
-    let number = shared.kept.number();
+    let number = shared.requests.number();
     let respond = shared.respond().of(number, chance());
-    shared.kept.push(Received {
+    shared.requests.push(ReceivedRequest {
         number,
         unix_ms,
         source,
@@ -148,15 +148,15 @@ async fn take(
         answer: respond.word(),
     });
     match respond {
-        Respond::Status(status) => Ok(answer(status, "accepted\n")),
-        Respond::Slow(time) => {
+        ResponseBehavior::Status(status) => Ok(answer(status, "accepted\n")),
+        ResponseBehavior::Slow(time) => {
             tokio::time::sleep(time).await;
             Ok(answer(200, "accepted\n"))
         }
         // Ends when the client closes the connection, or the receiver stops.
-        Respond::Timeout => std::future::pending().await,
-        // `Respond::of` has resolved the other two, so this is a reset.
-        Respond::Reset | Respond::Flaky(_) | Respond::Sequence(_) => {
+        ResponseBehavior::Timeout => std::future::pending().await,
+        // `ResponseBehavior::of` has resolved the other two, so this is a reset.
+        ResponseBehavior::Reset | ResponseBehavior::Flaky(_) | ResponseBehavior::Sequence(_) => {
             Err(io::ErrorKind::ConnectionReset.into())
         }
     }
@@ -168,8 +168,8 @@ fn request_of(head: &Parts, body: Bytes, source: SocketAddr, unix_ms: i64) -> Re
     let mut request = RequestFile::new(head.method.clone(), target, body);
     let received =
         jiff::Timestamp::from_millisecond(unix_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    request.note(request_file::RECEIVED, &received.to_string());
-    request.note(request_file::SOURCE, &source.ip().to_string());
+    request.add_comment(request_file::RECEIVED, &received.to_string());
+    request.add_comment(request_file::SOURCE, &source.ip().to_string());
     let headers = head.headers.iter();
     let headers = headers.map(|(name, value)| {
         // White space around a value is not part of it (RFC 9110, section 5.5).
@@ -181,13 +181,13 @@ fn request_of(head: &Parts, body: Bytes, source: SocketAddr, unix_ms: i64) -> Re
 }
 
 /// Returns or clears the recorded requests.
-fn events(head: &Parts, shared: &Shared) -> Response<Full<Bytes>> {
+fn events(head: &Parts, shared: &ReceiverShared) -> Response<Full<Bytes>> {
     if !is_own_name(head) {
         return answer(403, "use an IP address or `localhost` as host\n");
     }
     match head.method {
         Method::GET => {
-            let all = shared.kept.all();
+            let all = shared.requests.all();
             let all: Vec<Value> = all.iter().map(|one| one.document()).collect();
             let mut response = answer(200, &json!({ "events": all }).to_string());
             let json = header::HeaderValue::from_static("application/json");
@@ -195,7 +195,7 @@ fn events(head: &Parts, shared: &Shared) -> Response<Full<Bytes>> {
             response
         }
         Method::DELETE => {
-            shared.kept.clear();
+            shared.requests.clear();
             answer(204, "")
         }
         _ => answer(405, "use GET or DELETE\n"),
@@ -225,6 +225,6 @@ fn answer(status: u16, body: &str) -> Response<Full<Bytes>> {
 /// Returns a random number from 0.0 to below 1.0.
 fn chance() -> f64 {
     let mut bytes = [0; 4];
-    fill::fresh(&mut bytes);
+    placeholders::fresh(&mut bytes);
     f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
 }

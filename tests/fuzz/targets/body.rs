@@ -19,7 +19,10 @@ fuzz_target!(|input: &[u8]| {
         headers.insert(header::CONTENT_TYPE, value);
     }
     if let Ok(fields) = form::read(&headers, body) {
-        let read: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let read: usize = fields
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
         assert!(read <= body.len(), "{read} bytes of {}", body.len());
     }
     for bytes in [input, body] {

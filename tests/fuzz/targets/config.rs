@@ -2,11 +2,11 @@
 #![no_main]
 
 use hookgate::config::load_text;
-use hookgate::document::report::Style;
+use hookgate::document::report::ReportStyle;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     if let Err(report) = load_text("fuzz.toml", text) {
-        assert!(!report.render(Style::Plain).is_empty());
+        assert!(!report.render(ReportStyle::Plain).is_empty());
     }
 });

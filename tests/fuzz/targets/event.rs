@@ -3,13 +3,13 @@
 
 use hookgate::gate::identity::{IdentityFacts, IdentityRules};
 use hookgate::providers;
-use hookgate::scheme::Head;
+use hookgate::scheme::RequestHead;
 use http::{HeaderMap, Method, Uri};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {
     let (uri, headers) = (Uri::from_static("/hook?a=b"), HeaderMap::new());
-    let head = Head {
+    let head = RequestHead {
         method: &Method::POST,
         uri: &uri,
         headers: &headers,

@@ -10,14 +10,17 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use hookgate::config::model::SecretEntry;
-use hookgate::document::Span;
+use hookgate::document::TextSpan;
 use hookgate::gate::identity::{IdentityFacts, IdentityRules};
-use hookgate::gate::signature::Keys;
-use hookgate::model::clock::Now;
+use hookgate::gate::signature::RouteVerifier;
+use hookgate::model::clock::ClockReading;
 use hookgate::model::secret::Secret;
 use hookgate::providers::{self, Provider};
-use hookgate::scheme::Head;
-use hookgate::scheme::spec::{Family, Field, Part, Place, SignatureSpec, Spec, TimestampSpec};
+use hookgate::scheme::RequestHead;
+use hookgate::scheme::spec::{
+    FieldLocation, SchemeFamily, SchemeLocation, SchemeSpec, SignatureSpec, TemplatePart,
+    TimestampSpec,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
@@ -47,8 +50,8 @@ struct Vector {
 /// Vector joined with its keys, and the request as text.
 struct Case {
     provider: &'static Provider,
-    keys: Keys,
-    now: Now,
+    keys: RouteVerifier,
+    now: ClockReading,
     text: Vec<u8>,
     whole: Request,
     digest: [u8; 32],
@@ -86,15 +89,15 @@ impl Request {
         })
     }
 
-    fn head(&self) -> Head<'_> {
-        Head {
+    fn head(&self) -> RequestHead<'_> {
+        RequestHead {
             method: &self.method,
             uri: &self.uri,
             headers: &self.headers,
         }
     }
 
-    fn digest(&self, keys: &Keys, now: &Now) -> Option<[u8; 32]> {
+    fn digest(&self, keys: &RouteVerifier, now: &ClockReading) -> Option<[u8; 32]> {
         let mut pending = keys.open(self.head(), now).ok()?;
         pending.update(&self.body);
         // Published keys have separate tests.
@@ -111,7 +114,11 @@ impl Request {
 
     fn is_in_parts(&self) -> bool {
         let kind = self.headers.get(http::header::CONTENT_TYPE);
-        kind.is_some_and(|kind| kind.as_bytes().to_ascii_lowercase().starts_with(b"multipart/"))
+        kind.is_some_and(|kind| {
+            kind.as_bytes()
+                .to_ascii_lowercase()
+                .starts_with(b"multipart/")
+        })
     }
 
     fn query(&self, name: &str) -> Vec<String> {
@@ -119,10 +126,11 @@ impl Request {
     }
 
     /// Returns the values of one entry of the lists that contain signatures.
-    fn entries(&self, spec: &Spec, name: &str) -> Vec<String> {
+    fn entries(&self, spec: &SchemeSpec, name: &str) -> Vec<String> {
         let mut values = Vec::new();
         for signature in signatures(spec) {
-            let (Place::Header(header), Some(list)) = (&signature.place, &signature.list) else {
+            let (SchemeLocation::Header(header), Some(list)) = (&signature.place, &signature.list)
+            else {
                 continue;
             };
             for value in self.header(header) {
@@ -138,11 +146,11 @@ impl Request {
     }
 
     /// Returns the time that the app treats as the time of sending.
-    fn timestamps(&self, spec: &Spec) -> Vec<String> {
+    fn timestamps(&self, spec: &SchemeSpec) -> Vec<String> {
         match timestamp(spec) {
             Some(TimestampSpec { key: Some(key), .. }) => self.entries(spec, key),
             Some(TimestampSpec {
-                place: Place::Header(name),
+                place: SchemeLocation::Header(name),
                 ..
             }) => {
                 let values = self.header(name).into_iter();
@@ -151,7 +159,7 @@ impl Request {
                     .collect()
             }
             Some(TimestampSpec {
-                place: Place::Query(name),
+                place: SchemeLocation::Query(name),
                 ..
             }) => self.query(name),
             _ => Vec::new(),
@@ -174,11 +182,11 @@ impl Request {
     }
 
     /// Returns the value that the app reads for one part of the signed text.
-    fn read(&self, spec: &Spec, part: &Part) -> Read<'_> {
+    fn read(&self, spec: &SchemeSpec, part: &TemplatePart) -> Read<'_> {
         match part {
-            Part::Timestamp => Read::Pairs(self.timestamps(spec)),
-            Part::Entry(name) => Read::Pairs(self.entries(spec, name)),
-            Part::LowerHeader(name) => {
+            TemplatePart::Timestamp => Read::Pairs(self.timestamps(spec)),
+            TemplatePart::Entry(name) => Read::Pairs(self.entries(spec, name)),
+            TemplatePart::LowerHeader(name) => {
                 let values = self.header(name).into_iter();
                 Read::Pairs(
                     values
@@ -186,18 +194,20 @@ impl Request {
                         .collect(),
                 )
             }
-            Part::LowerQuery(name) => {
+            TemplatePart::LowerQuery(name) => {
                 let values = self.query(name).into_iter();
                 Read::Pairs(values.map(|value| value.to_lowercase()).collect())
             }
-            Part::Body | Part::BodyDigest(..) | Part::BodyJsonString => Read::Body(&self.body),
-            Part::Method | Part::LowerMethod => Read::Text(self.method.to_string()),
-            Part::Path | Part::UrlNoQuery => Read::Text(self.uri.path().to_owned()),
-            Part::PathQuery | Part::Url => Read::Text(self.uri.to_string()),
-            Part::Header(name) => Read::Header(self.header(name)),
-            Part::Query(name) => Read::Pairs(self.query(name)),
-            Part::Form(name) => Read::Pairs(pairs(&self.body, name)),
-            Part::Json(pointer) => Read::Json(self.json(pointer)),
+            TemplatePart::Body | TemplatePart::BodyDigest(..) | TemplatePart::BodyJsonString => {
+                Read::Body(&self.body)
+            }
+            TemplatePart::Method | TemplatePart::LowerMethod => Read::Text(self.method.to_string()),
+            TemplatePart::Path | TemplatePart::UrlNoQuery => Read::Text(self.uri.path().to_owned()),
+            TemplatePart::PathQuery | TemplatePart::Url => Read::Text(self.uri.to_string()),
+            TemplatePart::Header(name) => Read::Header(self.header(name)),
+            TemplatePart::Query(name) => Read::Pairs(self.query(name)),
+            TemplatePart::Form(name) => Read::Pairs(pairs(&self.body, name)),
+            TemplatePart::Json(pointer) => Read::Json(self.json(pointer)),
             // Not a single value, or covered by the digest alone.
             _ => Read::Nothing,
         }
@@ -214,19 +224,25 @@ enum Read<'a> {
     Json(Option<Value>),
 }
 
-fn signatures(spec: &Spec) -> Vec<&SignatureSpec> {
+fn signatures(spec: &SchemeSpec) -> Vec<&SignatureSpec> {
     match &spec.family {
-        Family::Hmac(family) => vec![&family.signature],
-        Family::Text(family) => family.signatures.iter().collect(),
-        Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) | Family::Http(_) => Vec::new(),
+        SchemeFamily::Hmac(family) => vec![&family.signature],
+        SchemeFamily::Text(family) => family.signatures.iter().collect(),
+        SchemeFamily::Token(_)
+        | SchemeFamily::Jwt(_)
+        | SchemeFamily::Certificate(_)
+        | SchemeFamily::Http(_) => Vec::new(),
     }
 }
 
-fn timestamp(spec: &Spec) -> Option<&TimestampSpec> {
+fn timestamp(spec: &SchemeSpec) -> Option<&TimestampSpec> {
     match &spec.family {
-        Family::Hmac(family) => family.timestamp.as_ref(),
-        Family::Text(family) => family.timestamp.as_ref(),
-        Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) | Family::Http(_) => None,
+        SchemeFamily::Hmac(family) => family.timestamp.as_ref(),
+        SchemeFamily::Text(family) => family.timestamp.as_ref(),
+        SchemeFamily::Token(_)
+        | SchemeFamily::Jwt(_)
+        | SchemeFamily::Certificate(_)
+        | SchemeFamily::Http(_) => None,
     }
 }
 
@@ -244,10 +260,10 @@ impl Case {
             secret: Secret::new(vector.secret.into_bytes()),
             not_before_ms: None,
             until_ms: None,
-            span: Span::default(),
+            span: TextSpan::default(),
         };
         let public_url = vector.public_url.as_deref();
-        let keys = Keys::new(
+        let keys = RouteVerifier::new(
             &provider.scheme,
             &[entry],
             public_url,
@@ -262,7 +278,7 @@ impl Case {
         }
         text.push('\n');
         text.push_str(&vector.body?);
-        let (keys, now) = (keys.ok()?, Now::at_unix_seconds(vector.now));
+        let (keys, now) = (keys.ok()?, ClockReading::at_unix_seconds(vector.now));
         let whole = Request::parse(text.as_bytes())?;
         Some(Self {
             provider,
@@ -306,17 +322,17 @@ impl Case {
         let fields = self.provider.scheme.event_id.iter();
         let texts: Vec<String> = fields
             .filter_map(|field| match field {
-                Field::Json(pointer) => taken.json(pointer).map(|value| match value {
+                FieldLocation::Json(pointer) => taken.json(pointer).map(|value| match value {
                     Value::String(text) => text,
                     value => value.to_string(),
                 }),
-                Field::Form(name) => pairs(&taken.body, name).pop(),
-                Field::Query(name) => taken.query(name).pop(),
-                Field::Header(name) => taken
+                FieldLocation::Form(name) => pairs(&taken.body, name).pop(),
+                FieldLocation::Query(name) => taken.query(name).pop(),
+                FieldLocation::Header(name) => taken
                     .header(name)
                     .pop()
                     .map(|value| String::from_utf8_lossy(value).trim().to_owned()),
-                Field::FormJson(..) | Field::Claim(_) => None,
+                FieldLocation::FormJson(..) | FieldLocation::Claim(_) => None,
             })
             .collect();
         let is_read = texts.iter().any(|text| *text == found.as_str());
@@ -330,7 +346,7 @@ impl Case {
 
     /// Asserts that the whole token is present, because a token signs nothing.
     fn check_token(&self, taken: &Request) {
-        let Family::Token(_) = &self.provider.scheme.family else {
+        let SchemeFamily::Token(_) = &self.provider.scheme.family else {
             return;
         };
         for name in self.keys.scheme().headers() {
@@ -341,7 +357,7 @@ impl Case {
                 .iter()
                 .chain(&self.provider.scheme.event_type)
                 .chain(&self.provider.scheme.version)
-                .any(|field| *field == Field::Header(name.clone()));
+                .any(|field| *field == FieldLocation::Header(name.clone()));
             if is_token {
                 let (now, then) = (taken.header(name), self.whole.header(name));
                 let same = now.len() == 1 && then.len() == 1 && is_near(now[0], then[0]);
@@ -397,8 +413,8 @@ fuzz_target!(|input: (u16, Vec<(u16, u8, Vec<u8>)>)| {
     if let Some(digest) = request.digest(&case.keys, &case.now) {
         // For other schemes the digest includes an unsigned body, since one token may come with many bodies.
         let is_signed = match &case.provider.scheme.family {
-            Family::Token(_) => false,
-            Family::Jwt(_) => case.provider.scheme.signs_body(),
+            SchemeFamily::Token(_) => false,
+            SchemeFamily::Jwt(_) => case.provider.scheme.signs_body(),
             _ => true,
         };
         if is_signed || request.body == case.whole.body {

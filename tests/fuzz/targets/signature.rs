@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use hookgate::config::model::SecretEntry;
-use hookgate::document::Span;
-use hookgate::gate::signature::Keys;
-use hookgate::model::clock::Now;
+use hookgate::document::TextSpan;
+use hookgate::gate::signature::RouteVerifier;
+use hookgate::model::clock::ClockReading;
 use hookgate::model::secret::Secret;
 use hookgate::providers;
-use hookgate::scheme::Head;
+use hookgate::scheme::RequestHead;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use libfuzzer_sys::fuzz_target;
 
@@ -22,9 +22,10 @@ fuzz_target!(|input: (u8, Vec<(u8, Vec<u8>)>, &[u8])| {
         secret: Secret::new(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_vec()),
         not_before_ms: None,
         until_ms: None,
-        span: Span::default(),
+        span: TextSpan::default(),
     };
-    let Ok(keys) = Keys::new(&provider.scheme, &[entry], None, Duration::from_secs(300)) else {
+    let Ok(keys) = RouteVerifier::new(&provider.scheme, &[entry], None, Duration::from_secs(300))
+    else {
         return;
     };
     let names = keys.scheme().headers().to_vec();
@@ -38,12 +39,12 @@ fuzz_target!(|input: (u8, Vec<(u8, Vec<u8>)>, &[u8])| {
         }
     }
     let uri = Uri::from_static("/hook?a=b");
-    let head = Head {
+    let head = RequestHead {
         method: &Method::POST,
         uri: &uri,
         headers: &headers,
     };
-    if let Ok(mut pending) = keys.open(head, &Now::at_unix_seconds(1_700_000_000)) {
+    if let Ok(mut pending) = keys.open(head, &ClockReading::at_unix_seconds(1_700_000_000)) {
         pending.update(body);
         assert!(pending.finish(body, None).is_err(), "nobody signed this");
     }

@@ -8,7 +8,10 @@ use bytes::Bytes;
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use hookgate::providers::Provider;
 use hookgate::providers::identity::SigningTenant;
-use hookgate::scheme::spec::{Family, Field, JwtPlace, KeyPart, Part, Place, Rule};
+use hookgate::scheme::spec::{
+    FieldLocation, JwtLocation, KeyPart, RequirementRule, SchemeFamily, SchemeLocation,
+    TemplatePart,
+};
 use hookgate::testing::RequestFile;
 use serde::Deserialize;
 use serde_json::Value;
@@ -126,15 +129,15 @@ impl Events {
 }
 
 /// The locations that name the customer, where the sender signs for all of them with one key.
-fn tenant_fields(provider: &Provider) -> &[Field] {
+fn tenant_fields(provider: &Provider) -> &[FieldLocation] {
     match &provider.identity.tenant.value {
-        SigningTenant::Shared { place } => place,
+        SigningTenant::Shared { location: place } => place,
         SigningTenant::Customer => &[],
     }
 }
 
 /// Puts a text into the first field, unless one of them holds a value.
-fn fill(draft: &mut RequestFile, fields: &[Field], text: &str) {
+fn fill(draft: &mut RequestFile, fields: &[FieldLocation], text: &str) {
     if !fields.iter().any(|field| read(draft, field).is_some()) {
         write(draft, &fields[0], text);
     }
@@ -149,7 +152,7 @@ fn draft(provider: &Provider, request: &Request) -> RequestFile {
     };
     let body = match &spec.family {
         // The draft of a body that is a token is what the token says.
-        Family::Jwt(family) if family.place == JwtPlace::Body => {
+        SchemeFamily::Jwt(family) if family.location == JwtLocation::Body => {
             let text = String::from_utf8(body).unwrap();
             let payload = text.split('.').nth(1).unwrap();
             BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap()
@@ -176,10 +179,10 @@ fn draft(provider: &Provider, request: &Request) -> RequestFile {
         };
         draft.set_header("content-type", kind);
     }
-    if let Family::Text(family) = &spec.family {
+    if let SchemeFamily::Text(family) = &spec.family {
         for one in &family.require {
-            if let Rule::Is(text) = &one.rule {
-                write(&mut draft, &field_of(&one.place), text);
+            if let RequirementRule::Is(text) = &one.rule {
+                write(&mut draft, &field_of(&one.location), text);
             }
         }
     }
@@ -191,8 +194,10 @@ fn add_signed_headers(provider: &Provider, draft: &mut RequestFile, whole: &Requ
     let mut names = Vec::new();
     if let Some(template) = provider.scheme.template() {
         template.visit(&mut |part| match part {
-            Part::Header(name) | Part::LowerHeader(name) => names.push(name.to_string()),
-            Part::ListedHeaders(name) => {
+            TemplatePart::Header(name) | TemplatePart::LowerHeader(name) => {
+                names.push(name.to_string())
+            }
+            TemplatePart::ListedHeaders(name) => {
                 names.push(name.to_string());
                 let listed = whole.header(name.as_str()).unwrap_or_default().split(',');
                 names.extend(listed.map(|name| name.trim().to_owned()));
@@ -213,8 +218,8 @@ fn changed(provider: &Provider, draft: &RequestFile, part: &KeyPart) -> RequestF
     let signed_field = || {
         let mut found = None;
         provider.scheme.template().unwrap().visit(&mut |part| {
-            if let Part::Form(name) = part {
-                found = Some(Field::Form(name.clone()));
+            if let TemplatePart::Form(name) = part {
+                found = Some(FieldLocation::Form(name.clone()));
             }
         });
         found.unwrap_or_else(|| panic!("{} has no samples with other bytes", provider.id))
@@ -233,45 +238,47 @@ fn changed(provider: &Provider, draft: &RequestFile, part: &KeyPart) -> RequestF
 }
 
 /// The field of a place.
-pub fn field_of(place: &Place) -> Field {
+pub fn field_of(place: &SchemeLocation) -> FieldLocation {
     match place {
-        Place::Header(name) => Field::Header(name.clone()),
-        Place::Query(name) => Field::Query(name.clone()),
-        Place::Form(name) => Field::Form(name.clone()),
-        Place::Json(pointer) => Field::Json(pointer.clone()),
+        SchemeLocation::Header(name) => FieldLocation::Header(name.clone()),
+        SchemeLocation::Query(name) => FieldLocation::Query(name.clone()),
+        SchemeLocation::Form(name) => FieldLocation::Form(name.clone()),
+        SchemeLocation::Json(pointer) => FieldLocation::Json(pointer.clone()),
     }
 }
 
 /// Returns the text of a value, or `None` where there is no value.
-pub fn read(request: &RequestFile, field: &Field) -> Option<String> {
+pub fn read(request: &RequestFile, field: &FieldLocation) -> Option<String> {
     let text = match field {
-        Field::Header(name) => request.header(name.as_str())?.to_owned(),
-        Field::Query(name) => pair(request.target.split_once('?')?.1.as_bytes(), name)?,
-        Field::Form(name) => pair(&request.body, name)?,
-        Field::Json(pointer) => json(&request.body, pointer)?,
-        Field::FormJson(name, pointer) => json(pair(&request.body, name)?.as_bytes(), pointer)?,
-        Field::Claim(name) => json(&request.body, std::slice::from_ref(name))?,
+        FieldLocation::Header(name) => request.header(name.as_str())?.to_owned(),
+        FieldLocation::Query(name) => pair(request.target.split_once('?')?.1.as_bytes(), name)?,
+        FieldLocation::Form(name) => pair(&request.body, name)?,
+        FieldLocation::Json(pointer) => json(&request.body, pointer)?,
+        FieldLocation::FormJson(name, pointer) => {
+            json(pair(&request.body, name)?.as_bytes(), pointer)?
+        }
+        FieldLocation::Claim(name) => json(&request.body, std::slice::from_ref(name))?,
     };
     (!text.is_empty()).then_some(text)
 }
 
 /// Puts a text into a field; a form and a query must have it already.
-pub fn write(request: &mut RequestFile, field: &Field, text: &str) {
+pub fn write(request: &mut RequestFile, field: &FieldLocation, text: &str) {
     match field {
-        Field::Header(name) => request.set_header(name.as_str(), text),
-        Field::Query(name) => {
+        FieldLocation::Header(name) => request.set_header(name.as_str(), text),
+        FieldLocation::Query(name) => {
             let (path, query) = request.target.split_once('?').unwrap();
             request.target = format!("{path}?{}", with_pair(query.as_bytes(), name, text));
         }
-        Field::Form(name) => request.body = with_pair(&request.body, name, text).into(),
-        Field::Json(pointer) => request.body = with_json(&request.body, pointer, text),
-        Field::FormJson(name, pointer) => {
+        FieldLocation::Form(name) => request.body = with_pair(&request.body, name, text).into(),
+        FieldLocation::Json(pointer) => request.body = with_json(&request.body, pointer, text),
+        FieldLocation::FormJson(name, pointer) => {
             let inner = pair(&request.body, name).unwrap();
             let inner = with_json(inner.as_bytes(), pointer, text);
             let inner = String::from_utf8(inner.to_vec()).unwrap();
             request.body = with_pair(&request.body, name, &inner).into();
         }
-        Field::Claim(name) => {
+        FieldLocation::Claim(name) => {
             request.body = with_json(&request.body, std::slice::from_ref(name), text);
         }
     }

@@ -12,11 +12,12 @@ use data_encoding::{BASE64, BASE64URL, BASE64URL_NOPAD, HEXLOWER};
 use hmac::{Hmac, KeyInit, Mac};
 use hookgate::providers::Provider;
 use hookgate::scheme::spec::{
-    Algorithm, Audience, BodyClaim, DigestClaim, Encoding, Family, Field, JwtAlgorithm, JwtKeys,
-    JwtPlace, JwtSpec, KeyAlgorithm, ListSpec, Part, Place, SecretEncoding, SecretForm, SignMethod,
-    TextSpec, TimeUnit, TimestampSpec, TokenPlace, UrlClaim,
+    BodyClaim, DigestAlgorithm, DigestClaim, FieldLocation, JwtAlgorithm, JwtKeys, JwtLocation,
+    JwtSpec, KeyAlgorithm, ListSpec, SchemeFamily, SchemeLocation, SecretEncoding, SecretForm,
+    SignMethod, SignatureEncoding, TemplatePart, TextSpec, TimeUnit, TimestampSpec, TokenAudience,
+    TokenLocation, UrlClaim,
 };
-use hookgate::testing::{RequestFile, Sender, can_send, new_secret};
+use hookgate::testing::{EventSender, RequestFile, can_send, new_secret};
 use serde_json::{Map, Value, json};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
@@ -110,7 +111,7 @@ pub struct Signer<'k> {
     keys: &'k KeyPairs,
     /// The route's secret; empty where the sender publishes its keys.
     secret: String,
-    sender: Option<Sender>,
+    sender: Option<EventSender>,
 }
 
 impl<'k> Signer<'k> {
@@ -119,22 +120,22 @@ impl<'k> Signer<'k> {
         let spec = &provider.scheme;
         let mut secret = new_secret(spec);
         match &spec.family {
-            Family::Text(TextSpec {
+            SchemeFamily::Text(TextSpec {
                 method: SignMethod::PublicKey { algorithm, .. },
                 ..
             }) => secret = keys.public(*algorithm)?,
-            Family::Jwt(family) => match family.keys {
+            SchemeFamily::Jwt(family) => match family.keys {
                 JwtKeys::Secret if family.algorithms.contains(&JwtAlgorithm::Rs256) => {
                     secret = x509(keys.rsa.public_key());
                 }
                 JwtKeys::Secret => {}
                 _ => secret.clear(),
             },
-            Family::Certificate(_) => return None,
+            SchemeFamily::Certificate(_) => return None,
             _ => {}
         }
         let sender = can_send(provider).then(|| {
-            let sender = Sender::new(&provider.id, &secret, ORIGIN);
+            let sender = EventSender::new(&provider.id, &secret, ORIGIN);
             sender.unwrap_or_else(|error| panic!("{}: {error}", provider.id))
         });
         Some(Self {
@@ -157,15 +158,16 @@ impl<'k> Signer<'k> {
         let mut request = draft.clone();
         let spec = &events.provider.scheme;
         let time = match &spec.family {
-            Family::Hmac(family) => family.timestamp.as_ref(),
-            Family::Text(family) => family.timestamp.as_ref(),
+            SchemeFamily::Hmac(family) => family.timestamp.as_ref(),
+            SchemeFamily::Text(family) => family.timestamp.as_ref(),
             _ => None,
         };
         // A query has its time from the signature.
-        let is_own =
-            |time: &&TimestampSpec| time.key.is_none() && !matches!(time.place, Place::Query(_));
+        let is_own = |time: &&TimestampSpec| {
+            time.key.is_none() && !matches!(time.location, SchemeLocation::Query(_))
+        };
         if let Some(time) = time.filter(is_own) {
-            let field = field_of(&time.place);
+            let field = field_of(&time.location);
             write(&mut request, &field, &time_text(time.unit, unix_ms));
         }
         if let Some(sender) = &self.sender {
@@ -181,14 +183,14 @@ impl<'k> Signer<'k> {
             return request;
         }
         match &spec.family {
-            Family::Text(family) => self.sign_text(family, &mut request, unix_ms),
-            Family::Jwt(family) => self.add_token(family, events, &mut request, unix_ms),
-            Family::Token(family) => {
-                let field = match &family.place {
-                    TokenPlace::Form(name) => Field::Form(name.clone()),
-                    TokenPlace::Json(pointer) => Field::Json(pointer.clone()),
-                    TokenPlace::FormJson(name, pointer) => {
-                        Field::FormJson(name.clone(), pointer.clone())
+            SchemeFamily::Text(family) => self.sign_text(family, &mut request, unix_ms),
+            SchemeFamily::Jwt(family) => self.add_token(family, events, &mut request, unix_ms),
+            SchemeFamily::Token(family) => {
+                let field = match &family.location {
+                    TokenLocation::Form(name) => FieldLocation::Form(name.clone()),
+                    TokenLocation::Json(pointer) => FieldLocation::Json(pointer.clone()),
+                    TokenLocation::FormJson(name, pointer) => {
+                        FieldLocation::FormJson(name.clone(), pointer.clone())
                     }
                     _ => panic!("`hookgate::testing` puts tokens into heads"),
                 };
@@ -201,7 +203,7 @@ impl<'k> Signer<'k> {
 
     fn sign_text(&self, family: &TextSpec, request: &mut RequestFile, unix_ms: i64) {
         for other in &family.signatures {
-            if let Field::Header(name) = field_of(&other.place) {
+            if let FieldLocation::Header(name) = field_of(&other.location) {
                 request.remove_header(name.as_str());
             }
         }
@@ -224,7 +226,7 @@ impl<'k> Signer<'k> {
             None => proof,
             Some(list) => entries(list, time, unix_ms, &proof),
         };
-        write(request, &field_of(&first.place), &value);
+        write(request, &field_of(&first.location), &value);
     }
 
     fn add_token(
@@ -235,9 +237,9 @@ impl<'k> Signer<'k> {
         unix_ms: i64,
     ) {
         let url = format!("{ORIGIN}{}", request.target);
-        let mut claims = match family.place {
-            JwtPlace::Body => serde_json::from_slice(&request.body).unwrap(),
-            JwtPlace::In(..) => Map::new(),
+        let mut claims = match family.location {
+            JwtLocation::Body => serde_json::from_slice(&request.body).unwrap(),
+            JwtLocation::In(..) => Map::new(),
         };
         let seconds = unix_ms / 1000;
         claims.insert("iat".to_owned(), seconds.into());
@@ -253,11 +255,11 @@ impl<'k> Signer<'k> {
             claims.insert("iss".to_owned(), issuer.as_str().into());
         }
         match &family.audience {
-            Audience::Any => {}
-            Audience::Route(_) => {
+            TokenAudience::Any => {}
+            TokenAudience::Route(_) => {
                 claims.insert("aud".to_owned(), events.audience[0].as_str().into());
             }
-            Audience::Url => {
+            TokenAudience::Url => {
                 claims.insert("aud".to_owned(), url.as_str().into());
             }
         }
@@ -277,9 +279,9 @@ impl<'k> Signer<'k> {
             true => self.token(family, &request.body),
             false => self.token(family, Value::Object(claims).to_string().as_bytes()),
         };
-        match &family.place {
-            JwtPlace::Body => request.body = token.into(),
-            JwtPlace::In(place, prefix) => {
+        match &family.location {
+            JwtLocation::Body => request.body = token.into(),
+            JwtLocation::In(place, prefix) => {
                 write(request, &field_of(place), &format!("{prefix}{token}"));
             }
         }
@@ -300,7 +302,7 @@ impl<'k> Signer<'k> {
         let signature = match name {
             "HS256" => {
                 let key = key(&family.secret, &self.secret);
-                mac(Algorithm::Sha256, &key, text.as_bytes())
+                mac(DigestAlgorithm::Sha256, &key, text.as_bytes())
             }
             "RS256" => self.keys.sign(KeyAlgorithm::RsaSha256, text.as_bytes()),
             "RS512" => self.keys.sign(KeyAlgorithm::RsaSha512, text.as_bytes()),
@@ -326,40 +328,42 @@ struct Composer<'r> {
 
 impl Composer<'_> {
     /// Returns the text, or `None` where a value is absent.
-    fn compose(&self, parts: &[Part]) -> Option<Vec<u8>> {
+    fn compose(&self, parts: &[TemplatePart]) -> Option<Vec<u8>> {
         let mut text = Vec::new();
         for part in parts {
             match part {
-                Part::Group(parts) => text.extend(self.compose(parts).unwrap_or_default()),
+                TemplatePart::Group(parts) => text.extend(self.compose(parts).unwrap_or_default()),
                 part => text.extend(self.value(part)?),
             }
         }
         Some(text)
     }
 
-    fn value(&self, part: &Part) -> Option<Vec<u8>> {
+    fn value(&self, part: &TemplatePart) -> Option<Vec<u8>> {
         let request = self.request;
-        let field = |field: Field| read(request, &field);
+        let field = |field: FieldLocation| read(request, &field);
         let text = match part {
-            Part::Literal(text) => text.clone(),
-            Part::Timestamp => self.time.clone()?,
-            Part::Body => return Some(request.body.to_vec()),
-            Part::Header(name) => field(Field::Header(name.clone()))?,
-            Part::Form(name) => field(Field::Form(name.clone()))?,
-            Part::Json(pointer) => field(Field::Json(pointer.clone()))?,
-            Part::LowerQuery(name) => field(Field::Query(name.clone()))?.to_ascii_lowercase(),
-            Part::LowerMethod => request.method.as_str().to_ascii_lowercase(),
-            Part::PathQuery => request.target.clone(),
-            Part::Host => HOST.to_owned(),
-            Part::BodyDigest(Algorithm::Sha256, encoding) => {
+            TemplatePart::Literal(text) => text.clone(),
+            TemplatePart::Timestamp => self.time.clone()?,
+            TemplatePart::Body => return Some(request.body.to_vec()),
+            TemplatePart::Header(name) => field(FieldLocation::Header(name.clone()))?,
+            TemplatePart::Form(name) => field(FieldLocation::Form(name.clone()))?,
+            TemplatePart::Json(pointer) => field(FieldLocation::Json(pointer.clone()))?,
+            TemplatePart::LowerQuery(name) => {
+                field(FieldLocation::Query(name.clone()))?.to_ascii_lowercase()
+            }
+            TemplatePart::LowerMethod => request.method.as_str().to_ascii_lowercase(),
+            TemplatePart::PathQuery => request.target.clone(),
+            TemplatePart::Host => HOST.to_owned(),
+            TemplatePart::BodyDigest(DigestAlgorithm::Sha256, encoding) => {
                 encode(*encoding, &Sha256::digest(&request.body))
             }
-            Part::BodyJsonString => {
+            TemplatePart::BodyJsonString => {
                 serde_json::to_string(std::str::from_utf8(&request.body).unwrap()).unwrap()
             }
-            Part::Entry(name) => entry(name),
-            Part::UrlNoQuery => format!("{ORIGIN}{}", request.target.split('?').next()?),
-            Part::UrlFormSorted => self.url_and_form(),
+            TemplatePart::Entry(name) => entry(name),
+            TemplatePart::UrlNoQuery => format!("{ORIGIN}{}", request.target.split('?').next()?),
+            TemplatePart::UrlFormSorted => self.url_and_form(),
             other => panic!("the test does not compose {other:?}"),
         };
         Some(text.into_bytes())
@@ -446,18 +450,18 @@ fn key(form: &SecretForm, secret: &str) -> Vec<u8> {
     };
     match form.derive {
         None => bytes,
-        Some(Algorithm::Sha1) => Sha1::digest(&bytes).to_vec(),
+        Some(DigestAlgorithm::Sha1) => Sha1::digest(&bytes).to_vec(),
         Some(other) => panic!("the test derives no key with {other:?}"),
     }
 }
 
-fn mac(algorithm: Algorithm, key: &[u8], text: &[u8]) -> Vec<u8> {
+fn mac(algorithm: DigestAlgorithm, key: &[u8], text: &[u8]) -> Vec<u8> {
     match algorithm {
-        Algorithm::Sha1 => {
+        DigestAlgorithm::Sha1 => {
             let mac = Hmac::<Sha1>::new_from_slice(key).unwrap();
             mac.chain_update(text).finalize().into_bytes().to_vec()
         }
-        Algorithm::Sha256 => {
+        DigestAlgorithm::Sha256 => {
             let mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
             mac.chain_update(text).finalize().into_bytes().to_vec()
         }
@@ -466,15 +470,15 @@ fn mac(algorithm: Algorithm, key: &[u8], text: &[u8]) -> Vec<u8> {
 }
 
 fn digest(claim: &DigestClaim, bytes: &[u8]) -> String {
-    assert_eq!(claim.digest, Algorithm::Sha256);
+    assert_eq!(claim.digest, DigestAlgorithm::Sha256);
     encode(claim.encoding, &Sha256::digest(bytes))
 }
 
-fn encode(encoding: Encoding, bytes: &[u8]) -> String {
+fn encode(encoding: SignatureEncoding, bytes: &[u8]) -> String {
     match encoding {
-        Encoding::Hex => HEXLOWER.encode(bytes),
-        Encoding::Base64 => BASE64.encode(bytes),
-        Encoding::Base64Url => BASE64URL.encode(bytes),
-        Encoding::Base64UrlUnpadded => BASE64URL_NOPAD.encode(bytes),
+        SignatureEncoding::Hex => HEXLOWER.encode(bytes),
+        SignatureEncoding::Base64 => BASE64.encode(bytes),
+        SignatureEncoding::Base64Url => BASE64URL.encode(bytes),
+        SignatureEncoding::Base64UrlUnpadded => BASE64URL_NOPAD.encode(bytes),
     }
 }

@@ -9,8 +9,10 @@ use rcgen::{
 
 use crate::model::secret::Secret;
 use crate::scheme::certificate::app_store;
-use crate::scheme::spec::{CertificateKind, CertificateSpec, Family, Spec, Variants};
-use crate::scheme::{Head, Match, MaterialFault, Scheme, SchemeError, SecretSet};
+use crate::scheme::spec::{
+    CertificateKind, CertificateSpec, SchemeFamily, SchemeSpec, SchemeVariants,
+};
+use crate::scheme::{MaterialFault, RequestHead, Scheme, SchemeError, SecretSet, SignatureMatch};
 
 const SIGNED_MS: i64 = 1_757_035_472_686;
 
@@ -36,8 +38,8 @@ fn body(parts: &[String]) -> String {
 }
 
 fn compile(audience: &[&str]) -> Result<Scheme, SchemeError> {
-    let spec = Spec {
-        family: Family::Certificate(CertificateSpec {
+    let spec = SchemeSpec {
+        family: SchemeFamily::Certificate(CertificateSpec {
             kind: CertificateKind::AppStore,
             hosts: Vec::new(),
             topics: audience.iter().map(|&one| one.to_owned()).collect(),
@@ -45,14 +47,14 @@ fn compile(audience: &[&str]) -> Result<Scheme, SchemeError> {
         event_id: Vec::new(),
         event_type: Vec::new(),
         version: Vec::new(),
-        variants: Variants::default(),
+        variants: SchemeVariants::default(),
     };
     Scheme::compile(&spec, &[&Secret::new(Vec::new())], None)
 }
 
-fn verify(audience: &[&str], body: &str) -> Result<Option<Match>, MaterialFault> {
+fn verify(audience: &[&str], body: &str) -> Result<Option<SignatureMatch>, MaterialFault> {
     let scheme = compile(audience).unwrap();
-    let head = Head {
+    let head = RequestHead {
         method: &Method::POST,
         uri: &Uri::from_static("/webhook"),
         headers: &HeaderMap::new(),

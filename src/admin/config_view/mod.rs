@@ -1,0 +1,105 @@
+//! Facts about the running config for the admin API, without any secret.
+//!
+//! `app` builds them with each configuration snapshot. Handlers read only these facts, so they cannot reveal a secret
+//! of the config.
+
+mod effective;
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::admin::documents::{CheckedSecret, RouteDestination, RouteDocument};
+use crate::admin::problem::AdminProblem;
+use crate::config::model::{self, EnforceMode, GateConfig, PathRule};
+use crate::document::suggest;
+use crate::model::ids::RouteName;
+use crate::scheme::spec::SchemeSpec;
+
+/// Facts about one config.
+#[derive(Debug, Default)]
+pub struct ConfigView {
+    /// The effective config with its defaults, as JSON.
+    pub(super) config: Value,
+    /// Routes of the config, sorted by name.
+    pub(super) routes: Vec<RouteDocument>,
+    /// Signature scheme of each route, which knows the credentials to mask.
+    schemes: HashMap<String, SchemeSpec>,
+}
+
+impl ConfigView {
+    /// Collects the facts about a config.
+    #[must_use]
+    pub fn of(config: &GateConfig) -> Self {
+        Self {
+            config: effective::effective(config),
+            routes: config.routes.iter().map(route).collect(),
+            schemes: config.routes.iter().map(scheme).collect(),
+        }
+    }
+
+    /// Returns the scheme of a route; `None` if the route left the config.
+    pub(super) fn scheme(&self, route: &RouteName) -> Option<&SchemeSpec> {
+        self.schemes.get(route.as_str())
+    }
+
+    /// Returns the route with this name, or a 404 with the most similar name.
+    pub(super) fn route(&self, name: &str) -> Result<&RouteDocument, AdminProblem> {
+        let found = self.routes.iter().find(|route| route.name == name);
+        found.ok_or_else(|| {
+            let names = self.routes.iter().map(|route| route.name.as_str());
+            let near = suggest::nearest(name, names);
+            let near = near.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
+            AdminProblem::missing(format!("the config has no route `{name}`{near}"))
+        })
+    }
+}
+
+fn scheme(route: &model::Route) -> (String, SchemeSpec) {
+    (route.name.to_string(), route.scheme.clone())
+}
+
+fn route(route: &model::Route) -> RouteDocument {
+    let secret = |entry: &model::SecretEntry| CheckedSecret {
+        name: entry.label.to_string(),
+        not_before: entry
+            .not_before_ms
+            .map(crate::admin::documents::ApiTimestamp),
+        until: entry.until_ms.map(crate::admin::documents::ApiTimestamp),
+    };
+    let destination = |destination: &model::DestinationSection| RouteDestination {
+        name: destination.name.to_string(),
+        url: effective::url(&destination.url),
+        active: destination.active,
+        external: destination.external,
+    };
+    RouteDocument {
+        name: route.name.to_string(),
+        host: route.host.clone(),
+        path: match &route.path {
+            PathRule::Exact(path) | PathRule::Prefix(path) => path.clone(),
+        },
+        is_prefix: route.path.prefix().is_some(),
+        provider: provider(route),
+        mode: route.mode.name().word().to_owned(),
+        enforced: route.enforce == EnforceMode::Block,
+        upstream: route
+            .upstream
+            .as_ref()
+            .map(|upstream| effective::url(&upstream.url)),
+        secrets: route.secrets.iter().map(secret).collect(),
+        destinations: route
+            .destinations
+            .iter()
+            .map(|one| destination(one))
+            .collect(),
+        // A handler adds it for each response, because it changes with every delivery.
+        backlog: None,
+    }
+}
+
+/// Returns the id of the provider; `custom` for a route with a scheme of its own.
+fn provider(route: &model::Route) -> String {
+    let provider = route.provider.as_ref();
+    provider.map_or_else(|| "custom".to_owned(), |provider| provider.id.clone())
+}

@@ -1,0 +1,159 @@
+//! Handlers for the running config: `/routes`, `/certificates`, `/config` and `/reload`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::{Extension, Json};
+use http::StatusCode;
+use tokio::sync::oneshot;
+
+use crate::admin::documents::{
+    ApiTimestamp, CertificateDocument, CertificateList, ProblemDocument, ReloadResult,
+    RouteDocument, RouteList, StateCounts,
+};
+use crate::admin::parameters::PathParameter;
+use crate::admin::problem::AdminProblem;
+use crate::admin::{AdminState, ConnectionContext, deliveries};
+use crate::model::clock::ClockReading;
+use crate::store::rows::DestinationRow;
+
+const DAY: i64 = 86_400;
+
+/// Lists the routes of the running config with their deliveries by state
+#[utoipa::path(
+    get, path = "/api/v1/routes", tag = "config", operation_id = "list_routes",
+    responses(
+        (status = 200, body = RouteList),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn routes(
+    State(state): State<Arc<AdminState>>,
+) -> Result<Json<RouteList>, AdminProblem> {
+    // Facts are shared and never change, so the deliveries go into a copy.
+    let mut routes = state.facts.load().routes.clone();
+    add_backlog(&state, &mut routes).await?;
+    Ok(Json(RouteList { routes }))
+}
+
+/// Shows a route of the running config
+#[utoipa::path(
+    get, path = "/api/v1/routes/{route}", tag = "config", operation_id = "show_route",
+    params(("route" = String, Path, description = "Name of the route")),
+    responses(
+        (status = 200, body = RouteDocument),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn route(
+    State(state): State<Arc<AdminState>>,
+    PathParameter(name): PathParameter<String>,
+) -> Result<Json<RouteDocument>, AdminProblem> {
+    let mut route = state.facts.load().route(&name)?.clone();
+    add_backlog(&state, std::slice::from_mut(&mut route)).await?;
+    Ok(Json(route))
+}
+
+/// Adds the deliveries by state to each route, if there is a store.
+async fn add_backlog(state: &AdminState, routes: &mut [RouteDocument]) -> Result<(), AdminProblem> {
+    let Some(store) = &state.controls.store else {
+        return Ok(());
+    };
+    let rows = store.destinations().await?;
+    for route in routes {
+        route.backlog = Some(waiting(&rows, &route.name));
+    }
+    Ok(())
+}
+
+/// Sums the deliveries by state over the destinations of a route.
+fn waiting(rows: &[DestinationRow], route: &str) -> StateCounts {
+    let mut sum = [0_u64; 6];
+    for row in rows.iter().filter(|row| row.route.as_str() == route) {
+        for (sum, count) in sum.iter_mut().zip(row.deliveries) {
+            *sum = sum.saturating_add(count);
+        }
+    }
+    StateCounts::new(sum)
+}
+
+/// Lists the certificates in use with their expiry
+#[utoipa::path(
+    get, path = "/api/v1/certificates", tag = "config", operation_id = "list_certificates",
+    responses(
+        (status = 200, body = CertificateList),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn certificates(State(state): State<Arc<AdminState>>) -> Json<CertificateList> {
+    let certificates = (state.controls.gate)().certificates;
+    Json(CertificateList {
+        certificates: certificates_of(certificates, ClockReading::read()),
+    })
+}
+
+/// Converts certificates to their JSON shape, with the days that are left.
+pub(super) fn certificates_of(
+    ends: Vec<(Vec<String>, i64)>,
+    now: ClockReading,
+) -> Vec<CertificateDocument> {
+    let each = ends
+        .into_iter()
+        .map(|(names, not_after)| CertificateDocument {
+            names,
+            not_after: ApiTimestamp(not_after.saturating_mul(1000)),
+            // Euclidean division: a certificate that expired an hour ago has -1 days left, not 0.
+            days_left: not_after.saturating_sub(now.unix_seconds()).div_euclid(DAY),
+        });
+    each.collect()
+}
+
+/// Shows the running config with all defaults
+///
+/// It has the keys of the config file. Secrets and headers show only their names.
+#[utoipa::path(
+    get, path = "/api/v1/config", tag = "config", operation_id = "show_config",
+    responses(
+        (status = 200, body = Object),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn config(State(state): State<Arc<AdminState>>) -> Json<serde_json::Value> {
+    Json(state.facts.load().config.clone())
+}
+
+/// Reloads the config file, as SIGHUP does
+///
+/// If the new config is invalid, the previous one stays in use, and the response lists every error with its location.
+#[utoipa::path(
+    post, path = "/api/v1/reload", tag = "config", operation_id = "reload_config",
+    responses(
+        (status = 200, description = "The new config is in use", body = ReloadResult),
+        (status = 422, description = "The config is invalid; the previous one stays in use", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn reload(
+    State(state): State<Arc<AdminState>>,
+    Extension(visit): Extension<ConnectionContext>,
+) -> Result<Json<ReloadResult>, AdminProblem> {
+    let busy = || {
+        let detail =
+            "cannot reload the config while the gate starts, stops or reloads: try again later";
+        AdminProblem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    };
+    let asks = state.controls.reload.as_ref().ok_or_else(busy)?;
+    visit.deadline.extend(deliveries::LONG);
+    let (answer, came) = oneshot::channel();
+    // A full channel means that a reload is in progress. The client gets an error at once instead of a long wait.
+    asks.try_send(answer).map_err(|_| busy())?;
+    match came.await.map_err(|_| busy())? {
+        Ok(routes) => Ok(Json(ReloadResult {
+            routes: routes as u64,
+        })),
+        Err(refused) => {
+            let problem = AdminProblem::new(StatusCode::UNPROCESSABLE_ENTITY, refused.text);
+            Err(problem.with_diagnostics(refused.diagnostics))
+        }
+    }
+}

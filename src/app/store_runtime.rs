@@ -1,0 +1,248 @@
+//! Store of a running gate, with its users: inbox, deliverer and retention.
+//!
+//! The store is opened once. A reload can change destinations and retention; all other changes of `[store]` need a
+//! restart.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::AdminControls;
+use crate::admin::controls::{DestinationHealth, ReloadRequest};
+use crate::app::StartError;
+use crate::app::cross_reload::CrossReloadHandle;
+use crate::app::generation::DestinationIds;
+use crate::config::model::{self, GateConfig};
+use crate::deliver::health::WorkerHealth;
+use crate::deliver::{DeliveryEngine, DeliveryPlan};
+use crate::inbox::retention::RetentionCounters;
+use crate::inbox::{Inbox, retention};
+use crate::model::error::chain;
+use crate::model::secret::Secret;
+use crate::net::client::OutgoingClient;
+use crate::record::TelemetryRecorder;
+use crate::record::store_metrics::StoreBounds;
+use crate::store::{RetentionLimits, Store, StoreOptions};
+
+/// Store and background work of a config with `[store]`.
+#[derive(Clone)]
+pub(super) struct StoreRuntime {
+    pub(super) store: Store,
+    pub(super) deliverer: Arc<DeliveryEngine>,
+    retention: Arc<ArcSwap<RetentionLimits>>,
+    removed: Arc<RetentionCounters>,
+    bounds: StoreBounds,
+}
+
+impl StoreRuntime {
+    /// Opens the store of a config; returns `None` without `[store]`.
+    pub(super) async fn open(
+        config: &GateConfig,
+        client: &OutgoingClient,
+        recorder: &Arc<TelemetryRecorder>,
+    ) -> Result<Option<Self>, StartError> {
+        let Some(wanted) = &config.store else {
+            return Ok(None);
+        };
+        let options = options(wanted);
+        // Blocking: after a crash the store first replays its write-ahead log.
+        let opened = tokio::task::spawn_blocking(|| Store::open(options)).await;
+        let store = opened
+            .map_err(|_| StartError::Panicked)?
+            .map_err(StartError::Store)?;
+        Ok(Some(Self {
+            deliverer: DeliveryEngine::new(store.clone(), client.clone(), Arc::clone(recorder)),
+            retention: Arc::new(ArcSwap::from_pointee(Self::retained(config, wanted))),
+            removed: Arc::default(),
+            bounds: StoreBounds {
+                min_free: wanted.min_free,
+                max_size: wanted.max_size,
+            },
+            store,
+        }))
+    }
+
+    pub(super) fn inbox(&self) -> Inbox {
+        Inbox::new(self.store.clone())
+    }
+
+    /// Returns the parts of the gate that the admin API can read and control.
+    pub(super) fn controls(&self) -> AdminControls {
+        let (waker, asked) = (Arc::clone(&self.deliverer), Arc::clone(&self.deliverer));
+        AdminControls {
+            store: Some(self.store.clone()),
+            wake: Arc::new(move |destination| waker.wake(destination)),
+            health: Arc::new(move || asked.health().iter().map(destination_health).collect()),
+            ..AdminControls::without_store()
+        }
+    }
+
+    /// Registers the destinations of a config in the store and returns their ids.
+    pub(super) async fn destinations(
+        &self,
+        config: &GateConfig,
+    ) -> Result<DestinationIds, StartError> {
+        let mut all = DestinationIds::new();
+        for route in &config.routes {
+            let mut numbers = Vec::with_capacity(route.destinations.len());
+            for destination in &route.destinations {
+                let number = self.store.destination(&route.name, &destination.name).await;
+                numbers.push(number.map_err(StartError::Store)?);
+            }
+            all.insert(route.name.clone(), numbers);
+        }
+        Ok(all)
+    }
+
+    /// Builds the delivery plans of all destinations.
+    pub(super) fn plans(
+        config: &GateConfig,
+        destinations: &DestinationIds,
+        client: &OutgoingClient,
+    ) -> Result<Vec<DeliveryPlan>, StartError> {
+        let mut plans = Vec::new();
+        for route in &config.routes {
+            let numbers = destinations.get(&route.name).map_or(&[][..], Vec::as_slice);
+            for (destination, number) in route.destinations.iter().zip(numbers) {
+                let plan = DeliveryPlan::build(route, destination, *number, client);
+                plans.push(plan.map_err(|source| StartError::Destination {
+                    route: route.name.clone(),
+                    destination: destination.name.clone(),
+                    source,
+                })?);
+            }
+        }
+        Ok(plans)
+    }
+
+    /// Applies the retention of a new config.
+    pub(super) fn set_retention(&self, retention: Option<RetentionLimits>) {
+        if let Some(retention) = retention {
+            self.retention.store(Arc::new(retention));
+        }
+    }
+
+    /// Returns the retention of a config: `[store.retention]`, and the shortest dedup window for claims.
+    pub(super) fn retained(config: &GateConfig, wanted: &model::StoreSection) -> RetentionLimits {
+        let millis = |age: Option<Duration>| {
+            age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
+        };
+        let dedup = config
+            .routes
+            .iter()
+            .filter_map(|route| route.dedup.as_ref());
+        let windows = dedup.map(|dedup| dedup.window);
+        RetentionLimits {
+            delivered_ms: millis(wanted.retention.delivered),
+            dead_ms: millis(wanted.retention.dead),
+            attempts_ms: millis(wanted.retention.attempts),
+            size: wanted.retention.size,
+            claims_ms: millis(windows.min()),
+        }
+    }
+
+    /// Adds the metrics of the store and its retention.
+    pub(super) fn register_metrics(&self, recorder: &TelemetryRecorder) {
+        recorder.register_store(self.store.clone(), self.bounds);
+        let counters: [(_, _, RetentionAccessor); 5] = [
+            (
+                "hookgate_retention_events",
+                "Events that retention removed.",
+                |removed| &removed.events,
+            ),
+            (
+                "hookgate_retention_attempts",
+                "Attempts that retention removed, without those of removed events.",
+                |removed| &removed.attempts,
+            ),
+            (
+                "hookgate_retention_claims",
+                "Dedup keys of spent events that were removed from the store because their window was over.",
+                |removed| &removed.claims,
+            ),
+            (
+                "hookgate_retention_freed_bytes",
+                "Bytes that retention returned to the file system.",
+                |removed| &removed.bytes,
+            ),
+            (
+                "hookgate_retention_failures",
+                "Retention runs that failed.",
+                |removed| &removed.failures,
+            ),
+        ];
+        for (name, help, read) in counters {
+            let removed = Arc::clone(&self.removed);
+            let read = move || read(&removed).load(Ordering::Relaxed);
+            recorder.register_counter(name, help, read);
+        }
+    }
+
+    /// Starts the task that applies retention until the gate ends.
+    pub(super) fn tend(&self, stop: CancellationToken) {
+        let (retention, removed) = (Arc::clone(&self.retention), Arc::clone(&self.removed));
+        let work = retention::tend(self.store.clone(), retention, removed);
+        tokio::spawn(async move { stop.run_until_cancelled(work).await });
+    }
+}
+
+/// Interval at which a late store is checked.
+const OPENED_PERIOD: Duration = Duration::from_millis(250);
+
+/// Waits for a store that could not be opened at the start because its disk was full. Then restores the claims of
+/// events that apps accepted before the restart, and reloads the config to get the ids of destinations.
+pub(super) async fn take_up_late(
+    store: Store,
+    state: CrossReloadHandle,
+    reload: mpsc::Sender<ReloadRequest>,
+) {
+    while !store.was_opened() {
+        tokio::time::sleep(OPENED_PERIOD).await;
+    }
+    let before = {
+        let state = state.lock();
+        state.unwrap_or_else(PoisonError::into_inner).clone()
+    };
+    let recalled = tokio::task::spawn_blocking(move || before.recall()).await;
+    if let Ok(Err(error)) = recalled {
+        tracing::warn!(
+            error = chain(&error),
+            "cannot read from the store which events apps accepted before the restart: a duplicate may reach an app again"
+        );
+    }
+    let (ask, answer) = oneshot::channel();
+    // Without a config file a reload fails, which is harmless: the store maps preliminary ids to the real ones.
+    if reload.send(ask).await.is_ok() {
+        let _ = answer.await;
+    }
+}
+
+/// Selects a counter of retention.
+type RetentionAccessor = fn(&RetentionCounters) -> &AtomicU64;
+
+/// Converts the health of a destination for the admin API.
+fn destination_health(health: &WorkerHealth) -> DestinationHealth {
+    DestinationHealth {
+        id: health.destination,
+        breaker: health.breaker.word(),
+        in_flight: u64::try_from(health.in_flight).unwrap_or(u64::MAX),
+        last_success_ms: health.last_success_ms,
+        last_failure_ms: health.last_failure_ms,
+    }
+}
+
+fn options(wanted: &model::StoreSection) -> StoreOptions {
+    let keys = wanted.encryption_keys.iter();
+    StoreOptions {
+        path: wanted.path.clone(),
+        encryption_keys: keys.map(|key| Secret::new(key.expose().to_vec())).collect(),
+        keep_body: wanted.keep_body,
+        max_size: wanted.max_size,
+        max_events: wanted.max_events,
+        min_free: wanted.min_free,
+    }
+}

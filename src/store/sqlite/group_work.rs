@@ -1,0 +1,286 @@
+//! State that the tasks of one group share.
+//!
+//! It holds the connection inside its transaction, the names and counters, and what must be undone if the group fails.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, params};
+
+use crate::model::delivery::{DeliveryId, DeliveryState, DeliveryStep};
+use crate::model::ids::RouteName;
+use crate::store::StoreError;
+use crate::store::sqlite::clock::{PERIOD_MS, StoreClock};
+use crate::store::sqlite::limits::StoreLimits;
+use crate::store::sqlite::names::{DeliveryLane, EventKind, MAX_KINDS, NameTable};
+use crate::store::sqlite::time_index::BlockSpans;
+
+/// Why a task did nothing.
+pub(super) enum TaskFailure {
+    /// Only this task is rejected. It has written nothing.
+    Refused(StoreError),
+    /// A database error, which fails the whole group.
+    Sql(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for TaskFailure {
+    fn from(err: rusqlite::Error) -> Self {
+        Self::Sql(err)
+    }
+}
+
+/// Stored counters and the last numbers that were assigned.
+#[derive(Clone, Copy, Default)]
+pub(super) struct StoreTotals {
+    pub(super) events: i64,
+    pub(super) claims: i64,
+    pub(super) last_event: i64,
+    pub(super) last_delivery: i64,
+}
+
+/// A change that must be undone if its group is reported as failed but is found in the file.
+pub(super) enum UndoEntry {
+    /// An event that was committed, with its claims.
+    Event {
+        uid: [u8; 16],
+        claims: Vec<(i64, [u8; 16])>,
+    },
+    /// A delivery that was taken, with the number of its attempt.
+    Taken(DeliveryId, u32),
+}
+
+pub(super) struct GroupWork {
+    pub(super) conn: Connection,
+    pub(super) names: Arc<NameTable>,
+    pub(super) are_names_new: bool,
+    pub(super) total: StoreTotals,
+    pub(super) is_total_new: bool,
+    pub(super) limits: StoreLimits,
+    pub(super) keep_body: bool,
+    pub(super) spans: BlockSpans,
+    pub(super) ghosts: Vec<UndoEntry>,
+    /// True if the log should soon be copied into the file, so that freed pages leave the file.
+    pub(super) wants_checkpoint: bool,
+    pub(super) clock: Arc<StoreClock>,
+    /// Time of the store's clock at its last write.
+    clock_written_ms: i64,
+    tally: HashMap<(i64, DeliveryState), i64>,
+}
+
+impl GroupWork {
+    pub(super) fn new(
+        conn: Connection,
+        limits: StoreLimits,
+        keep_body: bool,
+        clock: Arc<StoreClock>,
+    ) -> rusqlite::Result<Self> {
+        let names = Arc::new(NameTable::load(&conn)?);
+        let sql = "SELECT events, claims, last_event, last_delivery FROM total";
+        let total = conn.query_row(sql, [], |row| {
+            Ok(StoreTotals {
+                events: row.get(0)?,
+                claims: row.get(1)?,
+                last_event: row.get(2)?,
+                last_delivery: row.get(3)?,
+            })
+        })?;
+        Ok(Self {
+            conn,
+            names,
+            are_names_new: false,
+            total,
+            is_total_new: false,
+            limits,
+            keep_body,
+            spans: BlockSpans::default(),
+            ghosts: Vec::new(),
+            wants_checkpoint: false,
+            clock,
+            clock_written_ms: i64::MIN,
+            tally: HashMap::new(),
+        })
+    }
+
+    pub(super) fn start(&mut self) -> rusqlite::Result<()> {
+        self.ghosts.clear();
+        self.conn
+            // Takes the write lock at once, because taking it later could fail in the middle of a group.
+            .prepare_cached("BEGIN IMMEDIATE")?
+            .execute([])
+            .map(drop)
+    }
+
+    /// Writes the counters as the last step before the commit.
+    pub(super) fn flush(&mut self) -> rusqlite::Result<()> {
+        // These rows change with every event, so they are written once per group instead.
+        self.spans.flush(&self.conn)?;
+        for ((lane, state), change) in self.tally.drain() {
+            // Steps of one group often cancel each other out.
+            if change != 0 {
+                let sql = "INSERT INTO tally (lane, state, count) VALUES (?1, ?2, ?3)
+                    ON CONFLICT DO UPDATE SET count = count + excluded.count";
+                self.conn
+                    .prepare_cached(sql)?
+                    .execute(params![lane, state.code(), change])?;
+            }
+        }
+        if self.is_total_new {
+            self.is_total_new = false;
+            let sql =
+                "UPDATE total SET events = ?1, claims = ?2, last_event = ?3, last_delivery = ?4";
+            let total = self.total;
+            self.conn.prepare_cached(sql)?.execute(params![
+                total.events,
+                total.claims,
+                total.last_event,
+                total.last_delivery
+            ])?;
+        }
+        self.write_clock()
+    }
+
+    /// Writes the clock, at most once per period. The machine's count of elapsed time covers the rest unless it boots.
+    fn write_clock(&mut self) -> rusqlite::Result<()> {
+        let saved = self.clock.save();
+        if saved.clock_ms.saturating_sub(self.clock_written_ms) < PERIOD_MS {
+            return Ok(());
+        }
+        self.clock_written_ms = saved.clock_ms;
+        saved.write(&self.conn)
+    }
+
+    pub(super) fn commit(&mut self) -> rusqlite::Result<()> {
+        self.conn.prepare_cached("COMMIT")?.execute([]).map(drop)
+    }
+
+    /// Counts deliveries that entered or left a state.
+    pub(super) fn count(&mut self, lane: i64, state: DeliveryState, change: i64) {
+        let count = self.tally.entry((lane, state)).or_default();
+        *count = count.saturating_add(change);
+    }
+
+    pub(super) fn add_total(&mut self, change: impl FnOnce(&mut StoreTotals)) {
+        change(&mut self.total);
+        self.is_total_new = true;
+    }
+
+    /// Returns the number of a route, and assigns one to a new name.
+    pub(super) fn route(&mut self, name: &RouteName) -> rusqlite::Result<i64> {
+        if let Some(id) = self.names.route(name) {
+            return Ok(id);
+        }
+        self.conn
+            .execute("INSERT INTO route (name) VALUES (?1)", [name.as_str()])?;
+        let id = self.conn.last_insert_rowid();
+        self.change_names(|names| names.add_route(id, name.clone(), false));
+        Ok(id)
+    }
+
+    /// Returns the number of a kind, and whether the event itself must store its type.
+    pub(super) fn kind(
+        &mut self,
+        route: i64,
+        provider: &str,
+        event_type: Option<&str>,
+    ) -> rusqlite::Result<(i64, bool)> {
+        if let Some(id) = self.names.kind(route, provider, event_type) {
+            return Ok((id, false));
+        }
+        // Senders choose types freely, so their number must be bounded. Later types share one kind.
+        let is_rest = event_type.is_some() && self.names.kinds.len() >= MAX_KINDS;
+        if let (true, Some(id)) = (is_rest, self.names.rest(route, provider)) {
+            return Ok((id, true));
+        }
+        let kind = EventKind {
+            route,
+            provider: provider.to_owned(),
+            event_type: event_type.filter(|_| !is_rest).map(Into::into),
+            is_rest,
+        };
+        self.conn.execute(
+            "INSERT INTO kind (route, provider, event_type, is_rest) VALUES (?1, ?2, ?3, ?4)",
+            params![route, provider, kind.event_type, is_rest],
+        )?;
+        let id = self.conn.last_insert_rowid();
+        self.change_names(|names| names.add_kind(id, kind));
+        Ok((id, is_rest))
+    }
+
+    pub(super) fn lane(&mut self, lane: DeliveryLane) -> rusqlite::Result<i64> {
+        if let Some(id) = self.names.lane(lane) {
+            return Ok(id);
+        }
+        self.conn.execute(
+            "INSERT INTO lane (kind, destination, is_replay) VALUES (?1, ?2, ?3)",
+            params![lane.kind, lane.destination, lane.is_replay],
+        )?;
+        let id = self.conn.last_insert_rowid();
+        self.change_names(|names| names.add_lane(id, lane));
+        Ok(id)
+    }
+
+    pub(super) fn change_names(&mut self, change: impl FnOnce(&mut NameTable)) {
+        // Copies the names only while a reader still uses them.
+        change(Arc::make_mut(&mut self.names));
+        self.are_names_new = true;
+    }
+
+    /// Returns the state after a step of the state table and counts the change. The caller writes it. Returns `None` if
+    /// the state does not allow the step.
+    pub(super) fn step(
+        &mut self,
+        found: &DeliveryForUpdate,
+        step: DeliveryStep,
+    ) -> Option<DeliveryState> {
+        let next = found.state.after(step)?;
+        self.count(found.lane, found.state, -1);
+        self.count(found.lane, next, 1);
+        Some(next)
+    }
+
+    pub(super) fn find(
+        &self,
+        delivery: DeliveryId,
+    ) -> Result<Option<DeliveryForUpdate>, TaskFailure> {
+        let sql = "SELECT id, event, lane, destination, state, order_key, attempts, due_ms, round,
+            round_began_ms FROM delivery WHERE id = ?1";
+        let mut stmt = self.conn.prepare_cached(sql)?;
+        let mut rows = stmt.query([delivery.0])?;
+        let Some(row) = rows.next()? else {
+            return Ok(None);
+        };
+        Ok(Some(DeliveryForUpdate {
+            id: row.get(0)?,
+            event: row.get(1)?,
+            lane: row.get(2)?,
+            destination: row.get(3)?,
+            state: read_state(row.get(4)?)?,
+            order_key: row.get(5)?,
+            attempts: row.get(6)?,
+            due_ms: row.get(7)?,
+            round: row.get(8)?,
+            round_began_ms: row.get(9)?,
+        }))
+    }
+}
+
+/// A delivery with the columns that the writer needs.
+pub(super) struct DeliveryForUpdate {
+    pub(super) id: i64,
+    pub(super) event: i64,
+    pub(super) lane: i64,
+    pub(super) destination: i64,
+    pub(super) state: DeliveryState,
+    pub(super) order_key: Option<i64>,
+    pub(super) attempts: u32,
+    pub(super) due_ms: i64,
+    pub(super) round: u32,
+    pub(super) round_began_ms: i64,
+}
+
+pub(super) fn read_state(code: i64) -> Result<DeliveryState, TaskFailure> {
+    DeliveryState::from_code(code).ok_or_else(|| {
+        let what = format!("a delivery has the unknown state {code}");
+        TaskFailure::Refused(StoreError::Damaged { what })
+    })
+}

@@ -1,0 +1,84 @@
+//! Number of deliveries by lane and state, and the index runs that they form.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use crate::model::delivery::DeliveryState;
+use crate::store::sqlite::merge::IndexRun;
+use crate::store::sqlite::names::{DeliveryLane, NameTable};
+use crate::store::sqlite::time_index::EventRange;
+
+/// The number of deliveries of one lane in one state.
+pub(super) struct LaneCount {
+    pub(super) id: i64,
+    pub(super) lane: DeliveryLane,
+    pub(super) state: DeliveryState,
+    pub(super) count: i64,
+}
+
+impl LaneCount {
+    pub(super) fn run(&self) -> IndexRun {
+        IndexRun::DeliveriesIn {
+            lane: self.id,
+            state: self.state.code(),
+        }
+    }
+
+    /// Returns the run of replays whose events are in a range.
+    pub(super) fn replays_of(&self, events: EventRange) -> IndexRun {
+        IndexRun::ReplaysIn {
+            lane: self.id,
+            state: self.state.code(),
+            of: events,
+        }
+    }
+}
+
+/// Number of deliveries of each lane by state.
+pub(super) struct LaneTally(HashMap<i64, [i64; 6]>);
+
+impl LaneTally {
+    pub(super) fn load(conn: &Connection) -> rusqlite::Result<Self> {
+        let mut tally = HashMap::<i64, [i64; 6]>::new();
+        let mut stmt =
+            conn.prepare_cached("SELECT lane, state, count FROM tally WHERE count > 0")?;
+        let mut rows = stmt.query([])?;
+        while let Some(row) = rows.next()? {
+            let state: usize = row.get::<_, u8>(1)?.into();
+            if let Some(count) = tally.entry(row.get(0)?).or_default().get_mut(state) {
+                *count = row.get(2)?;
+            }
+        }
+        Ok(Self(tally))
+    }
+
+    pub(super) fn lanes(&self) -> impl Iterator<Item = (&i64, &[i64; 6])> {
+        self.0.iter()
+    }
+
+    pub(super) fn runs(
+        &self,
+        names: &Arc<NameTable>,
+        is_wanted: impl Fn(&DeliveryLane, DeliveryState) -> bool,
+    ) -> Vec<LaneCount> {
+        let mut runs = Vec::new();
+        for (id, counts) in self.lanes() {
+            let Some(lane) = names.lanes.get(id) else {
+                continue;
+            };
+            for (state, count) in DeliveryState::ALL.into_iter().zip(counts) {
+                if *count > 0 && is_wanted(lane, state) {
+                    runs.push(LaneCount {
+                        id: *id,
+                        lane: *lane,
+                        state,
+                        count: *count,
+                    });
+                }
+            }
+        }
+        runs
+    }
+}

@@ -1,0 +1,165 @@
+//! Opening the file: lock, log, schema, keys, clock, and deliveries of a dead process.
+//!
+//! The steps are the same at the start and later, if the disk had no room at the start.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::ErrorCode;
+
+use crate::model::clock::ClockReading;
+use crate::model::ids::{DestinationName, RouteName};
+use crate::store::sqlite::clock::{BootTime, ClockTrust, SavedClock, StoreClock};
+use crate::store::sqlite::connect::{self, FileLock, open_failed};
+use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
+use crate::store::sqlite::limits::{StoreLimits, disk_free};
+use crate::store::sqlite::seal::ContentSealer;
+use crate::store::sqlite::{migrate, read, wal};
+use crate::store::{StoreError, StoreOptions};
+
+/// Free bytes on the disk below which no file can be set up.
+const LEAST_ROOM: u64 = 1 << 20;
+
+pub(super) struct OpenStore {
+    pub(super) work: GroupWork,
+    pub(super) sealer: Arc<ContentSealer>,
+    pub(super) clock: Arc<StoreClock>,
+    pub(super) lock: FileLock,
+}
+
+/// Resolves symbolic links in the path, because SQLite keeps the log beside the file that they point to.
+pub(super) fn canonical(path: &Path) -> PathBuf {
+    if let Ok(found) = path.canonicalize() {
+        return found;
+    }
+    let folder = connect::folder(path).canonicalize();
+    match (folder, path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    }
+}
+
+pub(super) fn open(options: &StoreOptions) -> Result<OpenStore, StoreError> {
+    let path = &options.path;
+    connect::create(path)?;
+    // Lock before the first connection: a second gate on the same file would damage it.
+    let lock = FileLock::take(path)?;
+    let failed = |err| open_failed(path, err);
+    // A process that died of a failed write may have left a log that is not on the disk yet.
+    let extent = wal::secure(path).map_err(|err| failed(connect::io_failed(&err)))?;
+    wal::report(path, &extent);
+    let conn = connect::writer(path).map_err(failed)?;
+    // Check the schema version before the first write, so that a file of a later version stays untouched.
+    let found = migrate::form(&conn, path)?;
+    connect::prepare_writer(&conn).map_err(failed)?;
+    migrate::migrate(&conn, found).map_err(failed)?;
+    let sealer = ContentSealer::open(&conn, &options.encryption_keys, true).map_err(failed)?;
+    // Without this check a lost key would show only when the first delivery fails.
+    read::check_keys(&conn, &sealer, path)?;
+    let saved = SavedClock::load(&conn).map_err(failed)?;
+    let (clock, trust) = StoreClock::resume(&saved, ClockReading::read().unix_ms, BootTime::read());
+    let clock = Arc::new(clock);
+    let limits = StoreLimits::new(options);
+    let work = GroupWork::new(conn, limits, options.keep_body, Arc::clone(&clock));
+    let mut work = work.map_err(failed)?;
+    take_back(&mut work).map_err(failed)?;
+    if let ClockTrust::Behind(behind_ms) = trust {
+        tracing::warn!(
+            behind_ms,
+            "the wall clock is behind the times in the store: all waiting deliveries are attempted now; set the clock"
+        );
+        work.end_pauses().map_err(failed)?;
+    }
+    Ok(OpenStore {
+        work,
+        sealer: Arc::new(sealer),
+        clock,
+        lock,
+    })
+}
+
+/// Returns deliveries of a dead process to the queue before the first task runs.
+fn take_back(work: &mut GroupWork) -> rusqlite::Result<()> {
+    work.start()?;
+    match work.interrupt_all() {
+        Ok(()) => {}
+        Err(TaskFailure::Sql(err)) => return Err(err),
+        // An impossible state stays as it is; `check` reports it.
+        Err(TaskFailure::Refused(_)) => {}
+    }
+    work.flush()?;
+    work.commit()
+}
+
+/// Returns whether a full or failing disk is why the file could not be opened. The disk may recover; a wrong key or
+/// damage does not.
+pub(super) fn is_of_the_disk(err: &StoreError, path: &Path) -> bool {
+    let (StoreError::Open { source, .. } | StoreError::Write(source) | StoreError::Read(source)) =
+        err
+    else {
+        return false;
+    };
+    let has_no_room = || {
+        let free = disk_free(path).or_else(|| disk_free(connect::folder(path)));
+        free.is_some_and(|free| free < LEAST_ROOM)
+    };
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => true,
+        // SQLite reports a missing folder and a full disk alike, so look at the free space.
+        Some(ErrorCode::CannotOpen) => has_no_room(),
+        _ => false,
+    }
+}
+
+/// Destinations that were named while the file could not be opened. Each has a negative number, which maps to the real
+/// one after the file is open.
+#[derive(Default)]
+pub(super) struct DestinationAliases {
+    names: Vec<(RouteName, DestinationName)>,
+    /// The real numbers, in the same order.
+    real: Vec<i64>,
+}
+
+impl DestinationAliases {
+    pub(super) fn number(&mut self, route: &RouteName, name: &DestinationName) -> i64 {
+        let mut known = self.names.iter();
+        let place = known.position(|(one, other)| one == route && other == name);
+        let place = place.unwrap_or_else(|| {
+            self.names.push((route.clone(), name.clone()));
+            self.names.len() - 1
+        });
+        // Real numbers start at 1, so negative ones never collide with them.
+        -1 - i64::try_from(place).unwrap_or(i64::MAX - 1)
+    }
+
+    /// Returns the real number of an alias if it is known. A number that is not an alias is returned as it is.
+    pub(super) fn resolve(&self, number: i64) -> i64 {
+        if number >= 0 {
+            return number;
+        }
+        let place = usize::try_from(-1 - number).unwrap_or(usize::MAX);
+        self.real.get(place).copied().unwrap_or(number)
+    }
+
+    /// Returns true if a destination has no real number yet.
+    pub(super) fn has_unsettled(&self) -> bool {
+        self.real.len() < self.names.len()
+    }
+
+    /// Inserts the destinations that have no real number yet into the file.
+    pub(super) fn settle(&mut self, work: &mut GroupWork) -> rusqlite::Result<()> {
+        let mut real = Vec::new();
+        work.start()?;
+        for (route, name) in self.names.iter().skip(self.real.len()) {
+            match work.destination(route, name.clone()) {
+                Ok(id) => real.push(id.0),
+                Err(TaskFailure::Sql(err)) => return Err(err),
+                Err(TaskFailure::Refused(_)) => real.push(0),
+            }
+        }
+        work.flush()?;
+        work.commit()?;
+        self.real.extend(real);
+        Ok(())
+    }
+}
