@@ -351,8 +351,8 @@ impl Pipeline {
                 // Only a verified request may name the trace that it belongs to.
                 let route = generation.routes.get(event.parts().route);
                 let continues = route.is_some_and(|route| route.continues_trace);
-                let told = continues.then_some(&event.parts().headers);
-                verdict.trace = self.recorder.trace(verdict.request_id, told);
+                let headers = continues.then_some(&event.parts().headers);
+                verdict.trace = self.recorder.trace(verdict.request_id, headers);
                 // A copy only waits for the app's own response and is not stored again.
                 let mode = match verdict.is_copy {
                     true => RouteMode::Proxy,

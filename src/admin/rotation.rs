@@ -33,7 +33,7 @@ struct RotationNotice<'a> {
 
 /// Logs reminders about secrets until the future is dropped.
 pub async fn watch_secrets(state: Arc<AdminState>) {
-    let mut told = HashSet::new();
+    let mut notified = HashSet::new();
     let mut ticks = tokio::time::interval(PERIOD);
     loop {
         ticks.tick().await;
@@ -49,7 +49,7 @@ pub async fn watch_secrets(state: Arc<AdminState>) {
                 finding.what,
                 finding.is_urgent,
             );
-            if !told.contains(&key) {
+            if !notified.contains(&key) {
                 tracing::warn!(
                     route = secret.route,
                     secret = secret.name,
@@ -60,7 +60,7 @@ pub async fn watch_secrets(state: Arc<AdminState>) {
             holding.insert(key);
         }
         // Forget reminders that no longer hold: they are logged again if they return, and the set cannot grow.
-        told = holding;
+        notified = holding;
     }
 }
 

@@ -77,11 +77,11 @@ pub(super) fn reason_named(code: &str) -> Result<RejectReason, AdminProblem> {
 
 /// Explains a rejection in general terms, by its reason.
 pub(super) fn meaning(reject: &Reject) -> ReasonExplanation {
-    let told = reject.explanation();
+    let explanation = reject.explanation();
     ReasonExplanation {
-        means: told.means.to_owned(),
-        usually: told.usually.to_owned(),
-        look_at: told.look_at.to_owned(),
+        means: explanation.means.to_owned(),
+        usually: explanation.usually.to_owned(),
+        look_at: explanation.look_at.to_owned(),
     }
 }
 

@@ -29,7 +29,7 @@ use crate::pipeline::{Generation, Pipeline};
 const MAX_CONNECTIONS: usize = 256;
 
 /// Maximum number of connections of other users, which only get an error response.
-const MAX_STRANGERS: usize = 16;
+const MAX_UNLISTED_USERS: usize = 16;
 
 /// Time within which the head of a request must arrive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -121,7 +121,7 @@ pub(super) async fn serve(
 ) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // Users who cannot post get an error response, and must not use up the connections of those who can.
-    let others = Arc::new(Semaphore::new(MAX_STRANGERS));
+    let others = Arc::new(Semaphore::new(MAX_UNLISTED_USERS));
     loop {
         let accepted = tokio::select! {
             () = drain.cancelled() => return,

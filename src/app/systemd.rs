@@ -100,11 +100,11 @@ fn check(listener: &TcpListener, position: usize) -> Result<(), HandoverError> {
 #[must_use]
 pub fn stderr() -> StderrKind {
     let is_journal = || {
-        let told = env::var("JOURNAL_STREAM").ok()?;
-        let (device, inode) = told.split_once(':')?;
+        let stream = env::var("JOURNAL_STREAM").ok()?;
+        let (device, inode) = stream.split_once(':')?;
         let metadata = std::fs::metadata("/proc/self/fd/2").ok()?;
-        let told = (device.parse().ok()?, inode.parse().ok()?);
-        Some(told == (metadata.dev(), metadata.ino()))
+        let expected = (device.parse().ok()?, inode.parse().ok()?);
+        Some(expected == (metadata.dev(), metadata.ino()))
     };
     match is_journal() {
         Some(true) => StderrKind::Journal,

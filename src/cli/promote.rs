@@ -67,21 +67,21 @@ fn print_report(arguments: &PromoteArguments) -> Result<(), CommandFailure> {
         block_on(client.get("counting what the route would reject", &path))?;
     // Without `--config`, the file of the systemd unit may be readable here.
     let file = arguments.admin.config().unwrap_or(Path::new(DEFAULT));
-    let told = PromotionReport {
+    let report = PromotionReport {
         place: find_monitor_line(file, &arguments.route),
         promotion,
     };
     match arguments.json {
-        true => print_json(&told),
+        true => print_json(&report),
         false => {
-            print(&text(&told));
+            print(&text(&report));
         }
     }
     Ok(())
 }
 
-fn text(told: &PromotionReport) -> String {
-    let promotion = &told.promotion;
+fn text(report: &PromotionReport) -> String {
+    let promotion = &report.promotion;
     let route = clean(&promotion.route);
     let mut text = String::new();
     // The counts are those of real rejections then, so there is nothing to preview.
@@ -121,7 +121,7 @@ fn text(told: &PromotionReport) -> String {
         let _ = writeln!(text, "\n`hookgate explain REQUEST` explains one of them.");
     }
     // The exact line if the config is readable here, else the key to look for.
-    let line = match &told.place {
+    let line = match &report.place {
         Some(place) => format!("remove line {} of {}", place.line, place.file.display()),
         None => format!("remove `enforce = \"monitor\"` from `[routes.{route}]` in the config"),
     };

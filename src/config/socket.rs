@@ -49,12 +49,14 @@ pub(super) fn read(
 }
 
 /// User id that the kernel reports for all users outside the user namespace (`overflowuid`).
-const NOBODY: u32 = 65534;
+const UNMAPPED_USER: u32 = 65534;
 
 fn user(value: &TomlValue<'_>) -> Result<u32, ValueFault> {
     match number(value)? {
-        NOBODY => Err(ValueFault::new(
-            format!("the user id {NOBODY} means any unmapped user and does not identify an app"),
+        UNMAPPED_USER => Err(ValueFault::new(
+            format!(
+                "the user id {UNMAPPED_USER} means any unmapped user and does not identify an app"
+            ),
             "run the app under a user of its own",
         )),
         number => Ok(number),

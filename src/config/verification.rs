@@ -181,13 +181,13 @@ fn check_scheme(table: &TomlTable<'_>, origin: &SchemeOrigin, public_url: Option
         return true;
     };
     // A key that is present but wrong has an error of its own.
-    let is_told = match err {
+    let is_reported = match err {
         SchemeError::NeedsAudience => table.has(&audience::AUDIENCE),
         SchemeError::NeedsJwks => table.has(&audience::JWKS),
         SchemeError::NeedsPublicUrl => table.has(&PUBLIC_URL),
         _ => false,
     };
-    if is_told {
+    if is_reported {
         return false;
     }
     let help = match err {

@@ -31,7 +31,7 @@ impl<'b> JsonBody<'b> {
         self.bytes.len()
     }
 
-    /// Returns the value, or why there is none.
+    /// Returns the parsed value, or the fault that prevents parsing.
     ///
     /// # Errors
     /// See [`JsonFault`].

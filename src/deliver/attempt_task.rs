@@ -31,8 +31,8 @@ impl AttemptTask {
     /// Returns the trace of the event's request, and adds its headers to the request to the destination.
     fn trace(&self, due: &mut DueDelivery) -> Option<TraceContext> {
         let event = &mut due.event;
-        let told = self.plan.continues_trace.then_some(&event.headers);
-        let trace = self.recorder.trace(event.uid, told)?;
+        let headers = self.plan.continues_trace.then_some(&event.headers);
+        let trace = self.recorder.trace(event.uid, headers)?;
         let part = TracePart::Attempt(due.delivery.0, due.attempt);
         otlp::insert_trace_headers(&mut event.headers, &trace, part);
         Some(trace)
@@ -85,8 +85,8 @@ impl AttemptTask {
         // Store the outcome before it is logged, so that a log line never reports what a restart would undo.
         outcome::finish(&self.store, finished).await;
         let shown = outcome::shown(&self.store, next);
-        let told = (outcome, &ended.record, ended.took, shown);
-        outcome::record_outcome(&self.recorder, &shared.counters, plan, &facts, told);
+        let record = (outcome, &ended.record, ended.took, shown);
+        outcome::record_outcome(&self.recorder, &shared.counters, plan, &facts, record);
         if verdict == DeliveryVerdict::Gone {
             outcome::disable(&self.store, &self.recorder, plan).await;
         }

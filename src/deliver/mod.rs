@@ -219,8 +219,8 @@ impl DeliveryEngine {
             noted.took(took);
         });
         let shown = outcome::shown(&self.store, next);
-        let told = (&outcome, &record, took, shown);
-        outcome::record_outcome(&self.recorder, &shared.counters, &plan, &facts, told);
+        let recorded = (&outcome, &record, took, shown);
+        outcome::record_outcome(&self.recorder, &shared.counters, &plan, &facts, recorded);
         if outcome.verdict() == DeliveryVerdict::Gone {
             outcome::disable(&self.store, &self.recorder, &plan).await;
         }

@@ -219,17 +219,17 @@ impl ClaimTable {
     fn take(&self, key: DedupKey, owner: u64, now: Instant) -> Option<ClaimResult> {
         // After a reload, a claim under the old limits may still be in flight.
         if let Some(before) = self.predecessor.upgrade()
-            && let Some(told) = before.wait_for(key, now)
+            && let Some(outcome) = before.wait_for(key, now)
         {
-            return Some(ClaimResult::InFlight(told));
+            return Some(ClaimResult::InFlight(outcome));
         }
         let mut shard = self.shard(key);
         // Under the lock under which a claim ends, so that no key falls between the two tables.
         if let Some(status) = self.spent.get(key, now) {
             return Some(ClaimResult::Spent(status_of(status)));
         }
-        if let Some(told) = wait_in(&mut shard, key, now) {
-            return Some(ClaimResult::InFlight(told));
+        if let Some(outcome) = wait_in(&mut shard, key, now) {
+            return Some(ClaimResult::InFlight(outcome));
         }
         // Here the key is free, or its claim has expired and is replaced.
         let claim = ClaimInFlight {
@@ -343,9 +343,9 @@ fn wait_in(
 ) -> Option<oneshot::Receiver<FirstCopyStatus>> {
     // An expired claim counts as absent: its owner is dead.
     let claim = shard.get_mut(&key).filter(|claim| now < claim.until)?;
-    let (tell, told) = oneshot::channel();
-    claim.waiters.push(tell);
-    Some(told)
+    let (notify, outcome) = oneshot::channel();
+    claim.waiters.push(notify);
+    Some(outcome)
 }
 
 fn status_of(status: u16) -> StatusCode {
@@ -486,11 +486,11 @@ mod tests {
     async fn a_copy_in_flight_hears_the_outcome_of_the_first() {
         let claims = claims(100);
         let first = claimed(claims.try_claim(id("a")));
-        let ClaimResult::InFlight(told) = claims.try_claim(id("a")) else {
+        let ClaimResult::InFlight(outcome) = claims.try_claim(id("a")) else {
             panic!("the first one is in flight");
         };
         first.spend(StatusCode::ACCEPTED);
-        assert_eq!(told.await.unwrap(), StatusCode::ACCEPTED);
+        assert_eq!(outcome.await.unwrap(), StatusCode::ACCEPTED);
     }
 
     #[test]
@@ -536,11 +536,11 @@ mod tests {
         let flying = claimed(before.try_claim(id("flying")));
         let after = before.succeed(limits(50, MINUTE));
         assert!(is_spent(&after.try_claim(id("spent"))));
-        let ClaimResult::InFlight(told) = after.try_claim(id("flying")) else {
+        let ClaimResult::InFlight(outcome) = after.try_claim(id("flying")) else {
             panic!("it is in flight under the old limits");
         };
         flying.spend(StatusCode::OK);
-        assert_eq!(told.await.unwrap(), StatusCode::OK);
+        assert_eq!(outcome.await.unwrap(), StatusCode::OK);
         drop(before);
         assert!(is_spent(&after.try_claim(id("flying"))));
     }

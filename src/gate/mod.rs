@@ -632,7 +632,7 @@ async fn claim(
     let (Some(claims), Some(keys)) = (&rules.claims, keys) else {
         return Ok(ClaimDecision::New(None));
     };
-    let told = match claims.try_claim(keys) {
+    let first_copy = match claims.try_claim(keys) {
         // The copy in flight may still fail, and then this one is needed.
         ClaimResult::Claimed(claim) if claim.is_beside() && rule.replay == ReplayRule::Block => {
             return Err(Reject::InFlight);
@@ -643,7 +643,7 @@ async fn claim(
         }
         ClaimResult::Claimed(claim) => return Ok(ClaimDecision::New(Some(claim))),
         ClaimResult::Spent(status) => return Ok(ClaimDecision::Duplicate(status)),
-        ClaimResult::InFlight(told) => told,
+        ClaimResult::InFlight(first_copy) => first_copy,
     };
     let began = instant();
     // The first copy ends within the upstream's timeout, so a longer wait is pointless. `MAX_WAIT` is for senders,
@@ -651,7 +651,7 @@ async fn claim(
     let upstream = rules.route.upstream.as_ref();
     let patience = upstream.map_or(dedup::MAX_WAIT, |upstream| upstream.timeout);
     let patience = patience.min(dedup::MAX_WAIT);
-    let outcome = tokio::time::timeout(patience, told).await;
+    let outcome = tokio::time::timeout(patience, first_copy).await;
     verdict.wait_time = instant().saturating_duration_since(began);
     match outcome {
         // The waiting copy gets the first one's status, so that the sender learns what became of its event.

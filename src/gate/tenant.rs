@@ -40,6 +40,7 @@ impl TenantNames {
         if name.is_empty() || self.names.last().is_some_and(|last| **last == *name) {
             return;
         }
+        // Past the bound the request is rejected: an unread name could be another customer's.
         match self.names.len() < MAX_TENANTS {
             true => self.names.push(name.into()),
             false => self.is_unclear = true,
@@ -52,7 +53,7 @@ impl TenantNames {
 }
 
 impl TenantList {
-    /// Returns the list at a location; none where the location holds a single value.
+    /// Returns the list at a location; `None` if the location has a single value.
     pub(super) fn of(field: &FieldLocation) -> Option<Self> {
         let FieldLocation::Json(steps) = field else {
             return None;
@@ -68,9 +69,11 @@ impl TenantList {
     pub(super) fn read(&self, body: &[u8], names: &mut TenantNames) {
         let is_whole = walk_values(body, &self.steps, self.inner, &mut |value| match value {
             WalkedValue::Text(text) => names.add(text),
+            // A null names no account, so it neither allows nor forbids.
             WalkedValue::Null => {}
             WalkedValue::Odd => names.set_unclear(),
         });
+        // A truncated body may have named more customers.
         if !is_whole {
             names.set_unclear();
         }

@@ -29,6 +29,7 @@ pub(super) fn walk_values(
     let Ok(text) = std::str::from_utf8(body) else {
         return false;
     };
+    // From text, not from bytes: serde_json accepts invalid UTF-8 in strings that it skips.
     let mut json = serde_json::Deserializer::from_str(text);
     let walk = ValueWalk {
         steps,
@@ -54,6 +55,7 @@ impl ValueWalk<'_> {
     }
 
     fn end(self, value: WalkedValue<'_>) {
+        // Before the last `inner` steps, an end only means that the body is of another kind.
         if self.steps.len() <= self.inner {
             (self.report)(value);
         }
@@ -118,6 +120,8 @@ impl<'de> Visitor<'de> for ValueWalk<'_> {
                 {}
             }
             _ => {
+                // Not the expected structure. The elements must still be consumed, so that the rest of the document can
+                // be read.
                 while items.next_element::<IgnoredAny>()?.is_some() {}
                 self.end(WalkedValue::Odd);
             }
@@ -128,6 +132,7 @@ impl<'de> Visitor<'de> for ValueWalk<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let wanted = self.steps.split_first();
         let mut is_found = false;
+        // The loop goes on after a hit: a repeated key is reported each time, because the app may read either value.
         while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
             match wanted {
                 Some((step, rest)) if **step == *key => {

@@ -85,7 +85,7 @@ pub(super) async fn store(
     let mut failed = None;
     for done in in_order(commits.collect()).await {
         match done {
-            Ok(told) => stored.push(told),
+            Ok(one) => stored.push(one),
             Err(reject) => failed = Some(reject),
         }
     }
@@ -98,7 +98,7 @@ pub(super) async fn store(
         (Some(claim), Some(reject)) => claim.release(reject.status()),
         (None, _) => {}
     }
-    let values: Vec<&Value> = stored.iter().map(|told| &told.value).collect();
+    let values: Vec<&Value> = stored.iter().map(|one| &one.value).collect();
     let Some(reject) = failed else {
         exchange.push_reply(keeping, &stored);
         return answer(StatusCode::OK, &json!({ "events": values }));
@@ -111,8 +111,8 @@ pub(super) async fn store(
         ref other => other.explanation().means,
     };
     let error = format!("some events were not stored: {why}");
-    let told = json!({ "error": error, "events": values });
-    let mut answer = answer(reject.status(), &told);
+    let document = json!({ "error": error, "events": values });
+    let mut answer = answer(reject.status(), &document);
     // The detailed error keeps the `Retry-After` of the usual rejection.
     let later = refused.headers().get(header::RETRY_AFTER).cloned();
     if let Some(later) = later {

@@ -89,13 +89,13 @@ async fn one(
     let accepted = exchange
         .accept(keeping, outlets, &parts, &mut claim, terms)
         .await;
-    let told = match accepted {
+    let posted = match accepted {
         Ok(accepted) => accept_reply(&accepted, &exchange.verdict, &parts),
         Err(reject) => return exchange.refuse(&reject),
     };
-    let is_new = matches!(told.accepted, AcceptOutcome::Stored(_));
-    let answer = answer(StatusCode::OK, &told.value);
-    exchange.push_reply(keeping, &[told]);
+    let is_new = matches!(posted.accepted, AcceptOutcome::Stored(_));
+    let answer = answer(StatusCode::OK, &posted.value);
+    exchange.push_reply(keeping, &[posted]);
     match is_new {
         true => answer,
         false => marked_duplicate(answer),
@@ -157,8 +157,8 @@ impl UpstreamExchange {
     /// Wakes the destinations of stored events. Returns whether any event was stored.
     pub(super) fn wake(&self, keeping: &DurableAcceptance, stored: &[AcceptReply]) -> bool {
         let mut is_new = false;
-        for told in stored {
-            if let AcceptOutcome::Stored(deliveries) = &told.accepted {
+        for one in stored {
+            if let AcceptOutcome::Stored(deliveries) = &one.accepted {
                 is_new = true;
                 keeping.wake(deliveries);
             }

@@ -13,7 +13,7 @@ use crate::providers::RangesFormat;
 const MAX_RANGES: usize = 4096;
 
 /// Maximum number of characters of an invalid entry in an error message.
-const TOLD: usize = 48;
+const SHOWN_CHARS: usize = 48;
 
 /// Reason why a document is not a list of ranges. Each text continues "the list at URL".
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -123,8 +123,8 @@ fn push(nets: &mut Vec<IpNet>, text: &str) -> Result<(), PublishedFault> {
 
 /// Returns the fault for an invalid entry, cut and escaped, because it goes to the log and the terminal.
 fn no_range(text: &str) -> PublishedFault {
-    let told: String = text.chars().take(TOLD).collect();
-    PublishedFault::NotRange(told.escape_debug().to_string())
+    let shown: String = text.chars().take(SHOWN_CHARS).collect();
+    PublishedFault::NotRange(shown.escape_debug().to_string())
 }
 
 #[cfg(test)]

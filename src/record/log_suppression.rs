@@ -136,7 +136,7 @@ impl LogSuppressor {
 
     /// Returns the counts of sources that may have a line again, and drops sources that have been silent.
     pub(super) fn sweep(&self, now: Instant) -> Vec<SuppressedLines> {
-        let mut told = Vec::new();
+        let mut suppressed = Vec::new();
         for shard in &self.shards {
             lock(shard).retain(|key, allowance| {
                 let pace = key.1.pace();
@@ -145,29 +145,29 @@ impl LogSuppressor {
                     && lock(&self.overall).take(OVERALL, now)
                 {
                     let count = std::mem::take(&mut allowance.suppressed);
-                    told.push(SuppressedLines { key: *key, count });
+                    suppressed.push(SuppressedLines { key: *key, count });
                 }
                 // A full allowance without a count is the same as no entry.
                 allowance.suppressed > 0 || !allowance.is_full(pace, now)
             });
         }
-        told
+        suppressed
     }
 
     /// Returns all remaining counts, at the end of the process.
     pub(super) fn drain(&self) -> Vec<SuppressedLines> {
-        let mut told = Vec::new();
+        let mut suppressed = Vec::new();
         for shard in &self.shards {
             for (key, allowance) in lock(shard).drain() {
                 if allowance.suppressed > 0 {
-                    told.push(SuppressedLines {
+                    suppressed.push(SuppressedLines {
                         key,
                         count: allowance.suppressed,
                     });
                 }
             }
         }
-        told
+        suppressed
     }
 
     /// Returns the number of lines suppressed since the start.
@@ -276,15 +276,15 @@ mod tests {
     #[test]
     fn many_sources_together_are_bounded_too() {
         let (withholder, start) = fresh();
-        let told = |now| {
+        let suppressed = |now| {
             let tellings = (0..3000).map(|number| withholder.count(key(number), now));
             tellings
                 .filter(|telling| *telling != LineDecision::Withhold)
                 .count()
         };
-        assert_eq!(told(start), 1000);
-        assert_eq!(told(start), 0);
-        assert_eq!(told(start + Duration::from_secs(1)), 100);
+        assert_eq!(suppressed(start), 1000);
+        assert_eq!(suppressed(start), 0);
+        assert_eq!(suppressed(start + Duration::from_secs(1)), 100);
     }
 
     #[test]
@@ -321,11 +321,11 @@ mod tests {
         }
         assert_eq!(withholder.sweep(start), []);
         let later = start + Duration::from_secs(11);
-        let told = SuppressedLines {
+        let suppressed = SuppressedLines {
             key: key(1),
             count: 3,
         };
-        assert_eq!(withholder.sweep(later), [told]);
+        assert_eq!(withholder.sweep(later), [suppressed]);
         assert_eq!(withholder.sweep(later + Duration::from_secs(60)), []);
         let held: usize = withholder
             .shards

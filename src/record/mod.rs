@@ -367,13 +367,13 @@ impl TelemetryRecorder {
             | GateDecision::Duplicate
             | GateDecision::Filtered(_) => {
                 // `accepted = false` silences only what is in order; warnings and errors always get a line.
-                let is_told = level < Level::INFO || self.logs_accepted.load(Ordering::Relaxed);
+                let is_logged = level < Level::INFO || self.logs_accepted.load(Ordering::Relaxed);
                 // A URL check without a signature costs its client nothing, so its lines are rate-limited by source.
                 let is_open =
                     verdict.decision == GateDecision::Challenge && verdict.secret.is_none();
-                match is_told && is_open {
+                match is_logged && is_open {
                     true => LineKind::Unsigned,
-                    false => return is_told.then_some(0),
+                    false => return is_logged.then_some(0),
                 }
             }
         };

@@ -113,10 +113,10 @@ impl RecentVerdicts {
         let mut rows = self.lock();
         let VerdictRows {
             verified: vouched,
-            unverified: strangers,
+            unverified,
             ..
         } = &mut *rows;
-        for row in [vouched, strangers] {
+        for row in [vouched, unverified] {
             // Freed after the lock is released, like the oldest entry in `keep`.
             let excess = row.len().saturating_sub(capacity);
             dropped.extend(row.drain(..excess));
@@ -278,18 +278,18 @@ impl VerdictRows {
             .range(..below(&self.verified))
             .rev()
             .peekable();
-        let mut strangers = self
+        let mut unverified = self
             .unverified
             .range(..below(&self.unverified))
             .rev()
             .peekable();
         let mut part = Vec::with_capacity(PART);
         while part.len() < PART {
-            let next = match (vouched.peek(), strangers.peek()) {
+            let next = match (vouched.peek(), unverified.peek()) {
                 // The larger number is the newer entry.
                 (Some(known), Some(other)) if known.number > other.number => vouched.next(),
                 (Some(_), None) => vouched.next(),
-                _ => strangers.next(),
+                _ => unverified.next(),
             };
             let Some(next) = next else { break };
             part.push(Arc::clone(next));
@@ -302,14 +302,14 @@ impl VerdictRows {
         let upto =
             |row: &VecDeque<Arc<RecentVerdict>>| row.partition_point(|kept| kept.number <= number);
         let mut vouched = self.verified.range(upto(&self.verified)..).peekable();
-        let mut strangers = self.unverified.range(upto(&self.unverified)..).peekable();
+        let mut unverified = self.unverified.range(upto(&self.unverified)..).peekable();
         let mut part = Vec::new();
         while part.len() < PART {
-            let next = match (vouched.peek(), strangers.peek()) {
+            let next = match (vouched.peek(), unverified.peek()) {
                 // The smaller number is the older entry.
                 (Some(known), Some(other)) if known.number < other.number => vouched.next(),
                 (Some(_), None) => vouched.next(),
-                _ => strangers.next(),
+                _ => unverified.next(),
             };
             let Some(next) = next else { break };
             part.push(Arc::clone(next));

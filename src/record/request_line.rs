@@ -187,8 +187,8 @@ fn evidence(line: &mut LogLine, reject: &Reject) {
             line.text("fault", fault);
         }
         Reject::Schema { misfits } => {
-            let told: Vec<_> = misfits.iter().map(SchemaViolation::to_string).collect();
-            line.message("misfits", &told.join("; "));
+            let locations: Vec<_> = misfits.iter().map(SchemaViolation::to_string).collect();
+            line.message("misfits", &locations.join("; "));
         }
         Reject::Identity { fault } => {
             line.text("fault", fault);

@@ -30,8 +30,9 @@ struct TracingLayer(Arc<LineLogger>);
 impl TracingLayer {
     fn is_heard(&self, metadata: &Metadata<'_>) -> bool {
         let is_own = metadata.target().starts_with(OWN_TARGET);
-        let is_told = is_own || *metadata.level() <= Level::WARN || self.0.level() == Level::TRACE;
-        metadata.is_event() && is_told && self.0.is_enabled(*metadata.level())
+        let is_logged =
+            is_own || *metadata.level() <= Level::WARN || self.0.level() == Level::TRACE;
+        metadata.is_event() && is_logged && self.0.is_enabled(*metadata.level())
     }
 }
 

@@ -18,8 +18,10 @@ use serde_json::value::RawValue;
 pub fn find_value(body: &[u8], pointer: &[String]) -> Option<Range<usize>> {
     let text = std::str::from_utf8(body).ok()?;
     let mut found = text;
+    // One pass for each step, over ever smaller parts: linear in the body, since pointers are short.
     for step in pointer {
         let mut json = serde_json::Deserializer::from_str(found);
+        // The rest of the value must be JSON too, or the parts could not be compared.
         let child = Child { step }.deserialize(&mut json).ok()??;
         json.end().ok()?;
         found = child.get();

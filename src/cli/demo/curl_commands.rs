@@ -15,11 +15,11 @@ pub(super) async fn stay(stage: &DemoSetup) -> anyhow::Result<()> {
         anstream::println!("{}\n{command}\n", styled(FAINT, &format!("# {comment}")));
     }
     anstream::println!("Requests at the gate and the app appear below. Ctrl-C stops the demo.\n");
-    let (mut told, mut seen) = (stage.log.count(), stage.receiver.count());
+    let (mut logged, mut seen) = (stage.log.count(), stage.receiver.count());
     loop {
         tokio::select! {
             _ = interrupts.recv() => return Ok(()),
-            () = stage.log.wait_for_more(told) => {}
+            () = stage.log.wait_for_more(logged) => {}
         }
         // The app comes first: the gate logs a request after the app has responded.
         for event in stage.receiver.since(seen) {
@@ -31,8 +31,8 @@ pub(super) async fn stay(stage: &DemoSetup) -> anyhow::Result<()> {
                 event.path
             );
         }
-        for decision in stage.log.since(told) {
-            told += 1;
+        for decision in stage.log.since(logged) {
+            logged += 1;
             let style = if decision.status < 300 { GOOD } else { BAD };
             let decided = styled(style, &format!("{} {}", decision.verdict, decision.status));
             let reason = decision.reason.as_deref().and_then(RejectReason::find);

@@ -83,7 +83,7 @@ impl LogCapture {
     pub(super) async fn wait_for_more(&self, count: usize) {
         let mut counts = self.0.count.subscribe();
         // The sender lives as long as this value, so the wait cannot fail.
-        let _ = counts.wait_for(|told| *told > count).await;
+        let _ = counts.wait_for(|seen| *seen > count).await;
     }
 
     fn take(&self, line: &[u8]) {

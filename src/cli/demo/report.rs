@@ -22,8 +22,8 @@ pub(super) struct StepOutcome {
 impl StepOutcome {
     /// Returns true if response, log and app are all as expected.
     pub(super) fn is_good(&self) -> bool {
-        let is_told = |decision| self.expected.matches_verdict(decision);
-        if !self.decision.as_ref().is_some_and(is_told) {
+        let is_expected = |decision| self.expected.matches_verdict(decision);
+        if !self.decision.as_ref().is_some_and(is_expected) {
             return false;
         }
         match self.expected {

@@ -64,12 +64,12 @@ impl DemoSetup {
 {errors}"
             )
         })?;
-        let told = LogCapture::default();
-        let app = RunningGate::start(loaded, told.logger()?).await?;
+        let log = LogCapture::default();
+        let app = RunningGate::start(loaded, log.logger()?).await?;
         Ok(Self {
             secrets,
             receiver,
-            log: told,
+            log: log,
             folder,
             app,
             tls: client_config(authority)?,
@@ -107,7 +107,7 @@ impl DemoSetup {
 
     async fn play_one(&self, act: &DemoStep) -> anyhow::Result<StepOutcome> {
         // Everything after this point belongs to this request, since the requests do not overlap.
-        let (seen_before, told_before) = (self.receiver.count(), self.log.count());
+        let (seen_before, logged_before) = (self.receiver.count(), self.log.count());
         let mut connection = client::open(self.gate_address(), act.from, &self.tls).await?;
         let mut last = None;
         for _ in 0..act.times {
@@ -117,7 +117,7 @@ impl DemoSetup {
         let is_wanted = |decision: &LoggedVerdict| act.expected.matches_verdict(decision);
         let decision = self
             .log
-            .wait_for_line(told_before, is_wanted, LINE_LIMIT)
+            .wait_for_line(logged_before, is_wanted, LINE_LIMIT)
             .await;
         Ok(StepOutcome {
             title: act.title,

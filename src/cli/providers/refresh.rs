@@ -220,11 +220,11 @@ fn text(rows: &[RefreshRow], folder: &Path, accepts: bool) -> String {
     }
     // If all failed, nothing was saved.
     if rows.iter().any(|row| row.outcome.is_ok()) {
-        let told = format!(
+        let detail = format!(
             "saved in {}; a gate reads them when it starts or reloads",
             folder.join("ranges").display()
         );
-        text.push_str(&format!("\n{}\n", styled(FAINT, &told)));
+        text.push_str(&format!("\n{}\n", styled(FAINT, &detail)));
     }
     text
 }

@@ -113,8 +113,8 @@ impl TelemetryRecorder {
     /// Returns the trace of a request, or `None` without tracing. With `headers`, the sender's trace is continued.
     pub fn trace(&self, uid: RequestId, headers: Option<&HeaderMap>) -> Option<TraceContext> {
         let tracer = self.tracer.get()?;
-        let told = headers.and_then(|headers| headers.get(TRACEPARENT)?.to_str().ok());
-        let continued = told.and_then(|told| TraceContext::continued(uid, told));
+        let sent = headers.and_then(|headers| headers.get(TRACEPARENT)?.to_str().ok());
+        let continued = sent.and_then(|sent| TraceContext::continued(uid, sent));
         Some(continued.unwrap_or_else(|| TraceContext::new(uid, tracer.sample)))
     }
 

@@ -55,14 +55,17 @@ impl ToSql for Cell<'_> {
 /// counts.
 pub(super) fn carve(file: &File, to: &Connection) -> Result<(), CarveError> {
     let pages = file.metadata()?.len() / 4096;
+    // Rows arrive in the order of pages, so a row may come before the one that it refers to.
     to.execute_batch("PRAGMA foreign_keys = OFF; BEGIN")?;
     let mut tables = Tables::prepare(to)?;
     let mut page = vec![0; PAGE];
     for number in 0..pages {
+        // One page at a time, so that a file of any size needs one page of memory.
         file.read_exact_at(&mut page, number.saturating_mul(4096))?;
         let head = if number == 0 { FILE_HEAD } else { 0 };
         for (id, payload) in rows(&page, head) {
             let Some(row) = payload.read(file, pages) else {
+                // One damaged row must not cost the other rows of its page.
                 continue;
             };
             if let Some(cells) = parse_row(&row) {
@@ -86,7 +89,7 @@ pub(super) enum CarveError {
     Sql(#[from] rusqlite::Error),
 }
 
-/// The tables whose rows are read, told apart by the shapes of their rows.
+/// The tables whose rows are read, distinguished by the shapes of their rows.
 struct Tables<'c> {
     event: Statement<'c>,
     content: Statement<'c>,
@@ -115,6 +118,7 @@ impl<'c> Tables<'c> {
             return Ok(());
         };
         let is_text = |cell: &Cell<'_>| matches!(cell, Null | Text(_));
+        // Each shape fits one table only; a new column must not make two of them alike.
         let statement = match rest {
             [Blob(uid), Int(_), Int(_), Int(_), texts @ ..]
                 if uid.len() == 16 && texts.len() == 3 && texts.iter().all(is_text) =>
@@ -152,7 +156,7 @@ struct Payload<'p> {
 }
 
 impl Payload<'_> {
-    /// Returns the whole row; none where a page of it is not in the file.
+    /// Returns the whole row; `None` if a page of it is not in the file.
     fn read(&self, file: &File, pages: u64) -> Option<Vec<u8>> {
         // Before anything else is read: a damaged page could ask for a gigabyte of others.
         if row_size(self.local)? != self.size {
@@ -210,6 +214,7 @@ fn payload(cell: &[u8]) -> Option<(i64, Payload<'_>)> {
             },
         ));
     }
+    // The split between leaf page and overflow pages, by the file format (section 1.6, "B-tree Pages").
     let short = MIN_LOCAL + (size - MIN_LOCAL) % (PAGE - 4);
     let kept = if short <= MAX_LOCAL { short } else { MIN_LOCAL };
     let (local, rest) = rest.split_at_checked(kept)?;
@@ -230,6 +235,7 @@ fn row_size(row: &[u8]) -> Option<usize> {
     let head_size = usize::try_from(head_size).ok()?;
     let (_, mut head) = varint(row.get(..head_size)?)?;
     let mut size = head_size;
+    // Each turn shortens the head by at least one byte, so damage cannot make this endless.
     while !head.is_empty() {
         let (kind, rest) = varint(head)?;
         head = rest;
@@ -238,7 +244,7 @@ fn row_size(row: &[u8]) -> Option<usize> {
     Some(size)
 }
 
-/// Reads a row into its values; none where it is not one of these tables' or is damaged.
+/// Reads a row into its values; `None` if it belongs to no known table or is damaged.
 fn parse_row(row: &[u8]) -> Option<Vec<Cell<'_>>> {
     let (size, _) = varint(row)?;
     let size = usize::try_from(size).ok()?;
@@ -246,6 +252,7 @@ fn parse_row(row: &[u8]) -> Option<Vec<Cell<'_>>> {
     let (_, mut head) = varint(head)?;
     let mut cells = Vec::new();
     while !head.is_empty() {
+        // No table of the store has more columns, so this is not a row of it.
         if cells.len() == MAX_COLUMNS {
             return None;
         }
