@@ -47,6 +47,7 @@ pub(super) fn read(
         }
         false => Some(tenant(table, place)),
     };
+    // Before `check_tenant`: a claim of the route may be what separates the sender's customers.
     claims(table, &mut origin.spec);
     jwks(table, &mut origin.spec, context);
     if let Some(provider) = &provider {

@@ -128,6 +128,7 @@ fn read_by(table: &mut TomlTable<'_>, dedup: &mut DedupRule, basis: &DedupBasis<
     let Some(value) = table.value(&BY) else {
         return;
     };
+    // An empty list would turn dedup off; only `dedup = false` may do that, because it says so.
     let Some(items) = value.items().filter(|items| !items.is_empty()) else {
         value.fault(value.unexpected("a list of `\"key\"`, `\"id\"` and `\"body\"`", BY.example));
         return;
@@ -188,6 +189,8 @@ fn by_id(value: &TomlValue<'_>, dedup: &mut DedupRule, basis: &DedupBasis<'_>) {
         }
         return;
     }
+    // An unsigned id can be replaced: a captured request under another id passes as a new event, so flag its bytes.
+    // `replay` is read later, so an explicit choice replaces this one.
     if !spec.signs_event_id() && spec.signs_bytes() && dedup.replay == ReplayRule::Off {
         dedup.replay = ReplayRule::Flag;
     }
@@ -213,6 +216,7 @@ pub(super) fn note_missing_id(
     dedup: Option<&DedupRule>,
 ) {
     let Some(dedup) = dedup else { return };
+    // A provider file states by itself that there is no key; only in the operator's own scheme it may be a mistake.
     if origin.provider.is_none() && dedup.key.is_nothing() && !dedup.by_body {
         let fault = ValueFault::new(
             "no dedup: the scheme has no `event_id`, so the app gets retries of events that it has already taken",
@@ -255,6 +259,7 @@ fn short_window(window: Duration, basis: &DedupBasis<'_>) -> Option<ValueFault> 
 fn format_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
+        // Milliseconds first: the other units drop them, and the help would then suggest a window that is too short.
         _ if duration.subsec_millis() > 0 => format!("{}ms", duration.as_millis()),
         _ if seconds.is_multiple_of(DAY.as_secs()) => format!("{}d", seconds / DAY.as_secs()),
         _ if seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),

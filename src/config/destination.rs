@@ -44,6 +44,7 @@ pub(super) fn read_all(
     basis: &DestinationBasis<'_>,
     context: &LoadContext,
 ) -> Vec<Arc<DestinationSection>> {
+    // Before the mode is looked at: reading the key marks it as known, so that a proxy route gets only the error below.
     let tables = table.named_tables(&DESTINATIONS);
     if basis.mode == RouteMode::Proxy {
         if let Some(span) = table.name_span_of(&DESTINATIONS) {
@@ -142,6 +143,7 @@ fn read(
     basis: &DestinationBasis<'_>,
     context: &LoadContext,
 ) -> Option<DestinationSection> {
+    // In queue mode a route may lack `upstream`; a destination of that name is then an ordinary one with its own `url`.
     let is_upstream = name == UPSTREAM_NAME && basis.upstream.is_some();
     let url = url(table, basis, is_upstream);
     let usual = basis.upstream;
@@ -272,6 +274,7 @@ fn url(
         return table.require(&URL, value::destination_url);
     }
     let url = table.read_placed(&URL, value::destination_url);
+    // Even after this error the result is `None`, for which the caller uses the URL of `upstream` and checks the rest.
     if let (Some(url), Some(_)) = (&url, basis.upstream) {
         let fault = ValueFault::new(
             "the route's `upstream` is the URL of this destination",

@@ -46,6 +46,7 @@ pub(super) fn default() -> RetryPolicy {
 
 fn of_list(pauses: Vec<Duration>) -> RetryPolicy {
     RetryPolicy {
+        // One attempt more than pauses, because no pause precedes the first one.
         max_attempts: u32::try_from(pauses.len())
             .unwrap_or(u32::MAX)
             .saturating_add(1),
@@ -101,6 +102,7 @@ fn read_table(mut table: TomlTable<'_>) -> RetryPolicy {
                 factor: factor.unwrap_or(3.0),
                 cap: cap.unwrap_or(24 * 3600 * SECOND),
             },
+            // With the default pauses, 15 attempts last between five and six days.
             max_attempts: 15,
             max_age: None,
             jitter: DEFAULT_JITTER,

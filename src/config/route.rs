@@ -73,6 +73,7 @@ fn read(name: &str, table: &mut TomlTable<'_>, context: &LoadContext) -> Option<
     let filter = filter::read(table, origin);
     let when = filter::when(table, origin);
     let schemas = schemas::read(table, origin, context);
+    // Before the destinations: the same keys sign deliveries to `upstream`.
     let sign_upstream = sign_upstream::read(table, origin, context);
     let mode = mode::read(table);
     let upstream = upstream::read(table, mode);
@@ -189,6 +190,7 @@ fn path_rule(table: &mut TomlTable<'_>) -> Option<SpannedValue<PathRule>> {
         return table.read_placed(&PREFIX, |value| {
             let text = raw_path(value)?;
             match text.strip_suffix('/') {
+                // The prefix `/` is exempt, because nothing would be left of it.
                 Some(shorter) if !shorter.is_empty() => Err(ValueFault::new(
                     format!("the prefix `{text}` ends with a slash"),
                     format!("write `\"{shorter}\"`: it matches itself and everything below it"),

@@ -45,6 +45,7 @@ const PLACEHOLDERS: [&str; 28] = [
 /// Returns the weakness of a key, and whether it is an error instead of a warning.
 pub(super) fn weakness(key: &[u8]) -> Option<(bool, ValueFault)> {
     const HELP: &str = "use a random value such as the output of `openssl rand -base64 32`, and set it at the provider too";
+    // Wiped on drop, because the secret in lower case is still most of the secret.
     let lower = Zeroizing::new(key.to_ascii_lowercase());
     let is_known = PLACEHOLDERS
         .iter()
@@ -56,6 +57,7 @@ pub(super) fn weakness(key: &[u8]) -> Option<(bool, ValueFault)> {
             .is_some_and(|(left, right)| left == right || left.wrapping_add(1) == *right)
     });
     let fault = |message: &str| ValueFault::new(message, HELP);
+    // Before the run: `all` is true for a key without pairs, so an empty one would be reported as a placeholder.
     if key.is_empty() {
         return Some((true, fault("the secret is empty")));
     }

@@ -92,6 +92,7 @@ fn is_assignment(text: &str) -> bool {
         name.contains('_')
             && name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
             && name.bytes().all(is_name_byte)
+            // In base64 such as `AAAA_BBBB==` only padding follows the first `=`.
             && !value.trim_matches('=').is_empty()
     })
 }

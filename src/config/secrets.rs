@@ -79,6 +79,7 @@ fn entries(value: TomlValue<'_>, context: &LoadContext) -> Vec<SecretEntry> {
             format!("add at least one, for example `{}`", SECRET.example),
         ));
     }
+    // Each request is compared with every current secret, and a `SecretSet` has one bit for each of them.
     if items.len() > MAX_SECRETS {
         value.fault(ValueFault::new(
             format!("a route can have at most {MAX_SECRETS} secrets"),
@@ -102,6 +103,7 @@ fn entries(value: TomlValue<'_>, context: &LoadContext) -> Vec<SecretEntry> {
 /// Reads a bearer token that clients show to hookgate.
 pub(super) fn read_token(value: &TomlValue<'_>, context: &LoadContext) -> Option<Secret> {
     let entry = entry(value, 0, context)?;
+    // Only the text is returned, so a time limit would be accepted here and then ignored.
     if entry.not_before_ms.is_some() || entry.until_ms.is_some() {
         let fault = ValueFault::new(
             "this token cannot have time limits",
@@ -157,6 +159,7 @@ pub(super) fn check_use(
         table.error(entry.span, ValueFault::new(err.to_string(), help));
         return;
     }
+    // A public key or a webhook id need not be hard to guess.
     if spec.is_secret_public() || spec.has_own_keys() {
         return;
     }
@@ -269,6 +272,7 @@ fn source(
 
 fn read_env(value: &TomlValue<'_>) -> Result<Zeroizing<Vec<u8>>, ValueFault> {
     let name = value::text(value)?;
+    // The standard library finds no variable of such a name, so the error below would wrongly say that it is not set.
     if name.contains(['=', '\0']) {
         return Err(ValueFault::new(
             "this is not a valid name of an environment variable",
@@ -293,6 +297,7 @@ fn read_env(value: &TomlValue<'_>) -> Result<Zeroizing<Vec<u8>>, ValueFault> {
 
 fn read_credential(value: &TomlValue<'_>) -> Result<Zeroizing<Vec<u8>>, ValueFault> {
     let name = value::text(value)?;
+    // The name becomes a file name: with a slash or dots it could lead out of the folder of the service's credentials.
     if name.contains(['/', '\0']) || name.starts_with('.') {
         return Err(ValueFault::new(
             "this is not a valid name of a credential",

@@ -50,6 +50,7 @@ pub(super) fn read(table: Option<TomlTable<'_>>) -> SpannedServerSection {
         .collect();
     read_sources(&mut table, &mut server);
     read_limits(&mut table, &mut server);
+    // Needs the proxies and the timeout, so it follows both.
     check_idle_timeout(&table, &server);
     let health = table.read_placed(&HEALTH, raw_path);
     let health_span = health.as_ref().map(|placed| placed.span);
@@ -157,6 +158,7 @@ fn check_idle_timeout(table: &TomlTable<'_>, server: &ServerSection) {
     let Some(span) = table.name_span_of(&IDLE_TIMEOUT) else {
         return;
     };
+    // Without a trusted proxy, hookgate cannot know of a load balancer in front, and a short timeout may be intended.
     if server.trusted_proxies.is_empty() || server.idle_timeout > BALANCER_IDLE {
         return;
     }

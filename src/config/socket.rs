@@ -74,6 +74,7 @@ fn number(value: &TomlValue<'_>) -> Result<u32, ValueFault> {
         )]
         return Ok(number as u32);
     };
+    // Not `getpwnam`, which needs unsafe code. Users of a directory service are set by their id.
     let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let mut lines = known.lines().map(|line| line.split(':'));
     let found = lines.find_map(|mut fields| {

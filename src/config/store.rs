@@ -52,6 +52,7 @@ fn sqlite_path(value: &TomlValue<'_>, context: &LoadContext) -> Result<PathBuf, 
             URL.example,
         ));
     }
+    // No file can have a NUL byte in its path, so it is an error here and not when the store is opened.
     match text.strip_prefix("sqlite:") {
         Some(path) if !path.is_empty() && !path.contains('\0') => Ok(context.folder.join(path)),
         _ => Err(ValueFault::new(
@@ -78,6 +79,7 @@ fn retention(mut table: TomlTable<'_>) -> RetentionSection {
         attempts: age(&ATTEMPTS, DEFAULT_RETENTION.attempts),
         size: None,
     };
+    // Not in the literal above, where the closure `age` still borrows the table.
     let size = table.read(&SIZE, size);
     table.deny_unknown();
     RetentionSection { size, ..retention }

@@ -39,6 +39,7 @@ pub(super) fn of_condition(when: &WhenExpression, spec: &SchemeSpec) -> Vec<Stri
     if when.names("headers") && !covers(|part| matches!(part, TemplatePart::ListedHeaders(_))) {
         loose.push("`headers`".to_owned());
     }
+    // `{path}` and `{url_no_query}` are absent on purpose: their texts end before the query.
     let is_query = |part: &TemplatePart| {
         matches!(
             part,

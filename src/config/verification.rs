@@ -44,6 +44,8 @@ pub(super) struct VerificationRules {
 /// Reads all keys that depend on the scheme; returns `None` if the scheme is absent or wrong.
 pub(super) fn read(table: &mut TomlTable<'_>, context: &LoadContext) -> Option<VerificationRules> {
     let mut origin = origin(table);
+    // Before the secrets: it writes audience, claims and keys into the scheme, and with keys from a file the route
+    // needs no secret.
     let tenant = audience::read(table, origin.as_mut(), context);
     let spec = origin.as_ref().map(|origin| &origin.spec);
     let secrets = secrets::read_all(table, context, spec);
@@ -55,6 +57,7 @@ pub(super) fn read(table: &mut TomlTable<'_>, context: &LoadContext) -> Option<V
         .and_then(|origin| origin.provider.as_deref());
     let on_challenge = on_challenge(table, provider);
     let is_answered = on_challenge == Some(OnChallenge::Answer);
+    // Only a response of hookgate needs the token; a check that is forwarded is the app's to verify.
     let verify_token = verify_token(table, provider.filter(|_| is_answered), context);
     // `dedup` cannot be read without a scheme; reading the key marks it as known.
     table.value(&dedup::DEDUP);

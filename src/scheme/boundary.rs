@@ -200,6 +200,7 @@ fn holds_time(word: &[u8], unit: TimeUnit) -> bool {
             word.first().is_some_and(u8::is_ascii_digit)
                 || word.windows(FIRST_DIGITS).any(is_number)
         }
+        // The date and its `T` are enough: every RFC 3339 time begins with them.
         TimeUnit::Rfc3339 => word.windows(11).any(|part| {
             let at = |index: usize, wanted: &[u8]| {
                 part.get(index).is_some_and(|byte| wanted.contains(byte))
@@ -213,6 +214,7 @@ fn holds_time(word: &[u8], unit: TimeUnit) -> bool {
 
 fn is_time(text: &[u8], unit: TimeUnit) -> bool {
     let time = SentTimestamp::parse(text, unit);
+    // An earlier time is outside of any sensible tolerance, so it gives no second reading.
     time.is_ok_and(|time| time.unix_ms() >= FIRST_SECOND)
 }
 

@@ -38,6 +38,7 @@ pub fn plain(body: &[u8], max: usize) -> Result<Option<Box<[u8]>>, GzipFault> {
     let by_ratio = body.len().saturating_mul(MAX_RATIO).max(ALWAYS);
     let limit = max.min(by_ratio);
     let mut text = Vec::new();
+    // `take` stops the decoder at the limit, so a small body cannot fill the memory.
     let mut bounded = GzDecoder::new(body).take(u64::try_from(limit).unwrap_or(u64::MAX));
     bounded
         .read_to_end(&mut text)
@@ -46,6 +47,7 @@ pub fn plain(body: &[u8], max: usize) -> Result<Option<Box<[u8]>>, GzipFault> {
     // Reading past the end also makes the decoder verify the checksum.
     match decoder.read(&mut [0]) {
         Ok(0) => {}
+        // The lower of both limits is the one that the text has reached.
         Ok(_) if max <= by_ratio => return Err(GzipFault::TooLarge),
         Ok(_) => return Err(GzipFault::Ratio),
         Err(_) => return Err(GzipFault::Broken),

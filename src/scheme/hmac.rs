@@ -55,6 +55,8 @@ impl HmacScheme {
         let signed = check(spec, family, public_url)?;
         let mut keyed = Vec::with_capacity(secrets.len());
         for (index, secret) in secrets.iter().enumerate() {
+            // If the text of a secret fits two forms, only a request shows which one the sender uses, so each gets a
+            // MAC.
             for key in key::decode_all(&family.secret, secret)? {
                 let mac = KeyedMac::new(family.algorithm, key.expose());
                 keyed.push((index, mac.ok_or(SchemeError::SecretEmpty)?));
@@ -207,6 +209,7 @@ impl HmacScheme {
             (None, _) => {}
         }
         stamp.put(&self.location, value);
+        // Also for a scheme that does not sign the id: the receiver identifies the event by this header.
         if let Some(header) = self.id_header.as_ref().filter(|_| !id.is_empty()) {
             stamp.headers.push((header.clone(), id.to_owned()));
         }

@@ -68,6 +68,7 @@ impl ValuePicker {
         if !matches!(body.iter().find(|byte| !is_space(byte)), Some(b'{' | b'[')) {
             return Err(PickError::NotJson);
         }
+        // The whole body at once, because serde_json does not check the text of values that it skips.
         let text = std::str::from_utf8(body).map_err(|_| PickError::Broken)?;
         let mut slots = vec![PickedValue::Absent; self.count];
         let mut json = serde_json::Deserializer::from_str(text);
@@ -169,6 +170,8 @@ impl<'b> Visitor<'b> for NodeValueSeed<'_, '_, 'b> {
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        // Integers beyond 64 bits come here too. Parsers print such numbers differently, so gate and app could read two
+        // ids.
         self.end(&PickedValue::Odd);
         Ok(())
     }
@@ -179,6 +182,7 @@ impl<'b> Visitor<'b> for NodeValueSeed<'_, '_, 'b> {
     }
 
     fn visit_unit<E>(self) -> Result<(), E> {
+        // `null` counts as absent, so the slot stays as it is.
         Ok(())
     }
 

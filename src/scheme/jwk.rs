@@ -117,6 +117,7 @@ impl JwkEntry {
     }
 
     fn is_named(&self, kid: Option<&str>) -> bool {
+        // RFC 7515 section 4.1.4: `kid` is optional. Without it, any key of the set may have signed.
         kid.is_none() || self.kid.as_deref() == kid
     }
 }
@@ -144,6 +145,7 @@ fn public_key(value: &Value, algorithm: JwtAlgorithm) -> Option<ParsedPublicKey>
         (JwtAlgorithm::Rs256, "RSA", None) => rsa(&RSA_PKCS1_2048_8192_SHA256),
         (JwtAlgorithm::Rs512, "RSA", None) => rsa(&RSA_PKCS1_2048_8192_SHA512),
         (JwtAlgorithm::Es256, "EC", Some("P-256")) => {
+            // The byte 4 marks a point with both coordinates (SEC 1 section 2.3.3), as a key set has them.
             let point = [&[4], &*bytes("x")?, &*bytes("y")?].concat();
             ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).ok()
         }

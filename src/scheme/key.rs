@@ -52,6 +52,7 @@ fn decode_one(form: &SecretForm, secret: &Secret) -> Result<Secret, SchemeError>
             .decode(text)
             .map_err(|_| SchemeError::SecretNotHex)?,
     };
+    // With an empty key, every client could compute the HMAC.
     if key.is_empty() {
         return Err(SchemeError::SecretEmpty);
     }

@@ -43,6 +43,7 @@ impl DigestBytes {
 
     /// Returns 32 bytes: the digest, cut or zero-padded.
     pub(super) fn first_32(&self) -> [u8; 32] {
+        // Half of a SHA-512 still has 256 bits, which is enough to identify the signed bytes.
         let mut first = [0; 32];
         for (to, from) in first.iter_mut().zip(self.bytes) {
             *to = from;

@@ -137,6 +137,8 @@ impl SentTimestamp {
 
     /// Parses the text; the error says what is wrong with it.
     pub(super) fn parse(text: &[u8], unit: TimeUnit) -> Result<Self, &'static str> {
+        // The mixed unit is settled here, since `SignedTime` computes ages in whole seconds for senders of seconds
+        // only.
         let unit = match unit {
             TimeUnit::SecondsOrMillis if text.len() > MAX_MIXED_SECONDS_DIGITS => TimeUnit::Millis,
             TimeUnit::SecondsOrMillis => TimeUnit::Seconds,
@@ -322,6 +324,7 @@ pub(super) fn parse_list<'v>(
                 return Err("has two timestamps");
             }
         } else if key == list.key {
+            // One malformed signature rejects the whole list, because no genuine sender writes one.
             let digest = written.parse(value.as_bytes())?;
             match &mut signatures {
                 None => {
@@ -410,6 +413,7 @@ fn parse_digits(text: &[u8], max: usize) -> Result<i64, &'static str> {
     if text.len() > max {
         return Err("is too long");
     }
+    // It cannot overflow: `max` keeps the number below the 19 digits of an `i64`.
     text.iter().try_fold(0i64, |value, byte| {
         if !byte.is_ascii_digit() {
             return Err("is not made of digits");

@@ -67,6 +67,8 @@ pub(super) fn fields<'b>(
     let finder = memmem::Finder::new(&delimiter);
     // The first boundary has no line break in front.
     let first = delimiter.get(2..).unwrap_or_default();
+    // RFC 2046 section 5.1.1 allows a preamble in front. Two parsers could disagree on where it ends, so it is
+    // rejected.
     let mut rest = body
         .strip_prefix(first)
         .ok_or("the form does not begin with its boundary")?;
@@ -94,6 +96,7 @@ pub(super) fn fields<'b>(
 
 fn field(part: &[u8]) -> Result<FormField<'_>, &'static str> {
     const BLANK: &[u8] = b"\r\n\r\n";
+    // Bounded, so that a part without a blank line is not searched to its end.
     let window = part.get(..MAX_HEAD).unwrap_or(part);
     let end = memmem::find(window, BLANK).ok_or("a part of the form has no end of its head")?;
     let (head, content) = part.split_at_checked(end).unwrap_or((part, b""));
@@ -147,6 +150,7 @@ impl PartHead {
         let name = only_parameter(rest, "name")?.ok_or("a part of the form has no name")?;
         let name = String::from_utf8(name)
             .map_err(|_| "a part of the form has a name that is not valid UTF-8")?;
+        // RFC 7578 section 4.2 forbids `filename*`, but a parser that knows it sees a file instead of a field.
         let is_file = only_parameter(rest, "filename")?.is_some()
             || only_parameter(rest, "filename*")?.is_some();
         // Most form parsers ignore the encoding, as RFC 7578 section 4.7 requires; some do not.
@@ -187,6 +191,7 @@ fn only_parameter(mut rest: &[u8], wanted: &str) -> Result<Option<Vec<u8>>, &'st
         if rest.is_empty() {
             return Ok(found);
         }
+        // The `;` ends the search at a parameter without a value, which would otherwise take the `=` of the next one.
         let equals = memchr::memchr2(b'=', b';', rest).ok_or(FAULT)?;
         let (name, value) = rest.split_at_checked(equals).unwrap_or((rest, b""));
         let value = value.strip_prefix(b"=").ok_or(FAULT)?;

@@ -206,7 +206,9 @@ fn from_pem(text: &str) -> Option<Vec<u8>> {
     let (pem, _) = Pem::read(std::io::Cursor::new(text)).ok()?;
     match pem.label.as_str() {
         "PUBLIC KEY" => from_spki(&pem.contents),
+        // PKCS#1 already (RFC 8017 appendix A.1.1), with no SubjectPublicKeyInfo around it.
         "RSA PUBLIC KEY" => Some(pem.contents),
+        // Dates and issuer are not checked: the operator vouches for the key, as for one without a certificate.
         "CERTIFICATE" => {
             let (_, certificate) = X509Certificate::from_der(&pem.contents).ok()?;
             Some(certificate.public_key().subject_public_key.data.to_vec())

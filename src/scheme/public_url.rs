@@ -49,11 +49,13 @@ pub(super) fn port_forms(url: &str, asked: Option<&str>) -> [String; 2] {
 
 /// Returns the port that the request names after its host.
 pub(super) fn requested_port<'h>(head: &RequestHead<'h>) -> Option<&'h str> {
+    // In HTTP/2 the host is in `:authority`, and `Host` may be absent (RFC 9113 section 8.3.1).
     let authority = match head.uri.authority() {
         Some(authority) => authority.as_str(),
         None => head.headers.get(header::HOST)?.to_str().ok()?,
     };
     let port = split(authority).2.strip_prefix(':')?;
+    // The client chooses the port, and it becomes a part of the signed text: only digits may.
     let is_port = (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
     is_port.then_some(port)
 }

@@ -35,6 +35,7 @@ const MAX_ID: usize = 128;
 #[must_use]
 pub fn message_id(event_id: Option<&str>, digest: &[u8; 32]) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:".contains(&byte);
+    // Half of the digest: 128 bits are enough for an id, which protects nothing.
     let short = |digest: &[u8]| HEXLOWER.encode(digest.get(..16).unwrap_or(digest));
     match event_id {
         Some(id) if id.len() <= MAX_ID && id.bytes().all(is_plain) => id.to_owned(),

@@ -220,6 +220,7 @@ impl TokenVerifier<'_> {
                 shown.and_then(|shown| self.scheme.find(&shown, self.current))
             }
         };
+        // A token is the same for every request, so the digest of the body identifies the signed bytes.
         Ok(secret_index.map(|secret_index| SignatureMatch {
             secret_index,
             digest: self.body.finalize().into(),

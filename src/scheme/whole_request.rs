@@ -89,6 +89,7 @@ impl<'r> WholeRequest<'r> {
                     Err(place.malformed("is not a string, an integer or a boolean"))
                 }
                 Ok(PickedValue::Duplicate) => Err(place.malformed("occurs twice")),
+                // As with forms: a sender of both has no JSON value in the body of a form.
                 Err(PickError::NotJson) => Ok(None),
                 Err(PickError::Broken) => {
                     Err(place.malformed("is in a body that is not valid JSON"))

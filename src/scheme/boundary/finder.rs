@@ -225,6 +225,7 @@ fn side<'t>(parts: impl Iterator<Item = &'t TemplatePart>) -> PartSide<'t> {
     for part in parts {
         match part {
             TemplatePart::Literal(text) if literal.is_empty() => literal = text,
+            // A second literal is beyond the edge of a group; only the nearer one is adjacent.
             TemplatePart::Literal(_) => {}
             part => {
                 let next = Some(part);

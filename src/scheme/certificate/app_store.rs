@@ -85,6 +85,7 @@ pub(super) fn verify(
 ) -> Result<Option<SignatureMatch>, MaterialFault> {
     let notification = read(body)?;
     let signed = split(&notification.signed_payload)?;
+    // Before anything is decoded: a client without any key can send a header as long as a body may be.
     if signed.header.len() > MAX_HEADER {
         return Err(malformed("has a JWS header that is too long"));
     }
@@ -92,6 +93,7 @@ pub(super) fn verify(
         signed.header,
         "has a JWS header that is not JSON with certificates",
     )?;
+    // RFC 7515 section 4.1.11: a verifier must reject extensions that it does not implement.
     if header.alg != "ES256" || header.crit.is_some() {
         return Err(malformed("is not signed with ES256 without extensions"));
     }
@@ -183,6 +185,7 @@ fn chain(
         &anchors,
         std::slice::from_ref(&issuer),
         UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
+        // webpki compares this usage only with certificates that have one; Apple's extensions are checked below.
         KeyUsage::server_auth(),
         None,
         None,

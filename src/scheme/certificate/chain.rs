@@ -44,6 +44,7 @@ impl SenderCertificate {
         let chain = read_pem(text)?;
         let (first, others) = chain.split_first().ok_or("contains no certificate")?;
         let leaf = EndEntityCert::try_from(first).map_err(|_| "contains no certificate")?;
+        // A clock before 1970 counts as 1970, when no certificate is valid yet.
         let seconds = u64::try_from(unix_ms.div_euclid(1000)).unwrap_or(0);
         let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
         let verified = leaf.verify_for_usage(

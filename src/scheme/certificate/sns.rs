@@ -78,6 +78,7 @@ pub(super) fn read(
         "SubscriptionConfirmation" | "UnsubscribeConfirmation" => &CONFIRMATION,
         _ => return Err(malformed("Type", "is not a message type of SNS")),
     };
+    // The version is not signed, but a signature for one version never verifies as the other.
     let algorithm = match text(&json, "SignatureVersion")? {
         "1" => KeyAlgorithm::RsaSha1,
         "2" => KeyAlgorithm::RsaSha256,

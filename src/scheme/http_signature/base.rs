@@ -87,6 +87,7 @@ impl<'r> ComponentValues<'r> {
             let component = component::read(item);
             let component = component
                 .map_err(|fault| MaterialFault::malformed(&named(&item.serialize()), fault))?;
+            // RFC 9421 section 2.5: a component that is in the signature base already is an error.
             let is_known = |one: &SignatureComponent| one.identifier == component.identifier;
             if components.iter().any(is_known) {
                 return Err(input("lists a component twice"));
@@ -95,6 +96,7 @@ impl<'r> ComponentValues<'r> {
             base.extend_from_slice(b": ");
             base.extend_from_slice(&self.value(&component)?);
             base.push(b'\n');
+            // Inside the loop: one long header may be covered in several forms, and each adds all of its bytes.
             if base.len() > MAX_BASE {
                 return Err(input("covers too many bytes"));
             }
@@ -130,6 +132,7 @@ impl<'r> ComponentValues<'r> {
             ComponentSource::Path => Ok(self.below_origin(self.head.uri.path()).into()),
             ComponentSource::Query => {
                 let query = self.head.uri.query().unwrap_or_default();
+                // RFC 9421 section 2.2.7: without a query, the value is the question mark alone.
                 Ok(format!("?{query}").into_bytes().into())
             }
             ComponentSource::QueryParam(name) => self.query_param(name),

@@ -225,6 +225,7 @@ impl HttpScheme {
         };
         // Always present, so that verifiers can limit the age.
         put(HttpParameter::Created, integer(created)?)?;
+        // Five minutes, like the default `tolerance` of a route.
         if self.spec.requires(HttpParameter::Expires) {
             put(
                 HttpParameter::Expires,

@@ -201,6 +201,7 @@ fn times(spec: &JwtSpec, claims: &StrictObject) -> Result<TokenValidity, Materia
     }
     // A token from the future is not valid yet, even if it has no `nbf`.
     // The later one of both limits applies.
+    // RFC 7519 sections 4.1.5 and 4.1.6: both claims are optional, so either may be the only start.
     let from = nbf.into_iter().chain(iat).max();
     let issued = iat.filter(|_| spec.times.needs_iat);
     Ok(TokenValidity {

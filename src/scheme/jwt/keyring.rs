@@ -158,6 +158,7 @@ fn local(spec: &JwtSpec, secret: &Secret) -> Result<Vec<(JwtAlgorithm, LocalKey)
             (Some(digest), _) => KeyedMac::new(digest, text)
                 .map(Box::new)
                 .map(LocalKey::Hmac),
+            // A key of another type is not an error: of several algorithms, one public key fits only some.
             (None, Some(public)) => PublicKey::parse(public, text).ok().map(LocalKey::Public),
             (None, None) => None,
         };

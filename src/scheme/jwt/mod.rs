@@ -195,6 +195,7 @@ impl JwtVerifier<'_> {
         let found = match (self.secret_index, keys) {
             // Verified already in `begin`, so do not verify it again.
             (Some(index), _) => Some(index),
+            // Fetched keys count as one secret, at position 0.
             (None, Some(RemoteKeys::Set(set))) => {
                 let kid = token.kid.as_deref();
                 let (text, signature) = (token.signed(), token.signature());

@@ -133,6 +133,7 @@ impl ParsedJwt {
             }
         };
         // RFC 7515 section 4.1.11: a verifier must reject extensions that it does not implement.
+        // `b64` changes the signed text. RFC 7797 section 6 requires `crit` beside it, so alone it is malformed.
         if header.holds("crit") || header.holds("b64") {
             return Err("needs extensions that hookgate does not support");
         }

@@ -42,6 +42,7 @@ pub(super) fn http_signature(table: &mut TomlTable<'_>) -> Option<HttpSpec> {
     Some(HttpSpec {
         algorithm,
         components: components?,
+        // By default, because without `created` a captured request has no age.
         parameters: parameters.unwrap_or_else(|| vec![HttpParameter::Created]),
         label,
         tag,

@@ -226,6 +226,7 @@ fn audience(table: &mut TomlTable<'_>, keys: Option<&JwtKeys>) -> Option<TokenAu
         Some(1) => TokenAudience::Route(Vec::new()),
         Some(2) => TokenAudience::Url,
         Some(_) => TokenAudience::Any,
+        // A wrong word has an error already; `Any` in its place could accept the tokens of all customers.
         None if table.has(&AUDIENCE) || !is_own => return None,
         None => TokenAudience::Any,
     })

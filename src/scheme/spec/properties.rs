@@ -199,6 +199,7 @@ impl SchemeSpec {
         match &self.family {
             SchemeFamily::Hmac(family) => family.timestamp.is_some(),
             SchemeFamily::Text(family) => family.timestamp.is_some(),
+            // `exp` limits how long a token is valid, but says nothing about its age.
             SchemeFamily::Jwt(family) => family.times.needs_iat,
             SchemeFamily::Http(family) => family.requires(HttpParameter::Created),
             SchemeFamily::Token(_) | SchemeFamily::Certificate(_) => false,

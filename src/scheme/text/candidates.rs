@@ -212,6 +212,7 @@ fn decode(spec: &TextSpec, prefix: &str, value: &[u8]) -> Result<Vec<u8>, &'stat
     if text.is_empty() {
         return Err("is empty");
     }
+    // Hexadecimal is the longest encoding, with two characters for each byte.
     if text.len() > MAX_SIGNATURE_LEN * 2 {
         return Err("is too long");
     }

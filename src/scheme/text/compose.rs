@@ -52,6 +52,7 @@ impl TextComposer<'_, '_> {
         parts: &[TemplatePart],
         secret: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, MaterialFault> {
+        // Room for literals and headers too: a buffer that grows leaves a copy of the secret behind that is not wiped.
         let room = self.whole.body().len() + secret.len() + 256;
         let mut text = Zeroizing::new(Vec::with_capacity(room));
         for part in parts {
@@ -310,6 +311,7 @@ impl TextComposer<'_, '_> {
 
 fn hubspot_unescape(mut text: String) -> String {
     for (escape, plain) in HUBSPOT_UNESCAPED {
+        // RFC 3986 section 2.1: the digits of an escape may have either case.
         let lower = escape.to_ascii_lowercase();
         for escape in [escape, lower.as_str()] {
             if text.contains(escape) {

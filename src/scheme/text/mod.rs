@@ -320,10 +320,12 @@ pub(super) fn check(
         )
     };
     let in_query = |place: &SchemeLocation| matches!(place, SchemeLocation::Query(_));
+    // The signature would be a part of the text that it is made from.
     if template.any(&signs_query) && family.signatures.iter().any(|one| in_query(&one.location)) {
         return Err(SchemeError::SignatureSignsItself);
     }
     let has_lists = family.signatures.iter().any(|one| one.list.is_some());
+    // Each set of a list has its own timestamp and entries; at a second location it would be unclear whose apply.
     if has_lists && family.signatures.len() > 1 {
         return Err(SchemeError::ListAmongPlaces);
     }
@@ -363,6 +365,7 @@ fn require(whole: &WholeRequest<'_>, one: &SchemeRequirement) -> Result<(), Mate
 }
 
 fn holds(value: &[u8], text: &[u8]) -> bool {
+    // `windows` panics for a length of 0; the parser of `without` rejects an empty text.
     value.windows(text.len()).any(|window| window == text)
 }
 
