@@ -129,7 +129,7 @@ impl Request {
     fn entries(&self, spec: &SchemeSpec, name: &str) -> Vec<String> {
         let mut values = Vec::new();
         for signature in signatures(spec) {
-            let (SchemeLocation::Header(header), Some(list)) = (&signature.place, &signature.list)
+            let (SchemeLocation::Header(header), Some(list)) = (&signature.location, &signature.list)
             else {
                 continue;
             };
@@ -150,7 +150,7 @@ impl Request {
         match timestamp(spec) {
             Some(TimestampSpec { key: Some(key), .. }) => self.entries(spec, key),
             Some(TimestampSpec {
-                place: SchemeLocation::Header(name),
+                location: SchemeLocation::Header(name),
                 ..
             }) => {
                 let values = self.header(name).into_iter();
@@ -159,7 +159,7 @@ impl Request {
                     .collect()
             }
             Some(TimestampSpec {
-                place: SchemeLocation::Query(name),
+                location: SchemeLocation::Query(name),
                 ..
             }) => self.query(name),
             _ => Vec::new(),
