@@ -69,7 +69,7 @@ impl DemoSetup {
         Ok(Self {
             secrets,
             receiver,
-            log: log,
+            log,
             folder,
             app,
             tls: client_config(authority)?,
