@@ -215,9 +215,40 @@ fn signs_url(spec: &SchemeSpec) -> bool {
         matches!(
             part,
             TemplatePart::Url
+                | TemplatePart::UrlDecoded
+                | TemplatePart::UrlFormSorted
                 | TemplatePart::PathQuery
                 | TemplatePart::Query(_)
                 | TemplatePart::LowerQuery(_)
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::{SourceText, TomlDocument};
+    use crate::scheme::parse::parse_spec;
+
+    /// Fails when two events that differ only in a signed query get one key.
+    #[test]
+    fn a_signed_query_belongs_to_the_digest() {
+        for (part, expected) in [
+            ("{url}", true),
+            ("{url_decoded}", true),
+            ("{url_form_sorted}", true),
+            ("{path_query}", true),
+            ("{query:a}", true),
+            ("{path}", false),
+            ("{url_no_query}", false),
+        ] {
+            let text = format!(
+                "type = \"hmac\"\nalgorithm = \"sha256\"\nencoding = \"hex\"\nsignature = {{ header = \"X\" }}\nsigned = \"{part}{{body}}\""
+            );
+            let source = SourceText::new("a.toml", text);
+            let document = TomlDocument::parse(&source);
+            let spec = parse_spec(&mut document.root()).unwrap();
+            assert_eq!(signs_url(&spec), expected, "{part}");
+        }
+    }
 }
