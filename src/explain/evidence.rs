@@ -9,8 +9,7 @@ use crate::explain::{PastRequest, RefusalExplainer, head, time};
 use crate::gate::reject::Reject;
 use crate::gate::rules::RouteRules;
 use crate::scheme::spec::{
-    DigestAlgorithm, SchemeFamily, SchemeLocation, SchemeSpec, SignMethod, SignatureEncoding,
-    TokenLocation,
+    SchemeFamily, SchemeLocation, SchemeSpec, SignMethod, SignatureEncoding, TokenLocation,
 };
 
 /// Texts for `expected` and `found` of an explanation.
@@ -189,21 +188,21 @@ fn signature(spec: &SchemeSpec) -> String {
     match &spec.family {
         SchemeFamily::Hmac(family) => format!(
             "an HMAC with {} in {}",
-            algorithm(family.algorithm),
+            family.algorithm.name(),
             encoding(family.encoding)
         ),
         SchemeFamily::Text(family) => match &family.method {
             SignMethod::Hmac(one) => {
                 format!(
                     "an HMAC with {} in {}",
-                    algorithm(*one),
+                    one.name(),
                     encoding(family.encoding)
                 )
             }
             SignMethod::Hash(one) => {
                 format!(
                     "a digest with {} in {}",
-                    algorithm(*one),
+                    one.name(),
                     encoding(family.encoding)
                 )
             }
@@ -217,17 +216,6 @@ fn signature(spec: &SchemeSpec) -> String {
         SchemeFamily::Http(family) => {
             format!("an HTTP Message Signature with {}", family.algorithm.name())
         }
-    }
-}
-
-fn algorithm(algorithm: DigestAlgorithm) -> &'static str {
-    match algorithm {
-        DigestAlgorithm::Md5 => "MD5",
-        DigestAlgorithm::Sha1 => "SHA-1",
-        DigestAlgorithm::Sha256 => "SHA-256",
-        DigestAlgorithm::Sha384 => "SHA-384",
-        DigestAlgorithm::Sha512 => "SHA-512",
-        DigestAlgorithm::Keccak256 => "Keccak-256",
     }
 }
 

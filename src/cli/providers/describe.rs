@@ -247,7 +247,7 @@ fn key(spec: &SchemeSpec) -> String {
 fn method(method: &SignMethod) -> String {
     match method {
         SignMethod::Hmac(digest) => format!("HMAC-{}", algorithm(*digest)),
-        SignMethod::Hash(algorithm) => format!("{} over text and secret", digest(*algorithm)),
+        SignMethod::Hash(algorithm) => format!("{} over text and secret", algorithm.name()),
         SignMethod::PublicKey { algorithm, .. } => algorithm.name().to_owned(),
     }
 }
@@ -284,7 +284,7 @@ pub(super) fn secret_form(form: &SecretForm) -> String {
         text.push_str(&format!(", without `{}` in front", form.strip_prefix));
     }
     if let Some(algorithm) = form.derive {
-        text = format!("the {} of {text}", digest(algorithm));
+        text = format!("the {} of {text}", algorithm.name());
     }
     text
 }
@@ -321,7 +321,7 @@ fn part(part: &TemplatePart) -> String {
         TemplatePart::Secret => "the secret".to_owned(),
         TemplatePart::BodyDigest(algorithm, form) => format!(
             "the {} of the body in {}",
-            digest(*algorithm),
+            algorithm.name(),
             encoding(*form)
         ),
         TemplatePart::BodyOrForm(name) => {
@@ -347,18 +347,6 @@ fn literal(text: &str) -> String {
         format!("'{text}'")
     } else {
         format!("{text:?}")
-    }
-}
-
-/// Returns the name of a digest on its own, such as `SHA-256`.
-pub(super) fn digest(algorithm: DigestAlgorithm) -> &'static str {
-    match algorithm {
-        DigestAlgorithm::Md5 => "MD5",
-        DigestAlgorithm::Sha1 => "SHA-1",
-        DigestAlgorithm::Sha256 => "SHA-256",
-        DigestAlgorithm::Sha384 => "SHA-384",
-        DigestAlgorithm::Sha512 => "SHA-512",
-        DigestAlgorithm::Keccak256 => "Keccak-256",
     }
 }
 

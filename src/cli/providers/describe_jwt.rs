@@ -73,7 +73,7 @@ pub(super) fn jwt(spec: &JwtSpec, tolerance: Duration) -> Vec<LabeledLine> {
 fn digest(claim: &DigestClaim, what: &str) -> String {
     format!(
         "the {} of {what} in {}, in the claim `{}`",
-        describe::digest(claim.digest),
+        claim.digest.name(),
         describe::encoding(claim.encoding),
         claim.name
     )

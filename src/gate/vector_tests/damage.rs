@@ -81,7 +81,7 @@ fn each_value(damage: impl Fn(&Spot, &Role, &[u8]) -> Vec<(String, Vec<Vec<u8>>)
                 continue;
             };
             let mut damages = damage(&spot, &role, &value);
-            // The signature inside is damaged like one that stands alone.
+            // The signature inside is damaged like one without an envelope.
             if let Role::Envelope(pointer) = &role {
                 let inner = in_envelope(&value, pointer).unwrap();
                 let role = Role::Signature(None, SignatureEncoding::Base64);

@@ -196,6 +196,21 @@ pub enum DigestAlgorithm {
     Keccak256,
 }
 
+impl DigestAlgorithm {
+    /// Returns the name for people, such as `SHA-256`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Md5 => "MD5",
+            Self::Sha1 => "SHA-1",
+            Self::Sha256 => "SHA-256",
+            Self::Sha384 => "SHA-384",
+            Self::Sha512 => "SHA-512",
+            Self::Keccak256 => "Keccak-256",
+        }
+    }
+}
+
 /// Encoding of a signature in its header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SignatureEncoding {

@@ -13,7 +13,10 @@ use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Statement};
 
 /// The size of the pages of all stores.
-const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
+
+/// The same, for positions in a file.
+pub(super) const PAGE_BYTES: u64 = 4096;
 
 /// The head of the file, before the first page's own.
 const FILE_HEAD: usize = 100;
@@ -54,14 +57,14 @@ impl ToSql for Cell<'_> {
 /// Reads the leaf pages of `file` into `to`, an empty store of the newest form. Of two rows with one number the first
 /// counts.
 pub(super) fn carve(file: &File, to: &Connection) -> Result<(), CarveError> {
-    let pages = file.metadata()?.len() / 4096;
+    let pages = file.metadata()?.len() / PAGE_BYTES;
     // Rows arrive in the order of pages, so a row may come before the one that it refers to.
     to.execute_batch("PRAGMA foreign_keys = OFF; BEGIN")?;
     let mut tables = Tables::prepare(to)?;
     let mut page = vec![0; PAGE];
     for number in 0..pages {
         // One page at a time, so that a file of any size needs one page of memory.
-        file.read_exact_at(&mut page, number.saturating_mul(4096))?;
+        file.read_exact_at(&mut page, number.saturating_mul(PAGE_BYTES))?;
         let head = if number == 0 { FILE_HEAD } else { 0 };
         for (id, payload) in rows(&page, head) {
             let Some(row) = payload.read(file, pages) else {
@@ -170,7 +173,7 @@ impl Payload<'_> {
                 return None;
             }
             let mut page = [0; PAGE];
-            let at = u64::from(next - 1).saturating_mul(4096);
+            let at = u64::from(next - 1).saturating_mul(PAGE_BYTES);
             file.read_exact_at(&mut page, at).ok()?;
             let (head, rest) = page.split_first_chunk::<4>()?;
             next = u32::from_be_bytes(*head);

@@ -21,6 +21,7 @@ use crate::model::secret::Secret;
 use crate::store::partial::PartialFile;
 use crate::store::rows::StoredEvent;
 use crate::store::sqlite::carve::{CarveError, carve};
+use crate::store::sqlite::carve::{PAGE, PAGE_BYTES};
 use crate::store::sqlite::connect::{FileLock, io_failed, open_failed};
 use crate::store::sqlite::event::StoredEventRow;
 use crate::store::sqlite::export::{EventExport, event_fields};
@@ -30,9 +31,6 @@ use crate::store::sqlite::names::NameTable;
 use crate::store::sqlite::seal::ContentSealer;
 use crate::store::sqlite::{numbers, wal};
 use crate::store::{SalvageResult, StoreError};
-
-/// Page size of all stores, in bytes.
-const PAGE: usize = 4096;
 
 /// Events that one query looks for.
 const AT_ONCE: i64 = 256;
@@ -101,7 +99,7 @@ pub(in crate::store) fn salvage(
 fn merge(from: &Path, copy: &File) -> io::Result<wal::WalExtent> {
     let source = File::open(from)?;
     io::copy(&mut &source, &mut &*copy)?;
-    let most = source.metadata()?.len() / 4096 + log_pages(from) + 1;
+    let most = source.metadata()?.len() / PAGE_BYTES + log_pages(from) + 1;
     // Pages of a commit whose last frame is still to come.
     let mut pending: Vec<(u64, Vec<u8>)> = Vec::new();
     let extent = wal::walk(&wal::path_of(from), &mut |frame| {
@@ -113,7 +111,7 @@ fn merge(from: &Path, copy: &File) -> io::Result<wal::WalExtent> {
         pending.push((page - 1, frame.data.to_vec()));
         if frame.is_commit {
             for (page, data) in pending.drain(..) {
-                copy.write_all_at(&data, page.saturating_mul(4096))?;
+                copy.write_all_at(&data, page.saturating_mul(PAGE_BYTES))?;
             }
         }
         Ok(())
@@ -123,13 +121,13 @@ fn merge(from: &Path, copy: &File) -> io::Result<wal::WalExtent> {
 }
 
 fn log_pages(path: &Path) -> u64 {
-    std::fs::metadata(wal::path_of(path)).map_or(0, |log| log.len() / 4096)
+    std::fs::metadata(wal::path_of(path)).map_or(0, |log| log.len() / PAGE_BYTES)
 }
 
 /// Writes the fields of the head that describe the format. They are the same in all stores, except for the number of
 /// pages, which follows from the size of the copy.
 fn set_head(copy: &File) -> io::Result<()> {
-    let pages = u32::try_from(copy.metadata()?.len() / 4096).unwrap_or(u32::MAX);
+    let pages = u32::try_from(copy.metadata()?.len() / PAGE_BYTES).unwrap_or(u32::MAX);
     copy.write_all_at(b"SQLite format 3\0", 0)?;
     // Pages of 4,096 bytes, no log, no reserved bytes, and the fixed payload fractions.
     copy.write_all_at(&[0x10, 0, 1, 1, 0, 64, 32, 32], 16)?;

@@ -44,7 +44,7 @@ impl Recorded {
     /// Returns the value of a header that occurs once.
     pub fn header(&self, name: &str) -> Option<String> {
         let values = self.headers(name);
-        assert!(values.len() < 2, "{name} stands {} times", values.len());
+        assert!(values.len() < 2, "{name} occurs {} times", values.len());
         values.into_iter().next()
     }
 }
