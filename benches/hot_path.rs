@@ -8,19 +8,11 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use hookgate::config::model::SecretEntry;
-use hookgate::document::TextSpan;
-use hookgate::gate::dedup::{
-    ClaimLimits, ClaimResult, ClaimTable, DedupKey, DedupKeys as EventKeys,
+use hookgate::internals::{
+    ClaimLimits, ClaimResult, ClaimTable, ClockReading, DedupKey, DedupKeys as EventKeys,
+    IdentityFacts, IdentityKey, IdentityRules, RemoteKeys, RequestHead, RouteVerifier, SchemeSpec,
+    Secret, SecretEntry, TextSpan, ToSign, find_provider,
 };
-use hookgate::gate::identity::{IdentityFacts, IdentityRules};
-use hookgate::gate::signature::RouteVerifier;
-use hookgate::model::clock::ClockReading;
-use hookgate::model::secret::Secret;
-use hookgate::providers;
-use hookgate::scheme::remote_keys::RemoteKeys;
-use hookgate::scheme::spec::{IdentityKey, SchemeSpec};
-use hookgate::scheme::{RequestHead, ToSign};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 const UNIX_SECONDS: i64 = 1_700_000_000;
@@ -53,7 +45,7 @@ fn entry(label: &str) -> SecretEntry {
 impl Signed {
     /// Signed with the last of so many secrets.
     fn new(provider: &str, size: usize, secrets: usize) -> Self {
-        let provider = providers::find(provider).expect("the provider is compiled in");
+        let provider = find_provider(provider).expect("the provider is compiled in");
         let spec: &SchemeSpec = &provider.scheme;
         let entries: Vec<SecretEntry> = (1..=secrets).map(|n| entry(&n.to_string())).collect();
         let keys = RouteVerifier::new(spec, &entries, None, Duration::from_secs(300));
@@ -132,9 +124,7 @@ mod families {
         RsaKeyPair,
     };
     use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
-    use hookgate::document::{SourceText, TomlDocument};
-    use hookgate::scheme::parse::parse_spec;
-    use hookgate::scheme::spec::SchemeFamily;
+    use hookgate::internals::{SchemeFamily, SourceText, TomlDocument, parse_spec};
     use rustls::RootCertStore;
     use serde::Deserialize;
     use sha2::{Digest, Sha256};
@@ -239,7 +229,7 @@ mod families {
         let vectors: Vec<Vector> = vectors.try_into().expect("they are right");
         let is_newest = |vector: &Vector| vector.body.contains("\"SignatureVersion\": \"2\"");
         let vector = vectors.into_iter().find(is_newest).expect("SHA-256");
-        let mut spec = providers::find("sns").expect("it is there").scheme.clone();
+        let mut spec = find_provider("sns").expect("it is there").scheme.clone();
         if let SchemeFamily::Certificate(family) = &mut spec.family {
             family.topics = vector.audience;
         }

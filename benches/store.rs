@@ -19,16 +19,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hookgate::model::clock::instant;
-use hookgate::model::delivery::DeliveryState;
-use hookgate::model::ids::{DestinationName, EventId, RequestId, RouteName};
-use hookgate::model::secret::Secret;
-use hookgate::store::rows::{
-    AttemptRecord, ClaimRow, DestinationId, FinishedAttempt, NewDelivery, NewEvent, NextState,
-    StoredEvent,
+use hookgate::internals::{
+    AttemptRecord, ClaimRow, DeliverySearch, DeliveryState, DestinationId, DestinationName,
+    EventId, EventSearch, FinishedAttempt, ListPage, NewDelivery, NewEvent, NextState, RequestId,
+    RetentionLimits, RouteName, Secret, Store, StoreOptions, StoredEvent, instant,
 };
-use hookgate::store::search::{DeliverySearch, EventSearch, ListPage};
-use hookgate::store::{RetentionLimits, Store, StoreOptions};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use rusqlite::{Connection, params};
 
@@ -321,7 +316,7 @@ impl Rig {
         }
     }
 
-    fn stats(&self) -> hookgate::store::StoreStatistics {
+    fn stats(&self) -> hookgate::internals::StoreStatistics {
         self.runtime.block_on(self.store.stats()).expect("stats")
     }
 
@@ -490,7 +485,7 @@ async fn deliver_some(store: &Store, destination: DestinationId, batch: usize) -
 }
 
 fn tokio_spawn(
-    ended: impl Future<Output = Result<bool, hookgate::store::StoreError>>,
+    ended: impl Future<Output = Result<bool, hookgate::internals::StoreError>>,
 ) -> impl Future<Output = bool> {
     // Polled in turn; the first poll hands it to the writer, so all of them go into few groups.
     let mut ended = Box::pin(ended);

@@ -3,40 +3,45 @@
 //! The modules appear in the order of the flow. Imports go one way, from a later module to an earlier one.
 //! ARCHITECTURE.md describes each module; `pipeline` follows one request from its head to its response.
 
-pub mod model;
+mod model;
 
-pub mod net;
+mod net;
 
-pub mod criteria;
-pub mod document;
-pub mod scheme;
+mod criteria;
+mod document;
+mod scheme;
 
-pub mod providers;
+mod providers;
 
-pub mod config;
+mod config;
 
-pub mod keys;
-pub mod ranges;
+mod keys;
+mod ranges;
 
-pub mod edge;
-pub mod gate;
-pub mod store;
+mod edge;
+mod gate;
+mod store;
 
-pub mod forward;
-pub mod inbox;
-pub mod record;
+mod forward;
+mod inbox;
+mod record;
 
-pub mod deliver;
+mod deliver;
 
-pub mod pipeline;
+mod pipeline;
 
-pub mod explain;
+mod explain;
 
-pub mod admin;
-pub mod console;
+mod admin;
+mod console;
 
-pub mod app;
+mod app;
 
 pub mod testing;
 
-pub mod cli;
+mod cli;
+
+#[doc(hidden)]
+pub mod internals;
+
+pub use crate::cli::main as run;

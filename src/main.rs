@@ -1,4 +1,4 @@
-//! The `hookgate` command: runs `cli` and exits with its exit code.
+//! The `hookgate` command: runs hookgate and exits with its exit code.
 
 use std::process::ExitCode;
 
@@ -8,5 +8,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    hookgate::cli::main()
+    hookgate::run()
 }

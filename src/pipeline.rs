@@ -51,7 +51,7 @@ use crate::record::{ExchangeSummary, TelemetryRecorder, otlp};
 const FILTERED: HeaderName = HeaderName::from_static("hookgate-filtered");
 
 /// Everything that one loaded config built. A request keeps the generation with which it began until its response.
-pub struct Generation {
+pub(crate) struct Generation {
     /// The checks of all routes.
     pub gate: Gate,
     /// The work after admission, by the index of the route.
@@ -63,21 +63,20 @@ pub struct Generation {
 }
 
 /// How the admitted events of one route are handled.
-pub struct RouteDispatch {
+pub(crate) struct RouteDispatch {
     /// Forward the event, store it, or both.
     pub mode: RouteMode,
     /// The upstream targets; `None` in queue mode.
     pub targets: Option<RouteTargets>,
     /// True if the trace of the sender is continued.
     pub continues_trace: bool,
-    /// The counters of the route.
     pub counters: Arc<RouteCounters>,
     /// The destinations and their filters; `None` without a store.
     pub subscriptions: Option<RouteSubscriptions>,
 }
 
 /// Serves requests across all generations.
-pub struct Pipeline {
+pub(crate) struct Pipeline {
     recorder: Arc<TelemetryRecorder>,
     /// The inbox and the deliverer; `None` without a store.
     acceptance: Option<DurableAcceptance>,
@@ -144,8 +143,7 @@ impl Drop for InFlightPermit {
 
 impl Pipeline {
     /// Creates a pipeline without requests. `seed` should differ between processes.
-    #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         recorder: Arc<TelemetryRecorder>,
         seed: u64,
         kept: Option<(Inbox, Arc<DeliveryEngine>)>,
@@ -167,19 +165,18 @@ impl Pipeline {
     }
 
     /// Returns the number of requests in flight.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.all.load(Ordering::Relaxed)
     }
 
     /// Waits until the exchanges that continue without their sender have ended. No request may come after this call.
-    pub async fn drained(&self) {
+    pub(crate) async fn drained(&self) {
         self.exchanges.close();
         self.exchanges.wait().await;
     }
 
     /// Responds to one request. Never fails: a panic on the way leads to a 500.
-    pub async fn serve(
+    pub(crate) async fn serve(
         &self,
         generation: Arc<Generation>,
         request: Request<Incoming>,
@@ -208,7 +205,7 @@ impl Pipeline {
     }
 
     /// Responds to a request on a route's Unix socket, whose sender is a user of this machine.
-    pub async fn serve_user(
+    pub(crate) async fn serve_user(
         &self,
         generation: Arc<Generation>,
         (route, user): (&RouteName, u32),
@@ -478,9 +475,7 @@ impl Pipeline {
         }
     }
 
-    /// Returns the budgets of all sources.
-    #[must_use]
-    pub fn budgets(&self) -> &Arc<SourceBudgets> {
+    pub(crate) fn budgets(&self) -> &Arc<SourceBudgets> {
         &self.budgets
     }
 

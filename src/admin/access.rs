@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-pub use crate::config::model::AdminRole;
+pub(crate) use crate::config::model::AdminRole;
 use crate::config::model::AdminToken;
 use crate::model::clock;
 use crate::model::secret::TokenDigest;
@@ -29,7 +29,7 @@ const MAX_SOURCES: usize = 1024;
 
 /// The other end of an admin connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum CallerOrigin {
+pub(crate) enum CallerOrigin {
     /// The address of a client over TCP.
     Ip(IpAddr),
     /// The user id of a client on the Unix socket, from the kernel.
@@ -47,7 +47,7 @@ impl fmt::Display for CallerOrigin {
 
 /// A client with access. It is in the extensions of each request that reaches a handler.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct AdminCaller {
+pub(crate) struct AdminCaller {
     /// The name of the token, or `uid:0` of a user of the socket.
     pub name: Arc<str>,
     /// The role, which decides about changes.
@@ -58,15 +58,14 @@ pub struct AdminCaller {
 
 impl AdminCaller {
     /// Returns whether the client may make changes.
-    #[must_use]
-    pub fn is_operator(&self) -> bool {
+    pub(crate) fn is_operator(&self) -> bool {
         self.role == AdminRole::Operator
     }
 }
 
 /// The reason why a client has no access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AccessRefusal {
+pub(crate) enum AccessRefusal {
     /// The config has no token, and the client over TCP could be any user of the machine.
     Open,
     /// The request has no token.
@@ -78,7 +77,7 @@ pub enum AccessRefusal {
 }
 
 /// The tokens of the config, and the sources that guess them.
-pub struct AccessControl {
+pub(crate) struct AccessControl {
     tokens: ArcSwap<Vec<TokenEntry>>,
     guesses: Mutex<HashMap<SourceKey, GuessAllowance>>,
 }
@@ -104,8 +103,7 @@ impl fmt::Debug for AccessControl {
 
 impl AccessControl {
     /// Creates the access control with these tokens.
-    #[must_use]
-    pub fn new(tokens: &[AdminToken]) -> Self {
+    pub(crate) fn new(tokens: &[AdminToken]) -> Self {
         Self {
             tokens: ArcSwap::from_pointee(entries(tokens)),
             guesses: Mutex::new(HashMap::new()),
@@ -113,23 +111,14 @@ impl AccessControl {
     }
 
     /// Replaces the tokens after a reload.
-    pub fn set(&self, tokens: &[AdminToken]) {
+    pub(crate) fn set(&self, tokens: &[AdminToken]) {
         self.tokens.store(Arc::new(entries(tokens)));
-    }
-
-    /// Returns whether the config has any token.
-    #[must_use]
-    pub fn has_tokens(&self) -> bool {
-        !self.tokens.load().is_empty()
     }
 
     /// Identifies the client that sends `token` from `source`.
     ///
     /// If the config has no token, every client on the Unix socket is an operator.
-    ///
-    /// # Errors
-    /// The reason why the client has no access.
-    pub fn identify(
+    pub(crate) fn identify(
         &self,
         token: Option<TokenDigest>,
         source: CallerOrigin,

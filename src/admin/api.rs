@@ -61,7 +61,7 @@ impl Modify for BearerTokenScheme {
 
 /// The API as one function, for requests of the admin listener and of the console.
 #[derive(Clone, Debug)]
-pub struct AdminApi {
+pub(crate) struct AdminApi {
     router: Router,
     state: Arc<AdminState>,
     operations: Arc<OperationTable>,
@@ -146,8 +146,7 @@ async fn wrong_method() -> AdminProblem {
 
 impl AdminApi {
     /// Creates the API of the gate that `state` belongs to.
-    #[must_use]
-    pub fn new(state: Arc<AdminState>) -> Self {
+    pub(crate) fn new(state: Arc<AdminState>) -> Self {
         let (router, operations) = build(Arc::clone(&state));
         Self {
             router,
@@ -157,13 +156,20 @@ impl AdminApi {
     }
 
     /// Identifies the client of a request by its headers, if it has access.
-    #[must_use]
-    pub fn find_who(&self, headers: &HeaderMap, visit: &ConnectionContext) -> Option<AdminCaller> {
+    pub(crate) fn find_who(
+        &self,
+        headers: &HeaderMap,
+        visit: &ConnectionContext,
+    ) -> Option<AdminCaller> {
         self.state.identify(bearer(headers), visit.origin).ok()
     }
 
     /// Handles a request, or responds with the reason why the client has no access.
-    pub async fn answer(&self, request: Request<Body>, visit: ConnectionContext) -> Response {
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Body>,
+        visit: ConnectionContext,
+    ) -> Response {
         let who = match self.state.identify(bearer(request.headers()), visit.origin) {
             Ok(who) => who,
             Err(refused) => return AdminProblem::from(refused).into_response(),
@@ -282,8 +288,7 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<TokenDigest> {
 /// Returns whether a browser marks a request as one of a page of another origin.
 ///
 /// Programs other than browsers send neither `Sec-Fetch-Site` nor `Origin`, so their requests pass.
-#[must_use]
-pub fn is_foreign(headers: &HeaderMap) -> bool {
+pub(crate) fn is_foreign(headers: &HeaderMap) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         // `none` is a navigation by the user. `same-site` may be another port of this host, so it does not pass.
         return !matches!(site.as_bytes(), b"same-origin" | b"none");

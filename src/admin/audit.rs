@@ -33,7 +33,7 @@ const MAX_TEXT: usize = 2000;
 
 /// A finished action of an operator.
 #[derive(Clone, Debug)]
-pub struct CompletedAction {
+pub(crate) struct CompletedAction {
     /// Name of the operation: the `operationId` of the API.
     pub action: String,
     /// Values of the path parameters; empty if the operation has no parameters.
@@ -45,7 +45,7 @@ pub struct CompletedAction {
 }
 
 /// The audit log: the log, and the store or the memory.
-pub struct AuditLog {
+pub(crate) struct AuditLog {
     recorder: Arc<TelemetryRecorder>,
     store: Option<Store>,
     remembered: Mutex<VecDeque<ActionRow>>,
@@ -67,7 +67,7 @@ impl AuditLog {
     }
 
     /// Logs and stores an action, or an attempt at one that was rejected. Returns when it is stored.
-    pub async fn record_action(&self, who: &AdminCaller, ended: CompletedAction) {
+    pub(crate) async fn record_action(&self, who: &AdminCaller, ended: CompletedAction) {
         let action = kept::OperatorAction {
             at_ms: ClockReading::read().unix_ms,
             who: who.name.to_string(),
@@ -157,7 +157,7 @@ fn cut(mut text: String) -> String {
 #[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct ActionFilter {
+pub(crate) struct ActionFilter {
     /// Name of the token, or user of the Unix socket (`uid:0`).
     who: Option<String>,
     /// Operation, by its `operationId` in this document.

@@ -14,20 +14,20 @@ use crate::store::Store;
 use crate::store::rows::DestinationId;
 
 /// Wakes the worker of a destination, so that it queries for due deliveries.
-pub type WorkerWaker = Arc<dyn Fn(DestinationId) + Send + Sync>;
+pub(crate) type WorkerWaker = Arc<dyn Fn(DestinationId) + Send + Sync>;
 
 /// Returns the health of the destinations in the running config.
-pub type HealthSource = Arc<dyn Fn() -> Vec<DestinationHealth> + Send + Sync>;
+pub(crate) type HealthSource = Arc<dyn Fn() -> Vec<DestinationHealth> + Send + Sync>;
 
 /// Returns the current load and the certificates of the public listeners.
-pub type GateSource = Arc<dyn Fn() -> GateStatus + Send + Sync>;
+pub(crate) type GateSource = Arc<dyn Fn() -> GateStatus + Send + Sync>;
 
 /// A request to reload the config; the outcome goes back through the channel.
-pub type ReloadRequest = oneshot::Sender<Result<usize, ReloadRejection>>;
+pub(crate) type ReloadRequest = oneshot::Sender<Result<usize, ReloadRejection>>;
 
 /// Load and certificates of the public listeners at one moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct GateStatus {
+pub(crate) struct GateStatus {
     /// In-flight requests on the public listeners.
     pub in_flight: u64,
     /// Open connections on the public listeners.
@@ -38,7 +38,7 @@ pub struct GateStatus {
 
 /// The reason why a reload failed. The previous config stays in use.
 #[derive(Clone, PartialEq, Debug)]
-pub struct ReloadRejection {
+pub(crate) struct ReloadRejection {
     /// The error as text for operators.
     pub text: String,
     /// Errors with their locations, if the config file is invalid.
@@ -46,14 +46,15 @@ pub struct ReloadRejection {
 }
 
 /// Explains why a request was rejected; `None` if the request is no longer in memory.
-pub type ExplainSource = Arc<dyn Fn(RequestId) -> ExplanationFuture + Send + Sync>;
+pub(crate) type ExplainSource = Arc<dyn Fn(RequestId) -> ExplanationFuture + Send + Sync>;
 
 /// Future of an explanation.
-pub type ExplanationFuture = Pin<Box<dyn Future<Output = Option<RefusalExplanation>> + Send>>;
+pub(crate) type ExplanationFuture =
+    Pin<Box<dyn Future<Output = Option<RefusalExplanation>> + Send>>;
 
 /// Health of a destination, as its worker sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DestinationHealth {
+pub(crate) struct DestinationHealth {
     /// The destination, by its id in the store.
     pub id: DestinationId,
     /// State of its circuit breaker: `closed`, `open` or `half_open`.
@@ -68,7 +69,7 @@ pub struct DestinationHealth {
 
 /// The parts of the gate that the admin API may use.
 #[derive(Clone)]
-pub struct AdminControls {
+pub(crate) struct AdminControls {
     /// The store, if the config has one.
     pub store: Option<Store>,
     /// Called after a delivery became due or a destination was resumed.
@@ -87,8 +88,7 @@ pub struct AdminControls {
 
 impl AdminControls {
     /// Returns the controls of a gate without a store.
-    #[must_use]
-    pub fn without_store() -> Self {
+    pub(crate) fn without_store() -> Self {
         Self {
             store: None,
             // Without a store there is no worker to wake and no destination with health.
@@ -103,8 +103,7 @@ impl AdminControls {
 }
 
 /// Returns a source that explains no request.
-#[must_use]
-pub fn unexplained() -> ExplainSource {
+pub(crate) fn unexplained() -> ExplainSource {
     Arc::new(|_| Box::pin(async { None }))
 }
 

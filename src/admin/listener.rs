@@ -24,7 +24,7 @@ const BACKLOG: i32 = 64;
 
 /// The reason why the admin listener cannot start.
 #[derive(Debug, Error)]
-pub enum AdminError {
+pub(crate) enum AdminError {
     /// The TCP address cannot be bound.
     #[error("cannot bind the admin listener to `{address}`")]
     Tcp {
@@ -48,7 +48,7 @@ pub enum AdminError {
 
 /// A bound admin listener. Dropping it removes the file of its Unix socket.
 #[derive(Debug)]
-pub struct AdminListener {
+pub(crate) struct AdminListener {
     socket: AdminSocket,
     file: Option<SocketFile>,
     tls: Option<Arc<AdminTls>>,
@@ -62,7 +62,7 @@ enum AdminSocket {
 
 /// The file of a Unix socket, removed on drop if it is still the same file.
 #[derive(Debug)]
-pub struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     id: (u64, u64),
 }
@@ -70,8 +70,7 @@ pub struct SocketFile {
 /// Returns the default address of the admin listener: `admin.sock` in the `RUNTIME_DIRECTORY` of systemd.
 ///
 /// Without that folder there is no default, because no other folder is known to be safe from other users.
-#[must_use]
-pub fn default_listen(runtime_directory: Option<&OsStr>) -> Option<AdminListen> {
+pub(crate) fn default_listen(runtime_directory: Option<&OsStr>) -> Option<AdminListen> {
     // systemd separates several folders with colons.
     let named = runtime_directory?.to_str()?;
     let first = named.split(':').next().filter(|first| !first.is_empty())?;
@@ -88,7 +87,7 @@ impl AdminListener {
     ///
     /// # Errors
     /// The error of the operating system. A Unix socket on which a process accepts connections is in use.
-    pub fn bind(listen: &AdminListen) -> Result<Self, AdminError> {
+    pub(crate) fn bind(listen: &AdminListen) -> Result<Self, AdminError> {
         match listen {
             AdminListen::Tcp(address) => Self::bind_tcp(*address).map_err(|source| {
                 let address = *address;
@@ -102,8 +101,7 @@ impl AdminListener {
     }
 
     /// Sets TLS for all connections; `None` means plain HTTP.
-    #[must_use]
-    pub fn with_tls(mut self, tls: Option<Arc<AdminTls>>) -> Self {
+    pub(crate) fn with_tls(mut self, tls: Option<Arc<AdminTls>>) -> Self {
         self.tls = tls;
         self
     }
@@ -121,8 +119,7 @@ impl AdminListener {
     }
 
     /// Returns the address in the form of the config, with the actual port where the config has port 0.
-    #[must_use]
-    pub fn local_address(&self) -> String {
+    pub(crate) fn local_address(&self) -> String {
         match (&self.socket, &self.file) {
             (AdminSocket::Tcp(listener), _) => listener
                 .local_addr()
@@ -132,9 +129,7 @@ impl AdminListener {
         }
     }
 
-    /// Returns the socket and its file if the listener is a Unix socket.
-    #[must_use]
-    pub fn into_unix(self) -> Option<(UnixListener, SocketFile)> {
+    pub(crate) fn into_unix(self) -> Option<(UnixListener, SocketFile)> {
         match self.socket {
             AdminSocket::Unix(listener) => Some((listener, self.file?)),
             AdminSocket::Tcp(_) => None,

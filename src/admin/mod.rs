@@ -5,23 +5,23 @@
 //! `Host` has to be loopback, an IP address or a configured name, which stops DNS rebinding, and pages of other origins
 //! may not make changes. Each connection serves one request under one deadline.
 
-pub mod access;
+pub(crate) mod access;
 mod api;
 #[cfg(test)]
 mod api_tests;
-pub mod audit;
-pub mod config_view;
+pub(crate) mod audit;
+pub(crate) mod config_view;
 mod connection_deadline;
-pub mod controls;
+pub(crate) mod controls;
 mod deliveries;
 mod destinations;
-pub mod documents;
+pub(crate) mod documents;
 mod events;
 mod history;
 mod listener;
 mod operations;
-pub mod parameters;
-pub mod path;
+pub(crate) mod parameters;
+pub(crate) mod path;
 mod problem;
 mod providers;
 mod redact;
@@ -37,7 +37,7 @@ mod tail_stream;
 mod test_event;
 #[cfg(test)]
 mod tests;
-pub mod tls;
+pub(crate) mod tls;
 mod verdicts;
 
 use std::convert::Infallible;
@@ -67,16 +67,17 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use crate::admin::access::{AccessControl, AccessRefusal, AdminCaller, CallerOrigin};
-pub use crate::admin::api::{AdminApi, is_foreign};
+pub(crate) use crate::admin::api::{AdminApi, is_foreign};
 use crate::admin::audit::AuditLog;
 use crate::admin::config_view::ConfigView;
 use crate::admin::connection_deadline::ConnectionDeadline;
-pub use crate::admin::controls::AdminControls;
+pub(crate) use crate::admin::controls::AdminControls;
+pub(crate) use crate::admin::listener::AdminListener;
 use crate::admin::listener::AdminStream;
-pub use crate::admin::listener::{AdminError, AdminListener, SocketFile, default_listen};
+pub(crate) use crate::admin::listener::{AdminError, SocketFile, default_listen};
 use crate::admin::problem::AdminProblem;
-pub use crate::admin::replay_worker::run_replays;
-pub use crate::admin::rotation::watch_secrets;
+pub(crate) use crate::admin::replay_worker::run_replays;
+pub(crate) use crate::admin::rotation::watch_secrets;
 use crate::admin::tls::AdminTls;
 use crate::config::model::AdminToken;
 use crate::model::clock::ClockReading;
@@ -106,7 +107,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Path prefix of the console, which also serves `/`.
-pub const CONSOLE: &str = "/console";
+pub(crate) const CONSOLE: &str = "/console";
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -118,7 +119,7 @@ const MAX_LONG: usize = 4;
 
 /// State that all handlers of the admin listener share.
 #[derive(Debug)]
-pub struct AdminState {
+pub(crate) struct AdminState {
     recorder: Arc<TelemetryRecorder>,
     access: AccessControl,
     audit: AuditLog,
@@ -136,7 +137,7 @@ pub struct AdminState {
 
 /// Data about the connection of a request, for its handler.
 #[derive(Clone, Debug)]
-pub struct ConnectionContext {
+pub(crate) struct ConnectionContext {
     /// Deadline of the connection, which a handler may extend.
     deadline: Arc<ConnectionDeadline>,
     /// Cancelled when the admin listener stops.
@@ -165,8 +166,7 @@ impl ConnectionContext {
 
 impl AdminState {
     /// Creates the state of a gate that is not ready yet. `/metrics` and the API accept `tokens`.
-    #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         recorder: Arc<TelemetryRecorder>,
         tokens: &[AdminToken],
         controls: AdminControls,
@@ -187,43 +187,33 @@ impl AdminState {
     }
 
     /// Sets whether the gate accepts requests, which `/readyz` reports.
-    pub fn set_ready(&self, is_ready: bool) {
+    pub(crate) fn set_ready(&self, is_ready: bool) {
         // Relaxed is enough, because no other data depends on the flag.
         self.is_ready.store(is_ready, Ordering::Relaxed);
     }
 
     /// Returns the access control, whose tokens a reload replaces.
-    #[must_use]
-    pub fn access(&self) -> &AccessControl {
+    pub(crate) fn access(&self) -> &AccessControl {
         &self.access
     }
 
     /// Replaces the facts about the running config after a reload.
-    pub fn set_facts(&self, facts: ConfigView) {
+    pub(crate) fn set_facts(&self, facts: ConfigView) {
         self.facts.store(Arc::new(facts));
     }
 
     /// Replaces the allowed values of `Host` after a reload. They must be in lower case.
-    pub fn set_hosts(&self, hosts: Vec<String>) {
+    pub(crate) fn set_hosts(&self, hosts: Vec<String>) {
         self.hosts.store(Arc::new(hosts));
     }
 
     /// Stores the outcome of the last reload: its error, or `None` if it succeeded.
-    pub fn set_reload(&self, refused: Option<String>) {
+    pub(crate) fn set_reload(&self, refused: Option<String>) {
         self.refused_reload.store(refused.map(Arc::new));
     }
 
-    /// Returns the audit log of operator actions.
-    #[must_use]
-    pub fn audit(&self) -> &AuditLog {
-        &self.audit
-    }
-
     /// Identifies the client with this token, and logs a wrong token.
-    ///
-    /// # Errors
-    /// The reason why the client has no access.
-    pub fn identify(
+    pub(crate) fn identify(
         &self,
         token: Option<TokenDigest>,
         source: CallerOrigin,
@@ -275,7 +265,7 @@ impl AdminState {
 ///
 /// Stop it after the gate has drained, so that `/readyz` reports the drain. `console` serves the paths below
 /// [`CONSOLE`] and checks access itself.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: AdminListener,
     state: Arc<AdminState>,
     console: Option<Router>,

@@ -30,13 +30,13 @@ pub(super) const MAX_ROWS: u32 = 500;
 const FIRST_MILLIS: u64 = 100_000_000_000;
 
 /// The forms of a time that [`parse_time`] accepts, for messages.
-pub const TIMES: &str = "2026-11-25T08:30:00Z, 2026-11-25, seconds or milliseconds since the epoch, or how long ago (2h, 7d, 1h30m)";
+pub(crate) const TIMES: &str = "2026-11-25T08:30:00Z, 2026-11-25, seconds or milliseconds since the epoch, or how long ago (2h, 7d, 1h30m)";
 
 /// Filter for events. An event must match every field that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, IntoParams, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct EventFilter {
+pub(crate) struct EventFilter {
     /// Name of the route.
     pub route: Option<String>,
     /// Id of the provider, such as `stripe`.
@@ -61,7 +61,7 @@ pub struct EventFilter {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct DeliveryFilter {
+pub(crate) struct DeliveryFilter {
     /// Name of the route.
     pub route: Option<String>,
     /// Name of the destination in its route.
@@ -104,7 +104,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathPar
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct PageParameters {
+pub(crate) struct PageParameters {
     /// Most rows in the response, from 1 to 500; 50 by default.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
@@ -116,7 +116,7 @@ pub struct PageParameters {
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[schema(as = Many)]
 #[serde(deny_unknown_fields)]
-pub struct BulkSelection {
+pub(crate) struct BulkSelection {
     /// Filter that selects the deliveries.
     #[serde(default)]
     pub search: DeliveryFilter,
@@ -314,8 +314,7 @@ pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<i64>, AdminP
 }
 
 /// Parses a time in any form that filters accept. Returns milliseconds since the epoch.
-#[must_use]
-pub fn parse_time(text: &str, now_ms: i64) -> Option<i64> {
+pub(crate) fn parse_time(text: &str, now_ms: i64) -> Option<i64> {
     // Numbers first: a duration needs a unit, so `1763999000` cannot be one.
     if let Ok(number) = text.parse::<i64>() {
         let is_millis = number.unsigned_abs() >= FIRST_MILLIS;

@@ -3,16 +3,14 @@
 use url::form_urlencoded;
 
 /// Encodes text as one segment of a path.
-#[must_use]
-pub fn segment(text: &str) -> String {
+pub(crate) fn segment(text: &str) -> String {
     let encoded: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
     // A plus is a space in queries only; in a path it would stay a plus.
     encoded.replace('+', "%20")
 }
 
 /// Appends a query to a path.
-#[must_use]
-pub fn with_query<N, V>(path: &str, pairs: &[(N, V)]) -> String
+pub(crate) fn with_query<N, V>(path: &str, pairs: &[(N, V)]) -> String
 where
     N: AsRef<str>,
     V: AsRef<str>,

@@ -34,7 +34,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 const KNOWN: u64 = 1000;
 
 /// Processes replays until `stop` is cancelled. Returns at once if there is no store.
-pub async fn run_replays(controls: AdminControls, stop: CancellationToken) {
+pub(crate) async fn run_replays(controls: AdminControls, stop: CancellationToken) {
     let Some(store) = controls.store.clone() else {
         return;
     };

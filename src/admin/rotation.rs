@@ -32,7 +32,7 @@ struct RotationNotice<'a> {
 }
 
 /// Logs reminders about secrets until the future is dropped.
-pub async fn watch_secrets(state: Arc<AdminState>) {
+pub(crate) async fn watch_secrets(state: Arc<AdminState>) {
     let mut notified = HashSet::new();
     let mut ticks = tokio::time::interval(PERIOD);
     loop {

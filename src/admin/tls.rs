@@ -16,7 +16,7 @@ use crate::config::model::CertificateFiles;
 use crate::edge::certificates::{self, CertificateError, CertificateInfo, CertificatePair};
 
 /// TLS state of the admin listener: the files and the certificate in use.
-pub struct AdminTls {
+pub(crate) struct AdminTls {
     files: CertificateFiles,
     current: ArcSwap<ActiveCertificate>,
 }
@@ -37,7 +37,7 @@ impl AdminTls {
     ///
     /// # Errors
     /// A file cannot be read or used, or the certificate has expired.
-    pub fn load(files: CertificateFiles) -> Result<Self, CertificateError> {
+    pub(crate) fn load(files: CertificateFiles) -> Result<Self, CertificateError> {
         let current = ArcSwap::from_pointee(ActiveCertificate::load(&files)?);
         Ok(Self { files, current })
     }
@@ -45,10 +45,7 @@ impl AdminTls {
     /// Reloads the files and returns whether the certificate changed. Blocks the thread.
     ///
     /// On any error the certificate in use stays.
-    ///
-    /// # Errors
-    /// As [`Self::load`].
-    pub fn renew(&self) -> Result<bool, CertificateError> {
+    pub(crate) fn renew(&self) -> Result<bool, CertificateError> {
         let next = ActiveCertificate::load(&self.files)?;
         // Files may change without a new certificate, for instance when a tool copies them again.
         if next.pair.key.cert == self.current.load().pair.key.cert {
@@ -59,8 +56,7 @@ impl AdminTls {
     }
 
     /// Returns names and expiry of the certificate in use.
-    #[must_use]
-    pub fn info(&self) -> CertificateInfo {
+    pub(crate) fn info(&self) -> CertificateInfo {
         self.current.load().pair.info.clone()
     }
 

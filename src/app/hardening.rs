@@ -7,10 +7,7 @@ use std::io;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 /// Disables core files, and `ptrace` for all users but root. Call it before secrets are read.
-///
-/// # Errors
-/// Returns the error of the system.
-pub fn deny_dumps() -> io::Result<()> {
+pub(crate) fn deny_dumps() -> io::Result<()> {
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),

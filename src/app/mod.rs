@@ -7,13 +7,13 @@
 mod cross_reload;
 mod explain;
 mod generation;
-pub mod hardening;
+pub(crate) mod hardening;
 mod local;
 mod ranges;
 mod reload;
 mod run;
 mod store_runtime;
-pub mod systemd;
+pub(crate) mod systemd;
 mod traces;
 
 use std::io;
@@ -56,15 +56,14 @@ use crate::record::log::{LineLogger, LogError};
 use crate::scheme::SchemeError;
 use crate::store::StoreError;
 
-pub use crate::app::run::run;
+pub(crate) use crate::app::run::run;
 
 /// Time for tasks to notice that they were aborted, after `shutdown_timeout` is over.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
 
 /// Error from starting the gate, or from building a new config.
 #[derive(Debug, Error)]
-#[expect(missing_docs, reason = "the fields are what the messages say they are")]
-pub enum StartError {
+pub(crate) enum StartError {
     /// The public listeners cannot be set up.
     #[error("cannot set up the listeners")]
     Edge(#[source] EdgeError),
@@ -124,7 +123,7 @@ pub enum StartError {
 }
 
 /// The running gate with all its parts.
-pub struct RunningGate {
+pub(crate) struct RunningGate {
     edge: Arc<EdgeServer>,
     generation: Arc<ArcSwap<Generation>>,
     pipeline: Arc<Pipeline>,
@@ -198,7 +197,10 @@ impl RunningGate {
     ///
     /// # Errors
     /// If a part cannot be built or bound. Nothing is left running then.
-    pub async fn start(loaded: LoadedConfig, logger: Arc<LineLogger>) -> Result<Self, StartError> {
+    pub(crate) async fn start(
+        loaded: LoadedConfig,
+        logger: Arc<LineLogger>,
+    ) -> Result<Self, StartError> {
         let app = Self::start_on(loaded, logger, Vec::new()).await?;
         // There may be no config file, so a reload request gets the error that reloads are not available.
         drop(app.take_reload_requests());
@@ -331,13 +333,12 @@ impl RunningGate {
     }
 
     /// Returns the addresses of the public listeners.
-    #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
     /// Stops accepting connections, finishes requests and deliveries within `shutdown_timeout`, and ends.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         // First, so that a load balancer stops sending before connections close.
         self.admin.set_ready(false);
         self.drain.cancel();

@@ -23,8 +23,7 @@ const CERTIFICATE_PERIOD: Duration = Duration::from_secs(10);
 
 /// Runs the gate until SIGTERM or SIGINT. Exit code 0: stopped by a signal; 1: could not start; 2: the config is
 /// invalid.
-#[must_use]
-pub fn run(path: &Path) -> ExitCode {
+pub(crate) fn run(path: &Path) -> ExitCode {
     // Before the config is loaded, which reads the secrets.
     if let Err(error) = hardening::deny_dumps() {
         eprintln!("warning: cannot disable core dumps, which may contain secrets: {error}");

@@ -22,7 +22,7 @@ use crate::record::log::StderrKind;
 
 /// Error from a socket that systemd handed over.
 #[derive(Debug, Error)]
-pub enum HandoverError {
+pub(crate) enum HandoverError {
     /// The file descriptor is not a TCP socket.
     #[error("socket {position} that systemd handed over is not a TCP socket")]
     Kind {
@@ -50,8 +50,7 @@ pub enum HandoverError {
 }
 
 /// Returns the folder for state such as fetched keys: the unit's `StateDirectory=`, else `/var/lib/hookgate`.
-#[must_use]
-pub fn state_dir() -> PathBuf {
+pub(crate) fn state_dir() -> PathBuf {
     let named = env::var_os("STATE_DIRECTORY");
     // A unit may have several directories, separated by colons.
     let first = named.as_ref().and_then(|named| {
@@ -62,8 +61,7 @@ pub fn state_dir() -> PathBuf {
 }
 
 /// Returns the unit's `RuntimeDirectory=` for sockets, or `None` outside of systemd.
-#[must_use]
-pub fn runtime_dir() -> Option<OsString> {
+pub(crate) fn runtime_dir() -> Option<OsString> {
     env::var_os("RUNTIME_DIRECTORY")
 }
 
@@ -72,7 +70,7 @@ pub fn runtime_dir() -> Option<OsString> {
 ///
 /// # Errors
 /// If a file descriptor is not a listening TCP socket.
-pub fn listeners() -> Result<Vec<TcpListener>, HandoverError> {
+pub(crate) fn listeners() -> Result<Vec<TcpListener>, HandoverError> {
     let mut handed = ListenFd::from_env();
     let mut listeners = Vec::new();
     for index in 0..handed.len() {
@@ -97,8 +95,7 @@ fn check(listener: &TcpListener, position: usize) -> Result<(), HandoverError> {
 }
 
 /// Detects if stderr is the journal's own stream: `JOURNAL_STREAM` has its device and inode.
-#[must_use]
-pub fn stderr() -> StderrKind {
+pub(crate) fn stderr() -> StderrKind {
     let is_journal = || {
         let stream = env::var("JOURNAL_STREAM").ok()?;
         let (device, inode) = stream.split_once(':')?;
@@ -113,12 +110,12 @@ pub fn stderr() -> StderrKind {
 }
 
 /// Notifies systemd that the gate accepts requests: after the start, and after each reload, successful or not.
-pub fn notify_ready(status: &str) {
+pub(crate) fn notify_ready(status: &str) {
     notify(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
 }
 
 /// Notifies systemd that a reload begins; `notify_ready` must follow.
-pub fn notify_reloading() {
+pub(crate) fn notify_reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(error) => log_notify_error(&error),
@@ -126,7 +123,7 @@ pub fn notify_reloading() {
 }
 
 /// Notifies systemd that the gate stops, and may need up to `at_most`.
-pub fn notify_stopping(at_most: Duration) {
+pub(crate) fn notify_stopping(at_most: Duration) {
     // The library takes 32 bits: 71 minutes at most.
     let micros = u32::try_from(at_most.as_micros()).unwrap_or(u32::MAX);
     notify(&[
@@ -138,7 +135,9 @@ pub fn notify_stopping(at_most: Duration) {
 
 /// Pings the watchdog while `probe` returns true in time, if the unit has `WatchdogSec=`. The probe must show that
 /// requests can still be processed.
-pub fn spawn_watchdog<F>(probe: impl Fn() -> F + Send + Sync + 'static) -> Option<JoinHandle<()>>
+pub(crate) fn spawn_watchdog<F>(
+    probe: impl Fn() -> F + Send + Sync + 'static,
+) -> Option<JoinHandle<()>>
 where
     F: Future<Output = bool> + Send + 'static,
 {

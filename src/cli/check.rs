@@ -33,8 +33,7 @@ const SOON_SECONDS: i64 = 14 * 24 * 3600;
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Prints the diagnostics. Returns exit code 0 if there is no error, else 2; warnings do not count.
-#[must_use]
-pub fn run(path: &Path, json: bool) -> ExitCode {
+pub(crate) fn run(path: &Path, json: bool) -> ExitCode {
     let report = report(path);
     if json {
         println!("{:#}", report.to_json());
@@ -55,8 +54,7 @@ pub fn run(path: &Path, json: bool) -> ExitCode {
 }
 
 /// Collects the diagnostics of a config file and of the files and names that it refers to, sorted by location.
-#[must_use]
-pub fn report(path: &Path) -> DiagnosticReport {
+pub(crate) fn report(path: &Path) -> DiagnosticReport {
     let ExaminedConfig {
         mut report,
         certificates,

@@ -7,8 +7,7 @@ use anstream::println;
 use crate::config::reference;
 
 /// Prints the JSON Schema of the config file to standard output.
-#[must_use]
-pub fn print_schema() -> ExitCode {
+pub(crate) fn print_schema() -> ExitCode {
     println!("{:#}", reference::schema());
     ExitCode::SUCCESS
 }

@@ -61,7 +61,6 @@ impl ConfigFile {
         self.root.get(section)?.get(key)
     }
 
-    /// Returns the text of a key in a section.
     pub(super) fn text(&self, section: &str, key: &str) -> Option<&str> {
         self.value(section, key)?.as_str()
     }

@@ -67,7 +67,6 @@ impl CommandFailure {
         anstream::eprint!("{}", self.text());
     }
 
-    /// Returns the exit code.
     pub(super) fn code(&self) -> ExitCode {
         match self.is_usage {
             true => ExitCode::from(EXIT_USAGE),

@@ -7,9 +7,9 @@ mod admin_address;
 mod admin_client;
 mod admin_options;
 mod capture;
-pub mod check;
+pub(crate) mod check;
 mod completions;
-pub mod config;
+pub(crate) mod config;
 mod config_file;
 mod confirm;
 mod deliveries;
@@ -22,7 +22,7 @@ mod failure;
 mod filters;
 mod listen;
 mod listing;
-pub mod output;
+pub(crate) mod output;
 mod promote;
 mod providers;
 mod replay;
@@ -43,7 +43,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 /// Exit code for wrong usage or a config that cannot be used; clap exits with the same code.
-pub const EXIT_USAGE: u8 = 2;
+pub(crate) const EXIT_USAGE: u8 = 2;
 
 #[derive(Parser)]
 #[command(

@@ -11,17 +11,16 @@ use comfy_table::{Attribute, Cell, ContentArrangement, Table};
 use crate::record::log_line::is_misleading;
 
 /// Style of a result that is as it should be.
-pub const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 /// Style of a result that is wrong.
-pub const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 /// Style of headings, labels and other text that a reader looks for.
-pub const STRONG: Style = Style::new().bold();
+pub(crate) const STRONG: Style = Style::new().bold();
 /// Style of text that a reader may skip.
-pub const FAINT: Style = Style::new().dimmed();
+pub(crate) const FAINT: Style = Style::new().dimmed();
 
 /// Wraps text in the escape sequences of a style.
-#[must_use]
-pub fn styled(style: Style, text: &str) -> String {
+pub(crate) fn styled(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
@@ -29,8 +28,7 @@ pub fn styled(style: Style, text: &str) -> String {
 const WIDTH: u16 = 120;
 
 /// Creates a table as wide as the terminal, with this header.
-#[must_use]
-pub fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_style(UTF8_HORIZONTAL_ONLY)
@@ -44,8 +42,7 @@ pub fn table(header: &[&str]) -> Table {
 }
 
 /// Creates a list with one line for each row, so that `grep` can select rows. On a terminal, long cells wrap instead.
-#[must_use]
-pub fn list(header: &[&str]) -> Table {
+pub(crate) fn list(header: &[&str]) -> Table {
     let mut table = Table::new();
     let arrangement = match table.is_tty() {
         true => ContentArrangement::Dynamic,
@@ -66,8 +63,7 @@ pub fn list(header: &[&str]) -> Table {
 }
 
 /// Formats a list without leading or trailing blanks, so that its lines can be cut by column.
-#[must_use]
-pub fn lines(mut table: Table) -> String {
+pub(crate) fn lines(mut table: Table) -> String {
     for column in table.column_iter_mut() {
         // No blank before the first column, so that `grep '^...'` and `cut` work.
         column.set_padding((0, 2));
@@ -98,8 +94,7 @@ fn has_colour() -> bool {
 }
 
 /// Escapes the characters of untrusted text that a terminal acts on, such as escape sequences and direction marks.
-#[must_use]
-pub fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for letter in text.chars() {
         match is_misleading(letter) {
@@ -111,13 +106,12 @@ pub fn clean(text: &str) -> String {
 }
 
 /// Escapes untrusted text as [`clean`] does, and returns a dash for `None`.
-#[must_use]
-pub fn clean_or_dash(text: Option<&str>) -> String {
+pub(crate) fn clean_or_dash(text: Option<&str>) -> String {
     text.map_or_else(|| "-".to_owned(), clean)
 }
 
 /// Prints to standard output. Returns false where the reader closed the pipe, as `head` does; that is not a failure.
-pub fn print(text: &str) -> bool {
+pub(crate) fn print(text: &str) -> bool {
     let mut out = anstream::stdout();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
@@ -125,7 +119,7 @@ pub fn print(text: &str) -> bool {
 }
 
 /// Prints one JSON document.
-pub fn print_json(document: &impl serde::Serialize) {
+pub(crate) fn print_json(document: &impl serde::Serialize) {
     let text = serde_json::to_string_pretty(document).unwrap_or_default();
     print(&format!("{text}\n"));
 }

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use crate::app;
 
 /// Runs the gate with the config at `path` and returns the exit code of the process.
-#[must_use]
 pub(crate) fn run(path: &Path) -> ExitCode {
     app::run(path)
 }

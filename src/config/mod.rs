@@ -3,8 +3,8 @@
 //! One file per section reads its table into checked values; `crosscheck` then compares sections with each other. This
 //! module uses no network and no DNS. It reads the clock only to find secrets that have expired.
 
-pub mod model;
-pub mod reference;
+pub(crate) mod model;
+pub(crate) mod reference;
 
 mod admin;
 mod audience;
@@ -56,7 +56,7 @@ pub struct LoadedConfig {
 }
 
 /// Result of `hookgate check`: diagnostics and what to check next, even if the config has errors. It cannot be run.
-pub struct ExaminedConfig {
+pub(crate) struct ExaminedConfig {
     /// All diagnostics of the load.
     pub report: DiagnosticReport,
     /// Certificate files that the config names, for `check` to load.
@@ -81,7 +81,7 @@ const MAX_FILE: u64 = 8 << 20;
 ///
 /// # Errors
 /// Returns the report of all diagnostics; at least one of them is an error.
-pub fn load(path: &Path) -> Result<LoadedConfig, DiagnosticReport> {
+pub(crate) fn load(path: &Path) -> Result<LoadedConfig, DiagnosticReport> {
     let text = read_file(path)?;
     load_text(&path.display().to_string(), text)
 }
@@ -99,8 +99,7 @@ pub fn load_text(name: &str, text: impl Into<String>) -> Result<LoadedConfig, Di
 }
 
 /// Loads as much of a config file as possible, for `hookgate check`.
-#[must_use]
-pub fn examine(path: &Path) -> ExaminedConfig {
+pub(crate) fn examine(path: &Path) -> ExaminedConfig {
     let text = match read_file(path) {
         Ok(text) => text,
         Err(report) => {

@@ -87,7 +87,6 @@ pub struct ServerSection {
 impl ServerSection {
     /// Returns whether an IPv6 listener must not accept IPv4, because another listener has an IPv4 address on the same
     /// port. By default `[::]` accepts both.
-    #[must_use]
     pub(crate) fn is_v6_only(&self, address: SocketAddr) -> bool {
         let is_v4 = |other: &SocketAddr| other.ip().to_canonical().is_ipv4();
         let mut others = self.listen.iter();

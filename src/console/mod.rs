@@ -55,7 +55,7 @@ struct ConsoleState {
 }
 
 /// Builds the router for everything below `/console`, and redirects `/` there.
-pub fn router(api: AdminApi) -> Router {
+pub(crate) fn router(api: AdminApi) -> Router {
     let console = Arc::new(ConsoleState {
         api,
         sessions: SessionTable::new(),

@@ -36,7 +36,6 @@ impl QueryPairs {
         }
     }
 
-    /// Returns the first value of a name.
     pub(super) fn first(&self, name: &str) -> Option<&str> {
         let mut pairs = self.pairs.iter();
         let pair = pairs.find(|(found, _)| found == name)?;

@@ -10,15 +10,14 @@ use serde_json::Value;
 use crate::criteria::json::{self, JsonFault};
 
 /// The body of one request.
-pub struct JsonBody<'b> {
+pub(crate) struct JsonBody<'b> {
     bytes: &'b [u8],
     parsed: OnceCell<Result<Value, JsonFault>>,
 }
 
 impl<'b> JsonBody<'b> {
     /// Takes the bytes and parses nothing yet.
-    #[must_use]
-    pub fn new(bytes: &'b [u8]) -> Self {
+    pub(crate) fn new(bytes: &'b [u8]) -> Self {
         Self {
             bytes,
             parsed: OnceCell::new(),
@@ -26,16 +25,12 @@ impl<'b> JsonBody<'b> {
     }
 
     /// Returns the number of bytes.
-    #[must_use]
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.bytes.len()
     }
 
     /// Returns the parsed value, or the fault that prevents parsing.
-    ///
-    /// # Errors
-    /// See [`JsonFault`].
-    pub fn value(&self) -> Result<&Value, JsonFault> {
+    pub(crate) fn value(&self) -> Result<&Value, JsonFault> {
         let parsed = self.parsed.get_or_init(|| json::parse(self.bytes));
         parsed.as_ref().map_err(|fault| *fault)
     }

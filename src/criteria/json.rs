@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 64;
 const MAX_VALUES: usize = 100_000;
 
 /// Maximum length of a parsed body in bytes. A config with a larger `max_body` on such a route is rejected.
-pub const MAX_BODY: usize = 4 << 20;
+pub(crate) const MAX_BODY: usize = 4 << 20;
 
 /// Reason why a body is not valid, unambiguous JSON.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -48,7 +48,7 @@ thread_local! {
 ///
 /// # Errors
 /// Returns a [`JsonFault`] if the body is not JSON, ambiguous or beyond a bound.
-pub fn parse(body: &[u8]) -> Result<Value, JsonFault> {
+pub(crate) fn parse(body: &[u8]) -> Result<Value, JsonFault> {
     #[cfg(test)]
     PARSED.set(PARSED.get() + 1);
     if body.len() > MAX_BODY {

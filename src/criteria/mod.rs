@@ -4,7 +4,7 @@
 //! file or a socket. A sender with a valid signature may still be hostile, so depth, number of values and length of
 //! messages are bounded.
 
-pub mod body;
-pub mod json;
-pub mod schema;
-pub mod when;
+pub(crate) mod body;
+pub(crate) mod json;
+pub(crate) mod schema;
+pub(crate) mod when;

@@ -26,7 +26,7 @@ const MAX_LOOP_BODY: usize = 256 << 10;
 const MAX_LOOP_VALUES: usize = 2_000;
 
 /// Variables that an expression can use.
-pub const VARIABLES: [&str; 9] = [
+pub(crate) const VARIABLES: [&str; 9] = [
     "method", "path", "query", "headers", "event", "body", "provider", "route", "source",
 ];
 

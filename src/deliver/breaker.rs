@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// Evidence of an attempt about its destination.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HealthSignal {
+pub(crate) enum HealthSignal {
     /// The destination responds, with any status below 500.
     Alive,
     /// The destination does not respond, or responds with a server error.
@@ -19,7 +19,7 @@ pub enum HealthSignal {
 
 /// Attempts that the breaker allows now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BreakerAllowance {
+pub(crate) enum BreakerAllowance {
     /// Attempts without limit by the breaker.
     All,
     /// One attempt, to probe whether the destination is back.
@@ -32,7 +32,7 @@ pub enum BreakerAllowance {
 
 /// State of a breaker, as metrics and the console show it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BreakerState {
+pub(crate) enum BreakerState {
     /// Attempts are made as usual.
     Closed,
     /// No attempt is made until a pause ends.
@@ -43,7 +43,7 @@ pub enum BreakerState {
 
 /// The circuit breaker of one destination.
 #[derive(Debug)]
-pub struct CircuitBreaker {
+pub(crate) struct CircuitBreaker {
     /// Failures in a row that open the breaker; `None` if it never opens.
     threshold: Option<u32>,
     failures: u32,
@@ -71,8 +71,7 @@ const JITTER: f64 = 0.25;
 
 impl BreakerState {
     /// Returns the word for this state in logs, the API and the console.
-    #[must_use]
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Closed => "closed",
             Self::Open => "open",
@@ -81,8 +80,7 @@ impl BreakerState {
     }
 
     /// Returns the number for this state in metrics.
-    #[must_use]
-    pub fn code(self) -> u64 {
+    pub(crate) fn code(self) -> u64 {
         match self {
             Self::Closed => 0,
             Self::HalfOpen => 1,
@@ -93,8 +91,7 @@ impl BreakerState {
 
 impl CircuitBreaker {
     /// Returns a closed breaker that has counted no failure.
-    #[must_use]
-    pub fn new(threshold: Option<u32>) -> Self {
+    pub(crate) fn new(threshold: Option<u32>) -> Self {
         Self {
             threshold,
             failures: 0,
@@ -104,7 +101,7 @@ impl CircuitBreaker {
     }
 
     /// Sets another threshold. Without a threshold the breaker closes.
-    pub fn set_threshold(&mut self, threshold: Option<u32>) {
+    pub(crate) fn set_threshold(&mut self, threshold: Option<u32>) {
         self.threshold = threshold;
         if threshold.is_none() {
             self.close();
@@ -112,8 +109,7 @@ impl CircuitBreaker {
     }
 
     /// Returns which attempts are allowed now.
-    #[must_use]
-    pub fn allowed(&self, now: Instant) -> BreakerAllowance {
+    pub(crate) fn allowed(&self, now: Instant) -> BreakerAllowance {
         match self.state {
             BreakerPhase::Closed => BreakerAllowance::All,
             BreakerPhase::Open { until } if now < until => BreakerAllowance::NoneUntil(until),
@@ -125,7 +121,7 @@ impl CircuitBreaker {
     }
 
     /// Records the start of an attempt that `allowed` permitted.
-    pub fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         match self.state {
             BreakerPhase::Closed => {}
             BreakerPhase::Open { .. } | BreakerPhase::HalfOpen { .. } => {
@@ -135,7 +131,7 @@ impl CircuitBreaker {
     }
 
     /// Records the end of an attempt. `chance` is a random number from 0.0 up to 1.0.
-    pub fn end(&mut self, signal: HealthSignal, now: Instant, chance: f64) {
+    pub(crate) fn end(&mut self, signal: HealthSignal, now: Instant, chance: f64) {
         match (signal, self.state) {
             // A response always closes the breaker, even one to an attempt from before it opened.
             (HealthSignal::Alive, _) => self.close(),
@@ -156,16 +152,8 @@ impl CircuitBreaker {
         }
     }
 
-    /// Allows a probe at once, because an operator asked for it.
-    pub fn half_open(&mut self) {
-        if let BreakerPhase::Open { .. } = self.state {
-            self.state = BreakerPhase::HalfOpen { is_probing: false };
-        }
-    }
-
     /// Returns the state for metrics and the console.
-    #[must_use]
-    pub fn state(&self) -> BreakerState {
+    pub(crate) fn state(&self) -> BreakerState {
         match self.state {
             BreakerPhase::Closed => BreakerState::Closed,
             BreakerPhase::Open { .. } => BreakerState::Open,
@@ -273,7 +261,7 @@ mod tests {
     fn a_probe_that_never_got_there_is_followed_by_another() {
         let now = clock::instant();
         let mut breaker = opened(1, now);
-        breaker.half_open();
+        let now = now + 2 * FIRST_PAUSE;
         assert_eq!(breaker.allowed(now), BreakerAllowance::One);
         breaker.begin();
         breaker.end(HealthSignal::Nothing, now, 0.0);

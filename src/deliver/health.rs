@@ -10,7 +10,7 @@ use crate::store::rows::DestinationId;
 
 /// Health of one destination at this moment.
 #[derive(Clone, PartialEq, Debug)]
-pub struct WorkerHealth {
+pub(crate) struct WorkerHealth {
     /// The number of the destination in the store.
     pub destination: DestinationId,
     /// The route of the destination.

@@ -10,15 +10,15 @@
 mod attempt;
 mod attempt_rate;
 mod attempt_task;
-pub mod breaker;
-pub mod health;
+pub(crate) mod breaker;
+pub(crate) mod health;
 mod outcome;
 mod plan;
-pub mod schedule;
+pub(crate) mod schedule;
 mod signing;
 #[cfg(test)]
 mod testing;
-pub mod verdict;
+pub(crate) mod verdict;
 mod worker;
 
 use std::collections::HashMap;
@@ -36,7 +36,7 @@ use tokio_util::task::TaskTracker;
 use crate::deliver::breaker::BreakerState;
 use crate::deliver::health::{SharedHealth, WorkerHealth};
 use crate::deliver::outcome::AttemptFacts;
-pub use crate::deliver::plan::{DeliveryPlan, PlanError};
+pub(crate) use crate::deliver::plan::{DeliveryPlan, PlanError};
 use crate::deliver::verdict::{AttemptFault, AttemptOutcome, DeliveryVerdict};
 use crate::deliver::worker::{DeliveryWorker, WorkerMessage, WorkerShared};
 use crate::model::clock::{ClockReading, instant};
@@ -48,7 +48,7 @@ use crate::store::Store;
 use crate::store::rows::{AttemptRecord, DestinationId, FinishedAttempt};
 
 /// Delivers the events in the store. It stays when the config is reloaded.
-pub struct DeliveryEngine {
+pub(crate) struct DeliveryEngine {
     store: Store,
     recorder: Arc<TelemetryRecorder>,
     /// Read for each commit, and therefore without a lock.
@@ -70,7 +70,7 @@ struct WorkerHandle {
 
 /// The first attempt of a hybrid route's delivery, made while its sender waited.
 #[derive(Clone, Debug)]
-pub struct FirstAttempt {
+pub(crate) struct FirstAttempt {
     /// The destination of the delivery.
     pub destination: DestinationId,
     /// The delivery, which is in flight with this attempt.
@@ -93,8 +93,7 @@ pub struct FirstAttempt {
 
 impl DeliveryEngine {
     /// Creates a deliverer that is idle until `follow` passes the destinations. The plans hold the pools of the client.
-    #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         store: Store,
         client: OutgoingClient,
         recorder: Arc<TelemetryRecorder>,
@@ -112,7 +111,7 @@ impl DeliveryEngine {
 
     /// Applies the destinations of a config: starts workers for new ones, updates existing ones and stops removed ones.
     /// A running attempt ends under the plan with which it started.
-    pub async fn follow(&self, plans: Vec<DeliveryPlan>) {
+    pub(crate) async fn follow(&self, plans: Vec<DeliveryPlan>) {
         let _changing = lock(&self.changing);
         if self.stop.is_cancelled() {
             return;
@@ -137,21 +136,14 @@ impl DeliveryEngine {
     }
 
     /// Wakes the worker of a destination after a commit, a retry, a replay or a resume by an operator. Does not wait.
-    pub fn wake(&self, destination: DestinationId) {
+    pub(crate) fn wake(&self, destination: DestinationId) {
         if let Some(handle) = self.find(destination) {
             handle.shared.wake.notify_one();
         }
     }
 
-    /// Allows one attempt while the breaker is open, because an operator asked for it.
-    pub fn probe(&self, destination: DestinationId) {
-        if let Some(handle) = self.find(destination) {
-            let _ = handle.shared.messages.send(WorkerMessage::Probe);
-        }
-    }
-
     /// Starts no more attempts and waits for the running ones. The caller limits the wait.
-    pub async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         // Under the lock, so that no `follow` starts a worker after this.
         {
             let _changing = lock(&self.changing);
@@ -162,8 +154,7 @@ impl DeliveryEngine {
     }
 
     /// Returns the health of all destinations, sorted by route and name.
-    #[must_use]
-    pub fn health(&self) -> Vec<WorkerHealth> {
+    pub(crate) fn health(&self) -> Vec<WorkerHealth> {
         let now = instant();
         let workers = self.workers.load();
         let each = workers.values().map(|each| WorkerHealth {
@@ -176,7 +167,7 @@ impl DeliveryEngine {
     }
 
     /// Judges and stores the outcome of an attempt that `forward` made, by the same rules as every other attempt.
-    pub async fn finish_first(self: &Arc<Self>, attempt: FirstAttempt) {
+    pub(crate) async fn finish_first(self: &Arc<Self>, attempt: FirstAttempt) {
         let now = ClockReading::read();
         let took = attempt.took;
         let outcome = attempt.outcome(now.unix_ms);

@@ -21,7 +21,7 @@ use crate::scheme::spec::{FieldLocation, SchemeFamily};
 use crate::store::rows::DestinationId;
 
 /// The compiled form of one destination.
-pub struct DeliveryPlan {
+pub(crate) struct DeliveryPlan {
     pub(super) id: DestinationId,
     pub(super) route: RouteName,
     pub(super) name: DestinationName,
@@ -68,7 +68,7 @@ pub(super) struct AttemptLimits {
 
 /// Why a destination cannot be compiled.
 #[derive(Debug, thiserror::Error)]
-pub enum PlanError {
+pub(crate) enum PlanError {
     /// The URL is not valid; the check of the config rejects such URLs.
     #[error("the destination is not an http or https URL with a host")]
     Url,
@@ -98,7 +98,7 @@ impl DeliveryPlan {
     ///
     /// # Errors
     /// See `PlanError`. A destination that `config` has checked fails only for files and root certificates.
-    pub fn build(
+    pub(crate) fn build(
         route: &Route,
         destination: &DestinationSection,
         id: DestinationId,
@@ -141,12 +141,6 @@ impl DeliveryPlan {
             is_ordered: destination.order != DeliveryOrder::None,
             is_local: is_local(route),
         })
-    }
-
-    /// Returns the number of the destination in the store.
-    #[must_use]
-    pub fn id(&self) -> DestinationId {
-        self.id
     }
 
     /// Returns whether a due time can be intended. A time beyond every pause comes from a wrong clock.

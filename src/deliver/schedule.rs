@@ -12,7 +12,7 @@ use crate::config::model::{RetryPauses, RetryPolicy};
 use crate::store::rows::NextState;
 
 /// The pauses of Standard Webhooks. The first attempt comes at once.
-pub const STANDARD_PAUSES: [Duration; 9] = [
+pub(crate) const STANDARD_PAUSES: [Duration; 9] = [
     Duration::from_secs(5),
     Duration::from_secs(5 * 60),
     Duration::from_secs(30 * 60),
@@ -25,18 +25,18 @@ pub const STANDARD_PAUSES: [Duration; 9] = [
 ];
 
 /// The longest pause that a destination may ask for. One that asks for more is away rather than busy.
-pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// The shortest pause that a destination may ask for, so that `Retry-After: 0` does not lead to a busy loop.
 const SHORTEST_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Deliveries that were due this long ago are overdue. They were not taken in time, so a queue has probably formed
 /// behind them.
-pub const OVERDUE: Duration = Duration::from_secs(60);
+pub(crate) const OVERDUE: Duration = Duration::from_secs(60);
 
 /// A failed attempt, as the schedule needs it.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct FailedAttempt {
+pub(crate) struct FailedAttempt {
     /// Attempts in this round, this one included. A round begins when the delivery is created or an operator retries
     /// it.
     pub round: u32,
@@ -51,8 +51,7 @@ pub struct FailedAttempt {
 }
 
 /// Returns the schedule that Standard Webhooks recommends.
-#[must_use]
-pub fn standard() -> RetryPolicy {
+pub(crate) fn standard() -> RetryPolicy {
     RetryPolicy {
         pauses: RetryPauses::List(STANDARD_PAUSES.to_vec()),
         max_attempts: 10,
@@ -62,8 +61,7 @@ pub fn standard() -> RetryPolicy {
 }
 
 /// Returns the next state of a delivery after an attempt that failed but may be repeated.
-#[must_use]
-pub fn after_failure(retry: &RetryPolicy, failed: &FailedAttempt) -> NextState {
+pub(crate) fn after_failure(retry: &RetryPolicy, failed: &FailedAttempt) -> NextState {
     if failed.round >= retry.max_attempts {
         return NextState::Dead;
     }
@@ -85,8 +83,7 @@ pub fn after_failure(retry: &RetryPolicy, failed: &FailedAttempt) -> NextState {
 
 /// Returns the longest time from now at which a delivery of this schedule can be due. A later due time comes from a
 /// wrong clock or another schedule.
-#[must_use]
-pub fn horizon(retry: &RetryPolicy) -> Duration {
+pub(crate) fn horizon(retry: &RetryPolicy) -> Duration {
     let longest = match &retry.pauses {
         RetryPauses::List(pauses) => pauses.iter().copied().max().unwrap_or_default(),
         RetryPauses::Exponential { base, cap, .. } => *cap.max(base),
@@ -95,8 +92,7 @@ pub fn horizon(retry: &RetryPolicy) -> Duration {
 }
 
 /// Returns whether a due time can come from this schedule.
-#[must_use]
-pub fn is_plausible(retry: &RetryPolicy, due_ms: i64, now_ms: i64) -> bool {
+pub(crate) fn is_plausible(retry: &RetryPolicy, due_ms: i64, now_ms: i64) -> bool {
     due_ms.saturating_sub(now_ms) <= millis(horizon(retry)).saturating_add(1)
 }
 
@@ -130,8 +126,7 @@ fn millis(duration: Duration) -> i64 {
 
 /// Parses both forms of `Retry-After` (RFC 9110, section 10.2.3). Returns `None` for other text. A past date means no
 /// pause.
-#[must_use]
-pub fn retry_after(value: &HeaderValue, now_ms: i64) -> Option<Duration> {
+pub(crate) fn retry_after(value: &HeaderValue, now_ms: i64) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // A number that overflows exceeds the longest pause in any case.

@@ -14,7 +14,7 @@ use crate::net::client::{ConnectError, ExchangeError};
 
 /// The outcome of an attempt.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct AttemptOutcome {
+pub(crate) struct AttemptOutcome {
     /// The status of the response, if one came.
     pub status: Option<StatusCode>,
     /// The pause that a response with 429 or 503 asked for.
@@ -25,7 +25,7 @@ pub struct AttemptOutcome {
 
 /// The fault of an attempt: a word from a closed set for store, log and metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum AttemptFault {
+pub(crate) enum AttemptFault {
     /// The name of the destination did not resolve.
     Resolve,
     /// The address is one that the gate never connects to.
@@ -64,7 +64,7 @@ pub enum AttemptFault {
 
 /// The verdict on the delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DeliveryVerdict {
+pub(crate) enum DeliveryVerdict {
     /// The destination has taken the event.
     Delivered,
     /// Make another attempt, if the schedule has one.
@@ -79,12 +79,11 @@ pub enum DeliveryVerdict {
 }
 
 /// Reason that the store keeps for a destination that a 410 disabled.
-pub const GONE_REASON: &str = "it responded with 410 Gone";
+pub(crate) const GONE_REASON: &str = "it responded with 410 Gone";
 
 impl AttemptOutcome {
     /// Returns the outcome of an attempt with a response.
-    #[must_use]
-    pub fn answered(status: StatusCode, retry_after: Option<Duration>) -> Self {
+    pub(crate) fn answered(status: StatusCode, retry_after: Option<Duration>) -> Self {
         Self {
             status: Some(status),
             retry_after,
@@ -93,8 +92,7 @@ impl AttemptOutcome {
     }
 
     /// Returns the outcome of an attempt without a response.
-    #[must_use]
-    pub fn failed(fault: AttemptFault) -> Self {
+    pub(crate) fn failed(fault: AttemptFault) -> Self {
         Self {
             status: None,
             retry_after: None,
@@ -102,9 +100,7 @@ impl AttemptOutcome {
         }
     }
 
-    /// Returns the verdict on the delivery.
-    #[must_use]
-    pub fn verdict(&self) -> DeliveryVerdict {
+    pub(crate) fn verdict(&self) -> DeliveryVerdict {
         match (self.status, self.fault) {
             (Some(status), _) if status.is_success() => DeliveryVerdict::Delivered,
             (Some(StatusCode::GONE), _) => DeliveryVerdict::Gone,
@@ -119,8 +115,7 @@ impl AttemptOutcome {
     }
 
     /// Returns what the outcome shows about the destination.
-    #[must_use]
-    pub fn signal(&self) -> HealthSignal {
+    pub(crate) fn signal(&self) -> HealthSignal {
         match (self.status, self.fault) {
             (Some(status), _) if status.is_server_error() => HealthSignal::Away,
             // Any other status proves that the destination works, even if it rejects the event.
@@ -131,8 +126,7 @@ impl AttemptOutcome {
     }
 
     /// Returns the label for metrics: the class of the status, or the word of the fault.
-    #[must_use]
-    pub fn label(&self) -> &'static str {
+    pub(crate) fn label(&self) -> &'static str {
         match (self.status, self.fault) {
             (Some(status), _) => match status.as_u16() / 100 {
                 2 => "2xx",
@@ -148,7 +142,7 @@ impl AttemptOutcome {
 
 impl AttemptFault {
     /// All faults, in the order of the metrics.
-    pub const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Resolve,
         Self::Forbidden,
         Self::Connect,
@@ -169,8 +163,7 @@ impl AttemptFault {
     ];
 
     /// Returns the word for this fault in store, log and metrics.
-    #[must_use]
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Resolve => "resolve",
             Self::Forbidden => "forbidden",
@@ -193,8 +186,7 @@ impl AttemptFault {
     }
 
     /// Parses the word of a fault. An unknown word means an unknown outcome.
-    #[must_use]
-    pub fn parse(word: &str) -> Self {
+    pub(crate) fn parse(word: &str) -> Self {
         let mut all = Self::ALL.into_iter();
         all.find(|fault| fault.word() == word)
             .unwrap_or(Self::Abandoned)

@@ -67,8 +67,6 @@ pub(super) enum WorkerMessage {
     Finished(NextState),
     /// An attempt that `forward` made has ended and is stored.
     Elsewhere(HealthSignal, NextState),
-    /// An operator asked for a probe while the breaker is open.
-    Probe,
 }
 
 /// Everything that a worker needs to run.
@@ -372,10 +370,6 @@ impl WorkerLoop {
             WorkerMessage::Elsewhere(signal, next) => {
                 self.apply_signal(signal);
                 self.update_next_due(next);
-            }
-            WorkerMessage::Probe => {
-                self.breaker.half_open();
-                self.known = NextDue::Ask;
             }
         }
     }

@@ -32,7 +32,7 @@ const PLACES: [&str; 12] = [
 ];
 
 /// Marks each literal secret of the parsed text for masking in the report.
-pub fn mask_secrets(root: &DeTable<'_>, report: &mut DiagnosticReport) {
+pub(crate) fn mask_secrets(root: &DeTable<'_>, report: &mut DiagnosticReport) {
     for (key, value) in root {
         mask_table(key.get_ref(), value, false, report);
     }
@@ -72,8 +72,7 @@ fn mask_table(
 }
 
 /// Returns true for a name such as `STRIPE_SECRET`, which may be shown.
-#[must_use]
-pub fn looks_like_variable(text: &str) -> bool {
+pub(crate) fn looks_like_variable(text: &str) -> bool {
     text.bytes()
         .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
 }
@@ -89,8 +88,7 @@ fn may_hold_secret(key: &str) -> bool {
 ///
 /// Table headers and plain `key = value` lines stay as they are where neither key nor value looks like a secret. Of
 /// every other line only the punctuation stays.
-#[must_use]
-pub fn mask_broken_line(line: &str) -> String {
+pub(crate) fn mask_broken_line(line: &str) -> String {
     let trimmed = line.trim_start();
     let is_header = trimmed.starts_with('[') && !trimmed.contains(['"', '\'', '=']);
     // Any word of the line counts, since the parser cannot say which of them is a key.
@@ -121,8 +119,7 @@ fn mask_char(char: char) -> String {
 }
 
 /// Masks a whole span, except line ends and the quotes at both ends.
-#[must_use]
-pub fn mask_value(text: &str) -> String {
+pub(crate) fn mask_value(text: &str) -> String {
     let last = text.len().saturating_sub(1);
     text.char_indices()
         .map(|(at, char)| match char {

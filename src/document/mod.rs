@@ -3,12 +3,12 @@
 //! `scheme`, `providers` and `config` read their tables through this module. It knows no key or section of the config,
 //! reads no file and opens no socket.
 
-pub mod key;
-pub mod mask;
-pub mod report;
-pub mod suggest;
-pub mod table;
-pub mod value;
+pub(crate) mod key;
+pub(crate) mod mask;
+pub(crate) mod report;
+pub(crate) mod suggest;
+pub(crate) mod table;
+pub(crate) mod value;
 
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -1,8 +1,10 @@
 //! Suggestions for misspelled words: the "did you mean" of error messages.
 
 /// Returns the candidate nearest to `word`, where the difference is small enough for a typing mistake.
-#[must_use]
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     // A word longer than every key is not a typing mistake. The bound also keeps the comparison cheap.
     if word.len() > 64 {
         return None;

@@ -27,7 +27,7 @@ const MAX_DURATION: Duration = Duration::from_secs(3650 * 24 * 3600);
 const MAX_COUNT: u64 = 1_000_000_000;
 
 /// Parses `true` or `false`.
-pub fn boolean(value: &TomlValue<'_>) -> Result<bool, ValueFault> {
+pub(crate) fn boolean(value: &TomlValue<'_>) -> Result<bool, ValueFault> {
     value
         .content()
         .as_bool()
@@ -35,7 +35,7 @@ pub fn boolean(value: &TomlValue<'_>) -> Result<bool, ValueFault> {
 }
 
 /// Parses a string that is not empty.
-pub fn text(value: &TomlValue<'_>) -> Result<String, ValueFault> {
+pub(crate) fn text(value: &TomlValue<'_>) -> Result<String, ValueFault> {
     match value.text() {
         Some("") => Err(ValueFault::new(
             "the text is empty",
@@ -47,7 +47,7 @@ pub fn text(value: &TomlValue<'_>) -> Result<String, ValueFault> {
 }
 
 /// Parses a string that may be empty.
-pub fn any_text(value: &TomlValue<'_>) -> Result<String, ValueFault> {
+pub(crate) fn any_text(value: &TomlValue<'_>) -> Result<String, ValueFault> {
     value
         .text()
         .map(str::to_owned)
@@ -55,7 +55,7 @@ pub fn any_text(value: &TomlValue<'_>) -> Result<String, ValueFault> {
 }
 
 /// Parses a string of a single character.
-pub fn character(value: &TomlValue<'_>) -> Result<char, ValueFault> {
+pub(crate) fn character(value: &TomlValue<'_>) -> Result<char, ValueFault> {
     let text = text(value)?;
     let mut chars = text.chars();
     match (chars.next(), chars.next()) {
@@ -68,7 +68,7 @@ pub fn character(value: &TomlValue<'_>) -> Result<char, ValueFault> {
 }
 
 /// Parses the path of a file.
-pub fn path(value: &TomlValue<'_>) -> Result<PathBuf, ValueFault> {
+pub(crate) fn path(value: &TomlValue<'_>) -> Result<PathBuf, ValueFault> {
     let text = text(value)?;
     if text.contains('\0') {
         return Err(ValueFault::new(
@@ -80,7 +80,10 @@ pub fn path(value: &TomlValue<'_>) -> Result<PathBuf, ValueFault> {
 }
 
 /// Parses one string of a fixed list.
-pub fn choice<T: Copy>(value: &TomlValue<'_>, choices: &[(&str, T)]) -> Result<T, ValueFault> {
+pub(crate) fn choice<T: Copy>(
+    value: &TomlValue<'_>,
+    choices: &[(&str, T)],
+) -> Result<T, ValueFault> {
     let names = || choices.iter().map(|(name, _)| *name);
     let legal = || {
         let quoted: Vec<_> = names().map(|name| format!("`\"{name}\"`")).collect();
@@ -103,7 +106,7 @@ pub fn choice<T: Copy>(value: &TomlValue<'_>, choices: &[(&str, T)]) -> Result<T
 }
 
 /// Returns the word of a value in its table of choices.
-pub fn choice_word<T: PartialEq>(choices: &[(&'static str, T)], value: &T) -> &'static str {
+pub(crate) fn choice_word<T: PartialEq>(choices: &[(&'static str, T)], value: &T) -> &'static str {
     let row = choices.iter().find(|(_, choice)| choice == value);
     row.map_or("", |(word, _)| word)
 }
@@ -113,7 +116,7 @@ pub fn choice_word<T: PartialEq>(choices: &[(&'static str, T)], value: &T) -> &'
     clippy::indexing_slicing,
     reason = "runs in the compiler, where an index out of bounds is an error"
 )]
-pub const fn choice_words<T, const N: usize>(
+pub(crate) const fn choice_words<T, const N: usize>(
     choices: &[(&'static str, T); N],
 ) -> [&'static str; N] {
     let mut words = [""; N];
@@ -132,7 +135,7 @@ fn quote_first<T>(choices: &[(&str, T)]) -> String {
 }
 
 /// Parses a whole number of at least 1.
-pub fn count(value: &TomlValue<'_>) -> Result<u64, ValueFault> {
+pub(crate) fn count(value: &TomlValue<'_>) -> Result<u64, ValueFault> {
     let number = match value.content() {
         DeValue::Integer(number) => number,
         _ => return Err(value.unexpected("a whole number", "1000")),
@@ -148,7 +151,7 @@ pub fn count(value: &TomlValue<'_>) -> Result<u64, ValueFault> {
 }
 
 /// Parses a count like [`count`], as a `usize` for things in memory.
-pub fn size_count(value: &TomlValue<'_>) -> Result<usize, ValueFault> {
+pub(crate) fn size_count(value: &TomlValue<'_>) -> Result<usize, ValueFault> {
     let count = count(value)?;
     usize::try_from(count).map_err(|_| {
         ValueFault::new(
@@ -159,7 +162,7 @@ pub fn size_count(value: &TomlValue<'_>) -> Result<usize, ValueFault> {
 }
 
 /// Parses a whole number from 0 to a bound.
-pub fn amount(value: &TomlValue<'_>, most: usize) -> Result<usize, ValueFault> {
+pub(crate) fn amount(value: &TomlValue<'_>, most: usize) -> Result<usize, ValueFault> {
     let DeValue::Integer(number) = value.content() else {
         return Err(value.unexpected("a whole number", "100"));
     };
@@ -173,7 +176,7 @@ pub fn amount(value: &TomlValue<'_>, most: usize) -> Result<usize, ValueFault> {
 }
 
 /// Parses a number between two bounds, with or without a fraction.
-pub fn number(value: &TomlValue<'_>, least: f64, most: f64) -> Result<f64, ValueFault> {
+pub(crate) fn number(value: &TomlValue<'_>, least: f64, most: f64) -> Result<f64, ValueFault> {
     let read = match value.content() {
         DeValue::Integer(number) => number.as_str().parse().ok(),
         DeValue::Float(number) => number.as_str().parse().ok(),
@@ -189,7 +192,7 @@ pub fn number(value: &TomlValue<'_>, least: f64, most: f64) -> Result<f64, Value
 }
 
 /// Parses `false` as `None`, and everything else with the given parser.
-pub fn false_or<'a, T>(
+pub(crate) fn false_or<'a, T>(
     value: &TomlValue<'a>,
     parse: impl FnOnce(&TomlValue<'a>) -> Result<T, ValueFault>,
 ) -> Result<Option<T>, ValueFault> {
@@ -200,7 +203,7 @@ pub fn false_or<'a, T>(
 }
 
 /// Parses a duration above zero, the largest unit first: `"5m"`, `"1h30m"`, `"500ms"`, `"3d"`.
-pub fn duration(value: &TomlValue<'_>) -> Result<Duration, ValueFault> {
+pub(crate) fn duration(value: &TomlValue<'_>) -> Result<Duration, ValueFault> {
     const HELP: &str =
         "a number with a unit, `ms`, `s`, `m`, `h` or `d`: `\"500ms\"`, `\"5m\"`, `\"1h30m\"`";
     let text = value
@@ -224,8 +227,7 @@ pub fn duration(value: &TomlValue<'_>) -> Result<Duration, ValueFault> {
 }
 
 /// Parses a duration like [`duration`], from a text. Returns `None` for any other text.
-#[must_use]
-pub fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total_ms: u64 = 0;
     let mut last_unit = u64::MAX;
@@ -257,7 +259,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// Parses a size in bytes above zero: `"64KiB"`, `"1MiB"`, `"1GiB"`, `"512B"`, or a bare number of bytes.
-pub fn size(value: &TomlValue<'_>) -> Result<usize, ValueFault> {
+pub(crate) fn size(value: &TomlValue<'_>) -> Result<usize, ValueFault> {
     const HELP: &str = "a number with a unit, `B`, `KiB`, `MiB` or `GiB`: `\"1MiB\"`";
     let Some(text) = value.text() else {
         return size_count(value).map_err(|_| value.unexpected("a size", "\"1MiB\""));
@@ -284,7 +286,7 @@ fn parse_size(text: &str) -> Option<usize> {
 }
 
 /// Parses a rate: `"100/s"`, `"600/m"`, `"1000/h"`, or `{ per_second = 50, burst = 100 }`.
-pub fn rate(value: &TomlValue<'_>) -> Result<RateLimit, ValueFault> {
+pub(crate) fn rate(value: &TomlValue<'_>) -> Result<RateLimit, ValueFault> {
     const HELP: &str =
         "`\"100/s\"`, `\"600/m\"`, `\"1000/h\"`, or `{ per_second = 100, burst = 200 }`";
     if value.content().is_table() {
@@ -358,7 +360,7 @@ fn rate_table(value: &TomlValue<'_>) -> Result<RateLimit, ValueFault> {
 }
 
 /// Parses `"10.0.0.0/8"` or a single address. Bits beyond the prefix are rejected, since they are a typing mistake.
-pub fn network(value: &TomlValue<'_>) -> Result<IpNet, ValueFault> {
+pub(crate) fn network(value: &TomlValue<'_>) -> Result<IpNet, ValueFault> {
     const HELP: &str =
         "an address or a range: `\"192.0.2.7\"`, `\"10.0.0.0/8\"`, `\"2001:db8::/32\"`";
     let text = value
@@ -384,7 +386,7 @@ pub fn network(value: &TomlValue<'_>) -> Result<IpNet, ValueFault> {
 /// Parses an IP address with a port: `"0.0.0.0:443"`, `"[::]:443"`.
 ///
 /// Names are rejected: a config must mean the same on each start.
-pub fn socket_address(value: &TomlValue<'_>) -> Result<SocketAddr, ValueFault> {
+pub(crate) fn socket_address(value: &TomlValue<'_>) -> Result<SocketAddr, ValueFault> {
     const HELP: &str =
         "an IP address and a port: `\"0.0.0.0:443\"`, `\"[::]:443\"`, `\"127.0.0.1:8080\"`";
     let text = value
@@ -397,7 +399,7 @@ pub fn socket_address(value: &TomlValue<'_>) -> Result<SocketAddr, ValueFault> {
 const URL_HELP: &str = "scheme, host, optional port and path: `\"http://127.0.0.1:8080/hooks\"`";
 
 /// Parses an absolute `http://` or `https://` URL without user, query and fragment.
-pub fn http_url(value: &TomlValue<'_>) -> Result<Uri, ValueFault> {
+pub(crate) fn http_url(value: &TomlValue<'_>) -> Result<Uri, ValueFault> {
     let url = destination_url(value)?;
     if url.query().is_some() {
         let fault = "the URL has a query";
@@ -407,7 +409,7 @@ pub fn http_url(value: &TomlValue<'_>) -> Result<Uri, ValueFault> {
 }
 
 /// Parses a URL like [`http_url`], but allows a query.
-pub fn destination_url(value: &TomlValue<'_>) -> Result<Uri, ValueFault> {
+pub(crate) fn destination_url(value: &TomlValue<'_>) -> Result<Uri, ValueFault> {
     let text = value
         .text()
         .ok_or_else(|| value.unexpected("a URL", "\"http://127.0.0.1:8080/hooks\""))?;
@@ -454,7 +456,7 @@ pub fn destination_url(value: &TomlValue<'_>) -> Result<Uri, ValueFault> {
 
 /// Parses the base URL of requests: `https://hooks.example.com`, with an optional port and base path. The result has no
 /// slash at its end.
-pub fn base_url(value: &TomlValue<'_>) -> Result<String, ValueFault> {
+pub(crate) fn base_url(value: &TomlValue<'_>) -> Result<String, ValueFault> {
     const HELP: &str = "scheme, host and port, and the part of the path that a proxy in front takes away: `\"https://hooks.example.com/prod\"`";
     let uri = http_url(value)?;
     let text = value.text().unwrap_or_default();
@@ -474,7 +476,7 @@ pub fn base_url(value: &TomlValue<'_>) -> Result<String, ValueFault> {
 }
 
 /// Parses a host name or address, as it appears in `Host`. The result is lowercase, without port and root dot.
-pub fn host(value: &TomlValue<'_>) -> Result<String, ValueFault> {
+pub(crate) fn host(value: &TomlValue<'_>) -> Result<String, ValueFault> {
     const HELP: &str = "a name without scheme, port and path: `\"hooks.example.com\"`";
     let text = value
         .text()
@@ -506,7 +508,7 @@ pub fn host(value: &TomlValue<'_>) -> Result<String, ValueFault> {
 }
 
 /// Parses the name of a header field.
-pub fn header(value: &TomlValue<'_>) -> Result<HeaderName, ValueFault> {
+pub(crate) fn header(value: &TomlValue<'_>) -> Result<HeaderName, ValueFault> {
     let text = value
         .text()
         .ok_or_else(|| value.unexpected("a header name", "\"X-Signature\""))?;
@@ -519,7 +521,7 @@ pub fn header(value: &TomlValue<'_>) -> Result<HeaderName, ValueFault> {
 }
 
 /// Parses an HTTP method, in capitals.
-pub fn method(value: &TomlValue<'_>) -> Result<Method, ValueFault> {
+pub(crate) fn method(value: &TomlValue<'_>) -> Result<Method, ValueFault> {
     let text = value
         .text()
         .ok_or_else(|| value.unexpected("a method", "\"POST\""))?;
@@ -540,7 +542,7 @@ pub fn method(value: &TomlValue<'_>) -> Result<Method, ValueFault> {
 }
 
 /// Parses a moment to milliseconds since the Unix epoch: a TOML date (00:00 UTC) or a date-time with an offset.
-pub fn moment(value: &TomlValue<'_>) -> Result<i64, ValueFault> {
+pub(crate) fn moment(value: &TomlValue<'_>) -> Result<i64, ValueFault> {
     const HELP: &str = "a date, which begins at 00:00 UTC, or a time with its offset: `2026-12-31`, `2026-12-31T18:00:00Z`";
     let DeValue::Datetime(datetime) = value.content() else {
         return Err(value.unexpected("a date or time without quotes", "2026-12-31"));

@@ -27,7 +27,7 @@ use crate::net::text_file;
 
 /// The reason why a certificate cannot be used.
 #[derive(Debug, Error)]
-pub enum CertificateError {
+pub(crate) enum CertificateError {
     /// The file cannot be read.
     #[error("cannot read `{}`", path.display())]
     Read {
@@ -90,7 +90,7 @@ pub enum CertificateError {
 
 /// The facts of a certificate that metrics and status pages show.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CertificateInfo {
+pub(crate) struct CertificateInfo {
     /// DNS names and addresses that the certificate covers.
     pub names: Vec<String>,
     /// Last moment of its validity, in seconds since the Unix epoch.
@@ -99,15 +99,14 @@ pub struct CertificateInfo {
 
 impl CertificateInfo {
     /// Returns true where the certificate is expired.
-    #[must_use]
-    pub fn is_expired(&self, now: ClockReading) -> bool {
+    pub(crate) fn is_expired(&self, now: ClockReading) -> bool {
         self.not_after < now.unix_seconds()
     }
 }
 
 /// A certificate chain and its key, which belong together.
 #[derive(Debug)]
-pub struct CertificatePair {
+pub(crate) struct CertificatePair {
     /// The chain and the key, as TLS signs with them.
     pub key: Arc<CertifiedKey>,
     /// Names and expiry of the first certificate.
@@ -119,7 +118,7 @@ pub struct CertificatePair {
 ///
 /// # Errors
 /// Each defect of the two files has its own variant.
-pub fn load_pair(cert: &Path, key: &Path) -> Result<CertificatePair, CertificateError> {
+pub(crate) fn load_pair(cert: &Path, key: &Path) -> Result<CertificatePair, CertificateError> {
     let pair = read_pair(cert, key)?;
     if pair.info.is_expired(ClockReading::read()) {
         return Err(CertificateError::Expired {
@@ -177,7 +176,9 @@ fn read_pair(cert: &Path, key: &Path) -> Result<CertificatePair, CertificateErro
 ///
 /// # Errors
 /// The file cannot be read, or has no certificate.
-pub fn load_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+pub(crate) fn load_authorities(
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let chain = parse_chain(path, &read(path)?)?;
     if chain.is_empty() {
         return Err(CertificateError::NoCertificate {
@@ -453,8 +454,7 @@ static SCHEMES: [SignatureScheme; 9] = [
 impl CertificatePair {
     /// Returns true where no client would ever get this certificate, since `earlier` ones cover all its names with the
     /// same type of key.
-    #[must_use]
-    pub fn is_shadowed_by(&self, earlier: &[Self]) -> bool {
+    pub(crate) fn is_shadowed_by(&self, earlier: &[Self]) -> bool {
         let signs = |pair: &Self, scheme: &SignatureScheme| {
             pair.key
                 .key

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The counters of one process. They survive reloads.
 #[derive(Debug, Default)]
-pub struct EdgeCounters {
+pub(crate) struct EdgeCounters {
     /// Connections that the kernel accepted, including those closed for a limit.
     pub accepted: AtomicCounter,
     /// Connections that are open now.
@@ -45,12 +45,11 @@ pub struct EdgeCounters {
 
 /// A counter that only grows.
 #[derive(Debug, Default)]
-pub struct AtomicCounter(AtomicU64);
+pub(crate) struct AtomicCounter(AtomicU64);
 
 impl AtomicCounter {
     /// Returns the value so far.
-    #[must_use]
-    pub fn read(&self) -> u64 {
+    pub(crate) fn read(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
@@ -61,12 +60,11 @@ impl AtomicCounter {
 
 /// A value that grows and shrinks.
 #[derive(Debug, Default)]
-pub struct AtomicGauge(AtomicUsize);
+pub(crate) struct AtomicGauge(AtomicUsize);
 
 impl AtomicGauge {
     /// Returns the value at this moment.
-    #[must_use]
-    pub fn read(&self) -> usize {
+    pub(crate) fn read(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 

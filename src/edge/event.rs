@@ -9,7 +9,7 @@ use crate::edge::head_check::HeadFault;
 
 /// One event of a connection or a listener. It must not contain text from an untrusted client.
 #[derive(Debug)]
-pub enum EdgeEvent {
+pub(crate) enum EdgeEvent {
     /// A connection was closed for a limit, before any request.
     ConnectionRefused {
         /// Source address, from the PROXY protocol where that applies.
@@ -72,7 +72,7 @@ pub enum EdgeEvent {
 
 /// The limit that a connection reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ConnectionRefusal {
+pub(crate) enum ConnectionRefusal {
     /// The limit `max_connections` of all connections.
     TooManyConnections,
     /// The limit `max_connections_per_source` of one source.
@@ -81,8 +81,7 @@ pub enum ConnectionRefusal {
 
 impl ConnectionRefusal {
     /// Returns the word for logs and metrics.
-    #[must_use]
-    pub fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         match self {
             Self::TooManyConnections => "too-many-connections",
             Self::TooManyFromSource => "too-many-from-source",

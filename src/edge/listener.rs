@@ -22,7 +22,7 @@ const KEEPALIVE_PROBES: u32 = 4;
 ///
 /// # Errors
 /// The error of the system, such as an address in use or a port that needs privileges.
-pub fn bind(address: SocketAddr, is_v6_only: bool) -> io::Result<TcpListener> {
+pub(crate) fn bind(address: SocketAddr, is_v6_only: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -46,7 +46,7 @@ pub fn bind(address: SocketAddr, is_v6_only: bool) -> io::Result<TcpListener> {
 ///
 /// # Errors
 /// The error of the system for a descriptor that is not a listening socket.
-pub fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+pub(crate) fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> {
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)
 }

@@ -6,23 +6,23 @@
 //! An `EdgeServer` survives reloads: a reload replaces the settings it holds, but not its limits and counters. The path of a
 //! connection is in `connection`.
 
-pub mod certificates;
-pub mod chunk_check;
+pub(crate) mod certificates;
+pub(crate) mod chunk_check;
 mod connection;
 mod connection_watch;
-pub mod counters;
-pub mod event;
+pub(crate) mod counters;
+pub(crate) mod event;
 mod frame_watch;
-pub mod head_check;
+pub(crate) mod head_check;
 mod head_guard;
 mod header_block;
 mod http1;
 mod http2;
 mod limits;
-pub mod listener;
+pub(crate) mod listener;
 mod proxy_protocol;
 mod request_check;
-pub mod settings;
+pub(crate) mod settings;
 mod source;
 mod stop_signal;
 #[cfg(test)]
@@ -59,7 +59,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The reason why settings cannot be built.
 #[derive(Debug, Error)]
-pub enum EdgeError {
+pub(crate) enum EdgeError {
     /// A certificate, a key or an authority file cannot be used.
     #[error("cannot use the certificate")]
     Certificate {
@@ -82,7 +82,7 @@ pub enum EdgeError {
 }
 
 /// The handler of requests: a cloneable function from request and source to a future response.
-pub trait RequestHandler: Clone + Send + Sync + 'static {
+pub(crate) trait RequestHandler: Clone + Send + Sync + 'static {
     /// The future of the response.
     type Future: Future<Output = HttpResponse> + Send + 'static;
 
@@ -103,10 +103,10 @@ where
 }
 
 /// The receiver of edge events. It is called from the tasks of connections, so it must not block.
-pub type EdgeObserver = Arc<dyn Fn(EdgeEvent) + Send + Sync>;
+pub(crate) type EdgeObserver = Arc<dyn Fn(EdgeEvent) + Send + Sync>;
 
 /// The state that all listeners and connections share.
-pub struct EdgeServer {
+pub(crate) struct EdgeServer {
     settings: ArcSwap<EdgeSettings>,
     limits: Arc<ConnectionLimits>,
     counters: Arc<EdgeCounters>,
@@ -115,8 +115,7 @@ pub struct EdgeServer {
 
 impl EdgeServer {
     /// Creates an edge without listeners, and reports expired certificates to the observer.
-    #[must_use]
-    pub fn new(settings: EdgeSettings, observer: EdgeObserver) -> Arc<Self> {
+    pub(crate) fn new(settings: EdgeSettings, observer: EdgeObserver) -> Arc<Self> {
         let counters = Arc::<EdgeCounters>::default();
         let edge = Arc::new(Self {
             settings: ArcSwap::from_pointee(settings),
@@ -135,19 +134,17 @@ impl EdgeServer {
     }
 
     /// Replaces the settings for new connections. Open connections keep theirs.
-    pub fn replace(&self, settings: EdgeSettings) {
+    pub(crate) fn replace(&self, settings: EdgeSettings) {
         self.settings.store(Arc::new(settings));
     }
 
     /// Returns the counters of all connections so far.
-    #[must_use]
-    pub fn counters(&self) -> &Arc<EdgeCounters> {
+    pub(crate) fn counters(&self) -> &Arc<EdgeCounters> {
         &self.counters
     }
 
     /// Returns the certificates in use, in the order of the config.
-    #[must_use]
-    pub fn certificates(&self) -> Vec<CertificateInfo> {
+    pub(crate) fn certificates(&self) -> Vec<CertificateInfo> {
         let settings = self.settings.load();
         let tls = settings.tls.as_ref();
         tls.map(|tls| tls.certificates.infos()).unwrap_or_default()
@@ -159,7 +156,7 @@ impl EdgeServer {
     ///
     /// # Errors
     /// A file cannot be used, or a certificate is expired. The certificates in use then stay.
-    pub fn reload_certificates(&self) -> Result<bool, EdgeError> {
+    pub(crate) fn reload_certificates(&self) -> Result<bool, EdgeError> {
         match &self.settings.load_full().tls {
             Some(tls) => Ok(tls.certificates.reload()?),
             None => Ok(false),
@@ -170,7 +167,7 @@ impl EdgeServer {
     ///
     /// A drain closes idle connections at once, and the others after their requests in flight. `abort` ends all
     /// connections immediately; the caller cancels it when its shutdown timeout is over.
-    pub async fn serve<H: RequestHandler>(
+    pub(crate) async fn serve<H: RequestHandler>(
         self: Arc<Self>,
         listener: TcpListener,
         handler: H,

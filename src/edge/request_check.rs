@@ -22,9 +22,6 @@ const FORBIDDEN: [HeaderName; 3] = [
 ];
 
 /// Checks the head of one request.
-///
-/// # Errors
-/// The first fault found.
 pub(super) fn check_h2<B>(request: &Request<B>) -> Result<(), HeadFault> {
     let method = request.method();
     let is_plain = method

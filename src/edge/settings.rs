@@ -16,7 +16,7 @@ use crate::edge::http1;
 use crate::edge::tls::server_config;
 
 /// The settings of one configuration snapshot.
-pub struct EdgeSettings {
+pub(crate) struct EdgeSettings {
     pub(super) tls: Option<TlsSettings>,
     pub(super) http1: hyper::server::conn::http1::Builder,
     pub(super) trusted_proxies: Vec<IpNet>,
@@ -43,7 +43,10 @@ impl EdgeSettings {
     ///
     /// # Errors
     /// Certificates, keys or authorities that cannot be used.
-    pub fn build(server: &ServerSection, tls: Option<&TlsSection>) -> Result<Self, EdgeError> {
+    pub(crate) fn build(
+        server: &ServerSection,
+        tls: Option<&TlsSection>,
+    ) -> Result<Self, EdgeError> {
         let tls = tls.map(TlsSettings::build).transpose()?;
         Ok(Self {
             tls,
@@ -64,7 +67,7 @@ impl EdgeSettings {
     ///
     /// # Errors
     /// A certificate is expired.
-    pub fn deny_expired(&self) -> Result<(), EdgeError> {
+    pub(crate) fn deny_expired(&self) -> Result<(), EdgeError> {
         match &self.tls {
             Some(tls) => Ok(tls.certificates.deny_expired()?),
             None => Ok(()),

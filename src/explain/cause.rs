@@ -8,8 +8,7 @@ use utoipa::ToSchema;
 
 /// Cause of a reject of a request that its sender meant well.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[expect(missing_docs, reason = "each has a sentence in the table below")]
-pub enum RefusalCause {
+pub(crate) enum RefusalCause {
     SecretWhitespace,
     SecretQuoted,
     SenderSecretUnclean,
@@ -66,7 +65,7 @@ pub enum RefusalCause {
 }
 
 /// Entry of a cause in the catalogue.
-pub struct CauseRow {
+pub(crate) struct CauseRow {
     /// Stable identifier of the cause in the API and on the command line.
     pub slug: &'static str,
     /// Sentence that says what happened.
@@ -78,7 +77,7 @@ pub struct CauseRow {
 /// Cause that was found for one request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = RequestCause)]
-pub struct CauseFinding {
+pub(crate) struct CauseFinding {
     /// Stable identifier of the cause.
     pub slug: String,
     /// Sentence that says what happened.
@@ -111,15 +110,8 @@ impl RefusalCause {
         }
     }
 
-    /// Returns the stable identifier of the cause.
-    #[must_use]
-    pub fn slug(self) -> &'static str {
-        self.row().slug
-    }
-
     /// Returns the cause's entry in the catalogue.
-    #[must_use]
-    pub fn row(self) -> &'static CauseRow {
+    pub(crate) fn row(self) -> &'static CauseRow {
         match self {
             // Secrets: copied with something around them, decoded wrongly, of another route, or outside of their
             // period.

@@ -117,7 +117,6 @@ impl JsonStyle {
         format!("{}{order}{strings}", self.words)
     }
 
-    /// Writes the value in this style.
     pub(super) fn write(&self, node: &JsonNode<'_>) -> String {
         let mut out = String::new();
         self.put(node, 0, &mut out);

@@ -10,7 +10,7 @@
 
 mod body;
 mod case;
-pub mod cause;
+pub(crate) mod cause;
 mod evidence;
 mod head;
 mod json;
@@ -37,8 +37,8 @@ use crate::config::model::Route;
 use crate::explain::case::{RefusalCase, received, trial};
 use crate::explain::cause::CauseFinding;
 use crate::explain::evidence::CheckEvidence;
-pub use crate::explain::repeat::{EarlierRequest, is_repeat};
-pub use crate::explain::time::OtherAge;
+pub(crate) use crate::explain::repeat::{EarlierRequest, is_repeat};
+pub(crate) use crate::explain::time::OtherAge;
 use crate::explain::trial::TrialBudget;
 use crate::gate::Gate;
 use crate::gate::reject::{Reject, RejectReason};
@@ -54,7 +54,7 @@ const PLAUSIBLE: i64 = 1_000_000_000;
 
 /// A past request to explain, as far as it was kept.
 #[derive(Clone, Debug)]
-pub struct PastRequest {
+pub(crate) struct PastRequest {
     /// HTTP method of the request.
     pub method: Method,
     /// Request target as received, except that tokens may be masked.
@@ -79,7 +79,7 @@ pub struct PastRequest {
 
 /// Reject of a request when it arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RecordedRefusal {
+pub(crate) struct RecordedRefusal {
     /// Reason for which the gate rejected the request.
     pub reason: RejectReason,
     /// Check that rejected the request.
@@ -89,7 +89,7 @@ pub struct RecordedRefusal {
 /// Explanation of a rejected request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = RequestExplanation)]
-pub struct RefusalExplanation {
+pub(crate) struct RefusalExplanation {
     /// Name of the route, if one matched.
     pub route: Option<String>,
     /// Provider of the route, or `custom`.
@@ -117,7 +117,7 @@ pub struct RefusalExplanation {
 }
 
 /// Explainer of requests under the rules of one config.
-pub struct RefusalExplainer {
+pub(crate) struct RefusalExplainer {
     gate: Gate,
 }
 
@@ -141,20 +141,17 @@ impl PastRequest {
 
 impl RefusalExplainer {
     /// Creates an explainer from the rules of a gate, without its claims and limits.
-    ///
-    /// # Errors
-    /// Returns the same errors as [`RouteRules::compile`].
-    pub fn new(gate: &Gate) -> Result<Self, SchemeError> {
+    pub(crate) fn new(gate: &Gate) -> Result<Self, SchemeError> {
         Ok(Self { gate: gate.bare()? })
     }
 
     /// Returns the routes in the order of the config.
-    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+    pub(crate) fn routes(&self) -> impl Iterator<Item = &Route> {
         self.gate.all_rules().iter().map(|rules| &**rules.route())
     }
 
     /// Explains a request under the named route, or under the one that its host and path match.
-    pub async fn explain(
+    pub(crate) async fn explain(
         &self,
         name: Option<&RouteName>,
         seen: &PastRequest,
@@ -205,8 +202,7 @@ impl RefusalExplainer {
     }
 
     /// Explains a request by its verdict alone, if the request was not kept. No hypothesis can be tried.
-    #[must_use]
-    pub fn explain_verdict(&self, verdict: &Verdict) -> RefusalExplanation {
+    pub(crate) fn explain_verdict(&self, verdict: &Verdict) -> RefusalExplanation {
         let seen = PastRequest::unknown(verdict);
         let rules = verdict.route.as_ref();
         let rules = rules.and_then(|name| self.gate.rules(self.gate.index_of(name)?));
@@ -230,8 +226,7 @@ impl RefusalExplainer {
     }
 
     /// Explains why a request counted as a duplicate or a replay.
-    #[must_use]
-    pub fn explain_repeat(
+    pub(crate) fn explain_repeat(
         verdict: &Verdict,
         earlier: Option<EarlierRequest>,
     ) -> RefusalExplanation {

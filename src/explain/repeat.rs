@@ -6,7 +6,7 @@ use crate::model::ids::RequestId;
 
 /// An earlier request with the same key, as far as it is still in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct EarlierRequest {
+pub(crate) struct EarlierRequest {
     /// Id of the earlier request.
     pub request_id: RequestId,
     /// Status of the response that its sender got.
@@ -14,8 +14,7 @@ pub struct EarlierRequest {
 }
 
 /// Returns true if dedup found a duplicate, a copy or a replay.
-#[must_use]
-pub fn is_repeat(verdict: &Verdict) -> bool {
+pub(crate) fn is_repeat(verdict: &Verdict) -> bool {
     verdict.decision == GateDecision::Duplicate || verdict.is_copy || verdict.is_replay
 }
 

@@ -38,7 +38,7 @@ const UNITS: [(TimeUnit, &str); 4] = [
 
 /// Age of another route's rejected request; if several agree, the clock of this machine is wrong.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct OtherAge {
+pub(crate) struct OtherAge {
     /// Name of the other route.
     pub route: String,
     /// Time of arrival minus the signed time, in seconds.
@@ -261,7 +261,6 @@ pub(super) fn when_signed(seconds: Option<i64>) -> ClockReading {
     seconds.map_or_else(ClockReading::read, ClockReading::at_unix_seconds)
 }
 
-/// Returns the location of the timestamp in a scheme.
 pub(super) fn timestamp_location(spec: &SchemeSpec) -> Option<&SchemeLocation> {
     timestamp(spec).map(|timestamp| &timestamp.location)
 }

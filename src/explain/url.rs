@@ -245,7 +245,6 @@ fn list_values(headers: &HeaderMap, name: &str) -> Vec<String> {
         .collect()
 }
 
-/// Returns a host without its port.
 pub(super) fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         // Only digits are a port: the last part of an IPv6 address in brackets ends with `]`.

@@ -19,7 +19,7 @@ use http::{Request, StatusCode};
 
 use crate::forward::request::UpstreamRequestBody;
 use crate::forward::response::RelayOptions;
-pub use crate::forward::target::{RouteTargets, TargetError, UpstreamTarget};
+pub(crate) use crate::forward::target::{RouteTargets, TargetError, UpstreamTarget};
 use crate::gate::event::{Event, UnverifiedRequest};
 use crate::model::clock;
 use crate::model::ids::RequestId;
@@ -28,7 +28,7 @@ use crate::net::response::{HttpResponse, ResponseBody};
 use crate::net::response_check::ResponseFault;
 
 /// Response of the upstream, ready for the sender.
-pub struct UpstreamResponse {
+pub(crate) struct UpstreamResponse {
     /// Response for the sender; its body may still be arriving.
     pub response: HttpResponse,
     /// Status of the upstream's response.
@@ -41,7 +41,7 @@ pub struct UpstreamResponse {
 
 /// Error if the upstream gave no response that can be relayed.
 #[derive(Debug, thiserror::Error)]
-pub enum ForwardError {
+pub(crate) enum ForwardError {
     /// The joined target would be longer than a URI can be.
     #[error("cannot build the request target for the upstream: it is too long")]
     Target,
@@ -74,7 +74,7 @@ pub enum ForwardError {
 /// # Errors
 ///
 /// If the upstream gave no response that can be relayed. A response with an error status is not an error here.
-pub async fn forward(
+pub(crate) async fn forward(
     event: Event,
     target: &UpstreamTarget,
     request_id: RequestId,
@@ -90,11 +90,7 @@ pub async fn forward(
 
 /// Sends a request that failed a check to the upstream of a route in monitor mode, marked with
 /// `Hookgate-Verdict: monitored`.
-///
-/// # Errors
-///
-/// Returns the same errors as [`forward`].
-pub async fn forward_unverified(
+pub(crate) async fn forward_unverified(
     request: UnverifiedRequest,
     target: &UpstreamTarget,
     request_id: RequestId,
@@ -130,8 +126,7 @@ async fn exchange(
 
 impl ForwardError {
     /// Returns the status of the response to the sender.
-    #[must_use]
-    pub fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::ConnectTimeout | Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Self::Target
@@ -143,25 +138,8 @@ impl ForwardError {
         }
     }
 
-    /// Returns true if a byte of the request may have reached the upstream, so that its outcome is unknown.
-    #[must_use]
-    pub fn may_have_reached_app(&self) -> bool {
-        match self {
-            Self::Target | Self::Connect(_) | Self::ConnectTimeout | Self::Unwritten => false,
-            // The request was written at least in part, so the upstream may have acted on it.
-            Self::Closed(_) | Self::Deadline | Self::Garbage(_) | Self::Invalid(_) => true,
-        }
-    }
-
-    /// Returns true if sending the request again cannot make the upstream act twice.
-    #[must_use]
-    pub fn is_safe_to_retry(&self) -> bool {
-        !self.may_have_reached_app()
-    }
-
     /// Returns the kind of error for log and metrics, which is a word of a closed set.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Target => "target",
             Self::Connect(_) => "connect",

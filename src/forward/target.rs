@@ -14,7 +14,7 @@ use crate::net::client::{ClientError, ConnectionPool, OutgoingClient, PoolKey};
 use crate::net::target_path::TargetPath;
 
 /// Compiled upstream: connection pool, prepared header values and path.
-pub struct UpstreamTarget {
+pub(crate) struct UpstreamTarget {
     pub(super) pool: Arc<ConnectionPool>,
     pub(super) host: HeaderValue,
     pub(super) route: HeaderValue,
@@ -32,7 +32,7 @@ pub struct UpstreamTarget {
 }
 
 /// Upstreams of one route: the first branch that matches an event, else the route's own.
-pub struct RouteTargets {
+pub(crate) struct RouteTargets {
     usual: UpstreamTarget,
     branches: Vec<(Option<PatternList>, Option<PatternList>, UpstreamTarget)>,
     unverified: Option<UpstreamTarget>,
@@ -40,10 +40,7 @@ pub struct RouteTargets {
 
 impl RouteTargets {
     /// Compiles the upstreams of a route; opens no connection.
-    ///
-    /// # Errors
-    /// Returns the same errors as [`UpstreamTarget::build`].
-    pub fn build(route: &Route, client: &OutgoingClient) -> Result<Self, TargetError> {
+    pub(crate) fn build(route: &Route, client: &OutgoingClient) -> Result<Self, TargetError> {
         let branches = route.branches.iter().map(|branch| {
             let target = UpstreamTarget::to(&branch.upstream, route, client)?;
             Ok((branch.events.clone(), branch.versions.clone(), target))
@@ -58,21 +55,18 @@ impl RouteTargets {
     }
 
     /// Returns the upstream for requests that failed a check in monitor mode.
-    #[must_use]
-    pub fn of_unverified(&self) -> &UpstreamTarget {
+    pub(crate) fn of_unverified(&self) -> &UpstreamTarget {
         self.unverified.as_ref().unwrap_or(&self.usual)
     }
 
     /// Returns the route's own upstream, which gets every event that no branch takes.
-    #[must_use]
-    pub fn usual(&self) -> &UpstreamTarget {
+    pub(crate) fn usual(&self) -> &UpstreamTarget {
         &self.usual
     }
 
     /// Returns the upstream for an event. A batch goes to the upstream of all its events. If they have several, it goes
     /// to the route's own, because a batch cannot be split without changing its bytes.
-    #[must_use]
-    pub fn of_event(&self, verdict: &Verdict) -> &UpstreamTarget {
+    pub(crate) fn of_event(&self, verdict: &Verdict) -> &UpstreamTarget {
         let version = verdict.event_version.as_deref();
         let mut types = verdict.types.each(verdict.event_type.as_deref());
         let first = self.of(types.next().flatten(), version);
@@ -98,7 +92,7 @@ impl RouteTargets {
 
 /// Error from compiling an upstream.
 #[derive(Debug, thiserror::Error)]
-pub enum TargetError {
+pub(crate) enum TargetError {
     /// The URL is not an http or https URL with a host; the config check rejects it earlier.
     #[error("the upstream is not an http or https URL with a host")]
     Url,
@@ -118,7 +112,7 @@ impl UpstreamTarget {
     /// # Errors
     ///
     /// See `TargetError`. For a route that `config` has checked, only missing root certificates are an error.
-    pub fn build(route: &Route, client: &OutgoingClient) -> Result<Self, TargetError> {
+    pub(crate) fn build(route: &Route, client: &OutgoingClient) -> Result<Self, TargetError> {
         let upstream = route.upstream.as_ref().ok_or(TargetError::Url)?;
         Self::to(upstream, route, client)
     }

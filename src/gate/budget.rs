@@ -58,7 +58,7 @@ const SMALL_BODY: usize = 128 << 10;
 
 /// The budgets of all sources. Lives as long as the process.
 #[derive(Debug)]
-pub struct SourceBudgets {
+pub(crate) struct SourceBudgets {
     parts: [Mutex<HashMap<SourceKey, SourceAccount>>; PARTS],
     /// Unverified requests in flight from all sources.
     unverified: AtomicUsize,
@@ -66,7 +66,7 @@ pub struct SourceBudgets {
 
 /// The reason why a request gets no share.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BudgetFault {
+pub(crate) enum BudgetFault {
     /// The source has used up its own budget. It may retry after this time.
     Source(Duration),
     /// All sources together have reached the limit of unverified requests in flight.
@@ -75,7 +75,7 @@ pub enum BudgetFault {
 
 /// The share of one unverified request in its source's budget, given back when dropped.
 #[derive(Debug)]
-pub struct BudgetShare {
+pub(crate) struct BudgetShare {
     budgets: Arc<SourceBudgets>,
     source: SourceKey,
     has_exchange: bool,
@@ -148,8 +148,7 @@ impl SourceAccount {
 
 impl SourceBudgets {
     /// Creates an empty table of accounts.
-    #[must_use]
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             parts: Default::default(),
             unverified: AtomicUsize::new(0),
@@ -161,10 +160,7 @@ impl SourceBudgets {
     /// A source gets at most a third of what all other sources leave free. So one source alone gets a quarter of the
     /// total, a dozen hostile sources leave room for the next one, and the gate need not know how many sources there
     /// are.
-    ///
-    /// # Errors
-    /// See [`BudgetFault`].
-    pub fn enter(
+    pub(crate) fn enter(
         self: &Arc<Self>,
         source: SourceKey,
         max_in_flight: usize,
@@ -221,8 +217,7 @@ impl SourceBudgets {
     }
 
     /// Returns the number of sources that have an account.
-    #[must_use]
-    pub fn entries(&self) -> usize {
+    pub(crate) fn entries(&self) -> usize {
         let parts = self.parts.iter().map(|part| locked(part).len());
         parts.sum()
     }
@@ -266,7 +261,7 @@ fn locked<T>(part: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl BudgetShare {
     /// Counts more bytes of the request's body. Returns false if the source has too many in memory.
-    pub fn hold(&self, bytes: usize) -> bool {
+    pub(crate) fn hold(&self, bytes: usize) -> bool {
         let before = self.body.fetch_add(bytes, Ordering::Relaxed);
         // Only the part beyond `SMALL_BODY` counts, so most requests never lock the table here.
         let counted = |total: usize| total.saturating_sub(SMALL_BODY);
@@ -285,7 +280,7 @@ impl BudgetShare {
     }
 
     /// Gives back the share of a verified request, which may still wait for the first copy of its event.
-    pub fn give_back(&self) {
+    pub(crate) fn give_back(&self) {
         // Called at verification and again on drop; only the first call counts.
         if self.is_given_back.swap(true, Ordering::Relaxed) {
             return;
@@ -303,14 +298,14 @@ impl BudgetShare {
     }
 
     /// Refunds processor time that was charged before the request was verified.
-    pub fn forgive(&self, work: Duration) {
+    pub(crate) fn forgive(&self, work: Duration) {
         self.budgets.change(self.source, |account| {
             account.work.owed = account.work.owed.saturating_sub(work);
         });
     }
 
     /// Charges the source for parsing time and for a body of `body` bytes. Returns the amount charged.
-    pub fn charge(&self, parsing: Duration, body: usize) -> Duration {
+    pub(crate) fn charge(&self, parsing: Duration, body: usize) -> Duration {
         let bytes = u32::try_from(body).unwrap_or(u32::MAX);
         let most = MAX_PARSING.saturating_add(MAX_PARSING_PER_BYTE.saturating_mul(bytes));
         let bytes = BYTE_COST.saturating_mul(bytes);
@@ -331,7 +326,7 @@ impl BudgetShare {
     ///
     /// # Errors
     /// The time until the next fetch is allowed.
-    pub fn take_key(&self) -> Result<(), Duration> {
+    pub(crate) fn take_key(&self) -> Result<(), Duration> {
         let now = instant();
         let taken = self.budgets.change(self.source, |account| {
             // One fetch less than `KEYS` may be owed before the next one, which makes `KEYS` at once.
@@ -344,7 +339,7 @@ impl BudgetShare {
     }
 
     /// Gives back a key fetch that led to a verified request.
-    pub fn forgive_key(&self) {
+    pub(crate) fn forgive_key(&self) {
         self.budgets.change(self.source, |account| {
             account.keys.owed = account.keys.owed.saturating_sub(KEY_PACE);
         });
@@ -354,7 +349,7 @@ impl BudgetShare {
     ///
     /// # Errors
     /// The time after which the source may come again.
-    pub fn begin_exchange(&mut self, max_in_flight: usize) -> Result<(), Duration> {
+    pub(crate) fn begin_exchange(&mut self, max_in_flight: usize) -> Result<(), Duration> {
         if self.is_given_back.load(Ordering::Relaxed) {
             // The signature is right and a later check of monitor mode failed: the source is genuine and pays nothing.
             return Ok(());

@@ -18,12 +18,11 @@ use crate::model::ids::{EventId, RouteName};
 use crate::scheme::form;
 
 /// The condition of one route or destination; `None` is always true.
-pub struct EventCondition(Option<Arc<WhenExpression>>);
+pub(crate) struct EventCondition(Option<Arc<WhenExpression>>);
 
 impl EventCondition {
     /// Creates the condition from a parsed expression.
-    #[must_use]
-    pub fn new(when: Option<Arc<WhenExpression>>) -> Self {
+    pub(crate) fn new(when: Option<Arc<WhenExpression>>) -> Self {
         Self(when)
     }
 
@@ -32,7 +31,7 @@ impl EventCondition {
     ///
     /// # Errors
     /// An expression that fails on this event, or a body that it cannot read.
-    pub fn holds(
+    pub(crate) fn holds(
         &self,
         request: &EventParts,
         verdict: &Verdict,

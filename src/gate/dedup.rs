@@ -39,7 +39,7 @@ pub struct DedupKeys {
 }
 
 /// The outcome of the first copy of an event: the status of the response to it.
-pub type FirstCopyStatus = StatusCode;
+pub(crate) type FirstCopyStatus = StatusCode;
 
 /// The claims of one route. They survive reloads.
 pub struct ClaimTable {

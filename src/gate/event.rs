@@ -13,12 +13,12 @@ use crate::net::event_headers::EventMarks;
 use crate::scheme::RequestHead;
 
 /// One verified webhook, in a type that only the gate can create.
-pub struct Event {
+pub(crate) struct Event {
     pub(in crate::gate) parts: Box<EventParts>,
 }
 
 /// The parts of a request, taken apart by `forward` or reported with a reject.
-pub struct EventParts {
+pub(crate) struct EventParts {
     /// Index of the route in its configuration snapshot.
     pub route: RouteIndex,
     /// The method, byte for byte as received.
@@ -47,8 +47,7 @@ pub struct EventParts {
 
 impl EventParts {
     /// Returns a copy to keep while the event is being forwarded. The body is shared, not copied.
-    #[must_use]
-    pub fn to_stored(&self) -> Self {
+    pub(crate) fn to_stored(&self) -> Self {
         Self {
             route: self.route,
             method: self.method.clone(),
@@ -75,47 +74,42 @@ impl EventParts {
     }
 
     /// Returns the decompressed body, or the body as received if it was not compressed.
-    #[must_use]
-    pub fn text(&self) -> &[u8] {
+    pub(crate) fn text(&self) -> &[u8] {
         self.plain.as_ref().unwrap_or(&self.body)
     }
 }
 
 impl Event {
     /// Takes the parts, for forwarding.
-    #[must_use]
-    pub fn into_parts(self) -> Box<EventParts> {
+    pub(crate) fn into_parts(self) -> Box<EventParts> {
         self.parts
     }
 
     /// Returns the headers for adding trace context. They are verified: do not change a header of the sender.
-    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+    pub(crate) fn headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.parts.headers
     }
 
     /// Borrows the parts of the verified request.
-    #[must_use]
-    pub fn parts(&self) -> &EventParts {
+    pub(crate) fn parts(&self) -> &EventParts {
         &self.parts
     }
 }
 
 /// A request that failed a check of a route in monitor mode. A type of its own, so that it cannot be passed to a
 /// function that takes verified events.
-pub struct UnverifiedRequest {
+pub(crate) struct UnverifiedRequest {
     pub(in crate::gate) parts: Box<EventParts>,
 }
 
 impl UnverifiedRequest {
     /// Takes the parts, for `forward_unverified` only.
-    #[must_use]
-    pub fn into_parts(self) -> Box<EventParts> {
+    pub(crate) fn into_parts(self) -> Box<EventParts> {
         self.parts
     }
 
     /// Borrows the parts, which nothing has verified.
-    #[must_use]
-    pub fn parts(&self) -> &EventParts {
+    pub(crate) fn parts(&self) -> &EventParts {
         &self.parts
     }
 }

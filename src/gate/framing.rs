@@ -13,9 +13,6 @@ use crate::net::headers::{HeaderOccurrence, single};
 use crate::net::host::without_root;
 
 /// Checks the head of a request for a route. Returns the declared length of the body.
-///
-/// # Errors
-/// `Method`, `ContentType`, `BodyTooLarge`, `Framing`.
 pub(super) fn check(route: &Route, parts: &Parts) -> Result<Option<u64>, Reject> {
     check_head(parts)?;
     if !route.methods.contains(&parts.method) {
@@ -41,9 +38,6 @@ pub(super) fn host(parts: &Parts) -> &str {
 }
 
 /// Checks the rules for heads that hold on every route.
-///
-/// # Errors
-/// `Framing`.
 pub(super) fn check_head(parts: &Parts) -> Result<(), Reject> {
     let fault = |fault| Err(Reject::Framing(fault));
     if parts.method == Method::CONNECT
@@ -91,9 +85,6 @@ fn check_content_type(route: &Route, headers: &HeaderMap) -> Result<(), Reject> 
 }
 
 /// Returns the declared length of the body, if it is within a limit.
-///
-/// # Errors
-/// `BodyTooLarge`, `Framing`.
 pub(super) fn declared_length(headers: &HeaderMap, limit: usize) -> Result<Option<u64>, Reject> {
     let declared = content_length(headers)?;
     if declared.is_some_and(|length| length > limit as u64) {

@@ -5,29 +5,29 @@
 //! and carries out its decision.
 
 mod batch;
-pub mod budget;
-pub mod challenge;
+pub(crate) mod budget;
+pub(crate) mod challenge;
 mod check_timings;
-pub mod condition;
-pub mod dedup;
-pub mod event;
-pub mod filter;
+pub(crate) mod condition;
+pub(crate) mod dedup;
+pub(crate) mod event;
+pub(crate) mod filter;
 mod framing;
-pub mod identity;
+pub(crate) mod identity;
 mod key;
 mod key_rule;
-pub mod rate_limit;
-pub mod reject;
-pub mod route;
-pub mod rules;
+pub(crate) mod rate_limit;
+pub(crate) mod reject;
+pub(crate) mod route;
+pub(crate) mod rules;
 mod schema;
-pub mod signature;
+pub(crate) mod signature;
 mod single_values;
 mod socket_peer;
 mod spent_ids;
 mod tenant;
 mod url_check;
-pub mod verdict;
+pub(crate) mod verdict;
 mod walk;
 
 #[cfg(test)]
@@ -63,7 +63,7 @@ use crate::net::response::HttpResponse;
 use crate::scheme::{RequestHead, SchemeError};
 
 /// The compiled rules of one configuration snapshot.
-pub struct Gate {
+pub(crate) struct Gate {
     table: RouteTable,
     rules: Vec<RouteRules>,
     source_limiters: Option<Arc<SourceLimiters>>,
@@ -72,7 +72,7 @@ pub struct Gate {
 }
 
 /// The result of the gate. `pipeline` matches it exhaustively, so that a new variant cannot be forgotten.
-pub enum GateAdmission {
+pub(crate) enum GateAdmission {
     /// An event that passed every check; without a claim where the route has no dedup or the event has no dedup key.
     Event(Event, Option<Claim>),
     /// A request that failed a check in monitor mode; the verdict names the check.
@@ -116,8 +116,7 @@ impl From<Reject> for CheckFailure {
 
 impl Gate {
     /// Creates a gate. The rules must be in the order of the table's indexes.
-    #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         table: RouteTable,
         rules: Vec<RouteRules>,
         source_limiters: Option<Arc<SourceLimiters>>,
@@ -134,10 +133,7 @@ impl Gate {
     }
 
     /// Returns a gate with the same rules that claims and counts nothing, to check an earlier request again.
-    ///
-    /// # Errors
-    /// As for [`RouteRules::compile`].
-    pub fn bare(&self) -> Result<Self, SchemeError> {
+    pub(crate) fn bare(&self) -> Result<Self, SchemeError> {
         let rules: Result<Vec<RouteRules>, SchemeError> =
             self.rules.iter().map(RouteRules::bare).collect();
         Ok(Self {
@@ -150,52 +146,31 @@ impl Gate {
     }
 
     /// Returns the index of the route that a host and a path lead to.
-    #[must_use]
-    pub fn find(&self, host: &str, path: &str) -> Option<RouteIndex> {
+    pub(crate) fn find(&self, host: &str, path: &str) -> Option<RouteIndex> {
         self.table.find(host, path)
     }
 
     /// Returns the rules of every route, by route index.
-    #[must_use]
-    pub fn all_rules(&self) -> &[RouteRules] {
+    pub(crate) fn all_rules(&self) -> &[RouteRules] {
         &self.rules
     }
 
     /// Returns the rules of the route at an index.
-    #[must_use]
-    pub fn rules(&self, index: usize) -> Option<&RouteRules> {
+    pub(crate) fn rules(&self, index: usize) -> Option<&RouteRules> {
         self.rules.get(index)
     }
 
-    /// Returns the index of the route with this name.
-    #[must_use]
-    pub fn index_of(&self, route: &RouteName) -> Option<usize> {
+    pub(crate) fn index_of(&self, route: &RouteName) -> Option<usize> {
         let mut all = self.rules.iter();
         all.position(|rules| rules.route.name == *route)
     }
 
-    /// Runs the checks in the order of the table in README.md.
+    /// Runs the checks in the order of the table in README.md, and charges the budget of the source for an unverified
+    /// request.
     ///
     /// Cheap checks come first, and nothing whose size the client controls is allocated before the signature, except
     /// the body itself up to its limits. Fills in `verdict`, which must be fresh.
-    pub async fn admit<B>(
-        &self,
-        request: Request<B>,
-        now: ClockReading,
-        verdict: &mut Verdict,
-    ) -> GateAdmission
-    where
-        B: Body<Data = Bytes>,
-    {
-        let arrival = RequestArrival {
-            index: None,
-            share: None,
-        };
-        self.admit_by(arrival, request, now, verdict).await
-    }
-
-    /// Runs the checks and charges the budget of the source for an unverified request.
-    pub async fn admit_within<B>(
+    pub(crate) async fn admit_within<B>(
         &self,
         share: &BudgetShare,
         request: Request<B>,
@@ -214,7 +189,7 @@ impl Gate {
 
     /// Runs the checks of the route at `index`, whatever route host and path lead to. Used for requests that are
     /// checked again.
-    pub async fn admit_to<B>(
+    pub(crate) async fn admit_to<B>(
         &self,
         index: RouteIndex,
         request: Request<B>,

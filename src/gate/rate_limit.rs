@@ -24,10 +24,10 @@ use crate::model::source::SourceKey;
 const MAX_SOURCES: u64 = 100_000;
 
 /// The rate limit of one route's verified events.
-pub struct RouteRateLimiter(DefaultDirectRateLimiter);
+pub(crate) struct RouteRateLimiter(DefaultDirectRateLimiter);
 
 /// The rate limits of unverified requests, one for each source.
-pub struct SourceLimiters {
+pub(crate) struct SourceLimiters {
     /// Nanoseconds that earn back one request.
     one: u64,
     /// Nanoseconds that earn back a whole burst.
@@ -50,8 +50,7 @@ pub(crate) struct SourceCharge {
 
 impl RouteRateLimiter {
     /// Creates a limit with a full burst.
-    #[must_use]
-    pub fn new(rate: RateLimit) -> Self {
+    pub(crate) fn new(rate: RateLimit) -> Self {
         // A period of zero is not a valid quota.
         let one = (rate.period / rate.count.get()).max(Duration::from_nanos(1));
         let quota = Quota::with_period(one).unwrap_or(Quota::per_second(rate.burst));
@@ -64,7 +63,7 @@ impl RouteRateLimiter {
     ///
     /// # Errors
     /// Returns the time until the next event is allowed.
-    pub fn check(&self) -> Result<(), Duration> {
+    pub(crate) fn check(&self) -> Result<(), Duration> {
         let checked = self.0.check();
         // The limiter's own clock: a new one would query the processor, which costs more than all other checks
         // together.
@@ -74,8 +73,7 @@ impl RouteRateLimiter {
 
 impl SourceLimiters {
     /// Creates an empty table; each source starts with a full burst.
-    #[must_use]
-    pub fn new(rate: RateLimit) -> Self {
+    pub(crate) fn new(rate: RateLimit) -> Self {
         let table = Cache::builder()
             .max_capacity(MAX_SOURCES)
             // A source that was idle for so long has its whole burst again, so that eviction loses nothing.
@@ -124,8 +122,7 @@ impl SourceLimiters {
     }
 
     /// Returns the approximate number of sources in the table.
-    #[must_use]
-    pub fn entries(&self) -> u64 {
+    pub(crate) fn entries(&self) -> u64 {
         self.table.entry_count()
     }
 }

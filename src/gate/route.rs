@@ -6,11 +6,11 @@ use crate::config::model::{PathRule, Route};
 use crate::net::plain_path::is_plain;
 
 /// Index of a route in its configuration snapshot.
-pub type RouteIndex = usize;
+pub(crate) type RouteIndex = usize;
 
 /// The route table of a configuration snapshot.
 #[derive(Clone, Default)]
-pub struct RouteTable {
+pub(crate) struct RouteTable {
     by_host: HashMap<Box<str>, HostPaths>,
     every_host: HostPaths,
 }
@@ -24,8 +24,7 @@ struct HostPaths {
 
 impl RouteTable {
     /// Builds the table from routes in the order of their indexes.
-    #[must_use]
-    pub fn build(routes: &[Route]) -> Self {
+    pub(crate) fn build(routes: &[Route]) -> Self {
         let mut table = Self::default();
         for (index, route) in routes.iter().enumerate() {
             let paths = match &route.host {
@@ -51,8 +50,7 @@ impl RouteTable {
 
     /// Returns the route for a host and a path. A route with a host beats one without, an exact path beats a prefix,
     /// and a longer prefix beats a shorter one.
-    #[must_use]
-    pub fn find(&self, host: &str, path: &str) -> Option<RouteIndex> {
+    pub(crate) fn find(&self, host: &str, path: &str) -> Option<RouteIndex> {
         // Lower-casing copies the host, which is not needed if no route names one.
         let named = if self.by_host.is_empty() {
             None

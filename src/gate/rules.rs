@@ -29,7 +29,7 @@ use crate::ranges::LiveRanges;
 use crate::scheme::SchemeError;
 
 /// The compiled rules of one route.
-pub struct RouteRules {
+pub(crate) struct RouteRules {
     pub(super) route: Arc<Route>,
     pub(super) keys: RouteVerifier,
     pub(super) identity: IdentityRules,
@@ -51,7 +51,7 @@ impl RouteRules {
     ///
     /// # Errors
     /// Returns an error if a secret does not fit the scheme.
-    pub fn compile(
+    pub(crate) fn compile(
         route: Arc<Route>,
         claims: Option<Arc<ClaimTable>>,
         limiter: Option<Arc<RouteRateLimiter>>,
@@ -75,7 +75,7 @@ impl RouteRules {
     }
 
     /// Takes over `has_verified` from the rules before a reload, if one of their secrets is still in use.
-    pub fn inherit(&self, before: &Self) {
+    pub(crate) fn inherit(&self, before: &Self) {
         let is_known = |entry: &SecretEntry| {
             let mut known = before.route.secrets.iter();
             known.any(|known| known.secret.is_same(&entry.secret))
@@ -97,29 +97,23 @@ impl RouteRules {
     }
 
     /// Returns the same rules without claims and limits, to check an earlier request again without side effects.
-    ///
-    /// # Errors
-    /// As for [`RouteRules::compile`].
-    pub fn bare(&self) -> Result<Self, SchemeError> {
+    pub(crate) fn bare(&self) -> Result<Self, SchemeError> {
         let provider_ips = self.provider_ips.clone();
         Self::compile(Arc::clone(&self.route), None, None, provider_ips)
     }
 
     /// Returns the route as configured.
-    #[must_use]
-    pub fn route(&self) -> &Arc<Route> {
+    pub(crate) fn route(&self) -> &Arc<Route> {
         &self.route
     }
 
     /// Returns the methods that the route accepts.
-    #[must_use]
-    pub fn methods(&self) -> &[http::Method] {
+    pub(crate) fn methods(&self) -> &[http::Method] {
         &self.route.methods
     }
 
     /// Returns whether the route excludes some verified events.
-    #[must_use]
-    pub fn has_filters(&self) -> bool {
+    pub(crate) fn has_filters(&self) -> bool {
         let route = &self.route;
         route.events.is_some()
             || route.versions.is_some()
@@ -128,14 +122,16 @@ impl RouteRules {
     }
 
     /// Returns the keys of one event of a batch that an app posts; without dedup it has no key.
-    #[must_use]
-    pub fn keys_in_batch(&self, event_id: &EventId, batch: &EventParts) -> Option<EventKeys> {
+    pub(crate) fn keys_in_batch(
+        &self,
+        event_id: &EventId,
+        batch: &EventParts,
+    ) -> Option<EventKeys> {
         self.key.as_ref()?.keys_in_batch(event_id, batch)
     }
 
     /// Returns whether a local user may post on the route's socket.
-    #[must_use]
-    pub fn admits_user(&self, user: u32) -> bool {
+    pub(crate) fn admits_user(&self, user: u32) -> bool {
         let socket = self.route.socket.as_ref();
         socket.is_some_and(|socket| socket.users.contains(&user))
     }
@@ -145,8 +141,7 @@ impl RouteRules {
     }
 
     /// Returns whether `allow_ips` admits the source.
-    #[must_use]
-    pub fn allows(&self, ip: &IpAddr) -> bool {
+    pub(crate) fn allows(&self, ip: &IpAddr) -> bool {
         let Some(allowed) = &self.route.allow_ips else {
             return true;
         };
@@ -155,8 +150,7 @@ impl RouteRules {
     }
 
     /// Returns an address that `allow_ips` admits; `None` if every address may send.
-    #[must_use]
-    pub fn some_allowed(&self) -> Option<IpAddr> {
+    pub(crate) fn some_allowed(&self) -> Option<IpAddr> {
         let allowed = self.route.allow_ips.as_ref()?;
         let written = allowed.nets.first().map(IpNet::addr);
         let published = || {
@@ -177,7 +171,6 @@ impl RouteRules {
         found.map(|entry| &entry.secret)
     }
 
-    /// Returns the secret with this label.
     pub(super) fn secret_of(&self, label: &str) -> Option<&Secret> {
         let mut entries = self.route.secrets.iter();
         let found = entries.find(|entry| *entry.label == *label);

@@ -50,9 +50,6 @@ impl OnceNames {
 
     /// Rejects a request in which one of the names occurs more than once. Returns the fields of its form, if the route
     /// reads any, so that the form is parsed once.
-    ///
-    /// # Errors
-    /// [`Reject::Identity`].
     pub(super) fn check<'b>(
         &self,
         head: &RequestHead<'_>,

@@ -22,7 +22,7 @@ use crate::net::read_body::{BodyHead, BodyLimits, read_body};
 impl Gate {
     /// Runs the checks of the route at `index` for a local user. Skips the checks of source address and rate, which a
     /// Unix socket does not have.
-    pub async fn admit_user<B>(
+    pub(crate) async fn admit_user<B>(
         &self,
         index: usize,
         user: u32,

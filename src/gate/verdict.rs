@@ -53,7 +53,7 @@ pub enum GateCheck {
 
 /// The outcome of one check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum CheckResult {
+pub(crate) enum CheckResult {
     /// The check passed, or had nothing to do on this route.
     Passed,
     /// The request was rejected here, or would have been in block mode.
@@ -66,7 +66,7 @@ pub enum CheckResult {
 
 /// The decision about one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GateDecision {
+pub(crate) enum GateDecision {
     /// Every check passed; the event goes to the app.
     Accepted,
     /// The gate responded to a URL check.
@@ -83,7 +83,7 @@ pub enum GateDecision {
 
 /// The gate's decision about one request, with the facts that the log shows.
 #[derive(Clone, Debug)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// Id that hookgate assigned to the request.
     pub request_id: RequestId,
     /// Source address of the request.
@@ -175,8 +175,7 @@ impl GateCheck {
 
 impl CheckResult {
     /// Returns the outcome as the admin API shows it.
-    #[must_use]
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Passed => "passed",
             Self::Failed => "failed",
@@ -188,7 +187,7 @@ impl CheckResult {
 
 impl GateDecision {
     /// Every value that [`Self::word`] returns.
-    pub const WORDS: [&str; 6] = [
+    pub(crate) const WORDS: [&str; 6] = [
         "accepted",
         "challenge",
         "duplicate",
@@ -198,8 +197,7 @@ impl GateDecision {
     ];
 
     /// Returns the decision as logs and metrics show it.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
             Self::Challenge => "challenge",
@@ -211,8 +209,7 @@ impl GateDecision {
     }
 
     /// Returns the reject of a rejected request, or of one that would have been rejected in block mode.
-    #[must_use]
-    pub fn reject(&self) -> Option<&Reject> {
+    pub(crate) fn reject(&self) -> Option<&Reject> {
         match self {
             Self::Refused(reject) | Self::Monitored(reject) => Some(reject),
             Self::Accepted | Self::Challenge | Self::Duplicate | Self::Filtered(_) => None,
@@ -222,8 +219,7 @@ impl GateDecision {
 
 impl Verdict {
     /// Creates a verdict for which no check has run yet.
-    #[must_use]
-    pub fn new(request_id: RequestId, source: RequestSource, now: ClockReading) -> Self {
+    pub(crate) fn new(request_id: RequestId, source: RequestSource, now: ClockReading) -> Self {
         Self {
             request_id,
             source,
@@ -253,8 +249,7 @@ impl Verdict {
     }
 
     /// Returns the check that was begun last: the failed one, if a check failed.
-    #[must_use]
-    pub fn last_check(&self) -> GateCheck {
+    pub(crate) fn last_check(&self) -> GateCheck {
         self.last_check
     }
 
@@ -286,33 +281,28 @@ impl Verdict {
     }
 
     /// Returns the time that a check took; zero if it was not reached.
-    #[must_use]
-    pub fn took(&self, check: GateCheck) -> Duration {
+    pub(crate) fn took(&self, check: GateCheck) -> Duration {
         self.timings.of(check)
     }
 
     /// Returns the time of the checks of the head.
-    #[must_use]
-    pub fn head_time(&self) -> Duration {
+    pub(crate) fn head_time(&self) -> Duration {
         self.timings.of_all(GateCheck::Route, GateCheck::Material)
     }
 
     /// Returns the time of reading the body, during which the MAC is computed.
-    #[must_use]
-    pub fn body_time(&self) -> Duration {
+    pub(crate) fn body_time(&self) -> Duration {
         self.took(GateCheck::Body)
     }
 
     /// Returns the time of the checks after the body, without the wait for the first copy.
-    #[must_use]
-    pub fn verify_time(&self) -> Duration {
+    pub(crate) fn verify_time(&self) -> Duration {
         let all = self.timings.of_all(GateCheck::Signature, GateCheck::Dedup);
         all.saturating_sub(self.wait_time)
     }
 
     /// Returns the time until the store had committed the event, or failed to.
-    #[must_use]
-    pub fn commit_time(&self) -> Duration {
+    pub(crate) fn commit_time(&self) -> Duration {
         self.took(GateCheck::Commit)
     }
 
@@ -324,16 +314,14 @@ impl Verdict {
         self.timings.set(GateCheck::Signature, verify);
     }
 
-    /// Returns the outcome of each check.
-    pub fn outcomes(&self) -> impl Iterator<Item = (GateCheck, CheckResult)> {
+    pub(crate) fn outcomes(&self) -> impl Iterator<Item = (GateCheck, CheckResult)> {
         GateCheck::ALL
             .map(|check| (check, self.outcome(check)))
             .into_iter()
     }
 
     /// Returns whether the request is known to come from the sender: it was verified, or its route needs no signature.
-    #[must_use]
-    pub fn is_verified(&self) -> bool {
+    pub(crate) fn is_verified(&self) -> bool {
         let is_passed = matches!(
             self.decision,
             GateDecision::Accepted | GateDecision::Duplicate | GateDecision::Filtered(_)

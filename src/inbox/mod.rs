@@ -3,8 +3,8 @@
 //! `pipeline` passes in admitted events. The event, its claims and its deliveries form one transaction of the store. An
 //! `AcceptOutcome` exists only for a commit that the disk has confirmed: no other code creates one.
 
-pub mod retention;
-pub mod subscriptions;
+pub(crate) mod retention;
+pub(crate) mod subscriptions;
 
 use std::time::Duration;
 
@@ -29,13 +29,13 @@ use crate::store::{Store, StoreError};
 
 /// Accepts verified events into the store.
 #[derive(Clone)]
-pub struct Inbox {
+pub(crate) struct Inbox {
     store: Store,
 }
 
 /// A commit that the disk has confirmed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum AcceptOutcome {
+pub(crate) enum AcceptOutcome {
     /// The event is stored with these deliveries.
     Stored(Vec<(DestinationId, DeliveryId)>),
     /// The store already had the event; this is the status that the first sender got.
@@ -44,7 +44,7 @@ pub enum AcceptOutcome {
 
 /// The conditions under which an event is accepted.
 #[derive(Clone, Copy, Debug)]
-pub struct AcceptOptions {
+pub(crate) struct AcceptOptions {
     /// The status of the response to the sender, and later to a duplicate.
     pub status: u16,
     /// How long the first attempts are delayed.
@@ -57,8 +57,7 @@ pub struct AcceptOptions {
 
 impl AcceptOptions {
     /// Returns the terms of a normal event: no delay and normal priority.
-    #[must_use]
-    pub fn usual(status: u16) -> Self {
+    pub(crate) fn usual(status: u16) -> Self {
         Self {
             status,
             delay: Duration::ZERO,
@@ -69,9 +68,7 @@ impl AcceptOptions {
 }
 
 impl Inbox {
-    /// Creates an inbox on a store.
-    #[must_use]
-    pub fn new(store: Store) -> Self {
+    pub(crate) fn new(store: Store) -> Self {
         Self { store }
     }
 
@@ -80,7 +77,7 @@ impl Inbox {
     /// # Errors
     /// Returns an error if a condition of a destination fails on the event, or if the store does not accept it. Nothing
     /// is stored then.
-    pub async fn accept(
+    pub(crate) async fn accept(
         &self,
         parts: &EventParts,
         verdict: &Verdict,
@@ -124,15 +121,14 @@ impl Inbox {
     }
 
     /// Returns whether any destination gets no attempts now, because it is paused or disabled.
-    #[must_use]
-    pub fn is_held(&self, outlets: &RouteSubscriptions) -> bool {
+    pub(crate) fn is_held(&self, outlets: &RouteSubscriptions) -> bool {
         let mut all = outlets.ids();
         all.any(|id| self.store.is_held(id))
     }
 
     /// Stores that the app of a proxy route took an event, so that dedup survives a restart. Does not wait: if the
     /// process dies before the write, a copy reaches the app again.
-    pub fn remember(
+    pub(crate) fn remember(
         &self,
         keys: impl Iterator<Item = DedupKey>,
         outlets: &RouteSubscriptions,

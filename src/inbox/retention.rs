@@ -19,7 +19,7 @@ const PACE: Duration = Duration::from_millis(10);
 
 /// Totals of what retention deleted since the start.
 #[derive(Debug, Default)]
-pub struct RetentionCounters {
+pub(crate) struct RetentionCounters {
     /// Number of events that were deleted.
     pub events: AtomicU64,
     /// Number of deleted attempts, without those of deleted events.
@@ -47,7 +47,7 @@ impl RetentionCounters {
 }
 
 /// Runs retention rounds until the future is dropped.
-pub async fn tend(
+pub(crate) async fn tend(
     store: Store,
     retention: Arc<ArcSwap<RetentionLimits>>,
     removed: Arc<RetentionCounters>,

@@ -17,7 +17,7 @@ use crate::model::ids::RouteName;
 use crate::store::rows::DestinationId;
 
 /// The compiled destinations of one route.
-pub struct RouteSubscriptions {
+pub(crate) struct RouteSubscriptions {
     route: RouteName,
     provider: String,
     is_local: bool,
@@ -35,8 +35,7 @@ struct DestinationSubscription {
 
 impl RouteSubscriptions {
     /// Compiles the destinations of a route, which have these numbers in the store.
-    #[must_use]
-    pub fn build(route: &Route, ids: &[DestinationId]) -> Self {
+    pub(crate) fn build(route: &Route, ids: &[DestinationId]) -> Self {
         let provider = route.provider.as_ref();
         let each = route.destinations.iter().zip(ids);
         Self {
@@ -57,27 +56,22 @@ impl RouteSubscriptions {
         }
     }
 
-    /// Returns the name of the route.
-    #[must_use]
-    pub fn route(&self) -> &RouteName {
+    pub(crate) fn route(&self) -> &RouteName {
         &self.route
     }
 
     /// Returns the id of the provider, or `custom`.
-    #[must_use]
-    pub fn provider(&self) -> &str {
+    pub(crate) fn provider(&self) -> &str {
         &self.provider
     }
 
     /// Returns whether apps of this machine post the events.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
+    pub(crate) fn is_local(&self) -> bool {
         self.is_local
     }
 
     /// Returns the dedup window, if the route has dedup.
-    #[must_use]
-    pub fn window(&self) -> Option<Duration> {
+    pub(crate) fn window(&self) -> Option<Duration> {
         self.window
     }
 

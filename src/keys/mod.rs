@@ -49,7 +49,7 @@ const FRESH: Duration = Duration::from_secs(3600);
 const HELD: Duration = Duration::from_secs(25 * 3600);
 
 /// Cache of keys by source. It lives as long as the process.
-pub struct KeyCache {
+pub(crate) struct KeyCache {
     fetcher: HttpsFetcher,
     /// Stored keys; `None`: keys are lost at exit.
     files: Option<Arc<KeyFiles>>,
@@ -60,7 +60,7 @@ pub struct KeyCache {
 
 /// Reason why there is no key for a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum KeyFault {
+pub(crate) enum KeyFault {
     /// The source was fetched, but has no such key.
     Unknown,
     /// The source could not be fetched, or its response is not usable; the text gives the reason.
@@ -71,8 +71,7 @@ pub enum KeyFault {
 
 impl KeyCache {
     /// Returns an empty cache that fetches with `fetcher`.
-    #[must_use]
-    pub fn new(fetcher: HttpsFetcher) -> Self {
+    pub(crate) fn new(fetcher: HttpsFetcher) -> Self {
         Self {
             fetcher,
             files: None,
@@ -85,30 +84,19 @@ impl KeyCache {
     }
 
     /// Stores fetched keys in the state folder, and begins with the keys that an earlier process stored there.
-    #[must_use]
-    pub fn with_state_folder(mut self, state_folder: &Path) -> Self {
+    pub(crate) fn with_state_folder(mut self, state_folder: &Path) -> Self {
         self.files = Some(Arc::new(KeyFiles::open(state_folder)));
         self
     }
 
     /// Returns the fetcher that the cache uses.
-    #[must_use]
-    pub fn fetcher(&self) -> &HttpsFetcher {
+    pub(crate) fn fetcher(&self) -> &HttpsFetcher {
         &self.fetcher
-    }
-
-    /// Inserts keys as if they had been fetched just now.
-    pub fn insert(&self, source: KeySource, keys: RemoteKeys) {
-        let slot = self.slots.get_with(source, KeySlot::new);
-        slot.store_keys(Arc::new(keys), clock::instant());
     }
 
     /// Returns the keys of a source that contain the needed one. If this request causes a fetch, `may_ask` takes it
     /// from the budget of its client, and `route` is the route of the request.
-    ///
-    /// # Errors
-    /// Returns the reason why there is no key.
-    pub async fn find(
+    pub(crate) async fn find(
         self: &Arc<Self>,
         need: &KeyNeed,
         route: &RouteName,

@@ -56,8 +56,7 @@ pub fn instant() -> Instant {
 }
 
 /// Returns the milliseconds since the machine booted, including time asleep. No change of the wall clock moves it.
-#[must_use]
-pub fn since_boot_ms() -> i64 {
+pub(crate) fn since_boot_ms() -> i64 {
     let elapsed = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let millis = elapsed.tv_sec.saturating_mul(1000);
     millis.saturating_add(elapsed.tv_nsec / 1_000_000)
@@ -65,33 +64,30 @@ pub fn since_boot_ms() -> i64 {
 
 /// A reading of the processor's counter: cheap enough to time many short parts of one request.
 #[derive(Clone, Copy, Debug)]
-pub struct CpuTicks(u64);
+pub(crate) struct CpuTicks(u64);
 
 static COUNTER: LazyLock<quanta::Clock> = LazyLock::new(quanta::Clock::new);
 
 impl CpuTicks {
     /// Reads the counter. The first call in a process calibrates it against the clock, which takes some milliseconds.
-    #[must_use]
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         Self(COUNTER.raw())
     }
 
     /// Returns the ticks since an earlier reading; 0 where the counter went backward.
-    #[must_use]
-    pub fn since(self, earlier: Self) -> u64 {
+    pub(crate) fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
     /// Converts ticks to a duration.
-    #[must_use]
-    pub fn duration(ticks: u64) -> Duration {
+    pub(crate) fn duration(ticks: u64) -> Duration {
         Duration::from_nanos(COUNTER.delta_as_nanos(0, ticks))
     }
 
     /// Converts a duration to ticks, rounded up.
     #[cfg(test)]
     #[must_use]
-    pub fn of(time: Duration) -> u64 {
+    pub(crate) fn of(time: Duration) -> u64 {
         let nanos = u64::try_from(time.as_nanos()).unwrap();
         let per_million = COUNTER.delta_as_nanos(0, 1_000_000).max(1);
         (nanos * 1_000_000).div_ceil(per_million) + 1
@@ -99,15 +95,13 @@ impl CpuTicks {
 }
 
 /// Formats the day of a moment as `YYYY-MM-DD` in UTC.
-#[must_use]
-pub fn day(unix_seconds: i64) -> String {
+pub(crate) fn day(unix_seconds: i64) -> String {
     let time = jiff::Timestamp::from_second(unix_seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     time.strftime("%F").to_string()
 }
 
 /// Returns the first second of a day in the format of [`day`], or `None` where the text is not a day.
-#[must_use]
-pub fn day_start(day: &str) -> Option<i64> {
+pub(crate) fn day_start(day: &str) -> Option<i64> {
     let midnight: jiff::Timestamp = format!("{day}T00:00:00Z").parse().ok()?;
     Some(midnight.as_second())
 }

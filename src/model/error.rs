@@ -6,8 +6,7 @@ use std::error::Error;
 use std::fmt::Write;
 
 /// Joins an error and all its sources with `: ` on one line.
-#[must_use]
-pub fn chain(err: &dyn Error) -> String {
+pub(crate) fn chain(err: &dyn Error) -> String {
     let mut text = err.to_string();
     let mut source = err.source();
     while let Some(cause) = source {

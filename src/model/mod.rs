@@ -2,13 +2,13 @@
 //!
 //! This module does no I/O, is not async and logs nothing. Nothing in it fails except parsing.
 
-pub mod clock;
-pub mod delivery;
-pub mod error;
-pub mod glob;
-pub mod ids;
-pub mod rate;
-pub mod secret;
-pub mod source;
-pub mod span;
-pub mod trace;
+pub(crate) mod clock;
+pub(crate) mod delivery;
+pub(crate) mod error;
+pub(crate) mod glob;
+pub(crate) mod ids;
+pub(crate) mod rate;
+pub(crate) mod secret;
+pub(crate) mod source;
+pub(crate) mod span;
+pub(crate) mod trace;

@@ -67,18 +67,16 @@ impl Secret {
 /// let kept = TokenDigest::of(b"kept");
 /// let _ = kept == TokenDigest::of(b"shown");
 /// ```
-pub struct TokenDigest([u8; 32]);
+pub(crate) struct TokenDigest([u8; 32]);
 
 impl TokenDigest {
     /// Hashes a token.
-    #[must_use]
-    pub fn of(token: &[u8]) -> Self {
+    pub(crate) fn of(token: &[u8]) -> Self {
         Self(Sha256::digest(token).into())
     }
 
     /// Compares two digests in constant time.
-    #[must_use]
-    pub fn is_same(&self, other: &Self) -> Choice {
+    pub(crate) fn is_same(&self, other: &Self) -> Choice {
         self.0.ct_eq(&other.0)
     }
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// The source of one request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RequestSource {
+pub(crate) struct RequestSource {
     /// Address of the client. An IPv4-mapped IPv6 address appears as IPv4.
     pub ip: IpAddr,
     /// Address of the socket's other end. It differs from `ip` behind a trusted proxy.
@@ -18,12 +18,11 @@ pub struct RequestSource {
 /// The unit that limits count by: an IPv4 address, or the /64 of an IPv6 address, since a subscriber has at least a
 /// /64.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct SourceKey(u64, bool);
+pub(crate) struct SourceKey(u64, bool);
 
 impl SourceKey {
     /// Returns the key that an address belongs to.
-    #[must_use]
-    pub fn of(ip: IpAddr) -> Self {
+    pub(crate) fn of(ip: IpAddr) -> Self {
         match canonical(ip) {
             IpAddr::V4(v4) => Self(u64::from(v4.to_bits()), false),
             // The flag keeps an IPv4 address apart from a /64 with the same number.
@@ -32,8 +31,7 @@ impl SourceKey {
     }
 
     /// Returns the IPv4 address, or the first address of the /64.
-    #[must_use]
-    pub fn ip(self) -> IpAddr {
+    pub(crate) fn ip(self) -> IpAddr {
         if self.1 {
             IpAddr::V6(Ipv6Addr::from_bits(u128::from(self.0) << 64))
         } else {
@@ -43,7 +41,6 @@ impl SourceKey {
 }
 
 /// Unwraps an IPv4-mapped IPv6 address (`::ffff:a.b.c.d`) to IPv4. Other addresses stay as they are.
-#[must_use]
-pub fn canonical(ip: IpAddr) -> IpAddr {
+pub(crate) fn canonical(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
 }

@@ -4,8 +4,7 @@
 //! together.
 
 /// Formats a moment relative to now, such as `5 min ago`. Both are in milliseconds since the Unix epoch.
-#[must_use]
-pub fn relative(ms: i64, now_ms: i64) -> String {
+pub(crate) fn relative(ms: i64, now_ms: i64) -> String {
     // Saturating, since a stored time can be any number.
     let seconds = now_ms.saturating_sub(ms).div_euclid(1000);
     let away = format_seconds(seconds.unsigned_abs());
@@ -17,8 +16,7 @@ pub fn relative(ms: i64, now_ms: i64) -> String {
 }
 
 /// Formats seconds in the largest unit of which there are at least two.
-#[must_use]
-pub fn format_seconds(seconds: u64) -> String {
+pub(crate) fn format_seconds(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),
@@ -28,8 +26,7 @@ pub fn format_seconds(seconds: u64) -> String {
 }
 
 /// Formats a measured time, given in milliseconds.
-#[must_use]
-pub fn took(ms: u32) -> String {
+pub(crate) fn took(ms: u32) -> String {
     match ms {
         0..1000 => format!("{ms} ms"),
         1000..60_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),

@@ -14,11 +14,11 @@ use crate::model::ids::RequestId;
 const LENGTH: usize = 55;
 
 /// A span id of the W3C trace context.
-pub type SpanId = [u8; 8];
+pub(crate) type SpanId = [u8; 8];
 
 /// The trace context of one request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TraceContext {
+pub(crate) struct TraceContext {
     uid: RequestId,
     /// Trace id: the sender's where its trace is continued, otherwise the request id.
     pub id: [u8; 16],
@@ -30,7 +30,7 @@ pub struct TraceContext {
 
 /// A part of the processing that has its own span.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TracePart {
+pub(crate) enum TracePart {
     /// The request as a whole.
     Request,
     /// One stage of the request, by its name.
@@ -43,8 +43,7 @@ impl TraceContext {
     /// Starts a new trace. `share`, from 0 to 1, is the fraction of requests that are sampled.
     ///
     /// The decision follows from the request id, so every part of one request makes the same one.
-    #[must_use]
-    pub fn new(uid: RequestId, share: f64) -> Self {
+    pub(crate) fn new(uid: RequestId, share: f64) -> Self {
         // The last bytes of the id are random bits; the first ones are the time.
         let [.., a, b, c, d] = *uid.as_bytes();
         let chance = f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0);
@@ -57,8 +56,7 @@ impl TraceContext {
     }
 
     /// Continues the trace that a `traceparent` names, or returns `None` where the header is malformed.
-    #[must_use]
-    pub fn continued(uid: RequestId, traceparent: &str) -> Option<Self> {
+    pub(crate) fn continued(uid: RequestId, traceparent: &str) -> Option<Self> {
         // All versions so far begin with the 55 bytes of version 00.
         let (head, rest) = traceparent.split_at_checked(LENGTH)?;
         let mut parts = head.split('-');
@@ -86,8 +84,7 @@ impl TraceContext {
     }
 
     /// Derives the id of a span from the request id and the part.
-    #[must_use]
-    pub fn span(&self, part: TracePart) -> SpanId {
+    pub(crate) fn span(&self, part: TracePart) -> SpanId {
         // Derived, not random: a delivery in another process, days later, gets the same parent span.
         let mut digest = Sha256::new_with_prefix(self.uid.as_bytes());
         match part {
@@ -106,8 +103,7 @@ impl TraceContext {
     }
 
     /// Formats the `traceparent` for a request that is sent within this part.
-    #[must_use]
-    pub fn header(&self, part: TracePart) -> String {
+    pub(crate) fn header(&self, part: TracePart) -> String {
         let mut text = String::with_capacity(LENGTH);
         let (id, span) = (HEXLOWER.encode(&self.id), HEXLOWER.encode(&self.span(part)));
         // Writing to a string cannot fail.

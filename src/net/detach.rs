@@ -16,16 +16,13 @@ use tokio_util::task::TaskTracker;
 
 /// The error for a future that panicked. The future must not be polled again.
 #[derive(Debug, PartialEq, Eq)]
-pub struct CaughtPanic;
+pub(crate) struct CaughtPanic;
 
 /// Runs a future and turns a panic into an error; the panic hook of the process has logged it.
 ///
 /// Takes the future pinned in place. An async function would store a future that it gets by value twice, and copy all
 /// of it at each step.
-///
-/// # Errors
-/// The future panicked.
-pub async fn contain<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, CaughtPanic> {
+pub(crate) async fn contain<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, CaughtPanic> {
     poll_fn(|context| {
         // The future is never polled again after a panic, so its inconsistent state cannot be observed. State shared
         // beyond it (claims, counters, pools) is protected by `Drop` and atomics.
@@ -39,7 +36,7 @@ pub async fn contain<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Ca
 
 /// Wraps a future so that it continues as a task of `tracker` when it is dropped unfinished. The future must contain
 /// its own panics.
-pub fn detach<F>(future: F, tracker: &TaskTracker) -> DetachedFuture<F>
+pub(crate) fn detach<F>(future: F, tracker: &TaskTracker) -> DetachedFuture<F>
 where
     F: Future<Output: Send> + Send + 'static,
 {
@@ -50,7 +47,7 @@ where
 }
 
 /// The future that `outlive` returns.
-pub struct DetachedFuture<F>
+pub(crate) struct DetachedFuture<F>
 where
     F: Future<Output: Send> + Send + 'static,
 {

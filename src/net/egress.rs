@@ -20,7 +20,7 @@ use crate::net::special_addresses::is_public;
 
 /// The reason why a name has no address.
 #[derive(Debug, thiserror::Error)]
-pub enum ResolveError {
+pub(crate) enum ResolveError {
     /// The resolver configuration of the system cannot be read.
     #[error("the system's DNS configuration (`/etc/resolv.conf`) cannot be used")]
     System(#[source] Box<NetError>),
@@ -34,7 +34,7 @@ pub enum ResolveError {
 
 /// A resolver for names of hosts on the internet. Cheap to clone.
 #[derive(Clone)]
-pub struct EgressResolver(Arc<ResolverInner>);
+pub(crate) struct EgressResolver(Arc<ResolverInner>);
 
 struct ResolverInner {
     /// The only name server to query. `None`: those of the system's configuration.
@@ -58,8 +58,8 @@ impl Default for EgressResolver {
 
 impl EgressResolver {
     /// Creates a resolver that queries one name server only.
-    #[must_use]
-    pub fn at(server: SocketAddr) -> Self {
+    #[cfg(test)]
+    pub(crate) fn at(server: SocketAddr) -> Self {
         Self::new(Some(server), is_public)
     }
 
@@ -78,16 +78,12 @@ impl EgressResolver {
     }
 
     /// Returns true where a host on the internet may have this address.
-    #[must_use]
-    pub fn allows(&self, ip: IpAddr) -> bool {
+    pub(crate) fn allows(&self, ip: IpAddr) -> bool {
         (self.0.is_allowed)(ip)
     }
 
     /// Returns all addresses of a name, unchecked: the caller must check each with [`Self::allows`].
-    ///
-    /// # Errors
-    /// See [`ResolveError`].
-    pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+    pub(crate) async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
         let resolver = self.made()?;
         // The final dot turns off search lists: the name is looked up exactly as it was configured.
         let whole = format!("{}.", name.trim_end_matches('.'));

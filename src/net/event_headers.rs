@@ -21,7 +21,7 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Marks an event that the upstream has accepted before; also set on the response to the sender of a duplicate.
-pub const DUPLICATE: HeaderName = HeaderName::from_static("hookgate-duplicate");
+pub(crate) const DUPLICATE: HeaderName = HeaderName::from_static("hookgate-duplicate");
 /// Marks an event whose signed bytes the upstream has already accepted as another event.
 const REPLAYED_BODY: HeaderName = HeaderName::from_static("hookgate-replayed-body");
 
@@ -30,7 +30,7 @@ const MAX_EVENT_TYPE: usize = 255;
 
 /// The results of dedup that an upstream gets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct EventMarks {
+pub(crate) struct EventMarks {
     /// True where the upstream has accepted the event before.
     pub is_copy: bool,
     /// True where the upstream has accepted the same signed bytes as another event.
@@ -38,7 +38,7 @@ pub struct EventMarks {
 }
 
 /// The origin of a request: who sent it, and through which route it came.
-pub struct RequestOrigin<'a> {
+pub(crate) struct RequestOrigin<'a> {
     /// The id of the request that carried the event.
     pub request_id: RequestId,
     /// The route that admitted the request.
@@ -54,7 +54,7 @@ pub struct RequestOrigin<'a> {
 }
 
 /// Sets the headers that describe the origin of the request.
-pub fn insert_origin(headers: &mut HeaderMap, origin: RequestOrigin<'_>) {
+pub(crate) fn insert_origin(headers: &mut HeaderMap, origin: RequestOrigin<'_>) {
     if let Some(host) = origin.requested_host {
         headers.insert(FORWARDED_HOST, host);
     }
@@ -67,14 +67,18 @@ pub fn insert_origin(headers: &mut HeaderMap, origin: RequestOrigin<'_>) {
 }
 
 /// Removes the address of the client and the requested host again.
-pub fn remove_source(headers: &mut HeaderMap) {
+pub(crate) fn remove_source(headers: &mut HeaderMap) {
     for name in [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST] {
         headers.remove(name);
     }
 }
 
 /// Sets event id and type, where they are legal header values.
-pub fn insert_event(headers: &mut HeaderMap, id: Option<&EventId>, event_type: Option<&str>) {
+pub(crate) fn insert_event(
+    headers: &mut HeaderMap,
+    id: Option<&EventId>,
+    event_type: Option<&str>,
+) {
     if let Some(id) = id.and_then(|id| HeaderValue::from_str(id.as_str()).ok()) {
         headers.insert(EVENT_ID, id);
     }
@@ -86,7 +90,7 @@ pub fn insert_event(headers: &mut HeaderMap, id: Option<&EventId>, event_type: O
 }
 
 /// Sets the headers of these marks, and removes all other marks: a sender must not be able to set one.
-pub fn set_marks(headers: &mut HeaderMap, marks: EventMarks) {
+pub(crate) fn set_marks(headers: &mut HeaderMap, marks: EventMarks) {
     for (name, is_set) in [(DUPLICATE, marks.is_copy), (REPLAYED_BODY, marks.is_replay)] {
         match is_set {
             true => drop(headers.insert(name, HeaderValue::from_static("true"))),
@@ -96,8 +100,7 @@ pub fn set_marks(headers: &mut HeaderMap, marks: EventMarks) {
 }
 
 /// Reads the marks that [`set_marks`] wrote, from stored headers.
-#[must_use]
-pub fn stored_marks(headers: &HeaderMap) -> EventMarks {
+pub(crate) fn stored_marks(headers: &HeaderMap) -> EventMarks {
     EventMarks {
         is_copy: headers.contains_key(DUPLICATE),
         is_replay: headers.contains_key(REPLAYED_BODY),
@@ -106,7 +109,7 @@ pub fn stored_marks(headers: &HeaderMap) -> EventMarks {
 
 /// Sets `Content-Length`. hyper omits it for an empty body, but many apps wait for a body, or respond with 411,
 /// where a `POST` has no length.
-pub fn set_length(headers: &mut HeaderMap, method: &Method, length: usize) {
+pub(crate) fn set_length(headers: &mut HeaderMap, method: &Method, length: usize) {
     if length == 0 && matches!(*method, Method::GET | Method::HEAD) {
         headers.remove(CONTENT_LENGTH);
     } else {

@@ -29,7 +29,7 @@ const MAX_CONCURRENT: usize = 16;
 
 /// Limits of one fetch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FetchLimits {
+pub(crate) struct FetchLimits {
     /// Time from the call to the last byte.
     pub deadline: Duration,
     /// Maximum size of the body, in bytes.
@@ -48,8 +48,7 @@ impl Default for FetchLimits {
 
 /// The reason why a fetch failed. The messages say what the operator can do.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the fields are what the messages say they are")]
-pub enum FetchError {
+pub(crate) enum FetchError {
     /// TLS cannot be set up.
     #[error("cannot fetch `{url}`; is the package `ca-certificates` installed?")]
     Setup { url: RemoteUrl, source: ClientError },
@@ -91,15 +90,14 @@ pub enum FetchError {
 
 /// The client for fetches. Cheap to clone.
 #[derive(Clone)]
-pub struct HttpsFetcher {
+pub(crate) struct HttpsFetcher {
     client: OutgoingClient,
     permits: Arc<Semaphore>,
 }
 
 impl HttpsFetcher {
     /// Creates a fetcher on top of a client, whose roots verify the hosts.
-    #[must_use]
-    pub fn new(client: OutgoingClient) -> Self {
+    pub(crate) fn new(client: OutgoingClient) -> Self {
         Self {
             client,
             permits: Arc::new(Semaphore::new(MAX_CONCURRENT)),
@@ -107,25 +105,22 @@ impl HttpsFetcher {
     }
 
     /// Returns the client below the fetcher.
-    #[must_use]
-    pub fn client(&self) -> &OutgoingClient {
+    pub(crate) fn client(&self) -> &OutgoingClient {
         &self.client
     }
 
     /// Fetches the body of a URL by `GET`. Any status but 200 is an error.
-    ///
-    /// # Errors
-    /// See [`FetchError`].
-    pub async fn get(&self, url: &RemoteUrl, limits: FetchLimits) -> Result<Bytes, FetchError> {
+    pub(crate) async fn get(
+        &self,
+        url: &RemoteUrl,
+        limits: FetchLimits,
+    ) -> Result<Bytes, FetchError> {
         self.fetch(url, Request::get(url.path_query()), Bytes::new(), limits)
             .await
     }
 
     /// Sends a JSON document by `POST` and returns the body of the response. Any status but 200 is an error.
-    ///
-    /// # Errors
-    /// See [`FetchError`].
-    pub async fn post_json(
+    pub(crate) async fn post_json(
         &self,
         url: &RemoteUrl,
         document: Bytes,

@@ -8,14 +8,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use crate::model::ids::RequestId;
 
 /// The request id, for the sender and the upstream; the same as in the log.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("hookgate-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("hookgate-request-id");
 
 /// The number of the attempt of a delivery, from 1.
-pub const ATTEMPT: HeaderName = HeaderName::from_static("hookgate-attempt");
+pub(crate) const ATTEMPT: HeaderName = HeaderName::from_static("hookgate-attempt");
 
-/// Returns the value of `REQUEST_ID`.
-#[must_use]
-pub fn request_id_value(id: RequestId) -> HeaderValue {
+pub(crate) fn request_id_value(id: RequestId) -> HeaderValue {
     let text = HeaderValue::from_str(id.encode(&mut [0; 36]));
     // Hexadecimal digits and hyphens always form a legal value, so the fallback is never used.
     text.unwrap_or(HeaderValue::from_static("-"))
@@ -23,7 +21,7 @@ pub fn request_id_value(id: RequestId) -> HeaderValue {
 
 /// The number of times that a header appears in a head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HeaderOccurrence<'a> {
+pub(crate) enum HeaderOccurrence<'a> {
     /// The header appears exactly once.
     One(&'a HeaderValue),
     /// The header does not appear.
@@ -33,8 +31,7 @@ pub enum HeaderOccurrence<'a> {
 }
 
 /// Returns the value of a header that must be unique, or why there is no such value.
-#[must_use]
-pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> HeaderOccurrence<'a> {
+pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> HeaderOccurrence<'a> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => HeaderOccurrence::One(value),
@@ -50,7 +47,7 @@ pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> HeaderOccurrence
 ///
 /// `protected` are the names that the route's scheme reads. They always stay, so that the upstream sees what was
 /// verified.
-pub fn vet_request_headers(headers: &mut HeaderMap, protected: &[HeaderName]) {
+pub(crate) fn vet_request_headers(headers: &mut HeaderMap, protected: &[HeaderName]) {
     remove_connection_named(headers, protected);
     remove_where(headers, |name| {
         let text = name.as_str();
@@ -61,7 +58,7 @@ pub fn vet_request_headers(headers: &mut HeaderMap, protected: &[HeaderName]) {
 }
 
 /// Removes hop-by-hop headers from the upstream's response, and those that only the gate may send.
-pub fn vet_answer_headers(headers: &mut HeaderMap) {
+pub(crate) fn vet_answer_headers(headers: &mut HeaderMap) {
     remove_connection_named(headers, &[]);
     remove_where(headers, |name| {
         let text = name.as_str();

@@ -4,23 +4,23 @@
 //! fetches from providers, headers for upstreams, request files and special addresses. No module here knows a route or
 //! decides about a request.
 
-pub mod client;
-pub mod detach;
-pub mod egress;
-pub mod event_headers;
-pub mod fetch;
-pub mod headers;
-pub mod host;
-pub mod plain_path;
-pub mod problem;
-pub mod read_body;
-pub mod redact;
-pub mod remote_url;
-pub mod request_file;
-pub mod response;
-pub mod response_check;
-pub mod special_addresses;
-pub mod target_path;
+pub(crate) mod client;
+pub(crate) mod detach;
+pub(crate) mod egress;
+pub(crate) mod event_headers;
+pub(crate) mod fetch;
+pub(crate) mod headers;
+pub(crate) mod host;
+pub(crate) mod plain_path;
+pub(crate) mod problem;
+pub(crate) mod read_body;
+pub(crate) mod redact;
+pub(crate) mod remote_url;
+pub(crate) mod request_file;
+pub(crate) mod response;
+pub(crate) mod response_check;
+pub(crate) mod special_addresses;
+pub(crate) mod target_path;
 #[cfg(test)]
 pub(crate) mod testing;
-pub mod text_file;
+pub(crate) mod text_file;

@@ -17,8 +17,7 @@ const LOOK_ALIKES: [char; 21] = [
 /// Such a path is empty or begins with a slash. Percent-encoded UTF-8 is allowed. Rejected are parents and empty
 /// segments in every spelling, encoded delimiters, a `%` that decodes to another `%`, control characters, and bytes
 /// that are not UTF-8, such as overlong forms.
-#[must_use]
-pub fn is_plain(path: &str) -> bool {
+pub(crate) fn is_plain(path: &str) -> bool {
     if path.contains('%') && !has_plain_escapes(path) {
         return false;
     }

@@ -12,8 +12,7 @@ use crate::model::ids::RequestId;
 use crate::net::response::{HttpResponse, ResponseBody};
 
 /// Returns the generic title of a status, the same for every reason behind it.
-#[must_use]
-pub fn title(status: StatusCode) -> &'static str {
+pub(crate) fn title(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED => "The request could not be authenticated",
         StatusCode::FORBIDDEN => "The request is not allowed",
@@ -29,8 +28,7 @@ pub fn title(status: StatusCode) -> &'static str {
 
 /// Builds the response with a problem document. `retry_after` becomes the header, rounded up to whole seconds, at least
 /// 1.
-#[must_use]
-pub fn answer(
+pub(crate) fn answer(
     status: StatusCode,
     request_id: RequestId,
     retry_after: Option<Duration>,
@@ -55,8 +53,7 @@ pub fn answer(
 }
 
 /// Formats a problem document as JSON. No title has a character that JSON must escape.
-#[must_use]
-pub fn document(status: StatusCode, request_id: Option<RequestId>) -> String {
+pub(crate) fn document(status: StatusCode, request_id: Option<RequestId>) -> String {
     let (title, status) = (title(status), status.as_u16());
     match request_id {
         Some(id) => {

@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Limits of one body.
 #[derive(Clone, Copy, Debug)]
-pub struct BodyLimits {
+pub(crate) struct BodyLimits {
     /// Maximum size in bytes.
     pub max: usize,
     /// Time from the first wait for bytes to the last byte.
@@ -26,7 +26,7 @@ pub struct BodyLimits {
 
 /// The facts of the request head that describe the body.
 #[derive(Clone, Copy, Debug)]
-pub struct BodyHead {
+pub(crate) struct BodyHead {
     /// The declared length, if any. The caller has compared it with the limit.
     pub declared: Option<u64>,
     /// HTTP version of the request: only HTTP/2 distinguishes the end of a body from a reset.
@@ -35,7 +35,7 @@ pub struct BodyHead {
 
 /// The reason why reading a body failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum BodyFault {
+pub(crate) enum BodyFault {
     /// The body has more bytes than the limit.
     #[error("the body is larger than allowed")]
     TooLarge,
@@ -54,11 +54,11 @@ pub enum BodyFault {
 }
 
 /// Time during which a sender may be as slow as it likes, since a bad line loses a packet or two.
-pub const GRACE: Duration = Duration::from_secs(5);
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// Minimum average rate after the grace, in bytes per second. A tenth of an analog modem, and still 1,000 times the
 /// rate of a slow-body attack.
-pub const MIN_RATE: u64 = 100;
+pub(crate) const MIN_RATE: u64 = 100;
 
 /// Maximum reservation before the bytes arrive. It is enough to read nearly every webhook without growing the buffer,
 /// and pages that are never written cost no memory.
@@ -81,7 +81,7 @@ const MAX_EMPTY_FRAMES: u32 = 1000;
 /// # Errors
 ///
 /// See `BodyFault`. After an error, `consume` has not seen a whole body.
-pub async fn read_body<B>(
+pub(crate) async fn read_body<B>(
     body: B,
     head: BodyHead,
     limits: BodyLimits,
@@ -100,14 +100,14 @@ where
 }
 
 /// A request body that remembers whether it was read to its end.
-pub struct TrackedBody<B> {
+pub(crate) struct TrackedBody<B> {
     body: B,
     has_ended: bool,
 }
 
 impl<B: Body> TrackedBody<B> {
     /// Wraps a body of which nothing was read.
-    pub fn new(body: B) -> Self {
+    pub(crate) fn new(body: B) -> Self {
         Self {
             body,
             has_ended: false,
@@ -115,7 +115,7 @@ impl<B: Body> TrackedBody<B> {
     }
 
     /// Returns true where nothing is left to read. A chunked body does not know that by itself.
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.has_ended || self.body.is_end_stream()
     }
 }
@@ -151,7 +151,7 @@ impl<B: Body + Unpin> Body for TrackedBody<B> {
 ///
 /// Over HTTP/1, a connection whose request was not read whole has to be closed. The body is read as far as it has
 /// arrived, and not awaited.
-pub async fn discard_body<B>(body: B, head: BodyHead)
+pub(crate) async fn discard_body<B>(body: B, head: BodyHead)
 where
     B: Body<Data = Bytes>,
 {

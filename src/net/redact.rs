@@ -4,7 +4,7 @@
 //! able to send events.
 
 /// The text that replaces a redacted value.
-pub const MASK: &str = "***";
+pub(crate) const MASK: &str = "***";
 
 /// Parts of names whose values may be secrets.
 const WORDS: [&str; 10] = [
@@ -30,8 +30,7 @@ const NAMES: [&str; 4] = ["code", "sig", "auth", "k"];
 const HARMLESS: [&str; 2] = ["idempotency-key", "hookgate-order-key"];
 
 /// Redacts path and query of a request: values in the query that may be secrets are masked.
-#[must_use]
-pub fn target(target: &str) -> String {
+pub(crate) fn target(target: &str) -> String {
     // The path stays: routes and their logs show it anyway, and senders put tokens in the query.
     let Some((path, query)) = target.split_once('?') else {
         return target.to_owned();
@@ -45,8 +44,7 @@ pub fn target(target: &str) -> String {
 }
 
 /// Returns true where a header or query parameter of this lowercase name may hold a secret.
-#[must_use]
-pub fn is_secret(name: &str) -> bool {
+pub(crate) fn is_secret(name: &str) -> bool {
     !HARMLESS.contains(&name)
         && (WORDS.iter().any(|word| name.contains(word))
             || NAMES.contains(&name)

@@ -7,16 +7,16 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 /// The response to one request.
-pub type HttpResponse = http::Response<ResponseBody>;
+pub(crate) type HttpResponse = http::Response<ResponseBody>;
 
 /// The error of a response body that fails while it is streamed.
 ///
 /// The connection is then closed early, so that the sender sees a broken response and never a shortened one that looks
 /// whole.
-pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of a response.
-pub enum ResponseBody {
+pub(crate) enum ResponseBody {
     /// Bytes in one piece, from the gate or from a small response of the upstream. `None` once they are sent, or where
     /// the body is empty.
     Whole(Option<Bytes>),
@@ -26,14 +26,12 @@ pub enum ResponseBody {
 
 impl ResponseBody {
     /// Creates a body without bytes.
-    #[must_use]
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self::Whole(None)
     }
 
     /// Creates a body from bytes in one piece.
-    #[must_use]
-    pub fn whole(bytes: Bytes) -> Self {
+    pub(crate) fn whole(bytes: Bytes) -> Self {
         Self::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))
     }
 }

@@ -11,7 +11,7 @@ use crate::net::headers::{HeaderOccurrence, single};
 
 /// The defect of a response that hyper could parse.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ResponseFault {
+pub(crate) enum ResponseFault {
     /// 101, although the request asked for no upgrade.
     Upgrade,
     /// A status outside 200 to 599.
@@ -31,10 +31,7 @@ impl fmt::Display for ResponseFault {
 }
 
 /// Rejects a response that another parser could read differently.
-///
-/// # Errors
-/// See [`ResponseFault`].
-pub fn check_answer(head: &response::Parts) -> Result<(), ResponseFault> {
+pub(crate) fn check_answer(head: &response::Parts) -> Result<(), ResponseFault> {
     let status = head.status.as_u16();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ResponseFault::Upgrade);

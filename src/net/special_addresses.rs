@@ -54,8 +54,7 @@ static SIX_TO_FOUR: Ipv6Net = v6(0x2002, 0, 16);
 
 /// Returns the IPv4 address inside an IPv6 address that only wraps one: IPv4-mapped, NAT64 or 6to4. Other addresses
 /// stay as they are.
-#[must_use]
-pub fn unwrapped(ip: IpAddr) -> IpAddr {
+pub(crate) fn unwrapped(ip: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = ip else {
         return ip;
     };
@@ -72,16 +71,14 @@ pub fn unwrapped(ip: IpAddr) -> IpAddr {
 
 /// Returns true where the address, also when wrapped, is a public host. A 6to4 address never is: its relays are gone
 /// (RFC 7526), so its packets get lost or go astray.
-#[must_use]
-pub fn is_public(ip: IpAddr) -> bool {
+pub(crate) fn is_public(ip: IpAddr) -> bool {
     // Checked before unwrapping, which would judge by the IPv4 address inside.
     let is_six_to_four = matches!(ip, IpAddr::V6(v6) if SIX_TO_FOUR.contains(&v6));
     !is_six_to_four && !overlaps(&IpNet::from(unwrapped(ip)))
 }
 
 /// Returns true where the address, also when wrapped, is link-local. Metadata services of clouds are among these.
-#[must_use]
-pub fn is_link_local(ip: IpAddr) -> bool {
+pub(crate) fn is_link_local(ip: IpAddr) -> bool {
     match unwrapped(ip) {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
@@ -105,15 +102,13 @@ static METADATA_NAMES: [&str; 4] = [
 ];
 
 /// Returns true for an address, also when wrapped, to which the gate never connects: link-local, or a metadata service.
-#[must_use]
-pub fn is_forbidden(ip: IpAddr) -> bool {
+pub(crate) fn is_forbidden(ip: IpAddr) -> bool {
     is_link_local(ip) || METADATA.contains(&unwrapped(ip))
 }
 
 /// Returns true for a host of a URL to which the gate never connects: a forbidden address in any spelling that
 /// resolvers accept, or the name of a metadata service.
-#[must_use]
-pub fn is_forbidden_host(host: &str) -> bool {
+pub(crate) fn is_forbidden_host(host: &str) -> bool {
     match url::Host::parse(without_root(host)) {
         Ok(url::Host::Ipv4(ip)) => is_forbidden(ip.into()),
         Ok(url::Host::Ipv6(ip)) => is_forbidden(ip.into()),
@@ -124,8 +119,7 @@ pub fn is_forbidden_host(host: &str) -> bool {
 }
 
 /// Returns true where the range contains a special address.
-#[must_use]
-pub fn overlaps(net: &IpNet) -> bool {
+pub(crate) fn overlaps(net: &IpNet) -> bool {
     match net {
         IpNet::V4(net) => {
             let mut all = SPECIAL_V4.iter();

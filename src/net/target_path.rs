@@ -5,7 +5,7 @@ use http::Uri;
 use http::uri::PathAndQuery;
 
 /// The rule by which an upstream's path is built.
-pub struct TargetPath(TargetPathKind);
+pub(crate) struct TargetPath(TargetPathKind);
 
 enum TargetPathKind {
     /// Path and query of the config, independent of the request.
@@ -18,15 +18,13 @@ enum TargetPathKind {
 
 impl TargetPath {
     /// Creates a rule that always gives this path and query.
-    #[must_use]
-    pub fn fixed(path: PathAndQuery) -> Self {
+    pub(crate) fn fixed(path: PathAndQuery) -> Self {
         Self(TargetPathKind::Fixed(path))
     }
 
     /// Creates a rule that joins the upstream's path with the query of the request and, for a route with a prefix, with
     /// the rest of the path. Returns `None` where `base` is not a path.
-    #[must_use]
-    pub fn joined(prefix: Option<&str>, base: &str) -> Option<Self> {
+    pub(crate) fn joined(prefix: Option<&str>, base: &str) -> Option<Self> {
         Some(Self(match prefix {
             None => TargetPathKind::Exact(base.parse().ok()?),
             Some(prefix) => TargetPathKind::Prefix {
@@ -39,8 +37,7 @@ impl TargetPath {
 
     /// Builds the target of a request without changing a byte of it. Returns `None` only where it would exceed the
     /// maximum length of a URI.
-    #[must_use]
-    pub fn join(&self, path: &str, query: Option<&str>) -> Option<Uri> {
+    pub(crate) fn join(&self, path: &str, query: Option<&str>) -> Option<Uri> {
         let (base, rest) = match &self.0 {
             TargetPathKind::Fixed(fixed) => return Some(Uri::from(fixed.clone())),
             TargetPathKind::Exact(fixed) if query.is_none() => {

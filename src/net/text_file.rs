@@ -9,7 +9,7 @@ const MARK: &[u8] = b"\xef\xbb\xbf";
 ///
 /// Removes a byte-order mark, and decodes ASCII text in UTF-16 with its mark, as Windows writes it. Other bytes with
 /// the same beginning stay as they are: they may be a random key.
-pub fn normalize(bytes: &mut Vec<u8>) {
+pub(crate) fn normalize(bytes: &mut Vec<u8>) {
     if bytes.starts_with(MARK) {
         bytes.drain(..MARK.len());
         return;

@@ -57,7 +57,6 @@ pub(super) struct DurableAcceptance {
 
 impl DurableAcceptance {
     /// Creates a value without late exchanges.
-    #[must_use]
     pub(super) fn new(
         inbox: Inbox,
         deliverer: Arc<DeliveryEngine>,
@@ -424,7 +423,6 @@ pub(super) fn takes_local(generation: &Generation, verdict: &Verdict) -> bool {
         && outlets.is_some_and(RouteSubscriptions::is_local)
 }
 
-/// Returns the mode of a route.
 pub(super) fn mode(generation: &Generation, verdict: &Verdict) -> RouteMode {
     let index = verdict.route_index.unwrap_or(usize::MAX);
     let route = generation.routes.get(index);

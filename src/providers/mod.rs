@@ -3,8 +3,8 @@
 //! One TOML file per provider is compiled in, and `config` looks up a route's `provider` with `find`. No file is read
 //! or fetched at run time. A file is parsed on first use, so that a config costs only the providers that it names.
 
-pub mod challenge;
-pub mod identity;
+pub(crate) mod challenge;
+pub(crate) mod identity;
 mod keys;
 mod load;
 
@@ -151,7 +151,7 @@ pub fn find(id: &str) -> Option<Arc<Provider>> {
 }
 
 /// Returns every id, sorted. Parses no file.
-pub fn ids() -> impl Iterator<Item = &'static str> {
+pub(crate) fn ids() -> impl Iterator<Item = &'static str> {
     let names = FILES.iter().map(|(name, _)| *name);
     names.filter_map(|name| name.strip_suffix(".toml"))
 }

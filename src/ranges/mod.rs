@@ -22,11 +22,11 @@ use ipnet::IpNet;
 use crate::net::remote_url::RemoteUrl;
 use crate::providers::{Provider, RangesFormat};
 
-pub use crate::ranges::refresh::{RangeChange, RangeRefresh, RefreshError};
+pub(crate) use crate::ranges::refresh::{RangeChange, RangeRefresh, RefreshError};
 
 /// Address ranges of one provider, as of one day.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SenderRanges {
+pub(crate) struct SenderRanges {
     /// Day on which the list was read, `YYYY-MM-DD`.
     pub read: String,
     /// The ranges; no range lies within another.
@@ -35,7 +35,7 @@ pub struct SenderRanges {
 
 /// Machine-readable list of a provider's ranges.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RangesEndpoint {
+pub(crate) struct RangesEndpoint {
     /// Id of the provider in the catalogue.
     pub id: String,
     /// URL from which the list is fetched.
@@ -46,8 +46,7 @@ pub struct RangesEndpoint {
 
 impl RangesEndpoint {
     /// Returns the source of a provider, or `None` if it publishes no machine-readable list.
-    #[must_use]
-    pub fn of(provider: &Provider) -> Option<Self> {
+    pub(crate) fn of(provider: &Provider) -> Option<Self> {
         let ranges = provider.ip_ranges.as_ref()?;
         Some(Self {
             id: provider.id.clone(),
@@ -59,7 +58,7 @@ impl RangesEndpoint {
 
 /// Ranges of one provider that are in use; all its routes share them.
 #[derive(Debug)]
-pub struct LiveRanges {
+pub(crate) struct LiveRanges {
     ranges: ArcSwap<SenderRanges>,
     /// Source of the list; `None` if it cannot be refreshed.
     source: Option<RangesEndpoint>,
@@ -80,26 +79,22 @@ impl LiveRanges {
     }
 
     /// Returns true if the address is in the ranges.
-    #[must_use]
-    pub fn contains(&self, ip: &IpAddr) -> bool {
+    pub(crate) fn contains(&self, ip: &IpAddr) -> bool {
         self.ranges.load().nets.iter().any(|net| net.contains(ip))
     }
 
     /// Returns the ranges that are in use now.
-    #[must_use]
-    pub fn ranges(&self) -> Arc<SenderRanges> {
+    pub(crate) fn ranges(&self) -> Arc<SenderRanges> {
         self.ranges.load_full()
     }
 
     /// Returns true if the provider publishes a machine-readable list.
-    #[must_use]
-    pub fn can_be_refreshed(&self) -> bool {
+    pub(crate) fn can_be_refreshed(&self) -> bool {
         self.source.is_some()
     }
 
     /// Counts refreshes since the start by outcome: changed, unchanged, or not accepted.
-    #[must_use]
-    pub fn refreshes(&self) -> [(&'static str, u64); 3] {
+    pub(crate) fn refreshes(&self) -> [(&'static str, u64); 3] {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         [
             ("updated", read(&self.updated)),
@@ -111,15 +106,14 @@ impl LiveRanges {
 
 /// Ranges of all providers that routes use. It lives as long as the process.
 #[derive(Debug)]
-pub struct RangeBook {
+pub(crate) struct RangeBook {
     folder: Option<PathBuf>,
     live: Mutex<BTreeMap<String, Arc<LiveRanges>>>,
 }
 
 impl RangeBook {
     /// Creates an empty book. Refreshed ranges survive a restart only with a state folder.
-    #[must_use]
-    pub fn new(folder: Option<PathBuf>) -> Self {
+    pub(crate) fn new(folder: Option<PathBuf>) -> Self {
         Self {
             folder,
             live: Mutex::default(),
@@ -127,8 +121,7 @@ impl RangeBook {
     }
 
     /// Returns the ranges of a provider, or `None` if it publishes no ranges. The first call reads the state folder.
-    #[must_use]
-    pub fn live(&self, provider: &Provider) -> Option<Arc<LiveRanges>> {
+    pub(crate) fn live(&self, provider: &Provider) -> Option<Arc<LiveRanges>> {
         let known = self.all().get(&provider.id).cloned();
         if known.is_some() {
             return known;
@@ -144,7 +137,7 @@ impl RangeBook {
     }
 
     /// Loads ranges that another process has saved to the state folder, if they are newer.
-    pub fn reread(&self, provider: &Provider) {
+    pub(crate) fn reread(&self, provider: &Provider) {
         let found = known_ranges(provider, self.folder.as_deref());
         if let (Some(found), Some(live)) = (found, self.live(provider))
             // Only a newer day counts, so that an old file cannot undo a refresh of this process.
@@ -155,8 +148,7 @@ impl RangeBook {
     }
 
     /// Lists all ranges by provider id, for the metrics.
-    #[must_use]
-    pub fn list(&self) -> Vec<(String, Arc<LiveRanges>)> {
+    pub(crate) fn list(&self) -> Vec<(String, Arc<LiveRanges>)> {
         let live = self.all();
         let rows = live.iter().map(|(id, live)| (id.clone(), Arc::clone(live)));
         rows.collect()
@@ -167,7 +159,7 @@ impl RangeBook {
     /// # Errors
     /// Returns the reason why the ranges did not change. With [`RefreshError::Keep`] they did change: they are in use,
     /// but not saved.
-    pub async fn refresh(
+    pub(crate) async fn refresh(
         &self,
         refresh: &RangeRefresh,
         live: &LiveRanges,

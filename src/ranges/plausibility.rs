@@ -23,7 +23,7 @@ const SMALL: u128 = 1 << 16;
 
 /// Reason why ranges are not plausible. Each text continues "the list at URL".
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum ImplausibleRanges {
+pub(crate) enum ImplausibleRanges {
     /// The range is loopback, private, link-local or the like, so its addresses do not appear on the internet.
     #[error("contains `{net}`, which is not a public address range")]
     Special { net: IpNet },

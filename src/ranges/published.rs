@@ -17,7 +17,7 @@ const SHOWN_CHARS: usize = 48;
 
 /// Reason why a document is not a list of ranges. Each text continues "the list at URL".
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum PublishedFault {
+pub(crate) enum PublishedFault {
     /// The document is not UTF-8.
     #[error("is not UTF-8 text")]
     NotText,

@@ -21,8 +21,7 @@ const LIMITS: FetchLimits = FetchLimits {
 
 /// Reason why a refresh did not complete.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the fields are what the messages say they are")]
-pub enum RefreshError {
+pub(crate) enum RefreshError {
     /// The provider has no machine-readable list.
     #[error("the provider does not publish its IP ranges in a machine-readable form")]
     Unpublished,
@@ -48,7 +47,7 @@ pub enum RefreshError {
 
 /// Difference between the known and the published ranges.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RangeChange {
+pub(crate) struct RangeChange {
     /// Ranges that are published now.
     pub now: SenderRanges,
     /// Ranges that are new in the list.
@@ -72,15 +71,14 @@ impl RangeChange {
     }
 
     /// Returns true if both lists have the same ranges.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty()
     }
 }
 
 /// Settings of refreshes: the HTTP client, and the trust in large changes.
 #[derive(Clone, Debug)]
-pub struct RangeRefresh {
+pub(crate) struct RangeRefresh {
     /// HTTP client for the lists.
     pub fetcher: HttpsFetcher,
     /// Accepts lists that differ much from the known one. Ranges that no provider can have are still rejected.
@@ -92,7 +90,7 @@ impl RangeRefresh {
     ///
     /// # Errors
     /// Returns a [`RefreshError`] if the list cannot be fetched, is invalid or is not plausible.
-    pub async fn fetch(
+    pub(crate) async fn fetch(
         &self,
         source: &RangesEndpoint,
         before: &SenderRanges,

@@ -51,7 +51,7 @@ pub(super) struct AdminCounters {
 
 impl TelemetryRecorder {
     /// Counts a response of the admin listener.
-    pub fn admin_answer(&self, path: &str, status: StatusCode) {
+    pub(crate) fn admin_answer(&self, path: &str, status: StatusCode) {
         if status == StatusCode::UNAUTHORIZED {
             self.admin.tokens_refused.fetch_add(1, Ordering::Relaxed);
         }

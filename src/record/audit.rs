@@ -9,8 +9,7 @@ use crate::record::TelemetryRecorder;
 
 /// An operator's request to the admin listener and its outcome.
 #[derive(Clone, Copy, Debug)]
-#[expect(missing_docs, reason = "the fields of the line, by their names")]
-pub struct AuditLine<'a> {
+pub(crate) struct AuditLine<'a> {
     pub who: &'a str,
     pub role: &'a str,
     pub source: &'a str,
@@ -23,7 +22,7 @@ pub struct AuditLine<'a> {
 
 impl TelemetryRecorder {
     /// Logs an action at every log level, so that no operator can act without a trace.
-    pub fn audit(&self, audited: &AuditLine<'_>) {
+    pub(crate) fn audit(&self, audited: &AuditLine<'_>) {
         let message = "operator action";
         let mut line = self
             .logger
@@ -45,7 +44,7 @@ impl TelemetryRecorder {
     }
 
     /// Logs a rejected token. The caller limits how often.
-    pub fn audit_refused(&self, source: &str) {
+    pub(crate) fn audit_refused(&self, source: &str) {
         let message = "admin token rejected";
         let mut line = self
             .logger

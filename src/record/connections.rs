@@ -34,7 +34,7 @@ struct EdgeEventLine {
 
 impl TelemetryRecorder {
     /// Logs what happened to a connection. It counts nothing, because the edge keeps the counts.
-    pub fn edge_event(&self, event: &EdgeEvent) {
+    pub(crate) fn edge_event(&self, event: &EdgeEvent) {
         let telling = event_line(event);
         if !self.logger.is_enabled(telling.level) {
             return;
@@ -65,7 +65,7 @@ impl TelemetryRecorder {
     }
 
     /// Adds the counts of the edge to the metrics.
-    pub fn register_edge(&self, counters: &Arc<EdgeCounters>) {
+    pub(crate) fn register_edge(&self, counters: &Arc<EdgeCounters>) {
         *lock(&self.edge) = Some(Arc::clone(counters));
     }
 }

@@ -54,7 +54,7 @@ impl RequestStage {
 
 /// Counters and histograms of one route's requests.
 #[derive(Debug, Default)]
-pub struct RouteCounters {
+pub(crate) struct RouteCounters {
     pub(super) accepted: AtomicU64,
     pub(super) stored: AtomicU64,
     pub(super) duplicate: AtomicU64,
@@ -130,8 +130,7 @@ impl ByKind {
 
 impl RouteCounters {
     /// Returns the counts by minute and hour of this route.
-    #[must_use]
-    pub fn history(&self) -> &RouteHistory {
+    pub(crate) fn history(&self) -> &RouteHistory {
         &self.history
     }
 

@@ -22,7 +22,7 @@ use crate::record::{TelemetryRecorder, lock};
 
 /// Counters and histograms of one destination.
 #[derive(Debug)]
-pub struct DestinationCounters {
+pub(crate) struct DestinationCounters {
     attempts: ByKind,
     delivered: AtomicU64,
     delayed: AtomicU64,
@@ -57,7 +57,7 @@ pub(super) type DestinationKey = (RouteName, DestinationName);
 
 /// Identifiers of the event that an attempt delivers.
 #[derive(Clone, Debug)]
-pub struct AttemptedEvent {
+pub(crate) struct AttemptedEvent {
     /// Id of the event in the inbox, which is the id of its request.
     pub uid: RequestId,
     /// Event id that the provider gave.
@@ -68,7 +68,7 @@ pub struct AttemptedEvent {
 
 /// A finished delivery attempt and its outcome.
 #[derive(Clone, Copy, Debug)]
-pub struct AttemptReport<'a> {
+pub(crate) struct AttemptReport<'a> {
     /// The route of the event.
     pub route: &'a RouteName,
     /// The destination that was called.
@@ -103,8 +103,7 @@ pub struct AttemptReport<'a> {
 
 impl TelemetryRecorder {
     /// Returns the counters of a destination. They are the same ones after a reload, so that counts go on.
-    #[must_use]
-    pub fn destination_counters(
+    pub(crate) fn destination_counters(
         &self,
         route: &RouteName,
         destination: &DestinationName,
@@ -115,7 +114,7 @@ impl TelemetryRecorder {
     }
 
     /// Counts one attempt, exports its span and writes its log line.
-    pub fn attempt(&self, counters: &DestinationCounters, attempted: &AttemptReport<'_>) {
+    pub(crate) fn attempt(&self, counters: &DestinationCounters, attempted: &AttemptReport<'_>) {
         counters.add(attempted);
         self.trace_attempt(attempted);
         let is_delivered = attempted.state == DeliveryState::Delivered;
@@ -165,7 +164,7 @@ impl TelemetryRecorder {
     }
 
     /// Logs that a destination was disabled, because its response asked for no more events.
-    pub fn destination_disabled(
+    pub(crate) fn destination_disabled(
         &self,
         route: &RouteName,
         destination: &DestinationName,

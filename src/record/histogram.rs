@@ -29,7 +29,7 @@ static BOUNDS: [u64; 18] = [
 ];
 
 /// Upper bounds in nanoseconds: 10 ms (a queue that is empty) to a week (retries to the end).
-pub static LONG_BOUNDS: [u64; 15] = [
+pub(crate) static LONG_BOUNDS: [u64; 15] = [
     10_000_000,
     50_000_000,
     100_000_000,
@@ -51,7 +51,7 @@ const NANOS_PER_SECOND: f64 = 1e9;
 
 /// Counts of observed durations, by bucket.
 #[derive(Debug)]
-pub struct LatencyHistogram {
+pub(crate) struct LatencyHistogram {
     bounds: &'static [u64],
     counts: Box<[AtomicU64]>,
     beyond: AtomicU64,
@@ -60,7 +60,7 @@ pub struct LatencyHistogram {
 
 /// Values of a histogram at one moment.
 #[derive(Debug, PartialEq)]
-pub struct HistogramSnapshot {
+pub(crate) struct HistogramSnapshot {
     /// Sum of all observations in seconds.
     pub sum: f64,
     /// Number of observations in all buckets.
@@ -77,8 +77,7 @@ impl Default for LatencyHistogram {
 
 impl LatencyHistogram {
     /// Creates an empty histogram. `bounds` are upper bounds in nanoseconds, in ascending order.
-    #[must_use]
-    pub fn new(bounds: &'static [u64]) -> Self {
+    pub(crate) fn new(bounds: &'static [u64]) -> Self {
         Self {
             bounds,
             counts: bounds.iter().map(|_| AtomicU64::new(0)).collect(),
@@ -88,7 +87,7 @@ impl LatencyHistogram {
     }
 
     /// Counts one duration. A duration beyond the last bound counts in the bucket `+Inf`.
-    pub fn observe(&self, duration: Duration) {
+    pub(crate) fn observe(&self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         // Bounds are inclusive, as `le` of OpenMetrics demands.
         let index = self.bounds.partition_point(|bound| *bound < nanos);
@@ -98,8 +97,7 @@ impl LatencyHistogram {
     }
 
     /// Reads the histogram. Count and sum may differ by an observation that another thread is just making.
-    #[must_use]
-    pub fn snapshot(&self) -> HistogramSnapshot {
+    pub(crate) fn snapshot(&self) -> HistogramSnapshot {
         let bounds = self.bounds.iter().map(|bound| seconds(*bound));
         let counts = self.counts.iter();
         let mut buckets: Vec<_> = bounds

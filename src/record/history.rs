@@ -35,7 +35,7 @@ const REASONS: usize = RejectReason::ALL.len();
 
 /// Request counts of one period: a minute, an hour or a day.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct IntervalTally {
+pub(crate) struct IntervalTally {
     /// Start of the period, in milliseconds since the Unix epoch.
     pub start_ms: i64,
     /// Number of events that passed every check.
@@ -55,7 +55,7 @@ pub struct IntervalTally {
 
 /// Usage of one secret of a route.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SecretMatchCount {
+pub(crate) struct SecretMatchCount {
     /// Name of the secret, or its position where the config gives no name.
     pub label: Arc<str>,
     /// Number of matches since the process started.
@@ -66,7 +66,7 @@ pub struct SecretMatchCount {
 
 /// Request counts of one route over the last hour and the last two days.
 #[derive(Debug)]
-pub struct RouteHistory {
+pub(crate) struct RouteHistory {
     minutes: IntervalRing,
     hours: IntervalRing,
     secrets: ArcSwap<Vec<SecretSlot>>,
@@ -105,7 +105,7 @@ struct SecretCounts {
 
 /// A secret of a new config, and the label that it had before.
 #[derive(Debug)]
-pub struct SecretName {
+pub(crate) struct SecretName {
     /// Label of the secret in verdicts.
     pub label: Arc<str>,
     /// Label of the same secret in the previous config; `None` for a new secret.
@@ -124,7 +124,7 @@ impl Default for RouteHistory {
 
 impl RouteHistory {
     /// Counts one request in the periods in which it began.
-    pub fn add(&self, verdict: &Verdict) {
+    pub(crate) fn add(&self, verdict: &Verdict) {
         // The id has the time at which the request began, so no clock is read here.
         let at_ms = verdict.request_id.unix_ms();
         let place = counter_index(&verdict.decision);
@@ -136,20 +136,17 @@ impl RouteHistory {
     }
 
     /// Returns the minutes of the last hour with at least one request, oldest first.
-    #[must_use]
-    pub fn minutes(&self, now_ms: i64) -> Vec<IntervalTally> {
+    pub(crate) fn minutes(&self, now_ms: i64) -> Vec<IntervalTally> {
         self.minutes.tallies(now_ms, MINUTES as i64)
     }
 
     /// Returns the hours of the last two days with at least one request, oldest first.
-    #[must_use]
-    pub fn hours(&self, now_ms: i64) -> Vec<IntervalTally> {
+    pub(crate) fn hours(&self, now_ms: i64) -> Vec<IntervalTally> {
         self.hours.tallies(now_ms, HOURS as i64)
     }
 
     /// Sums up the last 24 clock hours, including the present one.
-    #[must_use]
-    pub fn day(&self, now_ms: i64) -> IntervalTally {
+    pub(crate) fn day(&self, now_ms: i64) -> IntervalTally {
         let mut day = IntervalTally {
             // The present hour counts, so 23 whole hours precede it.
             start_ms: (now_ms.div_euclid(HOUR_MS) - DAY + 1) * HOUR_MS,
@@ -167,8 +164,7 @@ impl RouteHistory {
     }
 
     /// Returns the secrets that matched at least once.
-    #[must_use]
-    pub fn secrets(&self) -> Vec<SecretMatchCount> {
+    pub(crate) fn secrets(&self) -> Vec<SecretMatchCount> {
         let slots = self.secrets.load();
         let used = slots.iter().map(|slot| SecretMatchCount {
             label: Arc::clone(&slot.label),
@@ -179,7 +175,7 @@ impl RouteHistory {
     }
 
     /// Replaces the secrets of the route. Counts of a secret that was there before go on, also under a new label.
-    pub fn set_secrets(&self, names: Vec<SecretName>) {
+    pub(crate) fn set_secrets(&self, names: Vec<SecretName>) {
         let known = self.secrets.load();
         let slots = names.into_iter().map(|name| {
             let before = name.before;
@@ -207,8 +203,7 @@ impl RouteHistory {
 
 impl IntervalTally {
     /// Returns the number of all requests in the period.
-    #[must_use]
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         let plain = self.accepted + self.duplicate + self.challenge + self.filtered;
         let with_reason = self.refused.iter().chain(&self.would_refuse);
         plain + with_reason.map(|(_, count)| count).sum::<u64>()

@@ -35,7 +35,7 @@ const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
 
 /// Error from starting the log.
 #[derive(Debug, Error)]
-pub enum LogError {
+pub(crate) enum LogError {
     /// The system did not start the writer thread.
     #[error("cannot start the thread that writes the log")]
     Thread {
@@ -49,7 +49,7 @@ pub enum LogError {
 
 /// Kind of destination behind stderr, which decides the format with `format = "auto"`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum StderrKind {
+pub(crate) enum StderrKind {
     /// Stderr goes to journald, as `app` finds out by `JOURNAL_STREAM`.
     Journal,
     /// Stderr goes to a terminal, a file or a pipe.
@@ -58,7 +58,7 @@ pub enum StderrKind {
 
 /// Handle of the log: queues lines for the writer thread.
 #[derive(Debug)]
-pub struct LineLogger {
+pub(crate) struct LineLogger {
     encoding: LineEncoding,
     level: AtomicU8,
     queue: RwLock<Option<SyncSender<Vec<u8>>>>,
@@ -84,7 +84,7 @@ enum LogSink {
 ///
 /// # Errors
 /// If no thread can be started, or if a global subscriber is already installed.
-pub fn init(log: &LogSection, stderr: StderrKind) -> Result<Arc<LineLogger>, LogError> {
+pub(crate) fn init(log: &LogSection, stderr: StderrKind) -> Result<Arc<LineLogger>, LogError> {
     let (encoding, sink) = choose(log.format, stderr);
     let logger = LineLogger::start(encoding, log.level, sink)?;
     crate::record::tracing_layer::install(&logger).map_err(|_| LogError::Installed)?;
@@ -113,10 +113,7 @@ fn journal() -> Option<UnixDatagram> {
 
 impl LineLogger {
     /// Starts a log that goes to any writer, for tests and `demo`.
-    ///
-    /// # Errors
-    /// If no thread can be started.
-    pub fn to_writer(
+    pub(crate) fn to_writer(
         encoding: LineEncoding,
         level: Level,
         writer: Box<dyn Write + Send>,
@@ -125,37 +122,40 @@ impl LineLogger {
     }
 
     /// Changes the level, as a reload does.
-    pub fn set_level(&self, level: Level) {
+    pub(crate) fn set_level(&self, level: Level) {
         self.level.store(rank(level), Ordering::Relaxed);
         // `tracing` caches per call site if it is enabled; without this a more verbose level would have no effect.
         tracing::callsite::rebuild_interest_cache();
     }
 
     /// Returns true if lines of this level are written.
-    #[must_use]
-    pub fn is_enabled(&self, level: Level) -> bool {
+    pub(crate) fn is_enabled(&self, level: Level) -> bool {
         rank(level) <= self.level.load(Ordering::Relaxed)
     }
 
     /// Returns the number of lines that were dropped because the queue was full.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.state.dropped.load(Ordering::Relaxed)
     }
 
     /// Starts a line in the log's format; pass it to [`LineLogger::write`] when it has its fields.
-    #[must_use]
-    pub fn line(&self, now: ClockReading, level: Level, target: &str, message: &str) -> LogLine {
+    pub(crate) fn line(
+        &self,
+        now: ClockReading,
+        level: Level,
+        target: &str,
+        message: &str,
+    ) -> LogLine {
         LogLine::new(self.encoding, now, level, target, message)
     }
 
     /// Queues a line, or drops it if the queue is full. Never blocks.
-    pub fn write(&self, line: LogLine) {
+    pub(crate) fn write(&self, line: LogLine) {
         self.push(line.finish());
     }
 
     /// Writes all queued lines and ends the writer; later lines are dropped. Blocks for two seconds at most.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         // Dropping the only sender ends the writer's loop once the queue is empty.
         let queue = self.queue.write().map(|mut queue| queue.take());
         drop(queue);

@@ -18,7 +18,7 @@ pub(super) const MESSAGE_LIMIT: usize = 1024;
 
 /// Output format of log lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LineEncoding {
+pub(crate) enum LineEncoding {
     /// Plain text for people: time, level, target, message, `name=value` pairs.
     Text,
     /// One JSON object per line.
@@ -28,7 +28,7 @@ pub enum LineEncoding {
 }
 
 /// Builder of one log line in one format.
-pub struct LogLine {
+pub(crate) struct LogLine {
     encoding: LineEncoding,
     /// The text or JSON form; for journald the value of `MESSAGE`.
     text: String,
@@ -38,8 +38,7 @@ pub struct LogLine {
 
 impl LogLine {
     /// Starts a line with its time, level, target and message.
-    #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         encoding: LineEncoding,
         now: ClockReading,
         level: Level,
@@ -81,34 +80,33 @@ impl LogLine {
     }
 
     /// Adds a text field, cut at `VALUE_LIMIT`. Use it for everything that a client may have written.
-    pub fn text(&mut self, name: &str, value: &dyn Display) -> &mut Self {
+    pub(crate) fn text(&mut self, name: &str, value: &dyn Display) -> &mut Self {
         self.field(name, value, VALUE_LIMIT)
     }
 
     /// Adds a field with longer text of hookgate itself, such as an error with its causes.
-    pub fn message(&mut self, name: &str, value: &dyn Display) -> &mut Self {
+    pub(crate) fn message(&mut self, name: &str, value: &dyn Display) -> &mut Self {
         self.field(name, value, MESSAGE_LIMIT)
     }
 
     /// Adds a number, which JSON shows without quotes.
-    pub fn number(&mut self, name: &str, value: impl Into<i64>) -> &mut Self {
+    pub(crate) fn number(&mut self, name: &str, value: impl Into<i64>) -> &mut Self {
         let value: i64 = value.into();
         self.bare(name, &value)
     }
 
     /// Adds a count, which JSON shows without quotes.
-    pub fn count(&mut self, name: &str, value: u64) -> &mut Self {
+    pub(crate) fn count(&mut self, name: &str, value: u64) -> &mut Self {
         self.bare(name, &value)
     }
 
     /// Adds a boolean, which JSON shows without quotes.
-    pub fn flag(&mut self, name: &str, value: bool) -> &mut Self {
+    pub(crate) fn flag(&mut self, name: &str, value: bool) -> &mut Self {
         self.bare(name, &value)
     }
 
     /// Returns the bytes to write, including the line end.
-    #[must_use]
-    pub fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         match self.encoding {
             LineEncoding::Text => self.text.push('\n'),
             LineEncoding::Json => self.text.push_str("}\n"),
@@ -263,8 +261,7 @@ impl Write for LineEscaper<'_> {
 ///
 /// These are control characters, line and paragraph ends, marks and overrides of the reading direction, invisible
 /// characters, variation selectors, and characters that no font shows.
-#[must_use]
-pub fn is_misleading(letter: char) -> bool {
+pub(crate) fn is_misleading(letter: char) -> bool {
     letter.is_control()
         || matches!(
             letter,

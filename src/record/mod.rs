@@ -5,22 +5,22 @@
 //! bounded queue. One `TelemetryRecorder` serves all configuration snapshots, so counters survive a reload.
 
 mod admin_counters;
-pub mod audit;
+pub(crate) mod audit;
 mod connections;
-pub mod counters;
-pub mod deliveries;
-pub mod histogram;
-pub mod history;
-pub mod log;
-pub mod log_line;
+pub(crate) mod counters;
+pub(crate) mod deliveries;
+pub(crate) mod histogram;
+pub(crate) mod history;
+pub(crate) mod log;
+pub(crate) mod log_line;
 mod log_suppression;
 mod metrics;
-pub mod otlp;
+pub(crate) mod otlp;
 mod process;
-pub mod recent_verdicts;
-pub mod rejected_requests;
+pub(crate) mod recent_verdicts;
+pub(crate) mod rejected_requests;
 mod request_line;
-pub mod store_metrics;
+pub(crate) mod store_metrics;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -55,7 +55,7 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(10);
 
 /// Result of a request beyond the gate's verdict: the response, the upstream call and the time.
 #[derive(Clone, Debug)]
-pub struct ExchangeSummary {
+pub(crate) struct ExchangeSummary {
     /// Status of the response to the sender.
     pub response_status: StatusCode,
     /// Status of the upstream's response; `None` without a response.
@@ -71,7 +71,7 @@ pub struct ExchangeSummary {
 }
 
 /// Sink for everything that happens: writes log lines, updates counters and keeps the recent history.
-pub struct TelemetryRecorder {
+pub(crate) struct TelemetryRecorder {
     logger: Arc<LineLogger>,
     logs_accepted: AtomicBool,
     routes: Mutex<BTreeMap<RouteName, Arc<RouteCounters>>>,
@@ -114,7 +114,7 @@ type CertificateSource = Box<dyn Fn() -> Vec<(String, i64)> + Send + Sync>;
 
 /// Expiry of a route's secret, as the config sets it with `until`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SecretEnd {
+pub(crate) struct SecretEnd {
     /// The route that the secret belongs to.
     pub route: RouteName,
     /// Name of the secret, or its position from "1" where the config gives no name.
@@ -128,8 +128,7 @@ type RangeSource = Box<dyn Fn() -> Vec<(String, Arc<LiveRanges>)> + Send + Sync>
 
 impl TelemetryRecorder {
     /// Creates a recorder without routes; `logs_accepted` is `[log] accepted`.
-    #[must_use]
-    pub fn new(logger: Arc<LineLogger>, logs_accepted: bool) -> Arc<Self> {
+    pub(crate) fn new(logger: Arc<LineLogger>, logs_accepted: bool) -> Arc<Self> {
         let now = ClockReading::read();
         Arc::new(Self {
             logger,
@@ -157,27 +156,25 @@ impl TelemetryRecorder {
     }
 
     /// Returns the counters of a route. They are the same ones after a reload, so that counts go on.
-    #[must_use]
-    pub fn route_counters(&self, name: &RouteName) -> Arc<RouteCounters> {
+    pub(crate) fn route_counters(&self, name: &RouteName) -> Arc<RouteCounters> {
         // Requests do not take this lock: the pipeline holds the counters of its snapshot.
         let mut routes = lock(&self.routes);
         Arc::clone(routes.entry(name.clone()).or_default())
     }
 
     /// Drops the counters of all routes for which `is_there` is false, because a reload removed them.
-    pub fn retain_routes(&self, is_there: impl Fn(&RouteName) -> bool) {
+    pub(crate) fn retain_routes(&self, is_there: impl Fn(&RouteName) -> bool) {
         lock(&self.routes).retain(|name, _| is_there(name));
     }
 
     /// Returns the counters of a known route; `None` if this process never had the route.
-    #[must_use]
-    pub fn find_route(&self, name: &str) -> Option<Arc<RouteCounters>> {
+    pub(crate) fn find_route(&self, name: &str) -> Option<Arc<RouteCounters>> {
         let routes = lock(&self.routes);
         routes.get(&RouteName::new(name)).cloned()
     }
 
     /// Counts one request and writes its log line. `route` is `None` where no route matched.
-    pub fn request(
+    pub(crate) fn request(
         &self,
         route: Option<&RouteCounters>,
         verdict: &Verdict,
@@ -195,19 +192,17 @@ impl TelemetryRecorder {
     }
 
     /// Returns the recent verdicts that are kept in memory.
-    #[must_use]
-    pub fn recent(&self) -> &RecentVerdicts {
+    pub(crate) fn recent(&self) -> &RecentVerdicts {
         &self.recent
     }
 
     /// Returns the recently rejected requests that are kept in memory.
-    #[must_use]
-    pub fn rejected(&self) -> &RejectedRequests {
+    pub(crate) fn rejected(&self) -> &RejectedRequests {
         &self.rejected
     }
 
     /// Counts and logs a config that was loaded and is now in use.
-    pub fn reload_applied(&self, routes: usize) {
+    pub(crate) fn reload_applied(&self, routes: usize) {
         let now = ClockReading::read();
         self.reloads_applied.fetch_add(1, Ordering::Relaxed);
         self.last_reload
@@ -222,7 +217,7 @@ impl TelemetryRecorder {
     }
 
     /// Counts and logs a config that was rejected; the previous one stays in use. The line holds the start of `error`.
-    pub fn reload_refused(&self, error: &dyn fmt::Display) {
+    pub(crate) fn reload_refused(&self, error: &dyn fmt::Display) {
         self.reloads_refused.fetch_add(1, Ordering::Relaxed);
         let message = "config rejected, the previous one stays in use";
         let mut line = self
@@ -233,19 +228,19 @@ impl TelemetryRecorder {
     }
 
     /// Applies `[log]` of a new config. The format does not change while the process runs.
-    pub fn set_log(&self, level: Level, logs_accepted: bool) {
+    pub(crate) fn set_log(&self, level: Level, logs_accepted: bool) {
         self.logger.set_level(level);
         self.logs_accepted.store(logs_accepted, Ordering::Relaxed);
     }
 
     /// Sets how many verdicts and how many rejected requests are kept in memory.
-    pub fn set_capacities(&self, verdicts: usize, rejected: usize) {
+    pub(crate) fn set_capacities(&self, verdicts: usize, rejected: usize) {
         self.recent.set_capacity(verdicts);
         self.rejected.set_capacity(rejected);
     }
 
     /// Counts and logs a panic; the panic hook of the process calls it.
-    pub fn panic(&self, info: &PanicHookInfo<'_>) {
+    pub(crate) fn panic(&self, info: &PanicHookInfo<'_>) {
         self.panics.fetch_add(1, Ordering::Relaxed);
         let mut line = self.logger.line(
             ClockReading::read(),
@@ -261,7 +256,7 @@ impl TelemetryRecorder {
     }
 
     /// Adds a gauge that another module maintains. Names follow `hookgate_<noun>_<unit>`.
-    pub fn register_gauge(
+    pub(crate) fn register_gauge(
         &self,
         name: &'static str,
         help: &'static str,
@@ -271,7 +266,7 @@ impl TelemetryRecorder {
     }
 
     /// Adds a counter that another module maintains. The name is given without `_total`.
-    pub fn register_counter(
+    pub(crate) fn register_counter(
         &self,
         name: &'static str,
         help: &'static str,
@@ -281,7 +276,7 @@ impl TelemetryRecorder {
     }
 
     /// Adds the expiry times of the certificates in use, in seconds since the epoch, by name.
-    pub fn register_certificates(
+    pub(crate) fn register_certificates(
         &self,
         read: impl Fn() -> Vec<(String, i64)> + Send + Sync + 'static,
     ) {
@@ -289,12 +284,12 @@ impl TelemetryRecorder {
     }
 
     /// Replaces the expiry times of secrets with those of the config in use.
-    pub fn set_secret_ends(&self, ends: Vec<SecretEnd>) {
+    pub(crate) fn set_secret_ends(&self, ends: Vec<SecretEnd>) {
         *lock(&self.secrets) = ends;
     }
 
     /// Adds the address ranges that providers publish: when they were read, and the outcomes of refreshes.
-    pub fn register_ranges(
+    pub(crate) fn register_ranges(
         &self,
         read: impl Fn() -> Vec<(String, Arc<LiveRanges>)> + Send + Sync + 'static,
     ) {
@@ -302,13 +297,12 @@ impl TelemetryRecorder {
     }
 
     /// Renders all metrics in the OpenMetrics text format.
-    #[must_use]
-    pub fn metrics_text(self: &Arc<Self>) -> String {
+    pub(crate) fn metrics_text(self: &Arc<Self>) -> String {
         metrics::text(self)
     }
 
     /// Logs the counts of suppressed lines every `SWEEP_PERIOD`, until the future is dropped.
-    pub async fn tend(self: Arc<Self>) {
+    pub(crate) async fn tend(self: Arc<Self>) {
         loop {
             tokio::time::sleep(SWEEP_PERIOD).await;
             self.sweep(instant());
@@ -316,7 +310,7 @@ impl TelemetryRecorder {
     }
 
     /// Logs the remaining counts of suppressed lines and ends the log. Blocks for two seconds at most.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         // Without this the last counts would be lost with the process.
         for withheld in self.suppressor.drain() {
             self.log_suppressed(&withheld);

@@ -32,7 +32,7 @@ const MAX_METHOD: usize = 32;
 
 /// A verdict with its number and outcome.
 #[derive(Clone, Debug)]
-pub struct RecentVerdict {
+pub(crate) struct RecentVerdict {
     /// Sequence number over all routes, from 1. It starts again with the process.
     pub number: u64,
     /// Verdict of the gate. The index of its route may be that of an earlier config.
@@ -43,15 +43,14 @@ pub struct RecentVerdict {
 
 impl RecentVerdict {
     /// Returns the time at which the request began, in milliseconds since the Unix epoch.
-    #[must_use]
-    pub fn unix_ms(&self) -> i64 {
+    pub(crate) fn unix_ms(&self) -> i64 {
         self.verdict.request_id.unix_ms()
     }
 }
 
 /// Filter of a list or a tail; a field that is `None` matches everything.
 #[derive(Clone, Debug, Default)]
-pub struct VerdictQuery {
+pub(crate) struct VerdictQuery {
     /// Name of the route that must match.
     pub route: Option<String>,
     /// Verdict that must match: one of [`GateDecision::WORDS`].
@@ -62,8 +61,7 @@ pub struct VerdictQuery {
 
 impl VerdictQuery {
     /// Returns true if the verdict matches all fields of the filter.
-    #[must_use]
-    pub fn fits(&self, verdict: &Verdict) -> bool {
+    pub(crate) fn fits(&self, verdict: &Verdict) -> bool {
         let route = verdict.route.as_ref().map(|route| route.as_str());
         let reason = verdict.decision.reject().map(Reject::reason);
         let word = verdict.decision.word();
@@ -77,7 +75,7 @@ impl VerdictQuery {
 
 /// Bounded buffer of the last verdicts.
 #[derive(Debug)]
-pub struct RecentVerdicts {
+pub(crate) struct RecentVerdicts {
     /// Maximum number of entries in each ring; 0 keeps nothing.
     capacity: AtomicUsize,
     rows: Mutex<VerdictRows>,
@@ -96,8 +94,7 @@ struct VerdictRows {
 
 impl RecentVerdicts {
     /// Creates a buffer for `capacity` verdicts in each ring.
-    #[must_use]
-    pub fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self {
             capacity: AtomicUsize::new(capacity),
             rows: Mutex::default(),
@@ -107,7 +104,7 @@ impl RecentVerdicts {
     }
 
     /// Changes the capacity of each ring and drops the oldest excess entries.
-    pub fn set_capacity(&self, capacity: usize) {
+    pub(crate) fn set_capacity(&self, capacity: usize) {
         self.capacity.store(capacity, Ordering::Relaxed);
         let mut dropped = Vec::new();
         let mut rows = self.lock();
@@ -126,7 +123,7 @@ impl RecentVerdicts {
     }
 
     /// Adds a verdict, and drops the oldest one of its ring if that is full.
-    pub fn push(&self, verdict: &Verdict, exchange: &ExchangeSummary) {
+    pub(crate) fn push(&self, verdict: &Verdict, exchange: &ExchangeSummary) {
         let capacity = self.capacity.load(Ordering::Relaxed);
         if capacity == 0 {
             return;
@@ -158,14 +155,12 @@ impl RecentVerdicts {
     }
 
     /// Returns the number of the newest verdict; 0 before the first one.
-    #[must_use]
-    pub fn last(&self) -> u64 {
+    pub(crate) fn last(&self) -> u64 {
         self.last.load(Ordering::Acquire)
     }
 
     /// Lists matching verdicts with a number below `before`, newest first; without `before`, from the newest on.
-    #[must_use]
-    pub fn newest(
+    pub(crate) fn newest(
         &self,
         before: Option<u64>,
         wanted: &VerdictQuery,
@@ -185,8 +180,7 @@ impl RecentVerdicts {
     }
 
     /// Lists matching verdicts with a number above `after`, oldest first, and the number from which to continue.
-    #[must_use]
-    pub fn after(
+    pub(crate) fn after(
         &self,
         after: u64,
         wanted: &VerdictQuery,
@@ -213,7 +207,7 @@ impl RecentVerdicts {
     }
 
     /// Waits until there is a verdict with a number above `after`.
-    pub async fn wait(&self, after: u64) {
+    pub(crate) async fn wait(&self, after: u64) {
         loop {
             // Created before `last` is read: a verdict that is kept in between wakes it, so no verdict is missed.
             let came = self.arrived.notified();
@@ -224,9 +218,7 @@ impl RecentVerdicts {
         }
     }
 
-    /// Finds the verdict with this request id.
-    #[must_use]
-    pub fn find(&self, id: &RequestId) -> Option<Arc<RecentVerdict>> {
+    pub(crate) fn find(&self, id: &RequestId) -> Option<Arc<RecentVerdict>> {
         let mut before = u64::MAX;
         loop {
             let part = self.lock().before(before);
@@ -240,8 +232,7 @@ impl RecentVerdicts {
 
     /// Finds the newest accepted request before this one that had the same key, or the same signed bytes where this one
     /// is a replay.
-    #[must_use]
-    pub fn earlier(&self, repeat: &RecentVerdict) -> Option<Arc<RecentVerdict>> {
+    pub(crate) fn earlier(&self, repeat: &RecentVerdict) -> Option<Arc<RecentVerdict>> {
         let key = |verdict: &Verdict| match repeat.verdict.is_replay {
             true => verdict.watched_key,
             false => verdict.dedup_key,

@@ -45,7 +45,7 @@ const MAX_BODIES: usize = 8 << 20;
 
 /// A rejected request with its verdict; tokens are masked.
 #[derive(Clone, Debug)]
-pub struct RejectedRequest {
+pub(crate) struct RejectedRequest {
     /// Verdict of the gate, with the reject.
     pub verdict: Verdict,
     /// HTTP method of the request.
@@ -64,7 +64,7 @@ pub struct RejectedRequest {
 
 /// Summary of the rejects of one route for one reason.
 #[derive(Clone, Debug)]
-pub struct RejectedGroup {
+pub(crate) struct RejectedGroup {
     /// Route that the requests matched.
     pub route: RouteName,
     /// Reason that all requests of the group share.
@@ -81,7 +81,7 @@ pub struct RejectedGroup {
 
 /// Received request, as far as it was read.
 #[derive(Clone, Copy, Debug)]
-pub struct ReceivedParts<'a> {
+pub(crate) struct ReceivedParts<'a> {
     /// HTTP method of the request.
     pub method: &'a Method,
     /// Request target as received, tokens included.
@@ -96,7 +96,7 @@ pub struct ReceivedParts<'a> {
 
 /// Bounded buffer of the last rejected requests.
 #[derive(Debug, Default)]
-pub struct RejectedRequests {
+pub(crate) struct RejectedRequests {
     inner: Mutex<RejectedState>,
 }
 
@@ -120,20 +120,17 @@ struct ReasonTally {
 
 impl RejectedRequest {
     /// Returns the reason of the reject, also for a request that monitor mode forwarded.
-    #[must_use]
-    pub fn reason(&self) -> Option<RejectReason> {
+    pub(crate) fn reason(&self) -> Option<RejectReason> {
         self.verdict.decision.reject().map(Reject::reason)
     }
 
     /// Returns the time of arrival, in milliseconds since the Unix epoch.
-    #[must_use]
-    pub fn unix_ms(&self) -> i64 {
+    pub(crate) fn unix_ms(&self) -> i64 {
         self.verdict.request_id.unix_ms()
     }
 
     /// Converts the request to a request file, which notes the parts that are missing. Masked values appear as `***`.
-    #[must_use]
-    pub fn to_file(&self) -> RequestFile {
+    pub(crate) fn to_file(&self) -> RequestFile {
         let mut file = RequestFile::new(self.method.clone(), &*self.target, self.body.clone());
         if let Ok(time) = jiff::Timestamp::from_millisecond(self.unix_ms()) {
             file.add_comment(RECEIVED, &time.to_string());
@@ -174,7 +171,7 @@ impl RejectedRequest {
 
 impl RejectedRequests {
     /// Changes how many requests are kept and drops the excess; 0 keeps nothing.
-    pub fn set_capacity(&self, capacity: usize) {
+    pub(crate) fn set_capacity(&self, capacity: usize) {
         let mut inner = self.lock();
         inner.capacity = capacity;
         while inner.requests.len() > capacity {
@@ -183,7 +180,7 @@ impl RejectedRequests {
     }
 
     /// Keeps a request that a route rejected, or that monitor mode forwarded; ignores all others.
-    pub fn push(&self, verdict: &Verdict, came: &ReceivedParts<'_>) {
+    pub(crate) fn push(&self, verdict: &Verdict, came: &ReceivedParts<'_>) {
         let (Some(route), Some(reject)) = (&verdict.route, verdict.decision.reject()) else {
             return;
         };
@@ -203,8 +200,7 @@ impl RejectedRequests {
     }
 
     /// Lists kept requests, newest first, of one route or reason if given.
-    #[must_use]
-    pub fn list(
+    pub(crate) fn list(
         &self,
         route: Option<&str>,
         reason: Option<RejectReason>,
@@ -220,8 +216,7 @@ impl RejectedRequests {
     }
 
     /// Finds the kept request with this id.
-    #[must_use]
-    pub fn find(&self, id: &RequestId) -> Option<Arc<RejectedRequest>> {
+    pub(crate) fn find(&self, id: &RequestId) -> Option<Arc<RejectedRequest>> {
         let inner = self.lock();
         let mut kept = inner.requests.iter().rev();
         kept.find(|request| request.verdict.request_id == *id)
@@ -229,8 +224,7 @@ impl RejectedRequests {
     }
 
     /// Summarizes rejects by route and reason, the most recent first.
-    #[must_use]
-    pub fn groups(&self) -> Vec<RejectedGroup> {
+    pub(crate) fn groups(&self) -> Vec<RejectedGroup> {
         let inner = self.lock();
         let groups = inner.counts.iter().map(|((route, _), count)| {
             let mut newest = inner.requests.iter().rev();

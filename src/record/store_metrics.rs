@@ -38,7 +38,7 @@ pub(super) struct StoreWatch {
 
 /// Limits of disk space that `[store]` sets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct StoreBounds {
+pub(crate) struct StoreBounds {
     /// Bytes that must stay free on the disk.
     pub min_free: u64,
     /// Maximum size of the store's file in bytes.
@@ -62,7 +62,7 @@ struct ReplayCounts {
 
 impl TelemetryRecorder {
     /// Adds the metrics of this store.
-    pub fn register_store(&self, store: Store, bounds: StoreBounds) {
+    pub(crate) fn register_store(&self, store: Store, bounds: StoreBounds) {
         *lock(&self.store) = Some(Arc::new(StoreWatch {
             store,
             bounds,
@@ -73,7 +73,7 @@ impl TelemetryRecorder {
     }
 
     /// Queries the store if the last values are too old. A scrape calls it before it renders the metrics.
-    pub async fn refresh_store_reading(&self) {
+    pub(crate) async fn refresh_store_reading(&self) {
         let watch = lock(&self.store).clone();
         if let Some(watch) = watch {
             watch.refresh_reading().await;

@@ -14,11 +14,10 @@ use crate::scheme::multipart;
 const MAX_FIELDS: usize = 1000;
 
 /// A form field: name and value, unescaped.
-pub type FormField<'b> = (Cow<'b, str>, Cow<'b, str>);
+pub(crate) type FormField<'b> = (Cow<'b, str>, Cow<'b, str>);
 
 /// Returns whether the headers declare a URL-encoded form.
-#[must_use]
-pub fn is_form(headers: &HeaderMap) -> bool {
+pub(crate) fn is_form(headers: &HeaderMap) -> bool {
     let value = headers
         .get(header::CONTENT_TYPE)
         .map(|value| value.as_bytes());
@@ -31,8 +30,7 @@ pub fn is_form(headers: &HeaderMap) -> bool {
 
 /// Returns whether the body begins like JSON. Then it has no form fields, whatever its headers declare: a sender that
 /// posts forms and JSON to one URL has its values in only one of them.
-#[must_use]
-pub fn is_like_json(body: &[u8]) -> bool {
+pub(crate) fn is_like_json(body: &[u8]) -> bool {
     let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
     matches!(body.iter().find(|byte| !is_space(byte)), Some(b'{' | b'['))
 }
@@ -52,7 +50,7 @@ pub fn read<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<Vec<FormField<'b>
 ///
 /// # Errors
 /// Returns a text that says what is wrong with the body.
-pub fn fields(body: &[u8]) -> Result<Vec<FormField<'_>>, &'static str> {
+pub(crate) fn fields(body: &[u8]) -> Result<Vec<FormField<'_>>, &'static str> {
     let text = std::str::from_utf8(body).map_err(|_| "the form is not valid UTF-8")?;
     let mut fields = Vec::new();
     // Empty pairs, as in `a=1&&b=2`, are ignored by most form parsers.
@@ -67,7 +65,6 @@ pub fn fields(body: &[u8]) -> Result<Vec<FormField<'_>>, &'static str> {
 }
 
 /// Sorts the fields by name, and fields of the same name by value.
-#[must_use]
 pub(super) fn sorted<'f>(fields: &'f [FormField<'_>]) -> Vec<(&'f str, &'f str)> {
     let pairs = fields.iter().map(|(name, value)| (&**name, &**value));
     let mut sorted: Vec<(&str, &str)> = pairs.collect();
@@ -79,7 +76,10 @@ pub(super) fn sorted<'f>(fields: &'f [FormField<'_>]) -> Vec<(&'f str, &'f str)>
 ///
 /// # Errors
 /// Returns an error if the field occurs twice.
-pub fn one<'f>(fields: &'f [FormField<'_>], name: &str) -> Result<Option<&'f str>, &'static str> {
+pub(crate) fn one<'f>(
+    fields: &'f [FormField<'_>],
+    name: &str,
+) -> Result<Option<&'f str>, &'static str> {
     let mut found = fields.iter().filter(|(key, _)| key == name);
     let value = found.next().map(|(_, value)| &**value);
     match found.next() {

@@ -12,14 +12,14 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 use serde::de::{Unexpected, Visitor};
 
 /// RFC 6901 pointers, joined into one tree.
-pub struct ValuePicker {
+pub(crate) struct ValuePicker {
     root: PointerNode,
     count: usize,
 }
 
 /// Value that was found at one pointer.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum PickedValue<'b> {
+pub(crate) enum PickedValue<'b> {
     /// No value is present, or it is `null`.
     Absent,
     /// A string, or the digits of an integer.
@@ -34,7 +34,7 @@ pub enum PickedValue<'b> {
 
 /// Reason why no value can be read from a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PickError {
+pub(crate) enum PickError {
     /// The body does not begin like a JSON object or array.
     NotJson,
     /// The body begins like JSON but is not valid.
@@ -52,7 +52,7 @@ struct PointerNode {
 
 impl ValuePicker {
     /// Joins the pointers; their values come back in the same order.
-    pub fn new<'p>(pointers: impl IntoIterator<Item = &'p [String]>) -> Self {
+    pub(crate) fn new<'p>(pointers: impl IntoIterator<Item = &'p [String]>) -> Self {
         let mut root = PointerNode::default();
         let mut count = 0;
         for pointer in pointers {
@@ -63,7 +63,7 @@ impl ValuePicker {
     }
 
     /// Reads the whole body, so that a duplicate after a found value is detected too.
-    pub fn pick<'b>(&self, body: &'b [u8]) -> Result<Vec<PickedValue<'b>>, PickError> {
+    pub(crate) fn pick<'b>(&self, body: &'b [u8]) -> Result<Vec<PickedValue<'b>>, PickError> {
         let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
         if !matches!(body.iter().find(|byte| !is_space(byte)), Some(b'{' | b'[')) {
             return Err(PickError::NotJson);

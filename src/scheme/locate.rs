@@ -14,8 +14,7 @@ use serde_json::value::RawValue;
 /// Returns the bytes of the value at an RFC 6901 pointer, or `None` where the body is not JSON or has no such value.
 ///
 /// Of two members with one key the last counts. No caller has to care: a scheme that reads a value refuses two of them.
-#[must_use]
-pub fn find_value(body: &[u8], pointer: &[String]) -> Option<Range<usize>> {
+pub(crate) fn find_value(body: &[u8], pointer: &[String]) -> Option<Range<usize>> {
     let text = std::str::from_utf8(body).ok()?;
     let mut found = text;
     // One pass for each step, over ever smaller parts: linear in the body, since pointers are short.

@@ -31,7 +31,6 @@ impl DigestBytes {
         Some(digest)
     }
 
-    /// Returns the bytes of the digest.
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or(&self.bytes)
     }

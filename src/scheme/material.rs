@@ -220,7 +220,10 @@ pub(super) fn read_header<'h>(
 
 /// Reads the only value of a query parameter, percent-decoded. A `+` is not decoded: in tokens and signatures senders
 /// write a space as `%20` if they escape at all, and base64 contains bare `+`.
-pub fn read_query<'h>(head: &RequestHead<'h>, name: &str) -> Result<Cow<'h, [u8]>, MaterialFault> {
+pub(crate) fn read_query<'h>(
+    head: &RequestHead<'h>,
+    name: &str,
+) -> Result<Cow<'h, [u8]>, MaterialFault> {
     let query = head.uri.query().unwrap_or_default();
     let mut found = None;
     for pair in query.split('&') {

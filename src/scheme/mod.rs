@@ -7,28 +7,28 @@
 //! Everything here is a pure function of the request and the keys: no clock, no I/O, no logging. The gate decides
 //! whether a timestamp is fresh and which secrets are current.
 
-pub mod parse;
-pub mod spec;
+pub(crate) mod parse;
+pub(crate) mod spec;
 
-pub mod boundary;
-pub mod certificate;
-pub mod form;
-pub mod gzip;
+pub(crate) mod boundary;
+pub(crate) mod certificate;
+pub(crate) mod form;
+pub(crate) mod gzip;
 mod hmac;
 mod http_signature;
-pub mod json_values;
-pub mod jwk;
-pub mod jwt;
+pub(crate) mod json_values;
+pub(crate) mod jwk;
+pub(crate) mod jwt;
 mod key;
-pub mod locate;
+pub(crate) mod locate;
 mod mac;
-pub mod material;
+pub(crate) mod material;
 mod multipart;
 mod public_key;
-pub mod public_url;
-pub mod remote_keys;
+pub(crate) mod public_url;
+pub(crate) mod remote_keys;
 mod sign;
-pub mod standard_webhooks;
+pub(crate) mod standard_webhooks;
 mod template;
 mod text;
 mod token;
@@ -41,15 +41,16 @@ use crate::scheme::certificate::{CertificateScheme, CertificateVerifier};
 use crate::scheme::hmac::{HmacScheme, HmacVerifier};
 use crate::scheme::http_signature::{HttpScheme, HttpVerifier};
 use crate::scheme::jwt::{JwtScheme, JwtVerifier};
-pub use crate::scheme::material::{MaterialFault, SignatureMaterial, SignedTime};
+pub(crate) use crate::scheme::material::{MaterialFault, SignatureMaterial, SignedTime};
 use crate::scheme::remote_keys::{KeyNeed, RemoteKeys};
-pub use crate::scheme::sign::{SignError, SignatureParts, ToSign, with_query};
+pub use crate::scheme::sign::ToSign;
+pub(crate) use crate::scheme::sign::{SignError, SignatureParts, with_query};
 use crate::scheme::spec::{SchemeFamily, SchemeSpec, SecretForm};
 use crate::scheme::text::{TextScheme, TextVerifier};
 use crate::scheme::token::{TokenScheme, TokenVerifier};
 
 /// Limit of secrets that one route may have at the same time; a rotation needs two.
-pub const MAX_SECRETS: usize = 16;
+pub(crate) const MAX_SECRETS: usize = 16;
 
 /// The parts of a request head that schemes read.
 #[derive(Clone, Copy, Debug)]

@@ -73,7 +73,6 @@ impl<'t> SignedText<'t> {
         }
     }
 
-    /// Returns the bytes of the text.
     pub(super) fn bytes(&self) -> &'t [u8] {
         self.text
     }
@@ -112,9 +111,6 @@ impl PublicKey {
     }
 
     /// Makes a key from its bare bytes: the PKCS#1 RSA key, the curve point, or the Ed25519 key.
-    ///
-    /// # Errors
-    /// Returns the same errors as [`PublicKey::parse`].
     pub(super) fn of_bytes(algorithm: KeyAlgorithm, bytes: &[u8]) -> Result<Self, SchemeError> {
         let key = ParsedPublicKey::new(verifier(algorithm), bytes)
             .map_err(|_| SchemeError::NotPublicKey)?;
@@ -126,13 +122,11 @@ impl PublicKey {
     }
 
     /// Returns whether this key made the signature over the text.
-    #[must_use]
     pub(super) fn verifies(&self, text: &[u8], signature: &[u8]) -> bool {
         self.verifies_any(&SignedText::new(text), &[signature])
     }
 
     /// Returns whether this key made any of the signatures over the text.
-    #[must_use]
     pub(super) fn verifies_any<S: AsRef<[u8]>>(
         &self,
         text: &SignedText<'_>,

@@ -6,7 +6,7 @@ use crate::scheme::RequestHead;
 
 /// Splits `https://host:port/base` into scheme with `://`, host, port with its colon, and base path. Absent parts are
 /// empty.
-pub fn split(url: &str) -> (&str, &str, &str, &str) {
+pub(crate) fn split(url: &str) -> (&str, &str, &str, &str) {
     let start = url.find("://").map_or(0, |at| at + 3);
     let (scheme, rest) = url.split_at_checked(start).unwrap_or(("", url));
     let (authority, base) = rest
@@ -28,7 +28,7 @@ pub(super) fn host(url: &str) -> &str {
 }
 
 /// Returns the part of the path that a proxy in front removes; empty if it removes nothing.
-pub fn base_path(url: &str) -> &str {
+pub(crate) fn base_path(url: &str) -> &str {
     split(url).3
 }
 

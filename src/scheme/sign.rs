@@ -128,8 +128,7 @@ fn escape(text: &str) -> String {
 }
 
 /// Returns the target with these parameters, which replace parameters of the same name.
-#[must_use]
-pub fn with_query(target: &Uri, parameters: &[(String, String)]) -> Option<Uri> {
+pub(crate) fn with_query(target: &Uri, parameters: &[(String, String)]) -> Option<Uri> {
     let is_replaced = |pair: &str| {
         let name = pair.split('=').next().unwrap_or(pair);
         parameters.iter().any(|(replaced, _)| replaced == name)

@@ -16,11 +16,11 @@ use crate::scheme::mac::KeyedMac;
 use crate::scheme::spec::DigestAlgorithm;
 
 /// Header for the message id.
-pub const ID: HeaderName = HeaderName::from_static("webhook-id");
+pub(crate) const ID: HeaderName = HeaderName::from_static("webhook-id");
 /// Header for the time, in seconds since the epoch.
-pub const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+pub(crate) const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 /// Header for the signatures, separated by spaces.
-pub const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+pub(crate) const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
 /// Sizes of symmetric keys that the specification allows, in bytes.
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
@@ -32,8 +32,7 @@ const MAX_ID: usize = 128;
 ///
 /// It is the event id itself if its end in the signed text is clear; otherwise it is derived from the event id, or from
 /// the digest that identifies the signed bytes.
-#[must_use]
-pub fn message_id(event_id: Option<&str>, digest: &[u8; 32]) -> String {
+pub(crate) fn message_id(event_id: Option<&str>, digest: &[u8; 32]) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:".contains(&byte);
     // Half of the digest: 128 bits are enough for an id, which protects nothing.
     let short = |digest: &[u8]| HEXLOWER.encode(digest.get(..16).unwrap_or(digest));

@@ -46,7 +46,6 @@ impl<'r> WholeRequest<'r> {
         }
     }
 
-    /// Returns the head of the request.
     pub(super) fn head(&self) -> &RequestHead<'r> {
         &self.head
     }

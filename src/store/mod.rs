@@ -8,10 +8,10 @@
 //! The store never reports a task as done before it is durable. After a failed write the state of the file is unknown.
 //! The store then fails all waiting tasks, opens the file again and checks it before the next group.
 
-pub mod audit;
+pub(crate) mod audit;
 pub(crate) mod partial;
-pub mod rows;
-pub mod search;
+pub(crate) mod rows;
+pub(crate) mod search;
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -19,8 +19,6 @@ mod tests;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use bytes::Bytes;
 
 use crate::model::clock::ClockReading;
 use crate::model::delivery::DeliveryId;
@@ -514,10 +512,7 @@ impl Store {
 
 /// Runs the full integrity check of a store file, beside a running gate or without one. Returns one finding per line.
 /// Blocks.
-///
-/// # Errors
-/// Returns an error if the file cannot be opened.
-pub fn check(path: &Path) -> Result<Vec<String>, StoreError> {
+pub(crate) fn check(path: &Path) -> Result<Vec<String>, StoreError> {
     sqlite::check::check(path)
 }
 
@@ -526,7 +521,11 @@ pub fn check(path: &Path) -> Result<Vec<String>, StoreError> {
 ///
 /// # Errors
 /// See [`StoreError`]. Also fails if `to` exists.
-pub fn copy(from: &Path, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
+pub(crate) fn copy(
+    from: &Path,
+    to: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(), StoreError> {
     sqlite::copy::copy(from, to, progress)
 }
 
@@ -535,7 +534,7 @@ pub fn copy(from: &Path, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Resul
 ///
 /// # Errors
 /// See [`StoreError`]. Fails with `Key` if the keys do not decrypt an event.
-pub fn export(
+pub(crate) fn export(
     path: &Path,
     keys: &[Secret],
     since_ms: Option<i64>,
@@ -547,7 +546,7 @@ pub fn export(
 
 /// Counts of a finished salvage.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct SalvageResult {
+pub(crate) struct SalvageResult {
     /// Events that were written exactly as they were accepted.
     pub whole: u64,
     /// Events that are incomplete or differ from what was accepted; `lacks` in their lines names the missing parts.
@@ -568,7 +567,7 @@ pub struct SalvageResult {
 ///
 /// # Errors
 /// See [`StoreError`]. Fails with `InUse` if a gate runs on the file.
-pub fn salvage(
+pub(crate) fn salvage(
     path: &Path,
     keys: &[Secret],
     since_ms: Option<i64>,
@@ -579,15 +578,9 @@ pub fn salvage(
 }
 
 /// Returns the counters of a store file, beside a running gate or without one. Blocks.
-///
-/// # Errors
-/// See [`StoreError`].
-pub fn stats_of(path: &Path) -> Result<StoreStatistics, StoreError> {
+pub(crate) fn stats_of(path: &Path) -> Result<StoreStatistics, StoreError> {
     sqlite::stats::stats_of(path)
 }
 
 /// Number of response bytes that are stored with an attempt.
-pub const KEPT_ANSWER: usize = 1024;
-
-/// The body of an event, as bytes that clones share.
-pub type StoredBytes = Bytes;
+pub(crate) const KEPT_ANSWER: usize = 1024;

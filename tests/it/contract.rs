@@ -12,11 +12,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookgate::model::glob::GlobPattern;
-use hookgate::providers;
-use hookgate::providers::challenge::ProviderChallenge;
-use hookgate::providers::identity::{ResponseUse, RetrySigning};
-use hookgate::scheme::spec::KeyPart;
+use hookgate::internals::{
+    GlobPattern, KeyPart, ProviderChallenge, ResponseUse, RetrySigning, all_providers,
+};
 use hookgate::testing::RequestFile;
 
 use crate::contract::event::Events;
@@ -241,7 +239,7 @@ fn hook(request: &RequestFile) -> Hook {
 
 fn cases(keys: &KeyPairs) -> Vec<Case<'_>> {
     let (mut cases, mut left_out) = (Vec::new(), Vec::new());
-    for provider in providers::all() {
+    for provider in all_providers() {
         match Signer::new(provider, keys) {
             Some(signer) => cases.push(Case {
                 events: Events::read(provider),

@@ -7,10 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hookgate::gate::reject::RejectReason;
-use hookgate::gate::verdict::GateCheck;
-use hookgate::providers::{self, Provider as Known};
-use hookgate::scheme::spec::{CertificateKind, SchemeFamily, SignMethod, TemplatePart};
+use hookgate::internals::{
+    CertificateKind, GateCheck, Provider as Known, RejectReason, SchemeFamily, SignMethod,
+    TemplatePart, all_providers,
+};
 
 use crate::admin::api_document;
 use crate::watching::Busy;
@@ -51,7 +51,7 @@ fn reasons() -> String {
 
 fn known_providers() -> String {
     let mut out = "| id | provider | signature | is the time signed | is the id signed | retries for | published addresses |\n| --- | --- | --- | --- | --- | --- | --- |\n".to_owned();
-    for provider in providers::all() {
+    for provider in all_providers() {
         let Known { id, name, docs, .. } = &**provider;
         let ranges = provider.ip_ranges.as_ref();
         let ranges = ranges.map_or("-".to_owned(), |ranges| format!("as of {}", ranges.read));

@@ -2,18 +2,8 @@
 
 use std::io::{BufRead, BufReader};
 
-use bytes::Bytes;
-use hookgate::admin::{self, AdminControls, AdminListener, AdminState};
-use hookgate::config::model::AdminListen;
-use hookgate::model::delivery::DeliveryId;
-use hookgate::model::ids::{DestinationName, EventId, RequestId, RouteName};
-use hookgate::record::TelemetryRecorder;
-use hookgate::record::log::LineLogger;
-use hookgate::record::log_line::LineEncoding;
-use hookgate::store::rows::{CommitOutcome, NewDelivery, NewEvent, StoredEvent};
-use hookgate::store::{Store, StoreOptions};
+use hookgate::internals::AdminOfStore;
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
 use crate::harness::command::{command, end, outcome};
 use crate::harness::gate::Gate;
@@ -163,45 +153,14 @@ async fn without_a_gate_the_error_names_the_next_step() {
 /// Admin listener of a gate with a store, in this process, for commands.
 pub struct Inbox {
     folder: tempfile::TempDir,
-    address: String,
-    store: Store,
-    stop: CancellationToken,
+    admin: AdminOfStore,
 }
 
 impl Inbox {
     pub async fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("hookgate.db");
-        let opened = tokio::task::spawn_blocking(move || {
-            Store::open(StoreOptions {
-                path,
-                encryption_keys: Vec::new(),
-                keep_body: true,
-                max_size: None,
-                max_events: None,
-                min_free: 0,
-            })
-        });
-        let store = opened.await.unwrap().unwrap();
-        let controls = AdminControls {
-            store: Some(store.clone()),
-            ..AdminControls::without_store()
-        };
-        let writer = Box::new(std::io::sink());
-        let logger =
-            LineLogger::to_writer(LineEncoding::Json, tracing::Level::INFO, writer).unwrap();
-        let state = AdminState::new(TelemetryRecorder::new(logger, true), &[], controls.clone());
-        let socket = folder.path().join("admin.sock");
-        let listener = AdminListener::bind(&AdminListen::Unix(socket.clone())).unwrap();
-        let stop = CancellationToken::new();
-        tokio::spawn(admin::serve(listener, state, None, stop.clone()));
-        tokio::spawn(admin::run_replays(controls, stop.clone()));
-        Self {
-            address: format!("unix:{}", socket.display()),
-            folder,
-            store,
-            stop,
-        }
+        let admin = AdminOfStore::open(folder.path()).await.unwrap();
+        Self { folder, admin }
     }
 
     /// Returns the folder of the store's file, `hookgate.db`.
@@ -210,60 +169,22 @@ impl Inbox {
     }
 
     /// Accepts an event of `github` for `ci`.
-    pub async fn accept(&self, number: u8, event_type: &str) -> DeliveryId {
-        let route = RouteName::new("github");
-        let name = DestinationName::new("ci");
-        let destination = self.store.destination(&route, &name).await.unwrap();
-        let received_ms = 1_764_000_000_000 + i64::from(number) * 1000;
-        let event = StoredEvent {
-            uid: RequestId::new(received_ms, [number; 10]),
-            route,
-            provider: "github".to_owned(),
-            event_id: EventId::parse(&format!("id-{number}")),
-            event_type: Some(event_type.into()),
-            webhook_id: format!("msg_{number}"),
-            received_ms,
-            source: "192.0.2.7".parse().unwrap(),
-            is_tls: true,
-            method: http::Method::POST,
-            target: "/github".to_owned(),
-            host: Some("hooks.example".to_owned()),
-            headers: http::HeaderMap::new(),
-            body: Some(Bytes::from_static(b"{\"a\":\xff}\n")),
-            digest: [7; 32],
-        };
-        let committed = self.store.commit(NewEvent {
-            event,
-            claims: Vec::new(),
-            status: 202,
-            deliveries: vec![NewDelivery {
-                destination,
-                due_ms: 0,
-                priority: 0,
-                order_key: None,
-                is_in_flight: false,
-            }],
-        });
-        match committed.await.unwrap() {
-            CommitOutcome::New(ids) => ids[0],
-            CommitOutcome::Duplicate(status) => panic!("{status}"),
-        }
+    pub async fn accept(&self, number: u8, event_type: &str) -> String {
+        self.admin.accept(number, event_type).await.unwrap()
     }
 
     async fn run(&self, arguments: &[&str]) -> (i32, String, String) {
-        run(&[arguments, &["--admin", &self.address]].concat(), None).await
+        run(
+            &[arguments, &["--admin", self.admin.address()]].concat(),
+            None,
+        )
+        .await
     }
 
     async fn json(&self, arguments: &[&str]) -> Value {
         let (code, out, err) = self.run(&[arguments, &["--json"]].concat()).await;
         assert_eq!((code, &*err), (0, ""), "{arguments:?}");
         serde_json::from_str(&out).unwrap()
-    }
-}
-
-impl Drop for Inbox {
-    fn drop(&mut self) {
-        self.stop.cancel();
     }
 }
 
@@ -327,7 +248,14 @@ async fn events_are_listed_shown_and_printed_byte_for_byte() {
     ] {
         assert!(out.contains(part), "{part} is not in\n{out}");
     }
-    let show = ["events", "show", uid, "--body", "--admin", &inbox.address];
+    let show = [
+        "events",
+        "show",
+        uid,
+        "--body",
+        "--admin",
+        inbox.admin.address(),
+    ];
     assert_eq!(end(command(&show)).await.stdout, b"{\"a\":\xff}\n");
 
     let (code, _, err) = inbox.run(&["events", "show", "id-2"]).await;
@@ -351,7 +279,7 @@ async fn deliveries_are_changed_one_by_one_or_many_at_once() {
     let inbox = Inbox::open().await;
     let mut ids = Vec::new();
     for number in 0..4 {
-        ids.push(inbox.accept(number, "push").await.to_string());
+        ids.push(inbox.accept(number, "push").await);
     }
     let (code, out, _) = inbox.run(&["deliveries", "cancel", &ids[0]]).await;
     assert_eq!(code, 0);
@@ -462,7 +390,7 @@ async fn a_tail_prints_a_document_a_line_until_it_is_ended() {
     let inbox = Inbox::open().await;
     inbox.accept(0, "push").await;
     let arguments = ["events", "tail", "--json", "--since", "0"];
-    let mut tail = command(&[&arguments[..], &["--admin", &inbox.address]].concat())
+    let mut tail = command(&[&arguments[..], &["--admin", inbox.admin.address()]].concat())
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();

@@ -18,7 +18,7 @@ use crate::scheme::spec::SchemeSpec;
 
 /// Facts about one config.
 #[derive(Debug, Default)]
-pub struct ConfigView {
+pub(crate) struct ConfigView {
     /// The effective config with its defaults, as JSON.
     pub(super) config: Value,
     /// Routes of the config, sorted by name.
@@ -29,8 +29,7 @@ pub struct ConfigView {
 
 impl ConfigView {
     /// Collects the facts about a config.
-    #[must_use]
-    pub fn of(config: &GateConfig) -> Self {
+    pub(crate) fn of(config: &GateConfig) -> Self {
         Self {
             config: effective::effective(config),
             routes: config.routes.iter().map(route).collect(),

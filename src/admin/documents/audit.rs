@@ -7,7 +7,7 @@ use crate::admin::documents::ApiTimestamp;
 
 /// An action of an operator, or an attempt that was rejected.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct AuditEntry {
+pub(crate) struct AuditEntry {
     /// Number of the action; later actions have higher numbers.
     pub id: i64,
     /// Time at which the action ended.
@@ -32,7 +32,7 @@ pub struct AuditEntry {
 
 /// A page of actions, newest first.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct AuditEntries {
+pub(crate) struct AuditEntries {
     /// Actions on this page, newest first.
     pub actions: Vec<AuditEntry>,
     /// The `cursor` of the next page, if there is one.

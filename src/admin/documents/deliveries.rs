@@ -8,7 +8,7 @@ use crate::admin::documents::{ApiTimestamp, DeliveryStateName};
 /// The delivery of one event to one destination.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Delivery)]
-pub struct DeliveryDocument {
+pub(crate) struct DeliveryDocument {
     /// Number of the delivery.
     pub id: i64,
     /// Id of the event in the inbox.
@@ -43,7 +43,7 @@ pub struct DeliveryDocument {
 /// A page of deliveries, newest first.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Deliveries)]
-pub struct DeliveryList {
+pub(crate) struct DeliveryList {
     /// Deliveries on this page, newest first.
     pub deliveries: Vec<DeliveryDocument>,
     /// The `cursor` of the next page, if there is one.
@@ -53,7 +53,7 @@ pub struct DeliveryList {
 /// One attempt to deliver an event.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Attempt)]
-pub struct AttemptDocument {
+pub(crate) struct AttemptDocument {
     /// Number of the attempt, from 1.
     pub number: u32,
     /// Time at which the attempt began.
@@ -73,14 +73,14 @@ pub struct AttemptDocument {
 /// The attempts of a delivery.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Attempts)]
-pub struct AttemptList {
+pub(crate) struct AttemptList {
     /// Attempts of the delivery, oldest first.
     pub attempts: Vec<AttemptDocument>,
 }
 
 /// A delivery with its attempts.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct DeliveryDetail {
+pub(crate) struct DeliveryDetail {
     /// The delivery itself, as in lists.
     pub delivery: DeliveryDocument,
     /// Attempts of the delivery, oldest first.
@@ -90,7 +90,7 @@ pub struct DeliveryDetail {
 /// The outcome of a bulk change of deliveries.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Changed)]
-pub struct BulkChangeResult {
+pub(crate) struct BulkChangeResult {
     /// True if the deliveries were only counted.
     pub dry_run: bool,
     /// Number of deliveries that were changed or would be. Deliveries whose state does not allow it do not count.

@@ -8,7 +8,7 @@ use crate::admin::documents::{ApiTimestamp, StateCounts};
 /// Health of a destination, as its worker sees it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Health)]
-pub struct HealthDocument {
+pub(crate) struct HealthDocument {
     /// State of the circuit breaker: `closed` (attempts run), `open` (attempts pause after repeated failures) or
     /// `half_open` (one attempt tests the destination).
     pub breaker: String,
@@ -23,7 +23,7 @@ pub struct HealthDocument {
 /// A destination with its deliveries by state.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Destination)]
-pub struct DestinationDocument {
+pub(crate) struct DestinationDocument {
     /// Name of the route.
     pub route: String,
     /// Name of the destination.
@@ -45,14 +45,14 @@ pub struct DestinationDocument {
 /// All destinations, including those that left the config.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Destinations)]
-pub struct DestinationList {
+pub(crate) struct DestinationList {
     /// Destinations of all routes.
     pub destinations: Vec<DestinationDocument>,
 }
 
 /// A test event that is being delivered.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct TestEvent {
+pub(crate) struct TestEvent {
     /// Id of the event in the inbox.
     pub event: String,
     /// Number of its delivery, whose state shows the outcome.

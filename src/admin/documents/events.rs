@@ -8,7 +8,7 @@ use crate::admin::documents::{ApiTimestamp, DeliveryDocument, StateCounts};
 /// An event in a list.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Event)]
-pub struct EventDocument {
+pub(crate) struct EventDocument {
     /// Id of the event in the inbox, which is the id of its request.
     pub uid: String,
     /// Route that accepted the event.
@@ -33,7 +33,7 @@ pub struct EventDocument {
 /// A page of events, newest first.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Events)]
-pub struct EventList {
+pub(crate) struct EventList {
     /// Events on this page, newest first.
     pub events: Vec<EventDocument>,
     /// The `cursor` of the next page, if there is one.
@@ -43,7 +43,7 @@ pub struct EventList {
 /// A header field of a request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Header)]
-pub struct HeaderDocument {
+pub(crate) struct HeaderDocument {
     /// Name of the header in lower case.
     pub name: String,
     /// Value as sent; null if it may be a secret. Invalid UTF-8 is replaced.
@@ -53,7 +53,7 @@ pub struct HeaderDocument {
 /// The body of an event.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Body)]
-pub struct BodySummary {
+pub(crate) struct BodySummary {
     /// True if the store has the body. With `keep_body = false` it removes the body when all deliveries have ended.
     pub is_kept: bool,
     /// Size in bytes, if the store has the body.
@@ -64,7 +64,7 @@ pub struct BodySummary {
 
 /// An event without its body, which `/events/{uid}/body` returns.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct EventDetail {
+pub(crate) struct EventDetail {
     /// Id of the event in the inbox, which is the id of its request.
     pub uid: String,
     /// Route that accepted the event.

@@ -7,7 +7,7 @@ use crate::admin::documents::{ApiTimestamp, VerdictDocument};
 
 /// The number of requests with one reason.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ReasonCount {
+pub(crate) struct ReasonCount {
     /// Reason of the rejection, as in verdicts.
     pub reason: String,
     /// Number of requests with this reason.
@@ -17,7 +17,7 @@ pub struct ReasonCount {
 /// Counts of requests of a route in a minute or an hour.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Tally)]
-pub struct IntervalDocument {
+pub(crate) struct IntervalDocument {
     /// Start of the minute or the hour.
     pub start: ApiTimestamp,
     /// Events that passed every check.
@@ -36,14 +36,12 @@ pub struct IntervalDocument {
 
 impl IntervalDocument {
     /// Returns the number of requests that were not rejected.
-    #[must_use]
-    pub fn passed(&self) -> u64 {
+    pub(crate) fn passed(&self) -> u64 {
         self.accepted + self.duplicate + self.challenge + self.filtered
     }
 
     /// Returns the number of requests that failed a check, including those in monitor mode.
-    #[must_use]
-    pub fn failed(&self) -> u64 {
+    pub(crate) fn failed(&self) -> u64 {
         let each = self.refused.iter().chain(&self.would_refuse);
         each.map(|each| each.count).sum()
     }
@@ -52,7 +50,7 @@ impl IntervalDocument {
 /// Recent requests of a route. Minutes and hours without requests are left out.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = History)]
-pub struct HistoryDocument {
+pub(crate) struct HistoryDocument {
     /// Name of the route.
     pub route: String,
     /// Start of this process and of its counts.
@@ -65,22 +63,19 @@ pub struct HistoryDocument {
 
 impl HistoryDocument {
     /// Returns the start of the last minute or hour with a request.
-    #[must_use]
-    pub fn last(&self) -> Option<ApiTimestamp> {
+    pub(crate) fn last(&self) -> Option<ApiTimestamp> {
         // Minutes are more exact, but they cover only the last hour.
         let last = self.minutes.last().or(self.hours.last());
         last.map(|tally| tally.start)
     }
 
     /// Returns the number of requests in the last hour that were not rejected.
-    #[must_use]
-    pub fn passed(&self) -> u64 {
+    pub(crate) fn passed(&self) -> u64 {
         self.minutes.iter().map(IntervalDocument::passed).sum()
     }
 
     /// Returns the number of requests in the last hour that failed a check, including those in monitor mode.
-    #[must_use]
-    pub fn failed(&self) -> u64 {
+    pub(crate) fn failed(&self) -> u64 {
         self.minutes.iter().map(IntervalDocument::failed).sum()
     }
 }
@@ -88,7 +83,7 @@ impl HistoryDocument {
 /// The effect of leaving monitor mode: the requests that the route would reject.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Promotion)]
-pub struct PromotionDocument {
+pub(crate) struct PromotionDocument {
     /// Name of the route.
     pub route: String,
     /// True if the route rejects such requests already.
@@ -108,7 +103,7 @@ pub struct PromotionDocument {
 /// A secret of the running config and its use, without its text.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = SecretUse)]
-pub struct SecretUseDocument {
+pub(crate) struct SecretUseDocument {
     /// Name of the route.
     pub route: String,
     /// The `name` of the secret in the config, or its position.
@@ -126,7 +121,7 @@ pub struct SecretUseDocument {
 /// The secrets of all routes.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Secrets)]
-pub struct SecretUseList {
+pub(crate) struct SecretUseList {
     /// Start of this process and of its counts.
     pub counted_since: ApiTimestamp,
     /// Secrets by route, in the order of the config.

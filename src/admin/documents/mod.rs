@@ -19,32 +19,32 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
-pub use crate::admin::documents::audit::{AuditEntries, AuditEntry};
-pub use crate::admin::documents::deliveries::{
+pub(crate) use crate::admin::documents::audit::{AuditEntries, AuditEntry};
+pub(crate) use crate::admin::documents::deliveries::{
     AttemptDocument, AttemptList, BulkChangeResult, DeliveryDetail, DeliveryDocument, DeliveryList,
 };
-pub use crate::admin::documents::destinations::{
+pub(crate) use crate::admin::documents::destinations::{
     DestinationDocument, DestinationList, HealthDocument, TestEvent,
 };
-pub use crate::admin::documents::events::{
+pub(crate) use crate::admin::documents::events::{
     BodySummary, EventDetail, EventDocument, EventList, HeaderDocument,
 };
-pub use crate::admin::documents::history::{
+pub(crate) use crate::admin::documents::history::{
     HistoryDocument, IntervalDocument, PromotionDocument, ReasonCount, SecretUseDocument,
     SecretUseList,
 };
-pub use crate::admin::documents::rejections::{
+pub(crate) use crate::admin::documents::rejections::{
     RejectionDetail, RejectionDocument, RejectionGroup, RejectionList,
 };
-pub use crate::admin::documents::replays::{
+pub(crate) use crate::admin::documents::replays::{
     ReplayCreated, ReplayDocument, ReplayList, ReplayState,
 };
-pub use crate::admin::documents::routes::{
+pub(crate) use crate::admin::documents::routes::{
     CertificateDocument, CertificateList, CheckedSecret, ProviderDetail, ProviderDocument,
     ProviderList, ReloadResult, RouteDestination, RouteDocument, RouteList,
 };
-pub use crate::admin::documents::status::{AttentionItem, StatusDocument, StoreStats};
-pub use crate::admin::documents::verdicts::{
+pub(crate) use crate::admin::documents::status::{AttentionItem, StatusDocument, StoreStats};
+pub(crate) use crate::admin::documents::verdicts::{
     CheckOutcome, ReasonExplanation, StageTiming, VerdictDetail, VerdictDocument, VerdictList,
 };
 use crate::model::delivery::{DeliveryState, DeliveryStep};
@@ -52,12 +52,12 @@ use crate::model::delivery::{DeliveryState, DeliveryStep};
 /// Raw bytes in a response; used only in the OpenAPI document.
 #[derive(Debug, ToSchema)]
 #[schema(as = Raw, value_type = String, format = Binary)]
-pub struct RawBytes(());
+pub(crate) struct RawBytes(());
 
 /// A moment in milliseconds since the epoch; in JSON an RFC 3339 text with milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ToSchema)]
 #[schema(as = Moment, value_type = String, format = DateTime, example = "2026-11-25T08:30:00.000Z")]
-pub struct ApiTimestamp(pub i64);
+pub(crate) struct ApiTimestamp(pub i64);
 
 impl fmt::Display for ApiTimestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,7 +85,6 @@ impl<'de> Deserialize<'de> for ApiTimestamp {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = State)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the words of `DeliveryState`")]
 pub enum DeliveryStateName {
     Pending,
     InFlight,
@@ -125,7 +124,7 @@ impl From<DeliveryStateName> for DeliveryState {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Action)]
 #[serde(rename_all = "snake_case")]
-pub enum DeliveryAction {
+pub(crate) enum DeliveryAction {
     /// Attempts the delivery now.
     Retry,
     /// Ends an open delivery without further attempts.
@@ -136,8 +135,7 @@ pub enum DeliveryAction {
 
 impl DeliveryAction {
     /// Returns the word of the API for the action.
-    #[must_use]
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Retry => "retry",
             Self::Cancel => "cancel",
@@ -146,8 +144,7 @@ impl DeliveryAction {
     }
 
     /// Returns the step in the state table of deliveries.
-    #[must_use]
-    pub fn step(self) -> DeliveryStep {
+    pub(crate) fn step(self) -> DeliveryStep {
         match self {
             Self::Retry => DeliveryStep::Retry,
             Self::Cancel => DeliveryStep::Cancel,
@@ -159,8 +156,7 @@ impl DeliveryAction {
 /// Number of deliveries in each state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[schema(as = Counts)]
-#[expect(missing_docs, reason = "the words of `DeliveryState`")]
-pub struct StateCounts {
+pub(crate) struct StateCounts {
     pub pending: u64,
     pub in_flight: u64,
     pub waiting: u64,
@@ -171,8 +167,7 @@ pub struct StateCounts {
 
 impl StateCounts {
     /// Converts counts of the store, which are in the order of `DeliveryState::ALL`.
-    #[must_use]
-    pub fn new([pending, in_flight, waiting, delivered, dead, cancelled]: [u64; 6]) -> Self {
+    pub(crate) fn new([pending, in_flight, waiting, delivered, dead, cancelled]: [u64; 6]) -> Self {
         Self {
             pending,
             in_flight,
@@ -184,8 +179,7 @@ impl StateCounts {
     }
 
     /// Returns each count with the word for its state.
-    #[must_use]
-    pub fn with_names(&self) -> [(&'static str, u64); 6] {
+    pub(crate) fn with_names(&self) -> [(&'static str, u64); 6] {
         [
             ("pending", self.pending),
             ("in flight", self.in_flight),
@@ -197,8 +191,7 @@ impl StateCounts {
     }
 
     /// Returns the number of open deliveries, which the gate attempts without an operator.
-    #[must_use]
-    pub fn open(&self) -> u64 {
+    pub(crate) fn open(&self) -> u64 {
         self.pending
             .saturating_add(self.in_flight)
             .saturating_add(self.waiting)
@@ -207,7 +200,7 @@ impl StateCounts {
 
 /// A problem document (RFC 9457), the body of every error response.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ProblemDocument {
+pub(crate) struct ProblemDocument {
     /// Kind of the error, by its HTTP status.
     pub title: String,
     /// HTTP status of the response.

@@ -8,7 +8,7 @@ use crate::admin::documents::{ApiTimestamp, HeaderDocument, ReasonExplanation};
 /// A rejected request in memory, or one that failed a check in monitor mode.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Rejection)]
-pub struct RejectionDocument {
+pub(crate) struct RejectionDocument {
     /// Id of the request, as in the header `Hookgate-Request-Id` of its response.
     pub request_id: String,
     /// Time at which the request arrived.
@@ -33,7 +33,7 @@ pub struct RejectionDocument {
 
 /// Requests of a route that were rejected for one reason since the start.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct RejectionGroup {
+pub(crate) struct RejectionGroup {
     /// Name of the route.
     pub route: String,
     /// Reason of the rejection, as in verdicts.
@@ -51,7 +51,7 @@ pub struct RejectionGroup {
 /// Rejected requests in memory, with counts by route and reason.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Rejections)]
-pub struct RejectionList {
+pub(crate) struct RejectionList {
     /// Counts by route and reason; the group with the newest request comes first.
     pub groups: Vec<RejectionGroup>,
     /// Rejected requests, newest first, at most `keep_rejected` of `[server]`.
@@ -60,7 +60,7 @@ pub struct RejectionList {
 
 /// A rejected request with its headers. `/requests/{request_id}` returns the whole request as a file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct RejectionDetail {
+pub(crate) struct RejectionDetail {
     /// The request, as in lists.
     pub rejection: RejectionDocument,
     /// Headers in the order of the request; a value that may be a token is null.

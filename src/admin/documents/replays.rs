@@ -8,7 +8,7 @@ use crate::admin::documents::ApiTimestamp;
 /// State of a replay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum ReplayState {
+pub(crate) enum ReplayState {
     /// The gate creates its deliveries.
     Running,
     /// An operator paused the replay.
@@ -20,7 +20,7 @@ pub enum ReplayState {
 /// A replay of old events and its progress.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Replay)]
-pub struct ReplayDocument {
+pub(crate) struct ReplayDocument {
     /// Number of the replay.
     pub id: i64,
     /// Time at which an operator began the replay.
@@ -38,7 +38,7 @@ pub struct ReplayDocument {
 /// The last replays.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Replays)]
-pub struct ReplayList {
+pub(crate) struct ReplayList {
     /// Replays, newest first.
     pub replays: Vec<ReplayDocument>,
 }
@@ -46,7 +46,7 @@ pub struct ReplayList {
 /// Response to a request for a replay.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = ReplayAsked)]
-pub struct ReplayCreated {
+pub(crate) struct ReplayCreated {
     /// True if the deliveries were only counted.
     pub dry_run: bool,
     /// Number of deliveries that the replay creates or would create.

@@ -7,7 +7,7 @@ use crate::admin::documents::{ApiTimestamp, StateCounts};
 
 /// A secret of a route, without its text.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct CheckedSecret {
+pub(crate) struct CheckedSecret {
     /// Name of the secret in verdicts: its `name` in the config, or its position.
     pub name: String,
     /// Time from which the secret is valid.
@@ -18,7 +18,7 @@ pub struct CheckedSecret {
 
 /// A destination of a route, from the running config.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct RouteDestination {
+pub(crate) struct RouteDestination {
     /// Name of the destination.
     pub name: String,
     /// URL of the destination, with values of its query that may be secrets masked.
@@ -32,7 +32,7 @@ pub struct RouteDestination {
 /// A route of the running config.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Route)]
-pub struct RouteDocument {
+pub(crate) struct RouteDocument {
     /// Name of the route.
     pub name: String,
     /// Host that the route matches; null matches every host.
@@ -60,7 +60,7 @@ pub struct RouteDocument {
 /// All routes of the running config.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Routes)]
-pub struct RouteList {
+pub(crate) struct RouteList {
     /// Routes, sorted by name.
     pub routes: Vec<RouteDocument>,
 }
@@ -68,7 +68,7 @@ pub struct RouteList {
 /// A TLS certificate in use.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Certificate)]
-pub struct CertificateDocument {
+pub(crate) struct CertificateDocument {
     /// Names and addresses that the certificate covers.
     pub names: Vec<String>,
     /// Time at which the certificate expires.
@@ -82,8 +82,7 @@ impl CertificateDocument {
     const FEW_DAYS: i64 = 14;
 
     /// Returns whether the certificate expires soon and should have been renewed.
-    #[must_use]
-    pub fn ends_soon(&self) -> bool {
+    pub(crate) fn ends_soon(&self) -> bool {
         self.days_left < Self::FEW_DAYS
     }
 }
@@ -91,7 +90,7 @@ impl CertificateDocument {
 /// All TLS certificates in use.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Certificates)]
-pub struct CertificateList {
+pub(crate) struct CertificateList {
     /// Certificates; the first one serves names that no other covers.
     pub certificates: Vec<CertificateDocument>,
 }
@@ -99,7 +98,7 @@ pub struct CertificateList {
 /// A provider of the catalogue.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Provider)]
-pub struct ProviderDocument {
+pub(crate) struct ProviderDocument {
     /// Id of the provider, for `provider = "..."` in the config.
     pub id: String,
     /// Name of the provider for people.
@@ -115,14 +114,14 @@ pub struct ProviderDocument {
 /// All providers of the catalogue.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Providers)]
-pub struct ProviderList {
+pub(crate) struct ProviderList {
     /// Providers, sorted by id.
     pub providers: Vec<ProviderDocument>,
 }
 
 /// A provider with all its details.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ProviderDetail {
+pub(crate) struct ProviderDetail {
     /// The provider, as in the list.
     #[serde(flatten)]
     pub provider: ProviderDocument,
@@ -147,7 +146,7 @@ pub struct ProviderDetail {
 /// The outcome of a successful reload.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Reloaded)]
-pub struct ReloadResult {
+pub(crate) struct ReloadResult {
     /// Number of routes in the new config.
     pub routes: u64,
 }

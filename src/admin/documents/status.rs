@@ -7,7 +7,7 @@ use crate::admin::documents::{ApiTimestamp, StateCounts};
 
 /// Content and health of the store.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct StoreStats {
+pub(crate) struct StoreStats {
     /// True if the store accepts commits now.
     pub healthy: bool,
     /// Number of events in the store.
@@ -33,7 +33,7 @@ pub struct StoreStats {
 /// Status of the gate.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Status)]
-pub struct StatusDocument {
+pub(crate) struct StatusDocument {
     /// Version of the program.
     pub version: String,
     /// True if the gate accepts requests; false while it starts or drains.
@@ -72,7 +72,7 @@ pub struct StatusDocument {
 /// An item that needs attention.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Need)]
-pub struct AttentionItem {
+pub(crate) struct AttentionItem {
     /// Kind of the item, as a word of a closed set, such as `dead_letters`.
     pub what: String,
     /// Sentence that describes the problem and what to do.

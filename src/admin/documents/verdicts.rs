@@ -10,7 +10,7 @@ use crate::admin::documents::ApiTimestamp;
 /// The verdict about one request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Verdict)]
-pub struct VerdictDocument {
+pub(crate) struct VerdictDocument {
     /// Number of the verdict since the start; the cursor of lists and tails.
     pub number: u64,
     /// Id of the request, as in the header `Hookgate-Request-Id` of its response.
@@ -56,7 +56,7 @@ pub struct VerdictDocument {
 
 /// The outcome of one check.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct CheckOutcome {
+pub(crate) struct CheckOutcome {
     /// Name of the check.
     pub check: String,
     /// Outcome of the check: `passed`, `failed`, `answered` or `not-reached`.
@@ -68,7 +68,7 @@ pub struct CheckOutcome {
 /// The duration of one stage of a request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Stage)]
-pub struct StageTiming {
+pub(crate) struct StageTiming {
     /// Name of the stage: `head` (checks of the head), `body` (reading it), `verify` (the signature and later checks),
     /// `wait` (for the first copy of the same event), `upstream` (the app) or `commit` (to the store).
     pub stage: String,
@@ -79,7 +79,7 @@ pub struct StageTiming {
 /// General explanation of a reason.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Explanation)]
-pub struct ReasonExplanation {
+pub(crate) struct ReasonExplanation {
     /// Meaning of the reason.
     pub means: String,
     /// Usual cause of the rejection.
@@ -90,7 +90,7 @@ pub struct ReasonExplanation {
 
 /// A verdict with all its checks.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct VerdictDetail {
+pub(crate) struct VerdictDetail {
     /// The verdict, as in lists.
     pub verdict: VerdictDocument,
     /// Checks of the request, in their order.
@@ -106,7 +106,7 @@ pub struct VerdictDetail {
 /// A page of verdicts, newest first.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Verdicts)]
-pub struct VerdictList {
+pub(crate) struct VerdictList {
     /// Verdicts on this page, newest first.
     pub verdicts: Vec<VerdictDocument>,
     /// The `cursor` of the next page, if there is one.
@@ -115,8 +115,7 @@ pub struct VerdictList {
 
 impl VerdictList {
     /// Returns the time of the last verdict of each route on this page.
-    #[must_use]
-    pub fn last_by_route(self) -> HashMap<String, ApiTimestamp> {
+    pub(crate) fn last_by_route(self) -> HashMap<String, ApiTimestamp> {
         let mut last = HashMap::new();
         // Verdicts come newest first, so the first one of a route is its last.
         for verdict in self.verdicts {

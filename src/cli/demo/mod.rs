@@ -19,7 +19,6 @@ use crate::cli::output::{BAD, GOOD, STRONG, styled};
 use crate::model::error;
 
 /// Runs the demo. With `is_once` it ends after the table. Exits with 1 if a line of the table is not as it should be.
-#[must_use]
 pub(crate) fn run(is_once: bool) -> ExitCode {
     match play(is_once) {
         Ok(true) => ExitCode::SUCCESS,

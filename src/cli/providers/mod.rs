@@ -19,7 +19,6 @@ use crate::providers::challenge::ProviderChallenge;
 use crate::providers::{self, Provider, ProviderEvidence};
 
 /// Prints the list of providers, one line each.
-#[must_use]
 pub(super) fn list(json: bool) -> ExitCode {
     if json {
         let rows: Vec<_> = providers::all().iter().map(|one| row_json(one)).collect();
@@ -29,7 +28,6 @@ pub(super) fn list(json: bool) -> ExitCode {
 }
 
 /// Prints one provider in detail. Exits with 2 if the id is unknown.
-#[must_use]
 pub(super) fn show(id: &str, json: bool) -> ExitCode {
     let Some(provider) = providers::find(id) else {
         return unknown(id);

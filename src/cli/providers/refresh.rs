@@ -38,7 +38,6 @@ pub(in crate::cli) struct RefreshArguments {
 
 /// Refreshes the ranges of each provider. Exits with 0 if all are up to date, 1 if some could not be updated, 2 if an
 /// id is unknown.
-#[must_use]
 pub(in crate::cli) fn run(arguments: RefreshArguments) -> ExitCode {
     let chosen = match choose(&arguments.ids) {
         Ok(chosen) => chosen,

@@ -33,7 +33,7 @@ const ACTIVE: [(&str, &str, &str); 13] = [
 /// Returns a complete commented config: two routes that work once their secrets are set, and every key with its
 /// default.
 #[must_use]
-pub fn example() -> String {
+pub(super) fn example() -> String {
     let mut out = "\
 # An example of /etc/hookgate/hookgate.toml with every key. A line that begins with `#` and a key is a possible setting;
 # as long as it is a comment, the default applies. Run `hookgate check --config FILE` to find errors in a config.

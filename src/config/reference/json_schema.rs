@@ -6,8 +6,7 @@ use crate::config::reference::{ROOT, json_of};
 use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 
 /// Returns the JSON Schema (draft 2020-12) of the config file.
-#[must_use]
-pub fn schema() -> Json {
+pub(crate) fn schema() -> Json {
     let mut definitions = Map::new();
     let root = section_schema(&ROOT, &mut definitions);
     let mut schema = json!({

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::config::load_text;
+use crate::config::reference::example::example;
+use crate::config::reference::markdown::{SECTIONS, markdown};
 use crate::document::report::ReportStyle;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

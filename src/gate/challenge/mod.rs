@@ -31,8 +31,7 @@ const MAX_TEXT: usize = 4096;
 
 /// Returns the response if this verified request is a URL check; otherwise the request is an event. `secret` is the one
 /// that it was signed with.
-#[must_use]
-pub fn answer(
+pub(crate) fn answer(
     challenge: ProviderChallenge,
     head: &RequestHead<'_>,
     body: &[u8],

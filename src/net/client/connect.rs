@@ -24,7 +24,7 @@ use crate::net::special_addresses::is_forbidden;
 
 /// The reason why no connection was opened. No byte of the request was written.
 #[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
+pub(crate) enum ConnectError {
     /// The system's resolver found no address.
     #[error("the host name cannot be resolved")]
     Resolve(#[source] io::Error),
@@ -52,8 +52,7 @@ pub enum ConnectError {
 
 impl ConnectError {
     /// Returns true where the machine responded that no program listens on the port.
-    #[must_use]
-    pub fn is_refused(&self) -> bool {
+    pub(crate) fn is_refused(&self) -> bool {
         matches!(self, Self::Refused(error) if error.kind() == io::ErrorKind::ConnectionRefused)
     }
 }

@@ -15,7 +15,7 @@ use crate::net::client::ConnectionLease;
 
 /// The beginning of a response, and how its body ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DrainedBody {
+pub(crate) struct DrainedBody {
     /// The first bytes of the body.
     pub start: Bytes,
     /// The end of the body.
@@ -24,7 +24,7 @@ pub struct DrainedBody {
 
 /// The end of a response body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BodyEnding {
+pub(crate) enum BodyEnding {
     /// The body was read whole. The connection is back in the pool, where it can take another request.
     Whole,
     /// The body was longer than the bound. The connection is closed.
@@ -45,7 +45,7 @@ pub(super) struct DrainBounds {
 impl ConnectionLease {
     /// Reads the body of the last exchange's response, until the deadline of that exchange. Returns the first `keep`
     /// bytes, and reads at most `read` bytes.
-    pub async fn drain(self, body: Incoming, keep: usize, read: usize) -> DrainedBody {
+    pub(crate) async fn drain(self, body: Incoming, keep: usize, read: usize) -> DrainedBody {
         let mut draining = BodyDrain {
             lease: Some(self),
             body,

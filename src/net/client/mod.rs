@@ -30,16 +30,16 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Sleep, sleep};
 
 use crate::model::clock;
-pub use crate::net::client::connect::ConnectError;
+pub(crate) use crate::net::client::connect::ConnectError;
 use crate::net::client::connect::{ConnectOrigin, NetworkReach};
-pub use crate::net::client::drain::{BodyEnding, DrainedBody};
+pub(crate) use crate::net::client::drain::BodyEnding;
 use crate::net::client::stream::{ReadinessProbe, UpstreamStream};
-pub use crate::net::client::tls::OwnTls;
+pub(crate) use crate::net::client::tls::OwnTls;
 use crate::net::egress::EgressResolver;
 
 /// All connection pools of the process. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct OutgoingClient(Arc<ClientShared>);
+pub(crate) struct OutgoingClient(Arc<ClientShared>);
 
 #[derive(Default)]
 struct ClientShared {
@@ -52,7 +52,7 @@ struct ClientShared {
 
 /// The properties that two routes must share to use the same connections.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct PoolKey {
+pub(crate) struct PoolKey {
     /// True for `https`, false for `http`.
     pub is_tls: bool,
     /// Host and port, as in the config.
@@ -71,7 +71,7 @@ pub struct PoolKey {
 
 /// The reason why a pool cannot be created.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
+pub(crate) enum ClientError {
     /// Neither TLS nor the resolver can use the host.
     #[error("the host is not a name or an address")]
     Host,
@@ -83,7 +83,6 @@ pub enum ClientError {
     Tls(#[source] rustls::Error),
     /// A PEM file cannot be read, or lacks the expected content.
     #[error("`{}` cannot be used as a PEM file", path.display())]
-    #[expect(missing_docs, reason = "the fields are what the message says they are")]
     File {
         path: std::path::PathBuf,
         source: rustls::pki_types::pem::Error,
@@ -95,7 +94,7 @@ pub enum ClientError {
 
 /// The reason why an exchange returned no response.
 #[derive(Debug, thiserror::Error)]
-pub enum ExchangeError {
+pub(crate) enum ExchangeError {
     /// The connection closed before anything was written. Returns the request, which may be sent again.
     #[error("the connection was closed before the request was written")]
     Unwritten(Box<Request<Full<Bytes>>>),
@@ -111,7 +110,7 @@ pub enum ExchangeError {
 }
 
 /// The connections to one upstream.
-pub struct ConnectionPool {
+pub(crate) struct ConnectionPool {
     origin: ConnectOrigin,
     connect_timeout: Duration,
     timeout: Duration,
@@ -140,7 +139,7 @@ struct PooledConnection {
 }
 
 /// A connection for one exchange, from the pool or newly opened. Dropping it closes the connection.
-pub struct ConnectionLease {
+pub(crate) struct ConnectionLease {
     connection: Box<PooledConnection>,
     pool: Arc<ConnectionPool>,
 }
@@ -153,14 +152,12 @@ const MAX_BUFFER: usize = 64 * 1024;
 
 impl OutgoingClient {
     /// Creates a client that verifies `https` upstreams with the system's roots, which are read at the first use.
-    #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Creates a client that verifies `https` upstreams with these roots.
-    #[must_use]
-    pub fn with_roots(roots: rustls::RootCertStore) -> Self {
+    pub(crate) fn with_roots(roots: rustls::RootCertStore) -> Self {
         Self(Arc::new(ClientShared {
             roots: Some(roots),
             ..ClientShared::default()
@@ -168,8 +165,11 @@ impl OutgoingClient {
     }
 
     /// Creates a client with its own resolver for hosts on the internet.
-    #[must_use]
-    pub fn with_resolver(roots: Option<rustls::RootCertStore>, resolver: EgressResolver) -> Self {
+    #[cfg(test)]
+    pub(crate) fn with_resolver(
+        roots: Option<rustls::RootCertStore>,
+        resolver: EgressResolver,
+    ) -> Self {
         Self(Arc::new(ClientShared {
             roots,
             resolver,
@@ -182,7 +182,7 @@ impl OutgoingClient {
     /// # Errors
     ///
     /// The host is invalid, or its `https` cannot be verified.
-    pub fn pool(&self, key: PoolKey) -> Result<Arc<ConnectionPool>, ClientError> {
+    pub(crate) fn pool(&self, key: PoolKey) -> Result<Arc<ConnectionPool>, ClientError> {
         let mut pools = lock(&self.0.pools);
         // The map holds weak references: a pool disappears with the last route that uses it.
         if let Some(pool) = pools.get(&key).and_then(Weak::upgrade) {
@@ -215,24 +215,20 @@ impl OutgoingClient {
     }
 
     /// Counts open upstream connections, in use or idle.
-    #[must_use]
-    pub fn open_connections(&self) -> usize {
+    pub(crate) fn open_connections(&self) -> usize {
         self.0.open.load(Ordering::Relaxed)
     }
 
     /// Counts open upstream connections that are idle.
-    #[must_use]
-    pub fn idle_connections(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn idle_connections(&self) -> usize {
         let pools = lock(&self.0.pools);
         let living = pools.values().filter_map(Weak::upgrade);
         living.map(|pool| lock(&pool.idle).connections.len()).sum()
     }
 
     /// Returns the roots for verification: those given at creation, or the system's, which are read again on each call.
-    ///
-    /// # Errors
-    /// [`ClientError::Roots`]
-    pub fn roots(&self) -> Result<rustls::RootCertStore, ClientError> {
+    pub(crate) fn roots(&self) -> Result<rustls::RootCertStore, ClientError> {
         match &self.0.roots {
             Some(roots) => Ok(roots.clone()),
             None => system_roots(),
@@ -264,14 +260,12 @@ fn system_roots() -> Result<rustls::RootCertStore, ClientError> {
 
 impl ConnectionPool {
     /// Returns the deadline for the head of a response, which is also that between two frames of its body.
-    #[must_use]
-    pub fn timeout(&self) -> Duration {
+    pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }
 
     /// Takes the connection that was used last, unless it has been idle for too long.
-    #[must_use]
-    pub fn idle(self: &Arc<Self>) -> Option<ConnectionLease> {
+    pub(crate) fn idle(self: &Arc<Self>) -> Option<ConnectionLease> {
         let now = clock::instant();
         let popped = lock(&self.idle).connections.pop();
         let (since, connection) = popped?;
@@ -286,11 +280,7 @@ impl ConnectionPool {
     }
 
     /// Opens a new connection.
-    ///
-    /// # Errors
-    ///
-    /// See `ConnectError`.
-    pub async fn connect(self: &Arc<Self>) -> Result<ConnectionLease, ConnectError> {
+    pub(crate) async fn connect(self: &Arc<Self>) -> Result<ConnectionLease, ConnectError> {
         let probe = ReadinessProbe::default();
         let wire = self
             .origin
@@ -367,7 +357,7 @@ impl ConnectionLease {
     /// # Errors
     ///
     /// See `ExchangeError`. Unless it is `Unwritten`, the upstream may have seen the request.
-    pub async fn exchange(
+    pub(crate) async fn exchange(
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, ExchangeError> {
@@ -396,18 +386,17 @@ impl ConnectionLease {
     }
 
     /// Lets the connection read and write. Call it whenever the body of the response has no frame ready.
-    pub fn drive(&mut self, context: &mut Context<'_>) {
+    pub(crate) fn drive(&mut self, context: &mut Context<'_>) {
         drive(&mut self.connection.driver, context);
     }
 
     /// Returns true where the connection has ended. Bytes of a body that have not arrived by then never come.
-    #[must_use]
-    pub fn is_ended(&self) -> bool {
+    pub(crate) fn is_ended(&self) -> bool {
         self.connection.driver.is_none()
     }
 
     /// Returns the connection to the pool after the whole response was read, where it can take another request.
-    pub fn finish(mut self, context: &mut Context<'_>) {
+    pub(crate) fn finish(mut self, context: &mut Context<'_>) {
         // hyper becomes ready only after it has seen the end of the response, which may take one more poll.
         if !self.connection.sender.is_ready() {
             self.drive(context);

@@ -20,7 +20,7 @@ use crate::net::text_file;
 /// Two values are equal where their files had the same bytes, so that only routes with the same TLS settings share
 /// connections.
 #[derive(Clone)]
-pub struct OwnTls {
+pub(crate) struct OwnTls {
     digest: [u8; 32],
     config: Arc<ClientConfig>,
 }
@@ -33,7 +33,7 @@ impl OwnTls {
     ///
     /// # Errors
     /// A file cannot be read or lacks the expected content, or the key does not belong to the certificate.
-    pub fn read(
+    pub(crate) fn read(
         client: &OutgoingClient,
         ca: Option<&Path>,
         identity: Option<(&Path, &Path)>,
@@ -61,10 +61,7 @@ impl OwnTls {
     }
 
     /// Accepts every server certificate. Only for test tools that request it explicitly.
-    ///
-    /// # Errors
-    /// The TLS library rejects the settings.
-    pub fn unverified() -> Result<Self, ClientError> {
+    pub(crate) fn unverified() -> Result<Self, ClientError> {
         let mut config = config(RootCertStore::empty(), None)?;
         config
             .dangerous()
@@ -78,8 +75,7 @@ impl OwnTls {
     }
 
     /// Returns the TLS configuration for connections.
-    #[must_use]
-    pub fn config(&self) -> Arc<ClientConfig> {
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.config)
     }
 }

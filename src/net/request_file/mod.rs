@@ -31,26 +31,26 @@ use crate::net::redact::MASK;
 use crate::net::request_file::part::header_of;
 
 /// Maximum size of everything before the body, comments included, in bytes.
-pub const MAX_HEAD: usize = 256 * 1024;
+pub(crate) const MAX_HEAD: usize = 256 * 1024;
 /// Maximum number of lines before the body.
 const MAX_LINES: usize = 1024;
 /// Maximum size of the body, in bytes: the largest that a route may accept in one piece.
-pub const MAX_BODY: usize = 256 * 1024 * 1024;
+pub(crate) const MAX_BODY: usize = 256 * 1024 * 1024;
 
 /// Time at which the request was received (RFC 3339).
-pub const RECEIVED: &str = "received";
+pub(crate) const RECEIVED: &str = "received";
 /// Address of the client that sent it.
-pub const SOURCE: &str = "source";
+pub(crate) const SOURCE: &str = "source";
 /// The request id from hookgate.
-pub const REQUEST_ID: &str = "request-id";
+pub(crate) const REQUEST_ID: &str = "request-id";
 /// Name of the route that received it.
-pub const ROUTE: &str = "route";
+pub(crate) const ROUTE: &str = "route";
 /// Id of the reason for the rejection.
-pub const REFUSED: &str = "refused";
+pub(crate) const REFUSED: &str = "refused";
 /// Names of the parts whose values were masked, since they may be tokens.
-pub const MASKED: &str = "masked";
+pub(crate) const MASKED: &str = "masked";
 /// Extent of the body, where the file does not have all of it.
-pub const BODY: &str = "body";
+pub(crate) const BODY: &str = "body";
 
 /// A request with the known facts about its origin.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -222,8 +222,7 @@ fn line_location(line: usize) -> String {
 }
 
 /// Returns true for headers that only describe the transfer. They are not sent again as they were.
-#[must_use]
-pub fn is_framing(name: &str) -> bool {
+pub(crate) fn is_framing(name: &str) -> bool {
     [
         header::CONTENT_LENGTH,
         header::TRANSFER_ENCODING,

@@ -60,7 +60,7 @@ const FLUSH: Duration = Duration::from_secs(2);
 const ANSWER: usize = 16 * 1024;
 
 /// Settings of the exporter, from `[telemetry]`.
-pub struct TraceSettings {
+pub(crate) struct TraceSettings {
     /// Connection pool to the collector.
     pub pool: Arc<ConnectionPool>,
     /// Whole URL of the collector's traces endpoint.
@@ -91,7 +91,7 @@ struct ExportCounts {
 
 impl TelemetryRecorder {
     /// Starts the export of spans. Later calls have no effect.
-    pub fn start_tracing(&self, settings: TraceSettings) {
+    pub(crate) fn start_tracing(&self, settings: TraceSettings) {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let (counts, stop) = (Arc::<ExportCounts>::default(), CancellationToken::new());
         let sample = settings.sample;
@@ -111,7 +111,11 @@ impl TelemetryRecorder {
     }
 
     /// Returns the trace of a request, or `None` without tracing. With `headers`, the sender's trace is continued.
-    pub fn trace(&self, uid: RequestId, headers: Option<&HeaderMap>) -> Option<TraceContext> {
+    pub(crate) fn trace(
+        &self,
+        uid: RequestId,
+        headers: Option<&HeaderMap>,
+    ) -> Option<TraceContext> {
         let tracer = self.tracer.get()?;
         let sent = headers.and_then(|headers| headers.get(TRACEPARENT)?.to_str().ok());
         let continued = sent.and_then(|sent| TraceContext::continued(uid, sent));
@@ -119,7 +123,7 @@ impl TelemetryRecorder {
     }
 
     /// Sends the remaining spans and stops the exporter, within two seconds.
-    pub async fn end_tracing(&self) {
+    pub(crate) async fn end_tracing(&self) {
         if let Some(tracer) = self.tracer.get() {
             tracer.stop.cancel();
             let task = lock(&tracer.task).take();
@@ -149,7 +153,7 @@ impl TelemetryRecorder {
 }
 
 /// Sets `traceparent` (W3C Trace Context) for the upstream, in place of the sender's.
-pub fn insert_trace_headers(headers: &mut HeaderMap, trace: &TraceContext, part: TracePart) {
+pub(crate) fn insert_trace_headers(headers: &mut HeaderMap, trace: &TraceContext, part: TracePart) {
     if trace.parent.is_none() {
         // `tracestate` belongs to the sender's trace, which this one does not continue.
         headers.remove(TRACESTATE);

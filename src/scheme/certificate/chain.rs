@@ -107,7 +107,7 @@ impl SenderCertificate {
 
     /// Returns the start of validity, in milliseconds since the epoch.
     #[must_use]
-    pub fn from_ms(&self) -> i64 {
+    pub fn valid_from_ms(&self) -> i64 {
         self.from_ms
     }
 

@@ -14,8 +14,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::secret::Secret;
 use crate::net::remote_url::{HostPattern, RemoteUrl};
-pub use crate::scheme::certificate::chain::SenderCertificate;
-pub use crate::scheme::certificate::sns::is_own_host as is_sns_host;
+pub(crate) use crate::scheme::certificate::chain::SenderCertificate;
+pub(crate) use crate::scheme::certificate::sns::is_own_host as is_sns_host;
 use crate::scheme::key;
 use crate::scheme::material::{MaterialFault, PresentedProof, SignatureMaterial};
 use crate::scheme::remote_keys::{KeyNeed, KeySource, RemoteKeys};
@@ -184,7 +184,7 @@ impl CertificateVerifier<'_> {
             signed_time: None,
             validity: Some(ValidityWindow {
                 name: "the certificate",
-                from_ms: Some(certificate.from_ms()),
+                from_ms: Some(certificate.valid_from_ms()),
                 until_ms: Some(certificate.until_ms()),
             }),
         }))

@@ -39,8 +39,7 @@ pub(in crate::scheme) const ALWAYS_SIGNED: [&str; 5] =
     ["Message", "MessageId", "Timestamp", "TopicArn", "Type"];
 
 /// Returns whether the URL is on a host of SNS: `sns.REGION.amazonaws.com`, in China `sns.REGION.amazonaws.com.cn`.
-#[must_use]
-pub fn is_own_host(url: &RemoteUrl) -> bool {
+pub(crate) fn is_own_host(url: &RemoteUrl) -> bool {
     url.port() == 443 && is_regional(url.host())
 }
 

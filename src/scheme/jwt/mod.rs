@@ -236,8 +236,7 @@ fn digest(token: &ParsedJwt, body: &[u8]) -> [u8; 32] {
 }
 
 /// Returns the text of a claim in the verified token of a request: a string, the digits of an integer, or a boolean.
-#[must_use]
-pub fn claim_text(
+pub(crate) fn claim_text(
     spec: &SchemeSpec,
     head: &RequestHead<'_>,
     body: &[u8],

@@ -9,7 +9,7 @@ use crate::scheme::spec::{BatchSpec, FieldLocation, IdentityKey, KeyPart};
 
 /// Reads a key: one location, `all` of several parts, `signed_bytes`, or `nothing`. Leaves all other keys to the
 /// caller.
-pub fn identity_key(table: &mut TomlTable<'_>) -> Option<IdentityKey> {
+pub(crate) fn identity_key(table: &mut TomlTable<'_>) -> Option<IdentityKey> {
     let has_nothing = table.read(&NOTHING, value::boolean).unwrap_or(false);
     let has_location = has_location(table);
     let forms = [
@@ -39,7 +39,7 @@ pub fn identity_key(table: &mut TomlTable<'_>) -> Option<IdentityKey> {
 
 /// Reads `batch`: the location of its elements, and the location of the type in each of them. Leaves all other keys to
 /// the caller.
-pub fn batch(table: &mut TomlTable<'_>) -> Option<BatchSpec> {
+pub(crate) fn batch(table: &mut TomlTable<'_>) -> Option<BatchSpec> {
     let elements = table.require(&ELEMENTS, pointer);
     let event_type = table.has(&ELEMENT_TYPE);
     let event_type = match event_type {
@@ -53,7 +53,10 @@ pub fn batch(table: &mut TomlTable<'_>) -> Option<BatchSpec> {
 }
 
 /// Reads `place`: one location or a list of them.
-pub fn locations(table: &mut TomlTable<'_>, key: &KeyDefinition) -> Option<Vec<FieldLocation>> {
+pub(crate) fn locations(
+    table: &mut TomlTable<'_>,
+    key: &KeyDefinition,
+) -> Option<Vec<FieldLocation>> {
     locations::fields(table, key)
 }
 

@@ -109,15 +109,15 @@ pub(super) fn certificate(
 }
 
 /// Reads claims and their required values. Reports each error; then it returns `None`.
-pub fn fixed_claims(table: &mut TomlTable<'_>, key: &KeyDefinition) -> Option<Vec<FixedClaim>> {
+pub(crate) fn fixed_claims(
+    table: &mut TomlTable<'_>,
+    key: &KeyDefinition,
+) -> Option<Vec<FixedClaim>> {
     locations::each(table, key, fixed_claim)
 }
 
 /// Reads the URL of a key set.
-///
-/// # Errors
-/// Returns an error if hookgate cannot fetch from the URL.
-pub fn remote_url(value: &TomlValue<'_>) -> Result<RemoteUrl, ValueFault> {
+pub(crate) fn remote_url(value: &TomlValue<'_>) -> Result<RemoteUrl, ValueFault> {
     let text = value::text(value)?;
     RemoteUrl::parse(&text).map_err(|fault| {
         ValueFault::new(

@@ -3,7 +3,7 @@
 use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 
 /// Keys of `[scheme]` in a provider file and of `[routes.NAME.scheme]` in a config.
-pub static SECTION: SectionDefinition = SectionDefinition {
+pub(crate) static SECTION: SectionDefinition = SectionDefinition {
     path: "routes.NAME.scheme",
     doc: "Your own signature scheme, if no provider fits.",
     keys: &[
@@ -504,7 +504,7 @@ pub(super) static CLAIM: KeyDefinition = KeyDefinition {
 };
 
 /// Keys of a claim and its value, in a scheme or a route.
-pub static CLAIM_SECTION: SectionDefinition = SectionDefinition {
+pub(crate) static CLAIM_SECTION: SectionDefinition = SectionDefinition {
     path: "routes.NAME.scheme.claims",
     doc: "A claim and the value that it must have.",
     keys: &[&CLAIM_NAME, &CLAIM_VALUE],

@@ -2,15 +2,15 @@
 //!
 //! Contradictions that depend on secrets or on the route are left to `Scheme::check` and `Scheme::compile`.
 
-pub mod identity;
-pub mod keys;
+pub(crate) mod identity;
+pub(crate) mod keys;
 
 mod http_signature;
 mod jwt;
 mod locations;
 mod template;
 
-pub use jwt::{fixed_claims, remote_url};
+pub(crate) use jwt::{fixed_claims, remote_url};
 
 use crate::document::key::KeyDefinition;
 use crate::document::table::{SpannedValue, TomlTable, ValueFault};
@@ -174,7 +174,7 @@ pub fn parse_spec(table: &mut TomlTable<'_>) -> Option<SchemeSpec> {
 }
 
 /// Replaces the locations of id, type and version in a scheme that is inherited from another file.
-pub fn parse_overrides(table: &mut TomlTable<'_>, spec: &mut SchemeSpec) {
+pub(crate) fn parse_overrides(table: &mut TomlTable<'_>, spec: &mut SchemeSpec) {
     let mut replace = |key, places: &mut Vec<FieldLocation>| {
         if table.has(key)
             && let Some(found) = locations::fields(table, key)

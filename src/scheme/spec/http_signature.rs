@@ -144,7 +144,7 @@ pub enum FieldForm {
 }
 
 /// The header that binds the body (RFC 9530).
-pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
+pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
 impl SignatureComponent {
     /// Returns whether the component contains the digest of the body.

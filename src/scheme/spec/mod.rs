@@ -11,18 +11,20 @@ mod redact;
 mod template;
 mod variants;
 
-pub use certificate::{CertificateKind, CertificateSpec};
-pub use http_signature::{
+pub use certificate::CertificateKind;
+pub(crate) use certificate::CertificateSpec;
+pub(crate) use http_signature::{
     CONTENT_DIGEST, ComponentSource, FieldForm, HttpAlgorithm, HttpParameter, HttpSpec,
     SignatureComponent,
 };
-pub use identity::{BatchSpec, IdentityKey, KeyPart};
+pub(crate) use identity::BatchSpec;
+pub use identity::{IdentityKey, KeyPart};
 pub use jwt::{
-    BodyClaim, DigestClaim, FixedClaim, JwtAlgorithm, JwtKeys, JwtLocation, JwtSpec, PublishedKeys,
-    TokenAudience, TokenTimes, UrlClaim,
+    BodyClaim, DigestClaim, JwtAlgorithm, JwtKeys, JwtLocation, JwtSpec, TokenAudience, UrlClaim,
 };
+pub(crate) use jwt::{FixedClaim, PublishedKeys, TokenTimes};
 pub use template::{SignedTemplate, TemplatePart};
-pub use variants::{GzipText, HeaderFamilies, SchemeVariants};
+pub(crate) use variants::{GzipText, HeaderFamilies, SchemeVariants};
 
 /// Signature scheme of one provider.
 #[derive(Clone, Debug)]

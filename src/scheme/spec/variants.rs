@@ -24,7 +24,7 @@ pub enum GzipText {
 }
 
 /// Names of a scheme's headers in both families.
-pub struct HeaderFamilies {
+pub(crate) struct HeaderFamilies {
     own_prefix: Box<str>,
     other_prefix: Box<str>,
     /// Own name and alternative name of each header that the scheme reads.
@@ -42,8 +42,7 @@ impl SchemeVariants {
 
 impl HeaderFamilies {
     /// Returns the families of a scheme's headers; `None` if there is only one.
-    #[must_use]
-    pub fn new(spec: &SchemeSpec) -> Option<Self> {
+    pub(crate) fn new(spec: &SchemeSpec) -> Option<Self> {
         let (own, other) = spec.variants.prefixes.as_ref()?;
         let names = spec.own_headers().into_iter();
         let pairs = names.filter_map(|name| {
@@ -65,7 +64,10 @@ impl HeaderFamilies {
     ///
     /// # Errors
     /// Returns an error if a request has headers of both families that are not copies of each other.
-    pub fn own_names(&self, headers: &HeaderMap) -> Result<Option<Box<HeaderMap>>, MaterialFault> {
+    pub(crate) fn own_names(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<Option<Box<HeaderMap>>, MaterialFault> {
         let mut only_own = None;
         let mut only_other = None;
         for (own, other) in &self.pairs {
@@ -93,7 +95,7 @@ impl HeaderFamilies {
     }
 
     /// Keeps only the scheme's own names, so that a new signature is not mixed with headers of the alternative family.
-    pub fn settle(&self, headers: &mut HeaderMap) {
+    pub(crate) fn settle(&self, headers: &mut HeaderMap) {
         if let Ok(Some(renamed)) = self.own_names(headers) {
             *headers = *renamed;
         }

@@ -28,7 +28,6 @@ pub enum ResponseBehavior {
 impl ResponseBehavior {
     /// Resolves the response for the request with this number, counted from 0. The result is never a sequence and never
     /// flaky. `chance` is a random number from 0.0 to below 1.0.
-    #[must_use]
     pub(super) fn of(&self, number: u64, chance: f64) -> Self {
         match self {
             Self::Sequence(all) => {
@@ -44,7 +43,6 @@ impl ResponseBehavior {
     }
 
     /// Describes the response in a few words, for the recorded request.
-    #[must_use]
     pub(super) fn word(&self) -> String {
         match self {
             Self::Status(status) => status.to_string(),

@@ -4,7 +4,7 @@
 //! the content type.
 #![no_main]
 
-use hookgate::scheme::{form, gzip};
+use hookgate::internals::{decompress, read_form};
 use http::{HeaderMap, HeaderValue, header};
 use libfuzzer_sys::fuzz_target;
 
@@ -18,7 +18,7 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(value) = HeaderValue::from_bytes(first) {
         headers.insert(header::CONTENT_TYPE, value);
     }
-    if let Ok(fields) = form::read(&headers, body) {
+    if let Ok(fields) = read_form(&headers, body) {
         let read: usize = fields
             .iter()
             .map(|(name, value)| name.len() + value.len())
@@ -26,7 +26,7 @@ fuzz_target!(|input: &[u8]| {
         assert!(read <= body.len(), "{read} bytes of {}", body.len());
     }
     for bytes in [input, body] {
-        if let Ok(Some(text)) = gzip::plain(bytes, MAX_PLAIN) {
+        if let Ok(Some(text)) = decompress(bytes, MAX_PLAIN) {
             assert!(text.len() <= MAX_PLAIN);
         }
     }

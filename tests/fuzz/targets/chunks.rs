@@ -1,7 +1,7 @@
 //! Fuzzes the check of chunked bodies: a body ends at the same byte, or fails alike, however it is split.
 #![no_main]
 
-use hookgate::edge::chunk_check::ChunkScanner;
+use hookgate::internals::{ChunkScanner};
 use libfuzzer_sys::fuzz_target;
 
 /// Returns the position where the body ended, or `None` if it failed or is incomplete.

@@ -1,8 +1,7 @@
 //! Fuzzes the configuration: no text makes loading it, or rendering its errors, panic.
 #![no_main]
 
-use hookgate::config::load_text;
-use hookgate::document::report::ReportStyle;
+use hookgate::internals::{ReportStyle, load_text};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

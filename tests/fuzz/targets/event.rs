@@ -1,9 +1,7 @@
 //! Fuzzes the reading of event ids and types: no body makes it panic.
 #![no_main]
 
-use hookgate::gate::identity::{IdentityFacts, IdentityRules};
-use hookgate::providers;
-use hookgate::scheme::RequestHead;
+use hookgate::internals::{IdentityFacts, IdentityRules, RequestHead, all_providers};
 use http::{HeaderMap, Method, Uri};
 use libfuzzer_sys::fuzz_target;
 
@@ -14,7 +12,7 @@ fuzz_target!(|body: &[u8]| {
         uri: &uri,
         headers: &headers,
     };
-    for provider in providers::all() {
+    for provider in all_providers() {
         let identity = &provider.identity;
         let rules = IdentityRules::compile(IdentityFacts {
             key: Some(&identity.key.value),

@@ -4,7 +4,7 @@
 //! accepts it too, with the same end.
 #![no_main]
 
-use hookgate::edge::head_check::{EndFinder, check_head};
+use hookgate::internals::{EndFinder, check_head};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, &[u8])| {

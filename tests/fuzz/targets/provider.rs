@@ -9,18 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use hookgate::config::model::SecretEntry;
-use hookgate::document::TextSpan;
-use hookgate::gate::identity::{IdentityFacts, IdentityRules};
-use hookgate::gate::signature::RouteVerifier;
-use hookgate::model::clock::ClockReading;
-use hookgate::model::secret::Secret;
-use hookgate::providers::{self, Provider};
-use hookgate::scheme::RequestHead;
-use hookgate::scheme::spec::{
-    FieldLocation, SchemeFamily, SchemeLocation, SchemeSpec, SignatureSpec, TemplatePart,
-    TimestampSpec,
-};
+use hookgate::internals::{ClockReading, FieldLocation, IdentityFacts, IdentityRules, Provider, RequestHead, RouteVerifier, SchemeFamily, SchemeLocation, SchemeSpec, Secret, SecretEntry, SignatureSpec, TemplatePart, TextSpan, TimestampSpec, all_providers};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
@@ -385,7 +374,7 @@ fn is_near(now: &[u8], then: &[u8]) -> bool {
 static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
     let mut cases = Vec::new();
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/providers");
-    for provider in providers::all() {
+    for provider in all_providers() {
         let text = std::fs::read_to_string(format!("{folder}/{}.toml", provider.id)).unwrap();
         let file: File = toml::from_str(&text).unwrap();
         let is_usable = |vector: &Vector| vector.challenge.is_none() && vector.fetched.is_none();

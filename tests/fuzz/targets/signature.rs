@@ -3,19 +3,13 @@
 
 use std::time::Duration;
 
-use hookgate::config::model::SecretEntry;
-use hookgate::document::TextSpan;
-use hookgate::gate::signature::RouteVerifier;
-use hookgate::model::clock::ClockReading;
-use hookgate::model::secret::Secret;
-use hookgate::providers;
-use hookgate::scheme::RequestHead;
+use hookgate::internals::{ClockReading, RequestHead, RouteVerifier, Secret, SecretEntry, TextSpan, all_providers};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, Vec<(u8, Vec<u8>)>, &[u8])| {
     let (which, values, body) = input;
-    let providers = providers::all();
+    let providers = all_providers();
     let provider = &providers[usize::from(which) % providers.len()];
     let entry = SecretEntry {
         label: "1".into(),

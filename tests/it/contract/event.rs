@@ -6,11 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use data_encoding::{BASE64, BASE64URL_NOPAD};
-use hookgate::providers::Provider;
-use hookgate::providers::identity::SigningTenant;
-use hookgate::scheme::spec::{
-    FieldLocation, JwtLocation, KeyPart, RequirementRule, SchemeFamily, SchemeLocation,
-    TemplatePart,
+use hookgate::internals::{
+    FieldLocation, JwtLocation, KeyPart, Provider, RequirementRule, SchemeFamily, SchemeLocation,
+    SigningTenant, TemplatePart,
 };
 use hookgate::testing::RequestFile;
 use serde::Deserialize;

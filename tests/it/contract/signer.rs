@@ -10,12 +10,11 @@ use aws_lc_rs::signature::{
 };
 use data_encoding::{BASE64, BASE64URL, BASE64URL_NOPAD, HEXLOWER};
 use hmac::{Hmac, KeyInit, Mac};
-use hookgate::providers::Provider;
-use hookgate::scheme::spec::{
+use hookgate::internals::{
     BodyClaim, DigestAlgorithm, DigestClaim, FieldLocation, JwtAlgorithm, JwtKeys, JwtLocation,
-    JwtSpec, KeyAlgorithm, ListSpec, SchemeFamily, SchemeLocation, SecretEncoding, SecretForm,
-    SignMethod, SignatureEncoding, TemplatePart, TextSpec, TimeUnit, TimestampSpec, TokenAudience,
-    TokenLocation, UrlClaim,
+    JwtSpec, KeyAlgorithm, ListSpec, Provider, SchemeFamily, SchemeLocation, SecretEncoding,
+    SecretForm, SignMethod, SignatureEncoding, TemplatePart, TextSpec, TimeUnit, TimestampSpec,
+    TokenAudience, TokenLocation, UrlClaim,
 };
 use hookgate::testing::{EventSender, RequestFile, can_send, new_secret};
 use serde_json::{Map, Value, json};

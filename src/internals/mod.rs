@@ -1,0 +1,42 @@
+//! Internal items for the benchmarks, the fuzz targets and the integration tests. They may change in any release.
+
+mod admin_of_store;
+
+pub use crate::config::load_text;
+pub use crate::config::model::SecretEntry;
+pub use crate::document::report::ReportStyle;
+pub use crate::document::{SourceText, TextSpan, TomlDocument};
+pub use crate::edge::chunk_check::ChunkScanner;
+pub use crate::edge::head_check::{EndFinder, check_head};
+pub use crate::gate::dedup::{ClaimLimits, ClaimResult, ClaimTable, DedupKey, DedupKeys};
+pub use crate::gate::identity::{IdentityFacts, IdentityRules};
+pub use crate::gate::reject::RejectReason;
+pub use crate::gate::signature::RouteVerifier;
+pub use crate::gate::verdict::GateCheck;
+pub use crate::internals::admin_of_store::AdminOfStore;
+pub use crate::model::clock::{ClockReading, instant};
+pub use crate::model::delivery::{DeliveryId, DeliveryState};
+pub use crate::model::glob::GlobPattern;
+pub use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
+pub use crate::model::secret::Secret;
+pub use crate::providers::challenge::ProviderChallenge;
+pub use crate::providers::identity::{ResponseUse, RetrySigning, SigningTenant};
+pub use crate::providers::{Provider, all as all_providers, find as find_provider};
+pub use crate::scheme::form::read as read_form;
+pub use crate::scheme::gzip::plain as decompress;
+pub use crate::scheme::parse::parse_spec;
+pub use crate::scheme::remote_keys::RemoteKeys;
+pub use crate::scheme::spec::{
+    BodyClaim, CertificateKind, DigestAlgorithm, DigestClaim, FieldLocation, IdentityKey,
+    JwtAlgorithm, JwtKeys, JwtLocation, JwtSpec, KeyAlgorithm, KeyPart, ListSpec, RequirementRule,
+    SchemeFamily, SchemeLocation, SchemeSpec, SecretEncoding, SecretForm, SignMethod,
+    SignatureEncoding, SignatureSpec, SignedTemplate, TemplatePart, TextSpec, TimeUnit,
+    TimestampSpec, TokenAudience, TokenLocation, UrlClaim,
+};
+pub use crate::scheme::{RequestHead, ToSign};
+pub use crate::store::rows::{
+    AttemptRecord, ClaimRow, CommitOutcome, DestinationId, FinishedAttempt, NewDelivery, NewEvent,
+    NextState, StoredEvent,
+};
+pub use crate::store::search::{DeliverySearch, EventSearch, ListPage};
+pub use crate::store::{RetentionLimits, Store, StoreError, StoreOptions, StoreStatistics};
