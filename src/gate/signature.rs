@@ -27,7 +27,8 @@ const DEFAULT_MAX_PLAIN: usize = 25 * 1024 * 1024;
 /// The scheme and secrets of one route.
 pub struct RouteVerifier {
     scheme: Scheme,
-    boundaries: BoundaryRules,
+    /// `None` if no request of the scheme has a second reading.
+    boundaries: Option<Box<BoundaryRules>>,
     entries: Box<[SecretWindow]>,
     tolerance: Duration,
     families: Option<HeaderFamilies>,
@@ -47,6 +48,8 @@ struct SecretWindow {
 pub struct PendingVerification<'a> {
     keys: &'a RouteVerifier,
     head: RequestHead<'a>,
+    /// The signed event id of the head; empty if the scheme reads no id there.
+    id: &'a [u8],
     verifier: SchemeVerifier<'a>,
     now: ClockReading,
 }
@@ -86,6 +89,7 @@ impl RouteVerifier {
         public_url: Option<&str>,
         tolerance: Duration,
     ) -> Result<Self, SchemeError> {
+        let boundaries = BoundaryRules::compile(spec);
         let texts: Vec<&Secret> = secrets.iter().map(|entry| &entry.secret).collect();
         let entries = secrets.iter().map(|entry| SecretWindow {
             label: Arc::clone(&entry.label),
@@ -94,7 +98,7 @@ impl RouteVerifier {
         });
         Ok(Self {
             scheme: Scheme::compile(spec, &texts, public_url)?,
-            boundaries: BoundaryRules::compile(spec),
+            boundaries: (!boundaries.is_empty()).then(|| Box::new(boundaries)),
             entries: entries.collect(),
             tolerance,
             families: HeaderFamilies::new(spec),
@@ -155,6 +159,7 @@ impl RouteVerifier {
         if let Some(time) = material.signed_time() {
             self.check_time(time, now)?;
         }
+        let id = material.id();
         let verifier = self.scheme.begin(material, head, current);
         // A wrong token, for example, is known before the body is read.
         if verifier.is_hopeless() {
@@ -163,6 +168,7 @@ impl RouteVerifier {
         Ok(PendingVerification {
             keys: self,
             head,
+            id,
             verifier,
             now: *now,
         })
@@ -236,9 +242,12 @@ impl PendingVerification<'_> {
         }
         let found = self.verifier.finish(signed, keys).map_err(reject)?;
         let found = found.ok_or(Reject::BadSignature)?;
-        let boundaries = &self.keys.boundaries;
         // A signature that is right for the joined text may still be split into other values: see `BoundaryRules`.
-        boundaries.check(&self.head, signed).map_err(reject)?;
+        if let Some(boundaries) = &self.keys.boundaries {
+            boundaries
+                .check(&self.head, self.id, signed)
+                .map_err(reject)?;
+        }
         // After the signature: bytes that are signed as sent are decompressed only once they are verified.
         if self.keys.gzip == Some(GzipText::Sent) {
             plain = self.keys.plain(body)?;

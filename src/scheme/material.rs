@@ -110,11 +110,16 @@ pub enum MaterialFault {
     },
 }
 
-impl SignatureMaterial<'_> {
+impl<'h> SignatureMaterial<'h> {
     /// Returns the signed time, if the scheme has one in the head.
     #[must_use]
     pub fn signed_time(&self) -> Option<SignedTime> {
         self.timestamp.as_ref().map(SignedTime::of)
+    }
+
+    /// Returns the signed event id; empty if the scheme signs no id there.
+    pub(crate) fn id(&self) -> &'h [u8] {
+        self.id
     }
 
     /// Returns the text of the timestamp as it was sent.

@@ -75,6 +75,7 @@ impl<'t> BoundaryFinder<'t> {
                 let place = place.clone();
                 rules.push(ValueRule {
                     location: place,
+                    is_id: *token.part == TemplatePart::Id,
                     forbids,
                 });
             };
