@@ -48,7 +48,8 @@ async fn explain(
     id: RequestId,
 ) -> Option<RefusalExplanation> {
     // Built for each explanation: it must follow the running config, and it is rarely needed.
-    let explainer = RefusalExplainer::new(&generation.gate).ok()?;
+    let rules = generation.routes.iter().map(|route| &route.rules);
+    let explainer = RefusalExplainer::new(&generation.gate, rules).ok()?;
     if let Some(request) = recorder.rejected().find(&id)
         && let Some(seen) = past_request(&request)
     {

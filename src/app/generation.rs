@@ -15,7 +15,7 @@ use crate::gate::rules::RouteRules;
 use crate::inbox::subscriptions::RouteSubscriptions;
 use crate::model::ids::RouteName;
 use crate::net::client::OutgoingClient;
-use crate::pipeline::{Generation, RouteDispatch};
+use crate::pipeline::{CompiledRoute, Generation};
 use crate::record::history::SecretName;
 use crate::record::{SecretEnd, TelemetryRecorder};
 use crate::store::rows::DestinationId;
@@ -46,8 +46,6 @@ pub(super) fn build(
     state: &CrossReloadState,
     destinations: &DestinationIds,
 ) -> Result<Generation, StartError> {
-    let table = RouteTable::build(&config.routes);
-    let mut rules = Vec::with_capacity(config.routes.len());
     let mut routes = Vec::with_capacity(config.routes.len());
     for route in config.routes {
         let name = route.name.clone();
@@ -63,30 +61,24 @@ pub(super) fn build(
             source,
         })?;
         let numbers = destinations.get(&name);
-        routes.push(RouteDispatch {
-            mode: route.mode,
-            continues_trace: route.continue_trace,
-            targets,
-            counters: recorder.route_counters(&name),
-            subscriptions: numbers.map(|numbers| RouteSubscriptions::build(&route, numbers)),
-        });
+        let subscriptions = numbers.map(|numbers| RouteSubscriptions::build(&route, numbers));
         let provider_ips = state.provider_ips(&route);
         let (claims, limiter) = (state.claims(&name), state.limiter(&name));
-        let compiled = RouteRules::compile(Arc::new(route), claims, limiter, provider_ips);
-        rules.push(compiled.map_err(|source| StartError::Scheme {
-            route: name,
-            source,
-        })?);
+        let rules = RouteRules::compile(Arc::new(route), claims, limiter, provider_ips);
+        let counters = recorder.route_counters(&name);
+        routes.push(CompiledRoute {
+            rules: rules.map_err(|source| StartError::Scheme {
+                route: name,
+                source,
+            })?,
+            targets,
+            counters,
+            subscriptions,
+        });
     }
     Ok(Generation {
-        gate: Gate::new(
-            table,
-            rules,
-            state.sources(),
-            state.keys(),
-            config.server.body_timeout,
-        ),
-        routes,
+        gate: Gate::new(state.sources(), state.keys(), config.server.body_timeout),
+        routes: RouteTable::build(routes),
         health: config.server.health,
         max_in_flight: config.server.max_in_flight,
     })
@@ -94,12 +86,12 @@ pub(super) fn build(
 
 /// Carries counters over to the routes and secrets of a new snapshot, and drops those that it no longer has.
 pub(super) fn follow(recorder: &TelemetryRecorder, old: Option<&Generation>, new: &Generation) {
-    let old = old.map_or(&[][..], |old| old.gate.all_rules());
-    let old = old.iter().map(|rules| (&rules.route().name, rules));
+    let old = old.into_iter().flat_map(|old| old.routes.iter());
+    let old = old.map(|old| (&old.rules.route().name, &old.rules));
     let old: HashMap<&RouteName, &RouteRules> = old.collect();
     let mut names = HashSet::new();
-    for (work, rules) in new.routes.iter().zip(new.gate.all_rules()) {
-        let route = rules.route();
+    for compiled in new.routes.iter() {
+        let (rules, route) = (&compiled.rules, compiled.rules.route());
         names.insert(&route.name);
         // A route that has verified a request with a secret that it still has stays marked as verified.
         if let Some(before) = old.get(&route.name) {
@@ -117,7 +109,7 @@ pub(super) fn follow(recorder: &TelemetryRecorder, old: Option<&Generation>, new
             }
         };
         let secrets = route.secrets.iter().map(name).collect();
-        work.counters.history().set_secrets(secrets);
+        compiled.counters.history().set_secrets(secrets);
     }
     // Counters of removed routes are freed, so memory stays bounded by the config.
     recorder.retain_routes(|name| names.contains(name));

@@ -137,10 +137,9 @@ pub(super) async fn serve(
         };
         // If all slots are taken the connection is closed at once.
         // The current config decides, so that a reload can change `users` without a restart.
-        let gate = generation.load_full();
-        let rules = gate.gate.index_of(&local.route);
-        let rules = rules.and_then(|index| gate.gate.rules(index));
-        let places = match rules.is_some_and(|rules| rules.admits_user(user)) {
+        let current = generation.load_full();
+        let route = current.routes.named(&local.route);
+        let places = match route.is_some_and(|route| route.rules.admits_user(user)) {
             true => &slots,
             false => &others,
         };

@@ -146,7 +146,7 @@ impl RunningGate {
             let generation =
                 generation::build(config, &self.client, &self.recorder, &next, &destinations);
             let generation = generation.map_err(ReloadError::Build)?;
-            let routes = generation.routes.len();
+            let routes = generation.routes.iter().len();
             // From here on no step can fail, so either everything changes or nothing.
             self.recorder.set_capacities(keep_verdicts, keep_rejected);
             *state = next;

@@ -156,6 +156,6 @@ async fn next_signal(signal: &mut Signal) {
 }
 
 fn status(app: &RunningGate) -> String {
-    let routes = app.generation.load().routes.len();
+    let routes = app.generation.load().routes.iter().len();
     format!("{routes} routes on {} listeners", app.addresses.len())
 }

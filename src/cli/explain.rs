@@ -20,7 +20,6 @@ use crate::config::model::GateConfig;
 use crate::document::report::ReportStyle;
 use crate::explain::{PastRequest, RefusalExplainer, RefusalExplanation};
 use crate::gate::Gate;
-use crate::gate::route::RouteTable;
 use crate::gate::rules::RouteRules;
 use crate::model::ids::{RequestId, RouteName};
 use crate::net::request_file::{BODY, RECEIVED, RequestFile, SOURCE};
@@ -183,7 +182,6 @@ fn read(
 fn explainer(config: GateConfig) -> Result<RefusalExplainer, CommandFailure> {
     let folder: Option<PathBuf> = config.server.state_dir;
     let ranges = RangeBook::new(folder);
-    let table = RouteTable::build(&config.routes);
     let failed = |err: crate::scheme::SchemeError| CommandFailure::usage(err.to_string());
     let mut rules = Vec::with_capacity(config.routes.len());
     for route in config.routes {
@@ -194,8 +192,8 @@ fn explainer(config: GateConfig) -> Result<RefusalExplainer, CommandFailure> {
         rules.push(RouteRules::compile(Arc::new(route), None, None, live).map_err(failed)?);
     }
     let timeout = config.server.body_timeout;
-    let gate = Gate::new(table, rules, None, Arc::default(), timeout);
-    RefusalExplainer::new(&gate).map_err(failed)
+    let gate = Gate::new(None, Arc::default(), timeout);
+    RefusalExplainer::new(&gate, &rules).map_err(failed)
 }
 
 /// Formats an explanation for people.

@@ -227,6 +227,13 @@ async fn an_error_is_followed_by_another_attempt_and_then_it_is_delivered() {
     let times = host.times();
     assert!(times[1] - times[0] >= Duration::from_millis(50));
     assert!(times[2] - times[1] >= Duration::from_millis(80));
+    // The worker counts an outcome after the store has it.
+    wait_until("the end of the last exchange", || {
+        let text = rig.recorder.metrics_text();
+        text.contains("hookgate_deliveries_in_flight{route=\"shop\",destination=\"app\"} 0")
+            && text.contains("state=\"delivered\"} 1")
+    })
+    .await;
     let text = rig.recorder.metrics_text();
     for line in [
         "hookgate_delivery_attempts_total{route=\"shop\",destination=\"app\",outcome=\"5xx\"} 1",

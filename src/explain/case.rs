@@ -50,9 +50,8 @@ impl<'c> RefusalCase<'c> {
     /// Returns all routes but the one of this request.
     pub(super) fn others(&self) -> impl Iterator<Item = &'c Route> {
         let own = &self.route.name;
-        let all = self.explainer.gate.all_rules().iter();
-        all.map(|rules| &**rules.route())
-            .filter(move |other| other.name != *own)
+        let all = self.explainer.routes();
+        all.filter(move |other| other.name != *own)
     }
 
     /// Returns the text at a location in the head; a location in the body has no value here.

@@ -26,6 +26,7 @@ mod trial;
 mod url;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Uri, Version};
@@ -42,6 +43,7 @@ pub(crate) use crate::explain::time::OtherAge;
 use crate::explain::trial::TrialBudget;
 use crate::gate::Gate;
 use crate::gate::reject::{Reject, RejectReason};
+use crate::gate::route::RouteTable;
 use crate::gate::rules::RouteRules;
 use crate::gate::verdict::{GateCheck, Verdict};
 use crate::model::clock::ClockReading;
@@ -119,6 +121,7 @@ pub(crate) struct RefusalExplanation {
 /// Explainer of requests under the rules of one config.
 pub(crate) struct RefusalExplainer {
     gate: Gate,
+    routes: RouteTable<RouteRules>,
 }
 
 impl PastRequest {
@@ -141,13 +144,24 @@ impl PastRequest {
 
 impl RefusalExplainer {
     /// Creates an explainer from the rules of a gate, without its claims and limits.
-    pub(crate) fn new(gate: &Gate) -> Result<Self, SchemeError> {
-        Ok(Self { gate: gate.bare()? })
+    ///
+    /// # Errors
+    /// Returns an error if a secret does not fit its scheme.
+    pub(crate) fn new<'r>(
+        gate: &Gate,
+        rules: impl IntoIterator<Item = &'r RouteRules>,
+    ) -> Result<Self, SchemeError> {
+        let rules: Result<Vec<RouteRules>, SchemeError> =
+            rules.into_iter().map(RouteRules::bare).collect();
+        Ok(Self {
+            gate: gate.bare(),
+            routes: RouteTable::build(rules?),
+        })
     }
 
     /// Returns the routes in the order of the config.
     pub(crate) fn routes(&self) -> impl Iterator<Item = &Route> {
-        self.gate.all_rules().iter().map(|rules| &**rules.route())
+        self.routes.iter().map(|rules| &**rules.route())
     }
 
     /// Explains a request under the named route, or under the one that its host and path match.
@@ -156,21 +170,22 @@ impl RefusalExplainer {
         name: Option<&RouteName>,
         seen: &PastRequest,
     ) -> RefusalExplanation {
-        let led_to = self.gate.find(request_checks::host(seen), seen.uri.path());
+        let led_to = self
+            .routes
+            .find(request_checks::host(seen), seen.uri.path());
         // A named route wins, so that a capture from another path can be explained too.
-        let index = name.map_or(led_to, |name| self.gate.index_of(name));
-        let Some((index, rules)) = index.and_then(|index| Some((index, self.gate.rules(index)?)))
-        else {
+        let found = name.map_or(led_to, |name| self.routes.named(name));
+        let Some(rules) = found else {
             return self.no_route(seen);
         };
         let mut notes = Vec::new();
         let mut seen = seen.clone();
         self.settle(rules, &mut seen, &mut notes);
-        let mut verdict = self.judge(index, rules, &seen).await;
+        let mut verdict = self.judge(rules, &seen).await;
         let reject = request_checks::filter_reject(&verdict.decision);
         // A request file may be explained under another route than its path matches, for example a capture from a
         // proxy.
-        let is_elsewhere = led_to != Some(index);
+        let is_elsewhere = !led_to.is_some_and(|led_to| Arc::ptr_eq(led_to, rules));
         if is_elsewhere && reject.is_none() {
             verdict.begin(GateCheck::Route);
             return self.no_route(&seen);
@@ -205,7 +220,7 @@ impl RefusalExplainer {
     pub(crate) fn explain_verdict(&self, verdict: &Verdict) -> RefusalExplanation {
         let seen = PastRequest::unknown(verdict);
         let rules = verdict.route.as_ref();
-        let rules = rules.and_then(|name| self.gate.rules(self.gate.index_of(name)?));
+        let rules = rules.and_then(|name| self.routes.named(name));
         let mut explanation = match (request_checks::filter_reject(&verdict.decision), rules) {
             (None, _) => passed(verdict.last_check()),
             (Some(reject), Some(rules)) => {
@@ -255,7 +270,7 @@ impl RefusalExplainer {
     }
 
     /// Runs the gate's checks over the request, at its time of arrival.
-    async fn judge(&self, index: usize, rules: &RouteRules, seen: &PastRequest) -> Verdict {
+    async fn judge(&self, rules: &RouteRules, seen: &PastRequest) -> Verdict {
         let now = received(seen);
         let ip = seen.source.or_else(|| rules.some_allowed());
         let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -276,7 +291,9 @@ impl RefusalExplainer {
             request.headers_mut().remove(http::header::CONTENT_LENGTH);
         }
         *request.version_mut() = seen.version;
-        self.gate.admit_to(index, request, now, &mut verdict).await;
+        self.gate
+            .admit(rules, None, request, now, &mut verdict)
+            .await;
         verdict
     }
 

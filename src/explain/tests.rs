@@ -18,7 +18,6 @@ use crate::config::{self, model::GateConfig};
 use crate::document::report::ReportStyle;
 use crate::explain::{PastRequest, RefusalExplainer, RefusalExplanation};
 use crate::gate::Gate;
-use crate::gate::route::RouteTable;
 use crate::gate::rules::RouteRules;
 use crate::model::ids::RouteName;
 use crate::model::secret::Secret;
@@ -44,12 +43,12 @@ pub(super) fn explainer(text: &str) -> RefusalExplainer {
         Ok(loaded) => loaded.config,
         Err(report) => panic!("{}", report.render(ReportStyle::Plain)),
     };
-    let table = RouteTable::build(&config.routes);
     let routes = config.routes.into_iter();
     let rules = routes.map(|route| RouteRules::compile(route.into(), None, None, None).unwrap());
+    let rules: Vec<_> = rules.collect();
     let timeout = std::time::Duration::from_secs(5);
-    let gate = Gate::new(table, rules.collect(), None, Default::default(), timeout);
-    RefusalExplainer::new(&gate).unwrap()
+    let gate = Gate::new(None, Default::default(), timeout);
+    RefusalExplainer::new(&gate, &rules).unwrap()
 }
 
 /// Returns the config of a route of a provider.

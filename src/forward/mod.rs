@@ -80,7 +80,7 @@ pub(crate) async fn forward(
     request_id: RequestId,
     takes_turn: bool,
 ) -> Result<UpstreamResponse, ForwardError> {
-    let request = request::verified(event.into_parts(), target, request_id)?;
+    let request = request::verified(event, target, request_id)?;
     // On a busy worker other requests go on before this one waits for the upstream.
     if takes_turn {
         tokio::task::yield_now().await;
@@ -95,7 +95,7 @@ pub(crate) async fn forward_unverified(
     target: &UpstreamTarget,
     request_id: RequestId,
 ) -> Result<UpstreamResponse, ForwardError> {
-    let request = request::unverified(request.into_parts(), target, request_id)?;
+    let request = request::unverified(request, target, request_id)?;
     exchange(request, target, request_id).await
 }
 

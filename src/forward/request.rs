@@ -11,7 +11,7 @@ use http_body_util::Full;
 use crate::forward::ForwardError;
 use crate::forward::sign::RequestSigner;
 use crate::forward::target::UpstreamTarget;
-use crate::gate::event::EventParts;
+use crate::gate::event::{Event, OwnedRequest, UnverifiedRequest};
 use crate::model::ids::{EventId, RequestId};
 use crate::net::event_headers::{
     RequestOrigin, insert_event, insert_origin, set_length, set_marks,
@@ -29,20 +29,18 @@ pub(super) type UpstreamRequestBody = Full<bytes::Bytes>;
 
 /// Builds the request for a verified event.
 pub(super) fn verified(
-    mut parts: Box<EventParts>,
+    event: Event,
     target: &UpstreamTarget,
     request_id: RequestId,
 ) -> Result<Request<UpstreamRequestBody>, ForwardError> {
-    let event_id = parts.event_id.take();
-    let event_type = parts.event_type.take();
-    let marks = parts.marks;
+    let (parts, facts) = event.into_request();
     let webhook_id = target.is_first_attempt.then(|| {
-        let id = event_id.as_ref().map(EventId::as_str);
-        message_id(id, &parts.digest)
+        let id = facts.event_id.as_ref().map(EventId::as_str);
+        message_id(id, &facts.digest)
     });
     let signed = target.stamper.as_ref().map(|stamper| {
         // The clone only increments a reference count.
-        (stamper, parts.digest, parts.body.clone())
+        (stamper, parts.body.clone())
     });
     let mut request = common(parts, target, request_id)?;
     let headers = request.headers_mut();
@@ -54,24 +52,28 @@ pub(super) fn verified(
             headers.insert(ID, id);
         }
     }
-    if let Some((stamper, digest, body)) = signed {
-        let id = event_id.as_ref().map(EventId::as_str);
-        stamper.stamp(headers, id, &digest, &body);
+    if let Some((stamper, body)) = signed {
+        let id = facts.event_id.as_ref().map(EventId::as_str);
+        stamper.stamp(headers, id, &facts.digest, &body);
     }
     // Last, so that these headers always carry the gate's values.
-    insert_event(headers, event_id.as_ref(), event_type.as_deref());
-    set_marks(headers, marks);
+    insert_event(
+        headers,
+        facts.event_id.as_ref(),
+        facts.event_type.as_deref(),
+    );
+    set_marks(headers, facts.marks);
     Ok(request)
 }
 
 /// Builds the request for an event that failed a check on a route in monitor mode. It is marked as such, and it carries
 /// no event id or type, because neither is verified.
 pub(super) fn unverified(
-    parts: Box<EventParts>,
+    request: UnverifiedRequest,
     target: &UpstreamTarget,
     request_id: RequestId,
 ) -> Result<Request<UpstreamRequestBody>, ForwardError> {
-    let mut request = common(parts, target, request_id)?;
+    let mut request = common(request.into_request(), target, request_id)?;
     let verdict = HeaderValue::from_static("monitored");
     request.headers_mut().insert(VERDICT, verdict);
     Ok(request)
@@ -79,7 +81,7 @@ pub(super) fn unverified(
 
 /// Builds the parts that verified and unverified requests share.
 fn common(
-    parts: Box<EventParts>,
+    parts: OwnedRequest,
     target: &UpstreamTarget,
     request_id: RequestId,
 ) -> Result<Request<UpstreamRequestBody>, ForwardError> {

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::config::model::{EnforceMode, PathRule, Route, RouteMode, UpstreamSettings};
-use crate::gate::event::EventParts;
+use crate::gate::event::{Event, EventFacts, OwnedRequest, UnverifiedRequest};
 use crate::model::ids::{EventId, RouteName};
 use crate::model::source::RequestSource;
 use crate::net::client::OutgoingClient;
@@ -201,47 +201,53 @@ fn target(app: &App) -> UpstreamTarget {
     target_with(app, &OutgoingClient::new(), |_| ())
 }
 
-fn parts(headers: &[(&str, &str)], body: &[u8]) -> Box<EventParts> {
+fn request_of(headers: &[(&str, &str)], body: &[u8]) -> OwnedRequest {
     let mut map = HeaderMap::new();
     map.insert("host", HeaderValue::from_static("hooks.example"));
     for (name, value) in headers {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
         map.append(name, HeaderValue::from_str(value).unwrap());
     }
-    Box::new(EventParts {
-        route: 0,
+    OwnedRequest {
         method: Method::POST,
         uri: Uri::from_static("/hook?a=%62"),
         headers: map,
         body: bytes::Bytes::copy_from_slice(body),
-        plain: None,
-        own_names: None,
         source: RequestSource {
             ip: "192.0.2.7".parse().unwrap(),
             peer: "127.0.0.1:9".parse().unwrap(),
             is_tls: true,
         },
+    }
+}
+
+fn facts(event_type: &str) -> EventFacts {
+    EventFacts {
         event_id: EventId::parse("evt_1"),
-        event_type: Some("order.paid".into()),
+        event_type: Some(event_type.into()),
         digest: [0; 32],
         marks: EventMarks::default(),
-    })
+    }
+}
+
+fn event(headers: &[(&str, &str)], body: &[u8]) -> Event {
+    Event::for_test(request_of(headers, body), facts("order.paid"))
 }
 
 fn id() -> RequestId {
     RequestId::new(1_700_000_000_000, [7; 10])
 }
 
-async fn send_parts(
+async fn send_event(
     target: &UpstreamTarget,
-    parts: Box<EventParts>,
+    event: Event,
 ) -> Result<UpstreamResponse, ForwardError> {
-    let request = request::verified(parts, target, id())?;
+    let request = request::verified(event, target, id())?;
     exchange(request, target, id()).await
 }
 
 async fn send(target: &UpstreamTarget) -> Result<UpstreamResponse, ForwardError> {
-    send_parts(target, parts(&[], b"{}")).await
+    send_event(target, event(&[], b"{}")).await
 }
 
 async fn body_of(forwarded: UpstreamResponse) -> Result<Vec<u8>, String> {
@@ -657,7 +663,7 @@ async fn the_request_is_a_new_one() {
         ("expect", "100-continue"),
         ("upgrade", "h2c"),
     ];
-    answered_with(&target(&app), parts(&sent, b"{\"a\":1}")).await;
+    answered_with(&target(&app), event(&sent, b"{\"a\":1}")).await;
     let request = app.last_request();
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     let (line, headers) = head.split_once("\r\n").unwrap();
@@ -675,8 +681,8 @@ async fn the_request_is_a_new_one() {
     assert_eq!(lines.join("\n"), expected);
 }
 
-async fn answered_with(target: &UpstreamTarget, parts: Box<EventParts>) {
-    let forwarded = send_parts(target, parts).await.unwrap();
+async fn answered_with(target: &UpstreamTarget, event: Event) {
+    let forwarded = send_event(target, event).await.unwrap();
     assert_eq!(forwarded.status, 200);
     body_of(forwarded).await.unwrap();
 }
@@ -684,8 +690,7 @@ async fn answered_with(target: &UpstreamTarget, parts: Box<EventParts>) {
 #[tokio::test]
 async fn an_empty_post_has_a_length_and_an_odd_type_is_left_out() {
     let app = App::start(vec![vec![Take, Write(OK), Hang]]).await;
-    let mut empty = parts(&[], b"");
-    empty.event_type = Some("a\r\nX-Evil: 1".into());
+    let empty = Event::for_test(request_of(&[], b""), facts("a\r\nX-Evil: 1"));
     answered_with(&target(&app), empty).await;
     let request = app.last_request();
     assert!(request.contains("content-length: 0\r\n"));
@@ -697,7 +702,8 @@ async fn an_empty_post_has_a_length_and_an_odd_type_is_left_out() {
 async fn what_monitor_mode_lets_through_says_so() {
     let app = App::start(vec![vec![Take, Write(OK), Hang]]).await;
     let target = target(&app);
-    let request = request::unverified(parts(&[], b"{}"), &target, id()).unwrap();
+    let unverified = UnverifiedRequest::for_test(event(&[], b"{}"));
+    let request = request::unverified(unverified, &target, id()).unwrap();
     exchange(request, &target, id()).await.unwrap();
     let request = app.last_request();
     assert!(request.contains("hookgate-verdict: monitored\r\n"));
@@ -709,9 +715,10 @@ async fn an_answer_to_head_has_no_body_and_keeps_its_length() {
     let answer = Write(b"HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\n");
     let app = App::start(vec![vec![Take, answer, Hang]]).await;
     let target = target(&app);
-    let mut head = parts(&[], b"");
-    head.method = Method::HEAD;
-    let forwarded = send_parts(&target, head).await.unwrap();
+    let mut request = request_of(&[], b"");
+    request.method = Method::HEAD;
+    let head = Event::for_test(request, facts("order.paid"));
+    let forwarded = send_event(&target, head).await.unwrap();
     assert_eq!(forwarded.response.headers()["content-length"], "42");
     assert_eq!(body_of(forwarded).await.unwrap(), b"");
     assert!(target.pool.idle().is_some());
@@ -725,7 +732,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let request = runtime.block_on(async {
             let app = App::start(vec![vec![Take, Write(OK), Hang]]).await;
-            answered_with(&target(&app), parts(&[], &body)).await;
+            answered_with(&target(&app), event(&[], &body)).await;
             app.requests().pop().unwrap()
         });
         let end = request.windows(4).position(|four| four == b"\r\n\r\n").unwrap();

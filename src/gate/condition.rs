@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::criteria::body::JsonBody;
 use crate::criteria::json::JsonFault;
 use crate::criteria::when::{VARIABLES, WhenExpression};
-use crate::gate::event::EventParts;
+use crate::gate::event::{Event, EventParts};
 use crate::gate::reject::Reject;
 use crate::gate::verdict::Verdict;
 use crate::model::ids::{EventId, RouteName};
@@ -26,12 +26,25 @@ impl EventCondition {
         Self(when)
     }
 
+    /// Returns whether a destination wants the event. `body` is that of the event.
+    ///
+    /// # Errors
+    /// As for the condition of a route: an expression that fails on this event, or a body that it cannot read.
+    pub(crate) fn holds_for(
+        &self,
+        event: &Event,
+        verdict: &Verdict,
+        body: &JsonBody<'_>,
+    ) -> Result<bool, Reject> {
+        self.holds(&event.parts, verdict, body)
+    }
+
     /// Returns whether the app wants the event. `body` is that of the request. Rejects an event for which the expression has
     /// no result, rather than guess.
     ///
     /// # Errors
     /// An expression that fails on this event, or a body that it cannot read.
-    pub(crate) fn holds(
+    pub(super) fn holds(
         &self,
         request: &EventParts,
         verdict: &Verdict,
@@ -165,7 +178,6 @@ mod tests {
 
     fn request(source: RequestSource) -> EventParts {
         EventParts {
-            route: 0,
             method: Method::POST,
             uri: Uri::from_static("/hook"),
             headers: HeaderMap::new(),

@@ -25,7 +25,7 @@ pub(super) fn check(route: &Route, parts: &Parts) -> Result<Option<u64>, Reject>
 
 /// Returns the host of the request, without port and trailing dot. `:authority` or the absolute form takes precedence
 /// over `Host` (RFC 9112, section 3.2.2).
-pub(super) fn host(parts: &Parts) -> &str {
+pub(crate) fn host(parts: &Parts) -> &str {
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     let host = || parts.headers.get(header::HOST)?.to_str().ok();
     let text = authority.or_else(host).unwrap_or_default();

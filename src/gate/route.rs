@@ -1,41 +1,50 @@
-//! The route table: finds the route for a host and a path, byte by byte.
+//! The routes of a configuration snapshot: in their order, by name, and by host and path, byte by byte.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::config::model::{PathRule, Route};
+use crate::model::ids::RouteName;
 use crate::net::plain_path::is_plain;
 
-/// Index of a route in its configuration snapshot.
-pub(crate) type RouteIndex = usize;
-
-/// The route table of a configuration snapshot.
-#[derive(Clone, Default)]
-pub(crate) struct RouteTable {
-    by_host: HashMap<Box<str>, HostPaths>,
-    every_host: HostPaths,
+/// All routes of a configuration snapshot, each with what was compiled for it.
+pub(crate) struct RouteTable<R> {
+    all: Vec<Arc<R>>,
+    by_host: HashMap<Box<str>, HostPaths<R>>,
+    every_host: HostPaths<R>,
 }
 
-#[derive(Clone, Default)]
-struct HostPaths {
-    exact: HashMap<Box<str>, RouteIndex>,
+struct HostPaths<R> {
+    exact: HashMap<Box<str>, Arc<R>>,
     /// Prefixes with their routes, longest first, so that the first match wins.
-    prefixes: Vec<(Box<str>, RouteIndex)>,
+    prefixes: Vec<(Box<str>, Arc<R>)>,
 }
 
-impl RouteTable {
-    /// Builds the table from routes in the order of their indexes.
-    pub(crate) fn build(routes: &[Route]) -> Self {
-        let mut table = Self::default();
-        for (index, route) in routes.iter().enumerate() {
+impl<R: AsRef<Route>> RouteTable<R> {
+    /// Builds the table from the routes in the order of the config.
+    pub(crate) fn build(routes: impl IntoIterator<Item = R>) -> Self {
+        let mut table = Self {
+            all: routes.into_iter().map(Arc::new).collect(),
+            by_host: HashMap::new(),
+            every_host: HostPaths::new(),
+        };
+        for compiled in &table.all {
+            let route: &Route = compiled.as_ref().as_ref();
             let paths = match &route.host {
-                Some(host) => table.by_host.entry(host.as_str().into()).or_default(),
+                Some(host) => table
+                    .by_host
+                    .entry(host.as_str().into())
+                    .or_insert_with(HostPaths::new),
                 None => &mut table.every_host,
             };
+            let compiled = Arc::clone(compiled);
             match &route.path {
                 PathRule::Exact(path) => {
-                    paths.exact.insert(path.as_str().into(), index);
+                    paths.exact.insert(path.as_str().into(), compiled);
                 }
-                PathRule::Prefix(prefix) => paths.prefixes.push((prefix.as_str().into(), index)),
+                PathRule::Prefix(prefix) => {
+                    paths.prefixes.push((prefix.as_str().into(), compiled));
+                }
             }
         }
         let all = table.by_host.values_mut().chain([&mut table.every_host]);
@@ -50,7 +59,7 @@ impl RouteTable {
 
     /// Returns the route for a host and a path. A route with a host beats one without, an exact path beats a prefix,
     /// and a longer prefix beats a shorter one.
-    pub(crate) fn find(&self, host: &str, path: &str) -> Option<RouteIndex> {
+    pub(crate) fn find(&self, host: &str, path: &str) -> Option<&Arc<R>> {
         // Lower-casing copies the host, which is not needed if no route names one.
         let named = if self.by_host.is_empty() {
             None
@@ -61,12 +70,32 @@ impl RouteTable {
             .and_then(|paths| paths.find(path))
             .or_else(|| self.every_host.find(path))
     }
+
+    /// Returns the route with this name.
+    pub(crate) fn named(&self, name: &RouteName) -> Option<&Arc<R>> {
+        self.iter().find(|compiled| {
+            let route: &Route = compiled.as_ref().as_ref();
+            route.name == *name
+        })
+    }
+
+    /// Returns all routes in the order of the config.
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<R>> {
+        self.all.iter()
+    }
 }
 
-impl HostPaths {
-    fn find(&self, path: &str) -> Option<RouteIndex> {
-        if let Some(index) = self.exact.get(path) {
-            return Some(*index);
+impl<R> HostPaths<R> {
+    fn new() -> Self {
+        Self {
+            exact: HashMap::new(),
+            prefixes: Vec::new(),
+        }
+    }
+
+    fn find(&self, path: &str) -> Option<&Arc<R>> {
+        if let Some(route) = self.exact.get(path) {
+            return Some(route);
         }
         let found = self
             .prefixes
@@ -80,7 +109,7 @@ impl HostPaths {
                 let cut = prefix.strip_suffix('/').unwrap_or(prefix).len();
                 is_plain(path.get(cut..).unwrap_or_default())
             })
-            .map(|(_, index)| *index)
+            .map(|(_, route)| route)
     }
 }
 

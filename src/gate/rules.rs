@@ -12,7 +12,7 @@ use crate::config::model::{EnforceMode, Route, RouteMode, SecretEntry};
 use crate::gate::challenge::unsigned::ChallengeMaterial;
 use crate::gate::condition::EventCondition;
 use crate::gate::dedup::{ClaimTable, DedupKeys as EventKeys};
-use crate::gate::event::EventParts;
+use crate::gate::event::Event;
 use crate::gate::filter::RouteFilter;
 use crate::gate::identity::{IdentityFacts, IdentityRules};
 use crate::gate::key_rule::KeyRule;
@@ -122,12 +122,8 @@ impl RouteRules {
     }
 
     /// Returns the keys of one event of a batch that an app posts; without dedup it has no key.
-    pub(crate) fn keys_in_batch(
-        &self,
-        event_id: &EventId,
-        batch: &EventParts,
-    ) -> Option<EventKeys> {
-        self.key.as_ref()?.keys_in_batch(event_id, batch)
+    pub(crate) fn keys_in_batch(&self, event_id: &EventId, batch: &Event) -> Option<EventKeys> {
+        self.key.as_ref()?.keys_in_batch(event_id, &batch.parts)
     }
 
     /// Returns whether a local user may post on the route's socket.
@@ -138,6 +134,23 @@ impl RouteRules {
 
     pub(super) fn is_monitored(&self) -> bool {
         self.route.enforce == EnforceMode::Monitor
+    }
+
+    /// Rejects sources that `allow_ips` does not admit.
+    pub(super) fn check_source(&self, ip: IpAddr) -> Result<(), Reject> {
+        match self.allows(&ip) {
+            true => Ok(()),
+            false => Err(Reject::SourceNotAllowed { ip }),
+        }
+    }
+
+    /// Rejects an event beyond the rate of the route.
+    pub(super) fn check_rate(&self) -> Result<(), Reject> {
+        let Some(limiter) = &self.limiter else {
+            return Ok(());
+        };
+        let checked = limiter.check();
+        checked.map_err(|retry_after| Reject::RouteRate { retry_after })
     }
 
     /// Returns whether `allow_ips` admits the source.
@@ -231,4 +244,10 @@ fn compile_identity(route: &Route) -> IdentityRules {
         batch: batch.filter(|_| chooses_by_type).map(|fact| &fact.value),
         headers: &headers,
     })
+}
+
+impl AsRef<Route> for RouteRules {
+    fn as_ref(&self) -> &Route {
+        &self.route
+    }
 }

@@ -9,18 +9,19 @@ use http::request::Parts;
 use http_body::Body;
 
 use crate::config::model::PathRule;
+use crate::gate::admission::GateAdmission;
+use crate::gate::arrival::{ArrivingRequest, scheme_head};
 use crate::gate::challenge::{self, bodied, unsigned};
 use crate::gate::event::{EventParts, UnverifiedRequest};
+use crate::gate::framing;
 use crate::gate::reject::Reject;
 use crate::gate::rules::RouteRules;
+use crate::gate::shared::Gate;
 use crate::gate::verdict::{GateCheck, GateDecision, Verdict};
-use crate::gate::{
-    CheckFailure, Gate, GateAdmission, body_reject, check_source_ip, framing, head, read_request,
-};
 use crate::model::clock::ClockReading;
 use crate::model::error;
 use crate::net::fetch::FetchLimits;
-use crate::net::read_body::{BodyHead, BodyLimits, read_body};
+use crate::net::read_body::{BodyHead, BodyLimits};
 use crate::net::remote_url::RemoteUrl;
 use crate::net::response::{HttpResponse, ResponseBody};
 use crate::providers::challenge::{OnChallenge, ProviderChallenge};
@@ -28,11 +29,20 @@ use crate::providers::challenge::{OnChallenge, ProviderChallenge};
 /// Limit of the body of an unsigned check, in bytes.
 const MAX_BODY: usize = 16 * 1024;
 
-/// An unsigned check that no rule has been applied to yet.
-pub(super) struct UnsignedCheck {
-    kind: ProviderChallenge,
-    on_challenge: OnChallenge,
-    response: Result<HttpResponse, Reject>,
+/// An unsigned check, or what may be one, that no rule has been applied to yet.
+pub(super) enum UnsignedCheck {
+    /// The head shows the check and decides the response.
+    InHead {
+        kind: ProviderChallenge,
+        on_challenge: OnChallenge,
+        response: Result<HttpResponse, Reject>,
+    },
+    /// The request has no signature, and only the body shows whether it is a check. If it is not, this is its reject.
+    InBody {
+        kind: ProviderChallenge,
+        on_challenge: OnChallenge,
+        otherwise: Reject,
+    },
 }
 
 /// A check whose signature is right.
@@ -43,182 +53,216 @@ pub(super) enum SignedCheck {
     Confirm(RemoteUrl),
 }
 
-impl RouteRules {
-    /// Returns the provider's check and the route's action on it, or `None` if checks are treated like any request.
-    fn url_check(&self) -> Option<(ProviderChallenge, OnChallenge)> {
-        let provider = self.route.provider.as_ref()?;
-        provider.challenge.zip(self.route.on_challenge)
-    }
+/// Returns the provider's check and the route's action on it, or `None` if checks are treated like any request.
+fn expected(rules: &RouteRules) -> Option<(ProviderChallenge, OnChallenge)> {
+    let provider = rules.route.provider.as_ref()?;
+    provider.challenge.zip(rules.route.on_challenge)
+}
 
-    /// Recognizes an unsigned URL check by its head.
-    pub(super) fn find_in_head(&self, parts: &Parts, now: &ClockReading) -> Option<UnsignedCheck> {
-        let (kind, on_challenge) = self.url_check()?;
-        let answer = unsigned::answer(kind, &head(parts, &parts.headers), &self.means(now))?;
-        Some(UnsignedCheck {
+/// Recognizes an unsigned URL check by its head, or a request that may be one by its body.
+pub(super) fn find_unsigned(
+    rules: &RouteRules,
+    head: &Parts,
+    now: &ClockReading,
+) -> Option<UnsignedCheck> {
+    let (kind, on_challenge) = expected(rules)?;
+    let read = scheme_head(head, &head.headers);
+    if let Some(response) = unsigned::answer(kind, &read, &rules.means(now)) {
+        return Some(UnsignedCheck::InHead {
             kind,
             on_challenge,
-            response: answer,
-        })
+            response,
+        });
     }
-
-    /// Returns whether a request without a signature may be a URL check with its content in the body.
-    pub(super) fn may_be_in_body(&self, reject: &Reject) -> bool {
-        let lacks_signature = matches!(reject, Reject::MissingMaterial { .. });
-        lacks_signature
-            && self
-                .url_check()
-                .is_some_and(|(kind, _)| bodied::is_in_body(kind))
+    // A request with the scheme's other header names has a signature.
+    let has_other_names = || !matches!(rules.keys.own_names(&head.headers), Ok(None));
+    if !bodied::is_in_body(kind) || has_other_names() {
+        return None;
     }
+    match rules.keys.open(read, now) {
+        Err(otherwise @ Reject::MissingMaterial { .. }) => Some(UnsignedCheck::InBody {
+            kind,
+            on_challenge,
+            otherwise,
+        }),
+        _ => None,
+    }
+}
 
-    /// Recognizes a signed URL check among verified requests. Every event passes here, so nothing in it may wait.
-    pub(super) fn find_signed(
-        &self,
-        request: &EventParts,
-        label: &str,
-    ) -> Option<Result<SignedCheck, Reject>> {
-        self.count_verified();
-        let kind = self.route.provider.as_ref()?.challenge?;
-        // Gate or app signs such text for every client that sends a check, so the signature proves nothing.
-        if unsigned::is_signed_for_anyone(kind, &request.body) {
-            return Some(Err(Reject::BadSignature));
+/// Recognizes a signed URL check among verified requests. Every event passes here, so nothing in it may wait.
+pub(super) fn find_signed(
+    rules: &RouteRules,
+    request: &EventParts,
+    label: &str,
+) -> Option<Result<SignedCheck, Reject>> {
+    rules.count_verified();
+    let kind = rules.route.provider.as_ref()?.challenge?;
+    // Gate or app signs such text for every client that sends a check, so the signature proves nothing.
+    if unsigned::is_signed_for_anyone(kind, &request.body) {
+        return Some(Err(Reject::BadSignature));
+    }
+    let (_, on_challenge) = expected(rules)?;
+    match on_challenge {
+        OnChallenge::Answer => {
+            let secret = rules.secret_of(label);
+            let answer = challenge::answer(kind, &request.head(), &request.body, secret)?;
+            Some(Ok(SignedCheck::Answered(answer)))
         }
-        let (_, on_challenge) = self.url_check()?;
-        match on_challenge {
-            OnChallenge::Answer => {
-                let secret = self.secret_of(label);
-                let answer = challenge::answer(kind, &request.head(), &request.body, secret)?;
-                Some(Ok(SignedCheck::Answered(answer)))
+        OnChallenge::Confirm => {
+            let url = challenge::confirmation(&request.body)?;
+            Some(url.map(SignedCheck::Confirm))
+        }
+        OnChallenge::Forward | OnChallenge::Show => None,
+    }
+}
+
+/// Admits a request that `find_unsigned` recognized.
+pub(super) async fn admit<B>(
+    gate: &Gate,
+    check: UnsignedCheck,
+    rules: &RouteRules,
+    request: &mut ArrivingRequest<B>,
+    now: &ClockReading,
+    verdict: &mut Verdict,
+) -> Result<GateAdmission, Reject>
+where
+    B: Body<Data = Bytes>,
+{
+    match check {
+        UnsignedCheck::InHead {
+            kind,
+            on_challenge,
+            response,
+        } => {
+            verdict.begin(GateCheck::Challenge);
+            // A URL check does not reach the framing check of ordinary requests, so its head is checked here.
+            framing::check_head(request.head()?)?;
+            rules.check_source(verdict.source.ip)?;
+            // The check is not verified, so the source pays for it.
+            gate.charge_source(&verdict.source)?;
+            let response = response?;
+            match on_challenge {
+                OnChallenge::Forward => {
+                    read_small(gate, request, MAX_BODY, verdict).await?;
+                    let parts = request.assemble(verdict)?;
+                    if !unsigned::has_own_body(kind, &parts.head(), &parts.body) {
+                        return Err(foreign_body());
+                    }
+                    leave_to_app(kind, rules, request, verdict)
+                }
+                _ => Ok(answered(response, verdict)),
             }
-            OnChallenge::Confirm => {
-                let url = challenge::confirmation(&request.body)?;
-                Some(url.map(SignedCheck::Confirm))
-            }
-            OnChallenge::Forward | OnChallenge::Show => None,
+        }
+        UnsignedCheck::InBody {
+            kind,
+            on_challenge,
+            otherwise,
+        } => {
+            verdict.begin(GateCheck::Framing);
+            framing::check(&rules.route, request.head()?)?;
+            verdict.begin(GateCheck::SourceIp);
+            rules.check_source(verdict.source.ip)?;
+            verdict.begin(GateCheck::SourceRate);
+            gate.charge_source(&verdict.source)?;
+            verdict.begin(GateCheck::Material);
+            admit_by_body(
+                gate,
+                (kind, on_challenge),
+                otherwise,
+                rules,
+                request,
+                now,
+                verdict,
+            )
+            .await
         }
     }
 }
 
-impl Gate {
-    /// Admits a URL check that its head shows.
-    pub(super) async fn find_in_head<B>(
-        &self,
-        asked: UnsignedCheck,
-        rules: &RouteRules,
-        (held, body): (&mut Option<Parts>, B),
-        verdict: &mut Verdict,
-    ) -> Result<GateAdmission, CheckFailure>
-    where
-        B: Body<Data = Bytes>,
-    {
-        verdict.begin(GateCheck::Challenge);
-        let parts = held.as_ref().ok_or(Reject::Internal)?;
-        // A URL check does not reach the framing check of ordinary requests, so its head is checked here.
-        framing::check_head(parts)?;
-        check_source_ip(rules, verdict)?;
-        // The check is not verified, so the source pays for it.
-        let _paid = self.charge_source(verdict)?;
-        let answer = asked.response?;
-        if asked.on_challenge == OnChallenge::Forward {
-            let body = self.small_body(parts, body, MAX_BODY).await?;
-            if !unsigned::has_own_body(asked.kind, &head(parts, &parts.headers), &body) {
-                return Err(foreign_body().into());
-            }
-            let request = read_request(held, body, verdict)?;
-            return left_to_app(asked.kind, rules, request, verdict);
+/// Admits a request without a signature if its body is a URL check, and rejects it with `otherwise` if not.
+async fn admit_by_body<B>(
+    gate: &Gate,
+    (kind, on_challenge): (ProviderChallenge, OnChallenge),
+    otherwise: Reject,
+    rules: &RouteRules,
+    request: &mut ArrivingRequest<B>,
+    now: &ClockReading,
+    verdict: &mut Verdict,
+) -> Result<GateAdmission, Reject>
+where
+    B: Body<Data = Bytes>,
+{
+    // Monitor mode may have to forward the request as an event; otherwise only a small body can be a check.
+    let max = match rules.is_monitored() {
+        true => rules.route.max_body,
+        false => MAX_BODY.min(rules.route.max_body),
+    };
+    verdict.begin_check(GateCheck::Material);
+    let read = read_small(gate, request, max, verdict).await;
+    verdict.begin_check(GateCheck::Body);
+    match read {
+        // Too large for a check, so it is just an unsigned request.
+        Err(Reject::BodyTooLarge { .. }) if !rules.is_monitored() => return Err(otherwise),
+        read => read?,
+    }
+    let parts = request.assemble(verdict)?;
+    let found = bodied::answer(kind, &parts.head(), &parts.body, &rules.means(now));
+    // A route with a working secret needs no new one, and least of all from an unverified client.
+    let is_late = on_challenge == OnChallenge::Show && rules.has_verified();
+    let response = match found {
+        Some(response) if !is_late => response?,
+        _ => return Err(otherwise),
+    };
+    match on_challenge {
+        OnChallenge::Forward => leave_to_app(kind, rules, request, verdict),
+        OnChallenge::Show => {
+            verdict.shown = bodied::notion_token(&parts.body).map(Into::into);
+            Ok(answered(response, verdict))
         }
-        Ok(answered(answer, verdict))
+        OnChallenge::Answer | OnChallenge::Confirm => Ok(answered(response, verdict)),
     }
+}
 
-    /// Admits a request without a signature if its body is a URL check, and rejects it with `reject` if not.
-    pub(super) async fn find_in_body<B>(
-        &self,
-        reject: Reject,
-        rules: &RouteRules,
-        (held, body): (&mut Option<Parts>, B),
-        now: &ClockReading,
-        verdict: &mut Verdict,
-    ) -> Result<GateAdmission, CheckFailure>
-    where
-        B: Body<Data = Bytes>,
-    {
-        // Monitor mode may have to forward the request as an event; otherwise only a small body can be a check.
-        let max = match rules.is_monitored() {
-            true => rules.route.max_body,
-            false => MAX_BODY.min(rules.route.max_body),
-        };
-        let parts = held.as_ref().ok_or(Reject::Internal)?;
-        verdict.begin_check(GateCheck::Material);
-        let body = self.small_body(parts, body, max).await;
-        verdict.begin_check(GateCheck::Body);
-        let body = match body {
-            // Too large for a check, so it is just an unsigned request.
-            Err(Reject::BodyTooLarge { .. }) if !rules.is_monitored() => return Err(reject.into()),
-            body => body?,
-        };
-        verdict.body_bytes = body.len() as u64;
-        let found = rules.url_check().and_then(|(kind, on_challenge)| {
-            let answer =
-                bodied::answer(kind, &head(parts, &parts.headers), &body, &rules.means(now))?;
-            // A route with a working secret needs no new one, and least of all from an unverified client.
-            let is_late = on_challenge == OnChallenge::Show && rules.has_verified();
-            (!is_late).then_some((kind, on_challenge, answer))
-        });
-        let request = read_request(held, body, verdict)?;
-        match found {
-            None => Err(CheckFailure {
-                reject,
-                request: Some(request),
-                is_forwarded: rules.is_monitored(),
-            }),
-            Some((kind, OnChallenge::Forward, answer)) => {
-                answer?;
-                left_to_app(kind, rules, request, verdict)
-            }
-            Some((_, on_challenge, answer)) => {
-                let answer = answer?;
-                if on_challenge == OnChallenge::Show {
-                    verdict.shown = bodied::notion_token(&request.body).map(Into::into);
-                }
-                Ok(answered(answer, verdict))
-            }
+/// Responds to a URL check whose signature is right.
+pub(super) async fn answer_signed(
+    gate: &Gate,
+    check: Result<SignedCheck, Reject>,
+    verdict: &mut Verdict,
+) -> Result<GateAdmission, Reject> {
+    verdict.begin(GateCheck::Challenge);
+    let answer = match check? {
+        SignedCheck::Answered(answer) => answer,
+        SignedCheck::Confirm(url) => {
+            let opened = gate.keys.fetcher().get(&url, FetchLimits::default()).await;
+            opened.map_err(|err| Reject::Unconfirmed {
+                fault: error::chain(&err).into(),
+            })?;
+            HttpResponse::new(ResponseBody::empty())
         }
-    }
+    };
+    Ok(answered(answer, verdict))
+}
 
-    /// Responds to a URL check whose signature is right.
-    pub(super) async fn answer_signed(
-        &self,
-        asked: Result<SignedCheck, Reject>,
-        verdict: &mut Verdict,
-    ) -> Result<GateAdmission, CheckFailure> {
-        verdict.begin(GateCheck::Challenge);
-        let answer = match asked? {
-            SignedCheck::Answered(answer) => answer,
-            SignedCheck::Confirm(url) => {
-                let opened = self.keys.fetcher().get(&url, FetchLimits::default()).await;
-                opened.map_err(|err| Reject::Unconfirmed {
-                    fault: error::chain(&err).into(),
-                })?;
-                HttpResponse::new(ResponseBody::empty())
-            }
-        };
-        Ok(answered(answer, verdict))
-    }
-
-    async fn small_body<B>(&self, parts: &Parts, body: B, max: usize) -> Result<Bytes, Reject>
-    where
-        B: Body<Data = Bytes>,
-    {
-        let head = BodyHead {
-            declared: framing::declared_length(&parts.headers, max)?,
-            version: parts.version,
-        };
-        let limits = BodyLimits {
-            max,
-            timeout: self.body_timeout,
-        };
-        let read = read_body(body, head, limits, |_| true);
-        read.await.map_err(|fault| body_reject(fault, max))
-    }
+async fn read_small<B>(
+    gate: &Gate,
+    request: &mut ArrivingRequest<B>,
+    max: usize,
+    verdict: &mut Verdict,
+) -> Result<(), Reject>
+where
+    B: Body<Data = Bytes>,
+{
+    let head = request.head()?;
+    let body_head = BodyHead {
+        declared: framing::declared_length(&head.headers, max)?,
+        version: head.version,
+    };
+    let limits = BodyLimits {
+        max,
+        timeout: gate.body_timeout,
+    };
+    request.read(body_head, limits, |_| true, verdict).await?;
+    Ok(())
 }
 
 fn answered(answer: HttpResponse, verdict: &mut Verdict) -> GateAdmission {
@@ -236,24 +280,23 @@ fn foreign_body() -> Reject {
 
 /// Forwards a well-formed check to the app, at the configured path and with the check's own parameters only. Otherwise
 /// a path below a prefix, or another parameter, would let the client choose what the app does.
-fn left_to_app(
+fn leave_to_app<B>(
     kind: ProviderChallenge,
     rules: &RouteRules,
-    mut request: Box<EventParts>,
+    request: &mut ArrivingRequest<B>,
     verdict: &mut Verdict,
-) -> Result<GateAdmission, CheckFailure> {
+) -> Result<GateAdmission, Reject> {
     verdict.begin(GateCheck::Challenge);
+    let mut parts = request.parts.take().ok_or(Reject::Internal)?;
     let (PathRule::Exact(path) | PathRule::Prefix(path)) = &rules.route.path;
-    let target = match unsigned::own_query(kind, &request.head()) {
+    let target = match unsigned::own_query(kind, &parts.head()) {
         Some(query) => format!("{path}?{query}"),
         None => path.clone(),
     };
-    let mut parts = std::mem::take(&mut request.uri).into_parts();
+    let mut uri = std::mem::take(&mut parts.uri).into_parts();
     // Host and scheme remain as received; only path and query are replaced.
-    parts.path_and_query = Some(target.parse().map_err(|_| Reject::Internal)?);
-    request.uri = Uri::from_parts(parts).map_err(|_| Reject::Internal)?;
+    uri.path_and_query = Some(target.parse().map_err(|_| Reject::Internal)?);
+    parts.uri = Uri::from_parts(uri).map_err(|_| Reject::Internal)?;
     verdict.decision = GateDecision::Challenge;
-    Ok(GateAdmission::Unverified(UnverifiedRequest {
-        parts: request,
-    }))
+    Ok(GateAdmission::Unverified(UnverifiedRequest { parts }))
 }

@@ -94,8 +94,6 @@ pub(crate) struct Verdict {
     pub trace: Option<TraceContext>,
     /// Name of the route, once found.
     pub route: Option<RouteName>,
-    /// Index of the route in its configuration snapshot, for counters.
-    pub route_index: Option<usize>,
     /// Id of the provider, or `custom`.
     pub provider: Option<Arc<str>>,
     last_check: GateCheck,
@@ -226,7 +224,6 @@ impl Verdict {
             method: None,
             trace: None,
             route: None,
-            route_index: None,
             provider: None,
             last_check: GateCheck::Route,
             timings: CheckTimings::start(),

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest as _, Sha256};
 
 use crate::gate::dedup::{DedupKey, DedupKeys};
-use crate::gate::event::EventParts;
+use crate::gate::event::{BorrowedRequest, Event};
 use crate::gate::reject::Reject;
 use crate::gate::verdict::Verdict;
 use crate::inbox::subscriptions::RouteSubscriptions;
@@ -79,7 +79,7 @@ impl Inbox {
     /// is stored then.
     pub(crate) async fn accept(
         &self,
-        parts: &EventParts,
+        event: &Event,
         verdict: &Verdict,
         keys: Option<DedupKeys>,
         outlets: &RouteSubscriptions,
@@ -87,7 +87,7 @@ impl Inbox {
     ) -> Result<AcceptOutcome, Reject> {
         let now = ClockReading::read();
         // Evaluate all conditions before the commit: if one fails, nothing may be stored.
-        let wanted = outlets.wanted(parts, verdict)?;
+        let wanted = outlets.wanted(event, verdict)?;
         // Due times and expiries are of the store's clock, which setting the wall clock does not move.
         let store_now = self.store.now();
         let due_ms = store_now.unix_ms.saturating_add(millis(terms.delay));
@@ -98,13 +98,13 @@ impl Inbox {
             order_key: *order_key,
             is_in_flight: terms.is_in_flight,
         });
-        let event = NewEvent {
-            event: stored(parts, verdict, outlets, now),
+        let new = NewEvent {
+            event: stored(event, verdict, outlets, now),
             claims: claims(keys.unwrap_or_default().deciding(), outlets, store_now),
             status: terms.status,
             deliveries: deliveries.collect(),
         };
-        match self.store.commit(event).await {
+        match self.store.commit(new).await {
             Ok(CommitOutcome::New(numbers)) => {
                 // As part of the transaction these keys could make this event a duplicate of another.
                 let watched = keys.and_then(|keys| keys.watched);
@@ -168,47 +168,47 @@ fn claims(
 }
 
 fn stored(
-    parts: &EventParts,
+    event: &Event,
     verdict: &Verdict,
     outlets: &RouteSubscriptions,
     now: ClockReading,
 ) -> StoredEvent {
-    let event_id = parts.event_id.clone();
-    let target = parts.uri.path_and_query();
+    let request = event.received();
+    let target = request.uri.path_and_query();
     StoredEvent {
         uid: verdict.request_id,
         route: outlets.route().clone(),
         provider: outlets.provider().to_owned(),
-        webhook_id: message_id(event_id.as_ref().map(EventId::as_str), &parts.digest),
-        event_id,
-        event_type: parts.event_type.clone(),
+        webhook_id: message_id(event.id().map(EventId::as_str), event.digest()),
+        event_id: event.id().cloned(),
+        event_type: event.event_type().map(Into::into),
         received_ms: now.unix_ms,
-        source: parts.source.ip,
-        is_tls: parts.source.is_tls,
-        method: parts.method.clone(),
+        source: event.source().ip,
+        is_tls: event.source().is_tls,
+        method: request.method.clone(),
         target: target.map_or("/", |target| target.as_str()).to_owned(),
-        host: host(parts),
-        headers: stored_headers(parts),
-        body: Some(parts.body.clone()),
-        digest: Sha256::digest(&parts.body).into(),
+        host: host(request),
+        headers: stored_headers(event),
+        body: Some(request.body.clone()),
+        digest: Sha256::digest(request.body).into(),
     }
 }
 
 /// Returns the host of the request. A host in the target takes precedence (RFC 9112, section 3.2.2).
-fn host(parts: &EventParts) -> Option<String> {
-    let authority = parts.uri.authority().map(|authority| authority.as_str());
+fn host(request: BorrowedRequest<'_>) -> Option<String> {
+    let authority = request.uri.authority().map(|authority| authority.as_str());
     let sent = || {
-        let value = parts.headers.get(header::HOST);
+        let value = request.headers.get(header::HOST);
         value.and_then(|value: &HeaderValue| value.to_str().ok())
     };
     authority.or_else(sent).map(str::to_owned)
 }
 
 /// Returns the headers to store: all that `deliver` may send, with the marks of dedup. The host has its own column.
-fn stored_headers(parts: &EventParts) -> HeaderMap {
-    let mut headers = parts.headers.clone();
+fn stored_headers(event: &Event) -> HeaderMap {
+    let mut headers = event.received().headers.clone();
     headers.remove(header::HOST);
-    set_marks(&mut headers, parts.marks);
+    set_marks(&mut headers, event.marks());
     headers
 }
 

@@ -9,7 +9,7 @@ use crate::config::model::{DeliveryOrder, Route};
 use crate::criteria::body::JsonBody;
 use crate::criteria::json::JsonFault;
 use crate::gate::condition::EventCondition;
-use crate::gate::event::EventParts;
+use crate::gate::event::Event;
 use crate::gate::reject::Reject;
 use crate::gate::verdict::Verdict;
 use crate::model::glob::PatternList;
@@ -83,14 +83,14 @@ impl RouteSubscriptions {
     /// Returns the destinations that want an event, each with its order key.
     pub(super) fn wanted(
         &self,
-        parts: &EventParts,
+        event: &Event,
         verdict: &Verdict,
     ) -> Result<Vec<(DestinationId, Option<i64>)>, Reject> {
         let mut wanted = Vec::with_capacity(self.all.len());
-        let body = JsonBody::new(parts.text());
+        let body = JsonBody::new(event.text());
         for outlet in &self.all {
             // A request may hold several events. It goes to each destination that wants any of their types.
-            let single = parts.event_type.as_deref();
+            let single = event.event_type();
             if !verdict
                 .types
                 .any(single, |event_type| outlet.admits(event_type))
@@ -99,8 +99,8 @@ impl RouteSubscriptions {
             }
             // If one condition cannot be evaluated, reject the event for all: the sender retries, and the log has the
             // reason.
-            if outlet.condition.holds(parts, verdict, &body)? {
-                wanted.push((outlet.id, outlet.order_key(parts, &body)?));
+            if outlet.condition.holds_for(event, verdict, &body)? {
+                wanted.push((outlet.id, outlet.order_key(event, &body)?));
             }
         }
         Ok(wanted)
@@ -117,12 +117,12 @@ impl DestinationSubscription {
     }
 
     /// Returns the order key, which is equal for events that wait for each other.
-    fn order_key(&self, parts: &EventParts, body: &JsonBody<'_>) -> Result<Option<i64>, Reject> {
+    fn order_key(&self, event: &Event, body: &JsonBody<'_>) -> Result<Option<i64>, Reject> {
         let value = match &self.order {
             DeliveryOrder::None => return Ok(None),
             // One order for all events of the destination.
             DeliveryOrder::Fifo => return Ok(Some(0)),
-            DeliveryOrder::FifoByHeader(name) => header_value(parts, name),
+            DeliveryOrder::FifoByHeader(name) => header_value(event, name),
             DeliveryOrder::FifoByJson(pointer) => json_value(body, pointer)?,
         };
         Ok(Some(key_of(&value)))
@@ -130,8 +130,8 @@ impl DestinationSubscription {
 }
 
 /// Returns the values of a header. Events without the header share one order.
-fn header_value(parts: &EventParts, name: &HeaderName) -> Vec<u8> {
-    let values = parts.headers.get_all(name).iter();
+fn header_value(event: &Event, name: &HeaderName) -> Vec<u8> {
+    let values = event.received().headers.get_all(name).iter();
     let all: Vec<&[u8]> = values.map(|value| value.as_bytes()).collect();
     all.join(&b", "[..])
 }

@@ -10,10 +10,9 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::gate::dedup::{Claim, DedupKeys};
-use crate::gate::event::{Event, EventParts};
+use crate::gate::event::Event;
 use crate::gate::reject::Reject;
 use crate::gate::rules::RouteRules;
 use crate::gate::verdict::Verdict;
@@ -22,9 +21,9 @@ use crate::inbox::subscriptions::RouteSubscriptions;
 use crate::model::clock::ClockReading;
 use crate::model::ids::{EventId, RequestId};
 use crate::net::response::HttpResponse;
-use crate::pipeline::UpstreamExchange;
-use crate::pipeline::local::{DELAY, PRIORITY, accept_reply, answer, terms};
-use crate::pipeline::stored::DurableAcceptance;
+use crate::pipeline::acceptance::DurableAcceptance;
+use crate::pipeline::exchange::{EventEnd, UpstreamExchange};
+use crate::pipeline::local_reply::{DELAY, PRIORITY, accept_reply, answer, terms};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const OF_THE_BATCH: [&str; 5] = [
@@ -53,7 +52,7 @@ struct BatchLine<'a> {
 
 /// One event of a batch, ready to be stored.
 struct BatchItem {
-    parts: EventParts,
+    event: Event,
     verdict: Verdict,
     keys: Option<DedupKeys>,
     terms: AcceptOptions,
@@ -67,8 +66,7 @@ pub(super) async fn store(
     event: Event,
     claim: Option<Claim>,
 ) -> HttpResponse {
-    let parts = event.into_parts();
-    let items = match read_batch(&exchange, &parts) {
+    let items = match read_batch(&exchange, &event) {
         Ok(items) => items,
         Err(fault) => return exchange.malformed(claim, &fault),
     };
@@ -77,9 +75,9 @@ pub(super) async fn store(
     let commits = items.iter().map(|item| async move {
         let accepted = keeping
             .inbox
-            .accept(&item.parts, &item.verdict, item.keys, outlets, item.terms)
+            .accept(&item.event, &item.verdict, item.keys, outlets, item.terms)
             .await;
-        accepted.map(|accepted| accept_reply(&accepted, &item.verdict, &item.parts))
+        accepted.map(|accepted| accept_reply(&accepted, &item.verdict, &item.event))
     });
     let mut stored = Vec::with_capacity(items.len());
     let mut failed = None;
@@ -89,15 +87,12 @@ pub(super) async fn store(
             Err(reject) => failed = Some(reject),
         }
     }
-    match (claim, &failed) {
-        (Some(claim), None) => {
-            exchange.remember(&claim, StatusCode::OK);
-            claim.spend(StatusCode::OK);
-        }
+    let end = match &failed {
+        None => EventEnd::Taken(StatusCode::OK),
         // When the app sends the batch again, dedup recognizes the stored events by their ids.
-        (Some(claim), Some(reject)) => claim.release(reject.status()),
-        (None, _) => {}
-    }
+        Some(reject) => EventEnd::Failed(reject.status()),
+    };
+    exchange.end_claim(claim, end);
     let values: Vec<&Value> = stored.iter().map(|one| &one.value).collect();
     let Some(reject) = failed else {
         exchange.push_reply(keeping, &stored);
@@ -119,13 +114,6 @@ pub(super) async fn store(
         answer.headers_mut().insert(header::RETRY_AFTER, later);
     }
     answer
-}
-
-impl UpstreamExchange {
-    fn rules(&self) -> Option<&RouteRules> {
-        let index = self.verdict.route_index.unwrap_or(usize::MAX);
-        self.generation.gate.rules(index)
-    }
 }
 
 /// Polls all futures in their order until each has ended.
@@ -151,30 +139,26 @@ async fn in_order<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     ended.into_iter().flatten().collect()
 }
 
-fn read_batch(exchange: &UpstreamExchange, parts: &EventParts) -> Result<Vec<BatchItem>, String> {
-    let rules = exchange.rules();
-    if rules.is_some_and(RouteRules::has_filters) {
+fn read_batch(exchange: &UpstreamExchange, batch: &Event) -> Result<Vec<BatchItem>, String> {
+    let rules = &exchange.route.rules;
+    if rules.has_filters() {
         return Err(
             "this route filters events, which a batch would bypass: post the events one by one"
                 .to_owned(),
         );
     }
     let mut terms = [DELAY, PRIORITY].into_iter();
-    if let Some(name) = terms.find(|name| parts.headers.contains_key(name)) {
+    if let Some(name) = terms.find(|name| batch.received().headers.contains_key(name)) {
         return Err(format!(
             "`{name}` does not apply to a batch: set it in each line"
         ));
     }
-    items(parts, &exchange.verdict, rules)
+    items(batch, &exchange.verdict, rules)
 }
 
-fn items(
-    parts: &EventParts,
-    verdict: &Verdict,
-    rules: Option<&RouteRules>,
-) -> Result<Vec<BatchItem>, String> {
-    let text =
-        std::str::from_utf8(&parts.body).map_err(|_| "the batch is not valid UTF-8".to_owned())?;
+fn items(batch: &Event, verdict: &Verdict, rules: &RouteRules) -> Result<Vec<BatchItem>, String> {
+    let text = std::str::from_utf8(batch.received().body)
+        .map_err(|_| "the batch is not valid UTF-8".to_owned())?;
     let lines = text
         .lines()
         .enumerate()
@@ -187,7 +171,7 @@ fn items(
                 "more than {MAX_BATCH} events in one batch: split it"
             ));
         }
-        items.push(item(line, parts, verdict, rules).map_err(at)?);
+        items.push(item(line, batch, verdict, rules).map_err(at)?);
     }
     if items.is_empty() {
         return Err("the batch is empty: send at least one event".to_owned());
@@ -197,56 +181,54 @@ fn items(
 
 fn item(
     line: &str,
-    batch: &EventParts,
+    batch: &Event,
     verdict: &Verdict,
-    rules: Option<&RouteRules>,
+    rules: &RouteRules,
 ) -> Result<BatchItem, String> {
     let read: BatchLine<'_> = serde_json::from_str(line).map_err(|err| error_location(&err))?;
     let event_id = match &read.id {
         Some(text) => Some(EventId::parse(text).ok_or("`id` is empty or longer than 1024 bytes")?),
         None => None,
     };
-    let uid = RequestId::new(ClockReading::read().unix_ms, random()?);
-    let mut parts = batch.to_stored();
-    // A slice of the batch's own bytes, because `data` is delivered byte for byte.
-    parts.body = parts.body.slice_ref(read.data.get().as_bytes());
-    parts.headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    // These headers describe the batch and not a single event of it.
-    for name in OF_THE_BATCH {
-        parts.headers.remove(name);
-    }
-    if let Some(id) = &event_id {
-        let id = HeaderValue::from_str(id.as_str());
-        parts
-            .headers
-            .extend(id.ok().map(|id| (IDEMPOTENCY_KEY, id)));
-    }
     let is_fit = |text: &String| {
         (1..=255).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
     };
     if !read.event_type.as_ref().is_none_or(is_fit) {
         return Err("`type` is not 1 to 255 printable ASCII characters".to_owned());
     }
-    parts.event_type = read.event_type.map(Into::into);
-    // Each event gets a unique digest, because two events of an app may have equal data.
-    parts.digest = Sha256::digest(uid.as_bytes()).into();
     let keys = event_id
         .as_ref()
-        .and_then(|id| rules?.keys_in_batch(id, batch));
-    parts.event_id = event_id;
+        .and_then(|id| rules.keys_in_batch(id, batch));
     let mut verdict = verdict.clone();
-    verdict.request_id = uid;
-    verdict.event_id.clone_from(&parts.event_id);
-    verdict.event_type.clone_from(&parts.event_type);
+    verdict.request_id = RequestId::new(ClockReading::read().unix_ms, random()?);
+    verdict.event_id.clone_from(&event_id);
+    verdict.event_type = read.event_type.map(Into::into);
+    let data = read.data.get().as_bytes();
+    let mut event = batch.to_element(data, event_id, verdict.event_type.clone());
+    // Two events of an app may have equal data.
+    event.make_unique(&verdict.request_id);
+    set_headers(&mut event);
     Ok(BatchItem {
         terms: terms(read.delay.as_deref(), read.priority.as_deref())?,
-        parts,
+        event,
         verdict,
         keys,
     })
+}
+
+/// Replaces the headers that describe the batch with those of one event.
+fn set_headers(event: &mut Event) {
+    let id = event.id().map(EventId::as_str);
+    let id = id.and_then(|id| HeaderValue::from_str(id).ok());
+    let headers = event.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    for name in OF_THE_BATCH {
+        headers.remove(name);
+    }
+    headers.extend(id.map(|id| (IDEMPOTENCY_KEY, id)));
 }
 
 /// Formats an error of the JSON parser with its column. The parser sees a single line, so its line number is wrong.

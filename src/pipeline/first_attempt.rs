@@ -12,20 +12,17 @@ use http_body_util::BodyExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::deliver::{DeliveryEngine, FirstAttempt};
-use crate::forward::{ForwardError, UpstreamResponse};
 use crate::model::clock::{ClockReading, instant};
 use crate::model::delivery::DeliveryId;
 use crate::model::error;
 use crate::net::response::ResponseBody;
+use crate::pipeline::exchange::ExchangeResult;
 use crate::record::deliveries::AttemptedEvent;
 use crate::store::KEPT_ANSWER;
 use crate::store::rows::DestinationId;
 
 /// How long to wait for the beginning of a response. It is useful to store, but must not delay the outcome for long.
 const START_PATIENCE: Duration = Duration::from_secs(1);
-
-/// The app's response, or why no response came.
-pub(super) type ExchangeResult = Result<UpstreamResponse, ForwardError>;
 
 /// A running exchange with the app.
 pub(super) type ExchangeFuture = Pin<Box<dyn Future<Output = Option<ExchangeResult>> + Send>>;

@@ -7,29 +7,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
 
-use crate::config::model::RouteMode;
-use crate::deliver::DeliveryEngine;
 use crate::forward::forward;
 use crate::gate::dedup::{Claim, DedupKeys};
-use crate::gate::event::{Event, EventParts};
+use crate::gate::event::Event;
 use crate::gate::reject::Reject;
-use crate::gate::route::RouteIndex;
-use crate::gate::verdict::{GateCheck, GateDecision, Verdict};
+use crate::gate::verdict::{GateCheck, GateDecision};
 use crate::inbox::subscriptions::RouteSubscriptions;
-use crate::inbox::{AcceptOptions, AcceptOutcome, Inbox};
+use crate::inbox::{AcceptOptions, AcceptOutcome};
 use crate::model::clock::ClockReading;
 use crate::model::delivery::DeliveryId;
 use crate::model::error;
 use crate::net::detach::contain;
 use crate::net::event_headers::DUPLICATE;
 use crate::net::response::{HttpResponse, ResponseBody};
-use crate::pipeline::first_attempt::{
-    ExchangeFuture, ExchangeResult, FirstAttemptContext, LateExchange,
-};
-use crate::pipeline::{Generation, UpstreamExchange, insert_trace, local, marked};
+use crate::pipeline::acceptance::DurableAcceptance;
+use crate::pipeline::exchange::{EventEnd, ExchangeResult, UpstreamExchange, insert_trace};
+use crate::pipeline::first_attempt::{ExchangeFuture, FirstAttemptContext, LateExchange};
+use crate::pipeline::local;
+use crate::pipeline::report::marked;
 use crate::record::deliveries::AttemptedEvent;
 use crate::store::rows::DestinationId;
 
@@ -39,58 +35,17 @@ const QUEUED: StatusCode = StatusCode::OK;
 /// The status for the sender if the app did not take the event in time.
 const KEPT: StatusCode = StatusCode::ACCEPTED;
 
-/// Largest number of exchanges that continue after their sender got a response. Further ones are given up and retried
-/// from the store.
-const MAX_LATE: usize = 256;
-
-/// The inbox, and the deliverer of its events.
-#[derive(Clone)]
-pub(super) struct DurableAcceptance {
-    /// Accepts events into the store.
-    pub inbox: Inbox,
-    /// Delivers the stored events to their destinations.
-    pub deliverer: Arc<DeliveryEngine>,
-    late: Arc<Semaphore>,
-    /// Tracks the late exchanges, for which a drain waits.
-    exchanges: TaskTracker,
-}
-
-impl DurableAcceptance {
-    /// Creates a value without late exchanges.
-    pub(super) fn new(
-        inbox: Inbox,
-        deliverer: Arc<DeliveryEngine>,
-        exchanges: TaskTracker,
-    ) -> Self {
-        Self {
-            inbox,
-            deliverer,
-            late: Arc::new(Semaphore::new(MAX_LATE)),
-            exchanges,
-        }
-    }
-
-    pub(super) fn wake(&self, deliveries: &[(DestinationId, DeliveryId)]) {
-        for (destination, _) in deliveries {
-            self.deliverer.wake(*destination);
-        }
-    }
-}
-
 impl UpstreamExchange {
     /// Stores the event and responds.
     pub(super) async fn queue(mut self, event: Event, mut claim: Option<Claim>) -> HttpResponse {
-        let generation = Arc::clone(&self.generation);
-        let (Some(keeping), Some(outlets)) = (
-            self.acceptance.clone(),
-            outlets_of(&generation, event.parts().route),
-        ) else {
+        let route = Arc::clone(&self.route);
+        let (Some(keeping), Some(outlets)) = (self.acceptance.clone(), &route.subscriptions) else {
             return self.give_up();
         };
         if outlets.is_local() {
             return local::queue(self, &keeping, outlets, event, claim).await;
         }
-        self.store(&keeping, outlets, event.parts(), &mut claim, QUEUED)
+        self.store(&keeping, outlets, &event, &mut claim, QUEUED)
             .await
     }
 
@@ -99,12 +54,12 @@ impl UpstreamExchange {
         &mut self,
         keeping: &DurableAcceptance,
         outlets: &RouteSubscriptions,
-        parts: &EventParts,
+        event: &Event,
         claim: &mut Option<Claim>,
         status: StatusCode,
     ) -> HttpResponse {
         let terms = AcceptOptions::usual(status.as_u16());
-        match self.accept(keeping, outlets, parts, claim, terms).await {
+        match self.accept(keeping, outlets, event, claim, terms).await {
             Ok(AcceptOutcome::Stored(deliveries)) => {
                 keeping.wake(&deliveries);
                 self.record_stored(status, None);
@@ -122,7 +77,7 @@ impl UpstreamExchange {
         &mut self,
         keeping: &DurableAcceptance,
         outlets: &RouteSubscriptions,
-        parts: &EventParts,
+        event: &Event,
         claim: &mut Option<Claim>,
         terms: AcceptOptions,
     ) -> Result<AcceptOutcome, Reject> {
@@ -131,17 +86,13 @@ impl UpstreamExchange {
             // From here on the event may be in the store, even if this task ends early.
             claim.begin_forwarding();
         }
-        let accepted = self.commit(keeping, outlets, parts, keys, terms).await;
-        let status = match &accepted {
-            Ok(AcceptOutcome::Stored(_)) => Ok(terms.status),
-            Ok(AcceptOutcome::Duplicate(status)) => Ok(*status),
-            Err(reject) => Err(reject.status()),
+        let accepted = self.commit(keeping, outlets, event, keys, terms).await;
+        let end = match &accepted {
+            Ok(AcceptOutcome::Stored(_)) => EventEnd::Stored(status_of(terms.status)),
+            Ok(AcceptOutcome::Duplicate(status)) => EventEnd::Stored(status_of(*status)),
+            Err(reject) => EventEnd::Failed(reject.status()),
         };
-        match (claim.take(), status) {
-            (Some(claim), Ok(status)) => claim.spend(status_of(status)),
-            (Some(claim), Err(status)) => claim.release(status),
-            (None, _) => {}
-        }
+        self.end_claim(claim.take(), end);
         accepted
     }
 
@@ -150,14 +101,14 @@ impl UpstreamExchange {
         &mut self,
         keeping: &DurableAcceptance,
         outlets: &RouteSubscriptions,
-        parts: &EventParts,
+        event: &Event,
         keys: Option<DedupKeys>,
         terms: AcceptOptions,
     ) -> Result<AcceptOutcome, Reject> {
         self.verdict.begin_after(GateCheck::Commit);
         let accepting = keeping
             .inbox
-            .accept(parts, &self.verdict, keys, outlets, terms);
+            .accept(event, &self.verdict, keys, outlets, terms);
         let accepted = accepting.await;
         self.verdict.end();
         accepted
@@ -171,24 +122,21 @@ impl UpstreamExchange {
         answer_within: Duration,
         stores_4xx: bool,
     ) -> HttpResponse {
-        let generation = Arc::clone(&self.generation);
-        let (Some(keeping), Some(outlets)) = (
-            self.acceptance.clone(),
-            outlets_of(&generation, event.parts().route),
-        ) else {
+        let route = Arc::clone(&self.route);
+        let (Some(keeping), Some(outlets)) = (self.acceptance.clone(), &route.subscriptions) else {
             return self.give_up();
         };
         if keeping.inbox.is_held(outlets) {
             // Deliveries to the app are paused, so this request must not reach it either.
             return self
-                .store(&keeping, outlets, event.parts(), &mut claim, KEPT)
+                .store(&keeping, outlets, &event, &mut claim, KEPT)
                 .await;
         }
         if let Some(claim) = &mut claim {
             claim.begin_forwarding();
         }
         // The exchange consumes the event, but the store needs it if the exchange takes too long.
-        let parts = event.parts().to_stored();
+        let copy = event.to_stored();
         let started = ClockReading::read();
         let mut exchanging = self.exchange(event);
         let in_time = tokio::time::timeout(answer_within, &mut exchanging).await;
@@ -197,7 +145,7 @@ impl UpstreamExchange {
             Ok(None) => return self.give_up(),
             // The app responded in time, so the event need not be stored.
             Ok(Some(result)) if is_for_sender(&result, stores_4xx) => {
-                self.end_claim(claim, &result);
+                self.end_claim(claim, EventEnd::of(&result));
                 return self.finish(result);
             }
             Ok(Some(result)) => Some(result),
@@ -209,12 +157,10 @@ impl UpstreamExchange {
             ..AcceptOptions::usual(KEPT.as_u16())
         };
         let keys = claim.as_ref().map(Claim::keys);
-        let accepted = self.commit(&keeping, outlets, &parts, keys, terms).await;
+        let accepted = self.commit(&keeping, outlets, &copy, keys, terms).await;
         match accepted {
             Ok(AcceptOutcome::Stored(deliveries)) => {
-                if let Some(claim) = claim {
-                    claim.spend(KEPT);
-                }
+                self.end_claim(claim, EventEnd::Stored(KEPT));
                 debug_assert!(
                     !deliveries.is_empty(),
                     "the upstream of hybrid mode has no filter"
@@ -233,9 +179,7 @@ impl UpstreamExchange {
                 answer
             }
             Ok(AcceptOutcome::Duplicate(status)) => {
-                if let Some(claim) = claim {
-                    claim.spend(status_of(status));
-                }
+                self.end_claim(claim, EventEnd::Stored(status_of(status)));
                 self.answer_duplicate(status)
             }
             // Without a store the sender gets the app's response, however late it comes.
@@ -247,7 +191,7 @@ impl UpstreamExchange {
                 };
                 match result {
                     Some(result) => {
-                        self.end_claim(claim, &result);
+                        self.end_claim(claim, EventEnd::of(&result));
                         self.finish(result)
                     }
                     None => self.give_up(),
@@ -259,12 +203,11 @@ impl UpstreamExchange {
     /// Returns the exchange with the app as a future that owns its data and contains panics.
     fn exchange(&self, mut event: Event) -> ExchangeFuture {
         insert_trace(&mut event, &self.verdict);
-        let (generation, id) = (Arc::clone(&self.generation), self.verdict.request_id);
+        let (route, id) = (Arc::clone(&self.route), self.verdict.request_id);
         let verdict = self.verdict.clone();
         let takes_turn = self.permit.takes_turn();
         Box::pin(async move {
             let mut exchange = Box::pin(async {
-                let route = generation.routes.get(event.parts().route)?;
                 let targets = route.targets.as_ref()?;
                 let target = targets.of_event(&verdict);
                 Some(forward(event, target, id, takes_turn).await)
@@ -320,38 +263,15 @@ impl UpstreamExchange {
         }
     }
 
-    fn end_claim(&self, claim: Option<Claim>, result: &ExchangeResult) {
-        let status = status(result);
-        match claim {
-            Some(claim) if result.is_ok() && status.is_success() => {
-                self.remember(&claim, status);
-                claim.spend(status);
-            }
-            Some(claim) => claim.release(status),
-            None => {}
-        }
-    }
-
-    /// Stores that the app took the event, so that dedup survives a restart.
-    pub(super) fn remember(&self, claim: &Claim, status: StatusCode) {
-        let index = self.verdict.route_index.unwrap_or(usize::MAX);
-        let outlets = outlets_of(&self.generation, index);
-        if let (Some(keeping), Some(outlets)) = (&self.acceptance, outlets) {
-            keeping
-                .inbox
-                .remember(claim.keys().iter(), outlets, status.as_u16());
-        }
-    }
-
     fn answer_duplicate(&mut self, status: u16) -> HttpResponse {
         self.verdict.decision = GateDecision::Duplicate;
         let status = status_of(status);
-        self.update_exchange(|exchange| exchange.response_status = status);
+        self.report(|exchange| exchange.response_status = status);
         marked(status, DUPLICATE)
     }
 
     fn record_stored(&self, status: StatusCode, why: Option<ExchangeLogFields>) {
-        self.update_exchange(|exchange| {
+        self.report(|exchange| {
             exchange.response_status = status;
             exchange.is_stored = true;
             if let Some(why) = why {
@@ -400,31 +320,6 @@ fn is_for_sender(result: &ExchangeResult, stores_4xx: bool) -> bool {
     status.is_success() || (status.is_client_error() && !stores_4xx)
 }
 
-fn status(result: &ExchangeResult) -> StatusCode {
-    match result {
-        Ok(forwarded) => forwarded.status,
-        Err(err) => err.status(),
-    }
-}
-
 fn status_of(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::OK)
-}
-
-fn outlets_of(generation: &Generation, route: RouteIndex) -> Option<&RouteSubscriptions> {
-    generation.routes.get(route)?.subscriptions.as_ref()
-}
-
-/// Returns whether a route takes events of own apps, which get detailed responses.
-pub(super) fn takes_local(generation: &Generation, verdict: &Verdict) -> bool {
-    let index = verdict.route_index.unwrap_or(usize::MAX);
-    let outlets = outlets_of(generation, index);
-    mode(generation, verdict) == RouteMode::Queue
-        && outlets.is_some_and(RouteSubscriptions::is_local)
-}
-
-pub(super) fn mode(generation: &Generation, verdict: &Verdict) -> RouteMode {
-    let index = verdict.route_index.unwrap_or(usize::MAX);
-    let route = generation.routes.get(index);
-    route.map_or(RouteMode::Proxy, |route| route.mode)
 }

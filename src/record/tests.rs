@@ -64,7 +64,6 @@ fn verdict(ip: &str, decision: GateDecision) -> Verdict {
     let now = ClockReading::at_unix_seconds(0);
     let mut verdict = Verdict::new(RequestId::new(now.unix_ms, [7; 10]), source, now);
     verdict.route = Some(RouteName::new("stripe"));
-    verdict.route_index = Some(0);
     verdict.provider = Some("stripe".into());
     verdict.begin(GateCheck::Signature);
     verdict.decision = decision;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules with their ranks. A module may use only modules of a lower rank.
-const RANKS: [(&str, f64); 23] = [
+const RANKS: [(&str, f64); 24] = [
     ("model", 0.0),
     ("net", 1.0),
     ("document", 1.5),
@@ -28,6 +28,7 @@ const RANKS: [(&str, f64); 23] = [
     ("app", 9.0),
     ("testing", 9.5),
     ("cli", 10.0),
+    ("internals", 11.0),
 ];
 
 /// Imports against the ranks that are allowed: file, module, reason.

@@ -137,7 +137,6 @@ fn request(sample: &Sample) -> EventParts {
         headers.append(name, HeaderValue::from_str(value).unwrap());
     }
     EventParts {
-        route: 0,
         method: sample.method.parse().unwrap(),
         uri: sample.path.parse().unwrap(),
         headers,

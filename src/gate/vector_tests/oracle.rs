@@ -16,7 +16,6 @@ use super::spot::{Role, Spot, spots};
 use super::{File, Vector};
 use crate::config;
 use crate::document::report::ReportStyle;
-use crate::gate::route::RouteTable;
 use crate::gate::rules::RouteRules;
 use crate::gate::verdict::Verdict;
 use crate::gate::{Gate, GateAdmission};
@@ -48,7 +47,7 @@ const HEADERS: [&str; 5] = [
 ];
 
 /// Returns a gate with one route, for the provider of the vector.
-fn gate(provider: &Provider, vector: &Vector, more: &str) -> Gate {
+fn gate(provider: &Provider, vector: &Vector, more: &str) -> (Gate, RouteRules) {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let mut text = format!(
         "[routes.hook]\npath = \"/hook\"\nprovider = \"{}\"\nupstream = \"http://127.0.0.1:1/\"\n{more}\n",
@@ -73,19 +72,15 @@ fn gate(provider: &Provider, vector: &Vector, more: &str) -> Gate {
         Ok(loaded) => loaded.config,
         Err(report) => panic!("{}", report.render(ReportStyle::Plain)),
     };
-    let table = RouteTable::build(&config.routes);
-    let rules = config.routes.into_iter();
-    let rules = rules.map(|route| RouteRules::compile(route.into(), None, None, None).unwrap());
-    Gate::new(
-        table,
-        rules.collect(),
-        None,
-        Default::default(),
-        Duration::from_secs(5),
+    let route = config.routes.into_iter().next().unwrap();
+    let gate = Gate::new(None, Default::default(), Duration::from_secs(5));
+    (
+        gate,
+        RouteRules::compile(route.into(), None, None, None).unwrap(),
     )
 }
 
-async fn admit(gate: &Gate, case: &Case) -> Option<GateAdmission> {
+async fn admit((gate, rules): &(Gate, RouteRules), case: &Case) -> Option<GateAdmission> {
     let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let source = RequestSource {
         ip,
@@ -101,7 +96,7 @@ async fn admit(gate: &Gate, case: &Case) -> Option<GateAdmission> {
     let headers = request.headers_mut();
     headers.insert("content-length", HeaderValue::from(case.body.len()));
     headers.insert("host", HeaderValue::from_static("hooks.example.com"));
-    Some(gate.admit_to(0, request, now, &mut verdict).await)
+    Some(gate.admit(rules, None, request, now, &mut verdict).await)
 }
 
 /// Returns every check with this text: in each parameter and header, and in the bodies that checks have.
