@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::app::StartError;
+use crate::app::error::StartError;
 use crate::config::model::{DedupRule, GateConfig, Route};
 use crate::gate::dedup::{ClaimLimits, ClaimTable, DedupKey};
 use crate::gate::rate_limit::{RouteRateLimiter, SourceLimiters};

@@ -5,8 +5,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::app::StartError;
 use crate::app::cross_reload::CrossReloadState;
+use crate::app::error::StartError;
 use crate::config::model::{GateConfig, RouteMode, SecretEntry};
 use crate::forward::RouteTargets;
 use crate::gate::Gate;

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{AdminListener, SocketFile};
-use crate::app::StartError;
+use crate::app::error::StartError;
 use crate::config::model::{AdminListen, GateConfig};
 use crate::model::ids::RouteName;
 use crate::model::source::RequestSource;

@@ -5,6 +5,7 @@
 //! line.
 
 mod cross_reload;
+mod error;
 mod explain;
 mod generation;
 pub(crate) mod hardening;
@@ -16,7 +17,7 @@ mod store_runtime;
 pub(crate) mod systemd;
 mod traces;
 
-use std::io;
+pub(crate) use crate::app::error::StartError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +25,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use sha2::{Digest as _, Sha256};
-use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -42,85 +42,19 @@ use crate::app::store_runtime::StoreRuntime;
 use crate::config::LoadedConfig;
 use crate::config::model::{AdminListen, AdminToken, GateConfig, TelemetrySection};
 use crate::console;
-use crate::deliver::PlanError;
 use crate::document::report::DiagnosticReport;
 use crate::edge::settings::EdgeSettings;
-use crate::edge::{EdgeError, EdgeServer, listener};
-use crate::forward::TargetError;
+use crate::edge::{EdgeServer, listener};
 use crate::model::clock::ClockReading;
-use crate::model::ids::{DestinationName, RouteName};
-use crate::net::client::{ClientError, OutgoingClient};
+use crate::net::client::OutgoingClient;
 use crate::pipeline::{Generation, Pipeline};
 use crate::record::TelemetryRecorder;
-use crate::record::log::{LineLogger, LogError};
-use crate::scheme::SchemeError;
-use crate::store::StoreError;
+use crate::record::log::LineLogger;
 
 pub(crate) use crate::app::run::run;
 
 /// Time for tasks to notice that they were aborted, after `shutdown_timeout` is over.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
-
-/// Error from starting the gate, or from building a new config.
-#[derive(Debug, Error)]
-pub(crate) enum StartError {
-    /// The public listeners cannot be set up.
-    #[error("cannot set up the listeners")]
-    Edge(#[source] EdgeError),
-    /// The upstream of a route cannot be compiled.
-    #[error("cannot set up the upstream of route `{route}`")]
-    Upstream {
-        route: RouteName,
-        source: TargetError,
-    },
-    /// The signature scheme of a route cannot be compiled.
-    #[error("cannot set up the scheme of route `{route}`")]
-    Scheme {
-        route: RouteName,
-        source: SchemeError,
-    },
-    /// An address of `listen` cannot be bound.
-    #[error("cannot listen on {address}")]
-    Listen {
-        address: SocketAddr,
-        source: io::Error,
-    },
-    /// A socket that systemd handed over cannot be used.
-    #[error("cannot use a socket that systemd handed over")]
-    Adopt(#[source] io::Error),
-    /// The config has no `listen`, and systemd handed over no socket.
-    #[error(
-        "there is nothing to listen on: set `listen` in `[server]`, or start hookgate through its systemd socket"
-    )]
-    NoListener,
-    /// A socket that systemd handed over would serve plain HTTP on a public address.
-    #[error(
-        "the socket for {address} would serve plain HTTP on a public address: add `[tls]`, or set `insecure_http = true` in `[server]`"
-    )]
-    Insecure { address: SocketAddr },
-    /// The store cannot be opened or queried.
-    #[error("cannot open or query the store")]
-    Store(#[source] StoreError),
-    /// A destination of a route cannot be compiled.
-    #[error("cannot set up the destination `{destination}` of route `{route}`")]
-    Destination {
-        route: RouteName,
-        destination: DestinationName,
-        source: PlanError,
-    },
-    /// The client for the trace collector cannot be set up.
-    #[error("cannot set up the trace export to the collector in `[telemetry]`")]
-    Telemetry(#[source] ClientError),
-    /// A task of the start panicked; the log has the panic.
-    #[error("a task of the start panicked: this is a bug, see the log line of the panic")]
-    Panicked,
-    /// The admin listener cannot be set up.
-    #[error("cannot set up the admin listener")]
-    Admin(#[source] AdminError),
-    /// The log cannot be started.
-    #[error("cannot start the log")]
-    Log(#[source] LogError),
-}
 
 /// The running gate with all its parts.
 pub(crate) struct RunningGate {

@@ -11,10 +11,11 @@ use tracing::Level;
 
 use crate::admin::config_view::ConfigView;
 use crate::admin::controls::ReloadRejection;
+use crate::app::error::StartError;
 use crate::app::generation::DestinationIds;
 use crate::app::ranges::RangeRefresher;
 use crate::app::store_runtime::StoreRuntime;
-use crate::app::{FixedSettings, RunningGate, StartError, admin_hosts, admin_tokens, generation};
+use crate::app::{FixedSettings, RunningGate, admin_hosts, admin_tokens, generation};
 use crate::config::model::RouteMode;
 use crate::config::{self, LoadedConfig};
 use crate::document::report::{DiagnosticReport, ReportStyle};

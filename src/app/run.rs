@@ -9,7 +9,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
 
 use crate::admin::controls::{ReloadRejection, ReloadRequest};
-use crate::app::{RunningGate, StartError, hardening, systemd};
+use crate::app::error::StartError;
+use crate::app::{RunningGate, hardening, systemd};
 use crate::config::{self, LoadedConfig};
 use crate::document::report::ReportStyle;
 use crate::model::error::chain;

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::AdminControls;
 use crate::admin::controls::{DestinationHealth, ReloadRequest};
-use crate::app::StartError;
 use crate::app::cross_reload::CrossReloadHandle;
+use crate::app::error::StartError;
 use crate::app::generation::DestinationIds;
 use crate::config::model::{self, GateConfig};
 use crate::deliver::health::WorkerHealth;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::uri::Scheme;
 
-use crate::app::StartError;
+use crate::app::error::StartError;
 use crate::config::model::TelemetrySection;
 use crate::net::client::{ClientError, OutgoingClient, PoolKey};
 use crate::record::otlp::TraceSettings;

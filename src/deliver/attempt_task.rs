@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::deliver::attempt::{attempt, broken_off};
-use crate::deliver::chance;
+use crate::deliver::chance::chance;
 use crate::deliver::outcome::{self, AttemptFacts};
 use crate::deliver::plan::DeliveryPlan;
 use crate::deliver::verdict::{AttemptFault, DeliveryVerdict};

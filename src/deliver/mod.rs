@@ -11,9 +11,11 @@ mod attempt;
 mod attempt_rate;
 mod attempt_task;
 pub(crate) mod breaker;
+mod chance;
 pub(crate) mod health;
 mod outcome;
 mod plan;
+mod plan_error;
 pub(crate) mod schedule;
 mod signing;
 #[cfg(test)]
@@ -21,6 +23,7 @@ mod testing;
 pub(crate) mod verdict;
 mod worker;
 
+use crate::deliver::chance::chance;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,7 +39,8 @@ use tokio_util::task::TaskTracker;
 use crate::deliver::breaker::BreakerState;
 use crate::deliver::health::{SharedHealth, WorkerHealth};
 use crate::deliver::outcome::AttemptFacts;
-pub(crate) use crate::deliver::plan::{DeliveryPlan, PlanError};
+pub(crate) use crate::deliver::plan::DeliveryPlan;
+pub(crate) use crate::deliver::plan_error::PlanError;
 use crate::deliver::verdict::{AttemptFault, AttemptOutcome, DeliveryVerdict};
 use crate::deliver::worker::{DeliveryWorker, WorkerMessage, WorkerShared};
 use crate::model::clock::{ClockReading, instant};
@@ -311,14 +315,6 @@ impl FirstAttempt {
             response_start: self.response_start.clone(),
         }
     }
-}
-
-/// Returns a random number from 0.0 up to 1.0.
-fn chance() -> f64 {
-    let mut bytes = [0; 4];
-    // Without a source of randomness retries only lose their jitter, so this ignores the error.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
-    f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
 }
 
 /// Locks a mutex even after a panic, because no panic can leave the data behind it incomplete.

@@ -2,6 +2,7 @@
 //!
 //! Each configuration snapshot compiles new plans. A running attempt ends under the plan with which it started.
 
+pub(crate) use crate::deliver::plan_error::PlanError;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +15,8 @@ use crate::deliver::schedule;
 use crate::deliver::signing::DeliverySigner;
 use crate::model::ids::{DestinationName, RouteName};
 use crate::model::rate::RateLimit;
-use crate::net::client::{ClientError, ConnectionPool, OutgoingClient, OwnTls, PoolKey};
+use crate::net::client::{ConnectionPool, OutgoingClient, OwnTls, PoolKey};
 use crate::net::target_path::TargetPath;
-use crate::scheme::SchemeError;
 use crate::scheme::spec::{FieldLocation, SchemeFamily};
 use crate::store::rows::DestinationId;
 
@@ -64,30 +64,6 @@ pub(super) struct AttemptLimits {
     pub(super) breaker: Option<u32>,
     /// The breaker's state applies to this URL; another URL starts with a closed breaker.
     pub(super) url: http::Uri,
-}
-
-/// Why a destination cannot be compiled.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PlanError {
-    /// The URL is not valid; the check of the config rejects such URLs.
-    #[error("the destination is not an http or https URL with a host")]
-    Url,
-    /// A name contains characters that no header value may have.
-    #[error(
-        "the name of the route or of the provider contains a character that no header value may have"
-    )]
-    Name,
-    /// The client cannot create connections to the destination.
-    #[error("connections to the destination cannot be set up")]
-    Client(#[source] ClientError),
-    /// `resign` is set, but the secrets do not fit the scheme.
-    #[error("`resign` cannot sign with the route's secrets")]
-    Scheme(#[source] SchemeError),
-    /// `resign` is set, but only the sender has the private key.
-    #[error(
-        "requests of this route's scheme can be verified here, but not signed: remove `resign`"
-    )]
-    NoResign,
 }
 
 /// The longest delay that an app may ask for (a year and a day), with a small margin.

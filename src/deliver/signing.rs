@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::config::model::{DestinationSection, Route};
-use crate::deliver::plan::PlanError;
+use crate::deliver::plan_error::PlanError;
 use crate::scheme::gzip;
 use crate::scheme::spec::{GzipText, HeaderFamilies};
 use crate::scheme::standard_webhooks::{ID, SIGNATURE, SigningKey, TIMESTAMP};

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::deliver::attempt_rate::{AttemptBucket, ClockWatch, SlowStart};
 use crate::deliver::attempt_task::AttemptTask;
 use crate::deliver::breaker::{BreakerAllowance, BreakerState, CircuitBreaker, HealthSignal};
-use crate::deliver::chance;
+use crate::deliver::chance::chance;
 use crate::deliver::health::SharedHealth;
 use crate::deliver::plan::DeliveryPlan;
 use crate::deliver::schedule;

@@ -11,7 +11,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use serde_json::{Value as Json, json};
 
 use crate::document::mask;
-use crate::document::{SourceText, TextSpan};
+use crate::document::source::{SourceText, TextSpan};
 
 /// The severity of a diagnostic.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

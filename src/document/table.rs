@@ -7,9 +7,9 @@ use std::cell::RefCell;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use crate::document::TextSpan;
 use crate::document::key::KeyDefinition;
 use crate::document::report::{ConfigDiagnostic, DiagnosticReport, DiagnosticSeverity};
+use crate::document::source::TextSpan;
 use crate::document::suggest;
 
 /// A table, which remembers the keys that were read so far.

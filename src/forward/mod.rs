@@ -7,12 +7,14 @@
 //! Dropping the future aborts the exchange and closes its connection, with an unknown outcome. Therefore the caller
 //! runs it in a task that is detached from the sender's connection.
 
+mod error;
 mod request;
 mod response;
 mod retry;
 mod sign;
 mod target;
 
+pub(crate) use crate::forward::error::ForwardError;
 use std::time::Duration;
 
 use http::{Request, StatusCode};
@@ -23,9 +25,7 @@ pub(crate) use crate::forward::target::{RouteTargets, TargetError, UpstreamTarge
 use crate::gate::event::{Event, UnverifiedRequest};
 use crate::model::clock;
 use crate::model::ids::RequestId;
-use crate::net::client::{ConnectError, ExchangeError};
 use crate::net::response::{HttpResponse, ResponseBody};
-use crate::net::response_check::ResponseFault;
 
 /// Response of the upstream, ready for the sender.
 pub(crate) struct UpstreamResponse {
@@ -37,35 +37,6 @@ pub(crate) struct UpstreamResponse {
     pub head_time: Duration,
     /// Error page of the upstream, if it is withheld from the sender because it may expose internals.
     pub error_page: Option<Box<ResponseBody>>,
-}
-
-/// Error if the upstream gave no response that can be relayed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ForwardError {
-    /// The joined target would be longer than a URI can be.
-    #[error("cannot build the request target for the upstream: it is too long")]
-    Target,
-    /// No connection could be opened.
-    #[error("cannot connect to the upstream")]
-    Connect(#[source] ConnectError),
-    /// No connection could be opened within `connect_timeout`.
-    #[error("cannot connect to the upstream within `connect_timeout`")]
-    ConnectTimeout,
-    /// The upstream closed a fresh connection before anything was written.
-    #[error("the upstream closed the connection before the request was sent")]
-    Unwritten,
-    /// The connection ended before a response; the upstream may have seen the request.
-    #[error("the upstream closed the connection without a response")]
-    Closed(#[source] hyper::Error),
-    /// No response within `timeout`; the upstream may have seen the request, and may still be processing it.
-    #[error("the upstream did not respond within `timeout`")]
-    Deadline,
-    /// The response is not HTTP.
-    #[error("the upstream's response is not HTTP")]
-    Garbage(#[source] hyper::Error),
-    /// The response is HTTP, but cannot be relayed safely.
-    #[error("the upstream's response cannot be relayed: {0}")]
-    Invalid(ResponseFault),
 }
 
 /// Sends a verified event to the upstream. With `takes_turn`, other ready tasks run between building the request and
@@ -122,56 +93,6 @@ async fn exchange(
         head_time,
         error_page,
     })
-}
-
-impl ForwardError {
-    /// Returns the status of the response to the sender.
-    pub(crate) fn status(&self) -> StatusCode {
-        match self {
-            Self::ConnectTimeout | Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
-            Self::Target
-            | Self::Connect(_)
-            | Self::Unwritten
-            | Self::Closed(_)
-            | Self::Garbage(_)
-            | Self::Invalid(_) => StatusCode::BAD_GATEWAY,
-        }
-    }
-
-    /// Returns the kind of error for log and metrics, which is a word of a closed set.
-    pub(crate) fn kind(&self) -> &'static str {
-        match self {
-            Self::Target => "target",
-            Self::Connect(_) => "connect",
-            Self::ConnectTimeout => "connect_timeout",
-            Self::Unwritten => "unwritten",
-            Self::Closed(_) => "closed",
-            Self::Deadline => "deadline",
-            Self::Garbage(_) => "garbage",
-            Self::Invalid(_) => "invalid",
-        }
-    }
-}
-
-impl From<ConnectError> for ForwardError {
-    fn from(error: ConnectError) -> Self {
-        match error {
-            // A timeout gets 504, every other error to connect 502.
-            ConnectError::Timeout => Self::ConnectTimeout,
-            error => Self::Connect(error),
-        }
-    }
-}
-
-impl From<ExchangeError> for ForwardError {
-    fn from(error: ExchangeError) -> Self {
-        match error {
-            ExchangeError::Unwritten(_) => Self::Unwritten,
-            ExchangeError::Closed(error) => Self::Closed(error),
-            ExchangeError::Garbage(error) => Self::Garbage(error),
-            ExchangeError::Deadline => Self::Deadline,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use http::header::HOST;
 use http::{HeaderName, HeaderValue, Request};
 use http_body_util::Full;
 
-use crate::forward::ForwardError;
+use crate::forward::error::ForwardError;
 use crate::forward::sign::RequestSigner;
 use crate::forward::target::UpstreamTarget;
 use crate::gate::event::{Event, OwnedRequest, UnverifiedRequest};

@@ -17,7 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::forward::ForwardError;
+use crate::forward::error::ForwardError;
 use crate::model::ids::RequestId;
 use crate::net::client::ConnectionLease;
 use crate::net::headers::{HeaderOccurrence, single, vet_answer_headers};

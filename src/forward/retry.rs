@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-use crate::forward::ForwardError;
+use crate::forward::error::ForwardError;
 use crate::forward::request::UpstreamRequestBody;
 use crate::model::clock;
 use crate::net::client::{ConnectError, ConnectionLease, ConnectionPool, ExchangeError};

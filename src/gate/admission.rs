@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use crate::gate::dedup::Claim;
 use crate::gate::event::{Event, RefusedRequest, UnverifiedRequest};
-use crate::gate::filter::FilterKind;
+use crate::gate::filter_kind::FilterKind;
 use crate::gate::reject::Reject;
 use crate::net::response::HttpResponse;
 

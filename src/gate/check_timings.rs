@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::gate::verdict::GateCheck;
+use crate::gate::check::GateCheck;
 use crate::model::clock::CpuTicks;
 
 /// The times of all checks of one request.

@@ -6,35 +6,10 @@
 //! version is not known for certain is rejected instead: nothing shows whether the app wants it.
 
 use crate::config::model::Route;
+pub(crate) use crate::gate::filter_kind::FilterKind;
 use crate::gate::reject::Reject;
 use crate::gate::verdict::Verdict;
 use crate::model::glob::PatternList;
-
-/// The setting of a route that excludes an event.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FilterKind {
-    /// The `events` setting of the route.
-    Events,
-    /// The `versions` setting of the route.
-    Versions,
-    /// The `when` setting of the route.
-    When,
-}
-
-impl FilterKind {
-    /// Every setting, in the order of the checks.
-    pub const ALL: [Self; 3] = [Self::Events, Self::Versions, Self::When];
-
-    /// Returns the label in logs and metrics: the config key.
-    #[must_use]
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Events => "events",
-            Self::Versions => "versions",
-            Self::When => "when",
-        }
-    }
-}
 
 /// The filter of one route.
 pub(super) struct RouteFilter {

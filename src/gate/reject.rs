@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 
 use crate::criteria::json::JsonFault;
 use crate::criteria::schema::SchemaViolation;
-use crate::gate::filter::FilterKind;
+use crate::gate::filter_kind::FilterKind;
 
 /// Characters of client-supplied text that evidence keeps. Bounds log lines, which an untrusted client fills.
 const EVIDENCE_LIMIT: usize = 256;

@@ -13,12 +13,13 @@ use sha2::{Digest as _, Sha256};
 use crate::gate::admission::GateAdmission;
 use crate::gate::admit::{begin_route, finish};
 use crate::gate::arrival::ArrivingRequest;
+use crate::gate::check::GateCheck;
 use crate::gate::framing;
 use crate::gate::reject::Reject;
 use crate::gate::rules::RouteRules;
 use crate::gate::shared::Gate;
 use crate::gate::signature::VerifiedSignature;
-use crate::gate::verdict::{GateCheck, Verdict};
+use crate::gate::verdict::Verdict;
 use crate::net::read_body::BodyHead;
 
 impl Gate {

@@ -22,8 +22,10 @@ pub use crate::model::secret::Secret;
 pub use crate::providers::challenge::ProviderChallenge;
 pub use crate::providers::identity::{ResponseUse, RetrySigning, SigningTenant};
 pub use crate::providers::{Provider, all as all_providers, find as find_provider};
+pub use crate::scheme::ToSign;
 pub use crate::scheme::form::read as read_form;
 pub use crate::scheme::gzip::plain as decompress;
+pub use crate::scheme::head::RequestHead;
 pub use crate::scheme::parse::parse_spec;
 pub use crate::scheme::remote_keys::RemoteKeys;
 pub use crate::scheme::spec::{
@@ -33,7 +35,6 @@ pub use crate::scheme::spec::{
     SignatureEncoding, SignatureSpec, SignedTemplate, TemplatePart, TextSpec, TimeUnit,
     TimestampSpec, TokenAudience, TokenLocation, UrlClaim,
 };
-pub use crate::scheme::{RequestHead, ToSign};
 pub use crate::store::rows::{
     AttemptRecord, ClaimRow, CommitOutcome, DestinationId, FinishedAttempt, NewDelivery, NewEvent,
     NextState, StoredEvent,

@@ -9,9 +9,12 @@
 //! keys fetched by name) must be on hosts of the sender, and their number is bounded. New ones are limited per minute
 //! for each route, and by the budget of the client that names them.
 
+mod fault;
 mod files;
 mod slot;
 
+use crate::keys::fault::HELD;
+pub(crate) use crate::keys::fault::KeyFault;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
@@ -45,9 +48,6 @@ const MAX_ROUTES: u64 = 4096;
 /// Age after which keys are fetched again, so that a key that its sender has withdrawn becomes invalid.
 const FRESH: Duration = Duration::from_secs(3600);
 
-/// Age after which keys become invalid if no fetch succeeded: a day, and an hour for the refresh.
-const HELD: Duration = Duration::from_secs(25 * 3600);
-
 /// Cache of keys by source. It lives as long as the process.
 pub(crate) struct KeyCache {
     fetcher: HttpsFetcher,
@@ -56,17 +56,6 @@ pub(crate) struct KeyCache {
     slots: Cache<KeySource, Arc<KeySlot>>,
     /// Rate limiters for new sources, by route.
     new_sources: Cache<RouteName, Arc<DefaultDirectRateLimiter>>,
-}
-
-/// Reason why there is no key for a request.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum KeyFault {
-    /// The source was fetched, but has no such key.
-    Unknown,
-    /// The source could not be fetched, or its response is not usable; the text gives the reason.
-    Unavailable(Arc<str>),
-    /// The client has used up its budget for fetches.
-    Spent,
 }
 
 impl KeyCache {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use governor::{DefaultDirectRateLimiter, Quota};
 
-use crate::keys::{HELD, KeyFault};
+use crate::keys::fault::{HELD, KeyFault};
 use crate::scheme::remote_keys::{KeyNeed, RemoteKeys};
 
 /// Fetches of a source that are allowed at once: enough for a sender that rotates its keys twice right after our start.

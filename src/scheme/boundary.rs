@@ -10,14 +10,16 @@
 
 mod finder;
 
+use crate::scheme::read_head;
 use std::borrow::Cow;
 
 use http::HeaderName;
 use memchr::memmem;
 
-use crate::scheme::RequestHead;
 use crate::scheme::boundary::finder::{BoundaryFinder, listing};
-use crate::scheme::material::{self, MaterialFault, SentTimestamp};
+use crate::scheme::head::RequestHead;
+use crate::scheme::material_fault::MaterialFault;
+use crate::scheme::sent_timestamp::SentTimestamp;
 use crate::scheme::spec::{SchemeLocation, SchemeSpec, TimeUnit};
 use crate::scheme::whole_request::{JsonPointers, WholeRequest};
 
@@ -317,7 +319,7 @@ impl HeaderListing {
     /// piece of the text, and the list is itself an entry. Then the text has only one reading.
     fn check(&self, head: &RequestHead<'_>) -> Result<(), MaterialFault> {
         let fault = |fault| MaterialFault::malformed(self.header.as_str(), fault);
-        let list = material::read_header(head, &self.header)?;
+        let list = read_head::read_header(head, &self.header)?;
         let list = std::str::from_utf8(list).map_err(|_| fault("is not text"))?;
         // Header names are case-insensitive, so compare them in lower case.
         let names: Vec<String> = list

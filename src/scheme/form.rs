@@ -3,18 +3,16 @@
 //! Strict, because signatures depend on it: a broken escape or text that is not UTF-8 is an error, and the number of
 //! fields is bounded.
 
+pub(crate) use crate::scheme::form_field::FormField;
 use std::borrow::Cow;
 
 use http::{HeaderMap, header};
 
-use crate::scheme::material::percent_decode;
 use crate::scheme::multipart;
+use crate::scheme::read_head::percent_decode;
 
 /// Limit of fields. Twilio's largest callbacks have some fifty.
 const MAX_FIELDS: usize = 1000;
-
-/// A form field: name and value, unescaped.
-pub(crate) type FormField<'b> = (Cow<'b, str>, Cow<'b, str>);
 
 /// Returns whether the headers declare a URL-encoded form.
 pub(crate) fn is_form(headers: &HeaderMap) -> bool {

@@ -3,20 +3,26 @@
 //! Each key is prepared once at load time; a request clones the keyed state. With several current secrets, each MAC
 //! runs over the same bytes, and every signature of the request is compared with every MAC without an early exit.
 
+use crate::scheme::read_head;
+use crate::scheme::signature_format;
 use http::HeaderName;
 
 use crate::model::secret::Secret;
+use crate::scheme::error::SchemeError;
+use crate::scheme::head::RequestHead;
+use crate::scheme::key;
 use crate::scheme::mac::KeyedMac;
-use crate::scheme::material::{
-    self, MaterialFault, PresentedProof, SentTimestamp, SignatureFormat, SignatureList,
-    SignatureMaterial,
-};
+use crate::scheme::material::{PresentedProof, SignatureMaterial};
+use crate::scheme::material_fault::MaterialFault;
+use crate::scheme::secret_set::SecretSet;
+use crate::scheme::sent_timestamp::SentTimestamp;
 use crate::scheme::sign::{self, SignError, SignatureParts, ToSign};
+use crate::scheme::signature_format::{SignatureFormat, SignatureList};
+use crate::scheme::signature_match::SignatureMatch;
 use crate::scheme::spec::{
     HmacSpec, ListSpec, SchemeLocation, SchemeSpec, TemplatePart, TimestampSpec,
 };
 use crate::scheme::template::{SplitTemplate, TemplateValues};
-use crate::scheme::{RequestHead, SchemeError, SecretSet, SignatureMatch, key};
 
 /// A compiled HMAC scheme with its keys.
 pub struct HmacScheme {
@@ -94,7 +100,7 @@ impl HmacScheme {
         &self,
         head: &RequestHead<'h>,
     ) -> Result<SignatureMaterial<'h>, MaterialFault> {
-        let value = material::read(head, &self.location)?;
+        let value = read_head::read(head, &self.location)?;
         let malformed = |fault| self.location.malformed(fault);
         let (signatures, listed) = match &self.list {
             None => {
@@ -104,7 +110,7 @@ impl HmacScheme {
             }
             Some(list) => {
                 let key = self.timestamp.as_ref().and_then(|spec| spec.key.as_deref());
-                let found = material::parse_list(&value, list, &self.written, key);
+                let found = signature_format::parse_list(&value, list, &self.written, key);
                 let found = found.map_err(malformed)?;
                 (found.signatures, found.timestamp)
             }
@@ -115,7 +121,7 @@ impl HmacScheme {
         };
         // The template reads these headers again while it feeds the MACs, when it is too late for an error.
         for header in self.signed.headers() {
-            material::read_header(head, header)?;
+            read_head::read_header(head, header)?;
         }
         let id = match &self.signed.id_header {
             None => &[],
@@ -171,7 +177,7 @@ impl HmacScheme {
             return Err(SignError::NoId);
         }
         for header in self.signed.headers() {
-            material::read_header(&to_sign.head, header).map_err(|_| SignError::NoHeader)?;
+            read_head::read_header(&to_sign.head, header).map_err(|_| SignError::NoHeader)?;
         }
         let values = TemplateValues {
             timestamp: timestamp.as_bytes(),
@@ -308,7 +314,7 @@ fn read_timestamp(
             timestamp.map_err(|_| malformed("has an invalid timestamp"))
         }
         None => {
-            let text = material::read(head, &spec.location)?;
+            let text = read_head::read(head, &spec.location)?;
             SentTimestamp::parse(&text, spec.unit).map_err(malformed)
         }
     }
@@ -316,7 +322,7 @@ fn read_timestamp(
 
 /// Reads an id of visible ASCII, which later stages need as well.
 fn read_id<'h>(head: &RequestHead<'h>, header: &HeaderName) -> Result<&'h [u8], MaterialFault> {
-    let id = material::read_header(head, header)?;
+    let id = read_head::read_header(head, header)?;
     if id.is_empty() || !id.iter().all(u8::is_ascii_graphic) {
         let fault = "is empty or contains characters other than visible ASCII";
         return Err(MaterialFault::malformed(header.as_str(), fault));

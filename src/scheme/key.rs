@@ -7,7 +7,7 @@ use data_encoding::{BASE64, BASE64_NOPAD, HEXLOWER_PERMISSIVE};
 use zeroize::Zeroizing;
 
 use crate::model::secret::Secret;
-use crate::scheme::SchemeError;
+use crate::scheme::error::SchemeError;
 use crate::scheme::mac::digest;
 use crate::scheme::spec::{SecretEncoding, SecretForm};
 

@@ -7,7 +7,17 @@
 //! Everything here is a pure function of the request and the keys: no clock, no I/O, no logging. The gate decides
 //! whether a timestamp is fresh and which secrets are current.
 
+mod error;
+mod escape;
+mod form_field;
+pub(crate) mod head;
+mod material_fault;
 pub(crate) mod parse;
+mod read_head;
+mod secret_set;
+mod sent_timestamp;
+mod signature_format;
+mod signature_match;
 pub(crate) mod spec;
 
 pub(crate) mod boundary;
@@ -34,34 +44,26 @@ mod text;
 mod token;
 mod whole_request;
 
-use http::{HeaderMap, HeaderName, Method, Uri};
+pub(crate) use crate::scheme::error::SchemeError;
+pub(crate) use crate::scheme::head::RequestHead;
+pub(crate) use crate::scheme::secret_set::{MAX_SECRETS, SecretSet};
+pub(crate) use crate::scheme::signature_match::{SignatureMatch, ValidityWindow};
+use http::HeaderName;
 
 use crate::model::secret::Secret;
 use crate::scheme::certificate::{CertificateScheme, CertificateVerifier};
 use crate::scheme::hmac::{HmacScheme, HmacVerifier};
 use crate::scheme::http_signature::{HttpScheme, HttpVerifier};
 use crate::scheme::jwt::{JwtScheme, JwtVerifier};
-pub(crate) use crate::scheme::material::{MaterialFault, SignatureMaterial, SignedTime};
+pub(crate) use crate::scheme::material::SignatureMaterial;
+pub(crate) use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::remote_keys::{KeyNeed, RemoteKeys};
+pub(crate) use crate::scheme::sent_timestamp::SignedTime;
 pub use crate::scheme::sign::ToSign;
 pub(crate) use crate::scheme::sign::{SignError, SignatureParts, with_query};
 use crate::scheme::spec::{SchemeFamily, SchemeSpec, SecretForm};
 use crate::scheme::text::{TextScheme, TextVerifier};
 use crate::scheme::token::{TokenScheme, TokenVerifier};
-
-/// Limit of secrets that one route may have at the same time; a rotation needs two.
-pub(crate) const MAX_SECRETS: usize = 16;
-
-/// The parts of a request head that schemes read.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestHead<'a> {
-    /// Method of the request line.
-    pub method: &'a Method,
-    /// Target of the request line, unchanged.
-    pub uri: &'a Uri,
-    /// Headers of the request, unchanged.
-    pub headers: &'a HeaderMap,
-}
 
 /// A compiled scheme with the secrets of one route.
 pub enum Scheme {
@@ -79,35 +81,6 @@ pub enum Scheme {
     Http(Box<HttpScheme>),
 }
 
-/// Set of the secrets that are current, by their position.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct SecretSet(u16);
-
-/// Result of a successful verification.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SignatureMatch {
-    /// Position of the secret that verified the request.
-    pub secret_index: usize,
-    /// Digest that identifies the signed bytes: the MAC under that secret, cut or zero-padded to 32 bytes; for a token,
-    /// which signs nothing, the SHA-256 of the body. Equal bytes under an equal secret have equal digests.
-    pub digest: [u8; 32],
-    /// Signed time, if only the whole request shows it.
-    pub signed_time: Option<SignedTime>,
-    /// Validity period of the token or the certificate, if there is one.
-    pub validity: Option<ValidityWindow>,
-}
-
-/// Validity period of a token, signature or certificate.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ValidityWindow {
-    /// Name of the object in messages.
-    pub name: &'static str,
-    /// Start in milliseconds since the epoch; `None`: no start.
-    pub from_ms: Option<i64>,
-    /// End in milliseconds since the epoch; `None`: no end.
-    pub until_ms: Option<i64>,
-}
-
 /// A verification in progress, from the head to the end of the body.
 pub struct SchemeVerifier<'a>(RunningVerifier<'a>);
 
@@ -122,134 +95,6 @@ enum RunningVerifier<'a> {
     Jwt(JwtVerifier<'a>),
     Certificate(CertificateVerifier<'a>),
     Http(HttpVerifier),
-}
-
-/// Contradiction in a scheme, or between a scheme and its secrets. It never contains a secret.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SchemeError {
-    /// The text of a secret is not valid base64.
-    #[error("the secret is not valid base64, which this scheme requires")]
-    SecretNotBase64,
-    /// The text of a secret is not a public key of the scheme's algorithm.
-    #[error(
-        "the secret is not a public key of this scheme's algorithm: use PEM, base64 or hexadecimal, as the sender shows it"
-    )]
-    NotPublicKey,
-    /// A streaming template has parts that need the whole body.
-    #[error(
-        "the signed text needs the whole body, so the signature cannot be verified while the body arrives"
-    )]
-    NotStreamable,
-    /// The scheme has no location for the signature.
-    #[error("the scheme has no location for the signature")]
-    NoSignaturePlace,
-    /// `{secret}` is used outside of a plain digest, or a plain digest lacks it.
-    #[error("a plain digest needs `{{secret}}` in `signed`, and no other type may have it")]
-    SecretPart,
-    /// A timestamp with several locations is an entry of a list.
-    #[error("a timestamp with several locations cannot be an entry of a list")]
-    ListAmongTimestamps,
-    /// A signature with several locations has a list.
-    #[error("a signature with several locations cannot have a list")]
-    ListAmongPlaces,
-    /// The text of a secret is not valid hexadecimal.
-    #[error("the secret is not hexadecimal, which this scheme requires")]
-    SecretNotHex,
-    /// A secret is empty after decoding.
-    #[error("the secret is empty")]
-    SecretEmpty,
-    /// A Basic secret has no colon.
-    #[error("the secret of a scheme with HTTP Basic must be `user:password`")]
-    SecretNotBasic,
-    /// There is no secret, or there are more than [`MAX_SECRETS`].
-    #[error("a scheme needs 1 to {MAX_SECRETS} secrets, not {found}")]
-    SecretCount {
-        /// Number of secrets that were given.
-        found: usize,
-    },
-    /// The signed text contains the URL, but the route has no `public_url`.
-    #[error("the signed text contains the URL, so the route needs `public_url`")]
-    NeedsPublicUrl,
-    /// The signed text contains `{body}` never or several times.
-    #[error("the signed text contains `{{body}}` {found} times instead of once")]
-    BodyParts {
-        /// Number of times that it occurs.
-        found: usize,
-    },
-    /// The signed text contains `{timestamp}`, but the scheme has no timestamp.
-    #[error("the signed text contains the timestamp, but the scheme has no location for it")]
-    NoTimestamp,
-    /// The signed text contains `{id}`, but no event id of the scheme is in a header.
-    #[error("the signed text contains the id, but no `event_id` of the scheme is a header")]
-    NoIdHeader,
-    /// The timestamp has a key, but no list that it could be in.
-    #[error("the timestamp has a key, but the signature is not a list at the same location")]
-    NoTimestampList,
-    /// The signed text contains `{entry:NAME}`, but the signature is not a list.
-    #[error("the signed text contains an entry of the list, but the signature is not a list")]
-    NoEntryList,
-    /// The algorithms mix HMACs with public keys, or with a key set.
-    #[error(
-        "`algorithms` mixes HMACs with public keys, so a public key could be used as an HMAC secret"
-    )]
-    MixedAlgorithms,
-    /// The route does not set the audience of its tokens or messages.
-    #[error(
-        "this sender signs for all its customers with the same key, so the route needs `audience`"
-    )]
-    NeedsAudience,
-    /// The route does not set the value of a claim.
-    #[error(
-        "this sender signs for all its customers with the same key, so the route needs the claim `{name}`"
-    )]
-    NeedsClaim {
-        /// Name of the missing claim.
-        name: String,
-    },
-    /// The route does not set the location of the keys.
-    #[error("this sender has one key set per account, so the route needs `jwks`")]
-    NeedsJwks,
-    /// The credentials for fetching keys have no colon.
-    #[error("the secret must be `client_id:secret`, with which the sender's keys are fetched")]
-    SecretNotAccount,
-    /// The signature is in the query, which is itself signed.
-    #[error("the signature is in the query, which the signed text contains")]
-    SignatureSignsItself,
-}
-
-impl SecretSet {
-    /// Returns the set without any secret.
-    #[must_use]
-    pub fn empty() -> Self {
-        Self(0)
-    }
-
-    /// Returns the set of the first `count` secrets.
-    #[must_use]
-    pub fn all(count: usize) -> Self {
-        (0..count).fold(Self::empty(), Self::with)
-    }
-
-    /// Adds one more secret; a position beyond [`MAX_SECRETS`] changes nothing.
-    #[must_use]
-    pub fn with(self, index: usize) -> Self {
-        let bit = u32::try_from(index).ok().and_then(|i| 1u16.checked_shl(i));
-        Self(self.0 | bit.unwrap_or(0))
-    }
-
-    /// Returns whether this secret is in the set.
-    #[must_use]
-    pub fn contains(self, index: usize) -> bool {
-        let bit = u32::try_from(index).ok().and_then(|i| 1u16.checked_shl(i));
-        self.0 & bit.unwrap_or(0) != 0
-    }
-
-    /// Returns whether the set is empty.
-    #[must_use]
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
 }
 
 impl Scheme {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, header};
 use memchr::memmem;
 
-use crate::scheme::form::FormField;
+use crate::scheme::form_field::FormField;
 
 /// Limit of parts in one body: fields and files of an email with many attachments.
 const MAX_PARTS: usize = 1000;

@@ -14,7 +14,7 @@ use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use crate::scheme::SchemeError;
+use crate::scheme::error::SchemeError;
 use crate::scheme::spec::KeyAlgorithm;
 
 /// Prefix of Ed25519 public keys in Standard Webhooks.

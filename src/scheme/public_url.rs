@@ -2,7 +2,7 @@
 
 use http::header;
 
-use crate::scheme::RequestHead;
+use crate::scheme::head::RequestHead;
 
 /// Splits `https://host:port/base` into scheme with `://`, host, port with its colon, and base path. Absent parts are
 /// empty.

@@ -3,9 +3,10 @@
 use data_encoding::{BASE64, BASE64URL, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use http::{HeaderName, Uri};
 
-use crate::scheme::RequestHead;
+use crate::scheme::head::RequestHead;
 use crate::scheme::mac::DigestBytes;
-use crate::scheme::material::{HTTP_DATE, SignatureFormat};
+use crate::scheme::sent_timestamp::HTTP_DATE;
+use crate::scheme::signature_format::SignatureFormat;
 use crate::scheme::spec::{SchemeLocation, SignatureEncoding, TimeUnit};
 
 /// Parts of a request that a sender signs.

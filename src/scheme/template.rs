@@ -2,9 +2,10 @@
 
 use http::HeaderName;
 
+use crate::scheme::error::SchemeError;
+use crate::scheme::head::RequestHead;
 use crate::scheme::public_url;
 use crate::scheme::spec::{SchemeFamily, SchemeLocation, SchemeSpec, TemplatePart};
-use crate::scheme::{RequestHead, SchemeError};
 
 /// A template, split at the body.
 pub(super) struct SplitTemplate {

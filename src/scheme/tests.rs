@@ -3,6 +3,8 @@
 use http::header::{AUTHORIZATION, HeaderValue};
 use proptest::prelude::*;
 
+use http::{HeaderMap, Method, Uri};
+
 use super::*;
 use crate::scheme::spec::*;
 

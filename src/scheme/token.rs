@@ -3,6 +3,7 @@
 //! Nothing of the request is signed, so a client that has seen one request can make others. The body is hashed anyway,
 //! so that dedup can distinguish bodies.
 
+use crate::scheme::read_head;
 use std::borrow::Cow;
 
 use data_encoding::BASE64;
@@ -10,11 +11,16 @@ use http::{HeaderName, header};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::secret::Secret;
-use crate::scheme::material::{self, MaterialFault, PresentedProof, SignatureMaterial};
+use crate::scheme::error::SchemeError;
+use crate::scheme::head::RequestHead;
+use crate::scheme::key;
+use crate::scheme::material::{PresentedProof, SignatureMaterial};
+use crate::scheme::material_fault::MaterialFault;
+use crate::scheme::secret_set::SecretSet;
 use crate::scheme::sign::{SignError, SignatureParts, ToSign};
+use crate::scheme::signature_match::SignatureMatch;
 use crate::scheme::spec::{SchemeLocation, SchemeSpec, SecretForm, TokenLocation, TokenSpec};
 use crate::scheme::whole_request::{JsonPointers, WholeRequest};
-use crate::scheme::{RequestHead, SchemeError, SecretSet, SignatureMatch, key};
 
 /// A compiled token scheme with its tokens.
 pub struct TokenScheme {
@@ -76,14 +82,14 @@ impl TokenScheme {
     ) -> Result<SignatureMaterial<'h>, MaterialFault> {
         let token = match &self.location {
             TokenLocation::Header { name, prefix } => {
-                let value = material::read_header(head, name)?;
+                let value = read_head::read_header(head, name)?;
                 let token = value.strip_prefix(prefix.as_bytes());
                 let fault = "does not begin with the prefix of this scheme's tokens";
                 Cow::Borrowed(token.ok_or_else(|| MaterialFault::malformed(name.as_str(), fault))?)
             }
-            TokenLocation::Query(name) => material::read_query(head, name)?,
+            TokenLocation::Query(name) => read_head::read_query(head, name)?,
             TokenLocation::Basic => {
-                let value = material::read_header(head, &header::AUTHORIZATION)?;
+                let value = read_head::read_header(head, &header::AUTHORIZATION)?;
                 let fault = "is not a valid HTTP Basic credential";
                 let credentials = decode_basic(value);
                 Cow::Owned(credentials.ok_or_else(|| {

@@ -1,12 +1,15 @@
 //! The whole body of a request, with its form fields and JSON values parsed on first use.
 
+use crate::scheme::read_head;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use crate::scheme::RequestHead;
-use crate::scheme::form::{self, FormField};
+use crate::scheme::form;
+
+use crate::scheme::form_field::FormField;
+use crate::scheme::head::RequestHead;
 use crate::scheme::json_values::{PickError, PickedValue, ValuePicker};
-use crate::scheme::material::{self, MaterialFault};
+use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::spec::SchemeLocation;
 
 /// The JSON pointers that a scheme reads, joined for one pass.
@@ -66,7 +69,7 @@ impl<'r> WholeRequest<'r> {
         match place {
             // A missing value is not an error here: the scheme may have other locations.
             SchemeLocation::Header(_) | SchemeLocation::Query(_) => {
-                match material::read(&self.head, place) {
+                match read_head::read(&self.head, place) {
                     Ok(value) => Ok(Some(value)),
                     Err(MaterialFault::Missing { .. }) => Ok(None),
                     Err(fault) => Err(fault),

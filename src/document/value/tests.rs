@@ -1,7 +1,8 @@
 //! Tests of the value parsers: the forms that each one accepts and rejects.
 
 use super::*;
-use crate::document::{SourceText, TomlDocument};
+use crate::document::TomlDocument;
+use crate::document::source::SourceText;
 use proptest::prelude::*;
 
 use crate::document::key::{KeyDefinition, ValueKind};

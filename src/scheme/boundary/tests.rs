@@ -96,7 +96,7 @@ fn an_extended_body_is_refused() {
         headers: &map,
     };
     let material = compiled.material(&head).unwrap();
-    let verifier = compiled.begin(material, head, crate::scheme::SecretSet::all(1));
+    let verifier = compiled.begin(material, head, crate::scheme::secret_set::SecretSet::all(1));
     assert!(
         verifier.finish(&longer, None).unwrap().is_some(),
         "it is signed"

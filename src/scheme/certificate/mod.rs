@@ -16,11 +16,15 @@ use crate::model::secret::Secret;
 use crate::net::remote_url::{HostPattern, RemoteUrl};
 pub(crate) use crate::scheme::certificate::chain::SenderCertificate;
 pub(crate) use crate::scheme::certificate::sns::is_own_host as is_sns_host;
+use crate::scheme::error::SchemeError;
+use crate::scheme::head::RequestHead;
 use crate::scheme::key;
-use crate::scheme::material::{MaterialFault, PresentedProof, SignatureMaterial};
+use crate::scheme::material::{PresentedProof, SignatureMaterial};
+use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::remote_keys::{KeyNeed, KeySource, RemoteKeys};
+use crate::scheme::secret_set::SecretSet;
+use crate::scheme::signature_match::{SignatureMatch, ValidityWindow};
 use crate::scheme::spec::{CertificateKind, CertificateSpec, KeyAlgorithm, SchemeSpec, SecretForm};
-use crate::scheme::{RequestHead, SchemeError, SecretSet, SignatureMatch, ValidityWindow};
 
 /// A compiled scheme with certificates.
 pub struct CertificateScheme {

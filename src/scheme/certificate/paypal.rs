@@ -3,15 +3,17 @@
 //! The route's secret is the webhook id, which binds a signature to one webhook: every PayPal account can have signed
 //! events sent to any URL under an id of its own. The checksum is a CRC, for which it is easy to make another body.
 
+use crate::scheme::read_head;
 use data_encoding::BASE64;
 use http::HeaderName;
 
 use crate::net::remote_url::RemoteUrl;
 use crate::scheme::certificate::{CertificateMessage, CertificateScheme, SenderCertificate};
-use crate::scheme::material::{self, MaterialFault};
+use crate::scheme::head::RequestHead;
+use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::remote_keys::KeySource;
+use crate::scheme::secret_set::SecretSet;
 use crate::scheme::spec::KeyAlgorithm;
-use crate::scheme::{RequestHead, SecretSet};
 
 const TRANSMISSION_ID: HeaderName = HeaderName::from_static("paypal-transmission-id");
 const TRANSMISSION_TIME: HeaderName = HeaderName::from_static("paypal-transmission-time");
@@ -85,7 +87,7 @@ pub(super) fn read(
 
 /// Reads a header. It must not contain the separator of the signed text, which would give the text a second reading.
 fn field<'h>(head: &RequestHead<'h>, name: &HeaderName) -> Result<&'h str, MaterialFault> {
-    let value = material::read_header(head, name)?;
+    let value = read_head::read_header(head, name)?;
     let is_fit = |byte: &u8| byte.is_ascii_graphic() && *byte != b'|';
     let text = std::str::from_utf8(value).ok();
     let text = text.filter(|text| !text.is_empty() && text.as_bytes().iter().all(is_fit));

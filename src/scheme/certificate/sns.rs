@@ -9,7 +9,7 @@ use data_encoding::BASE64;
 use crate::net::remote_url::RemoteUrl;
 use crate::scheme::certificate::{CertificateMessage, CertificateScheme, SenderCertificate};
 use crate::scheme::jwt::token::StrictObject;
-use crate::scheme::material::MaterialFault;
+use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::remote_keys::KeySource;
 use crate::scheme::spec::KeyAlgorithm;
 

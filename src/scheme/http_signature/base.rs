@@ -3,6 +3,8 @@
 //! All of it is in the head, and the work is linear in the head: at most [`MAX_COMPONENTS`] components, at most
 //! [`MAX_BASE`] bytes of values in total, and at most [`MAX_PARSED`] bytes for each value that is parsed.
 
+use crate::scheme::escape::escape_query;
+use crate::scheme::read_head;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
@@ -10,10 +12,10 @@ use data_encoding::BASE64;
 use http::HeaderName;
 use sfv::{Dictionary, FieldType as _, InnerList, Item, List, ListEntry, Parser};
 
-use crate::scheme::RequestHead;
+use crate::scheme::head::RequestHead;
 use crate::scheme::http_signature::component;
 use crate::scheme::http_signature::origin::PublicOrigin;
-use crate::scheme::material::{self, MaterialFault};
+use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::spec::{ComponentSource, FieldForm, SignatureComponent};
 
 /// Limit of components in one signature.
@@ -116,7 +118,7 @@ impl<'r> ComponentValues<'r> {
             ComponentSource::Header(name, form) => self.field(name, form),
             ComponentSource::Method => Ok(self.head.method.as_str().as_bytes().into()),
             ComponentSource::TargetUri => self.origin().map(|origin| {
-                let target = material::path_query(self.head);
+                let target = read_head::path_query(self.head);
                 format!(
                     "{}://{}{}{target}",
                     origin.scheme, origin.authority, origin.path
@@ -127,7 +129,7 @@ impl<'r> ComponentValues<'r> {
             ComponentSource::Authority => self.origin().map(|one| one.authority.as_bytes().into()),
             ComponentSource::Scheme => self.origin().map(|one| one.scheme.as_bytes().into()),
             ComponentSource::RequestTarget => {
-                Ok(self.below_origin(&material::path_query(self.head)).into())
+                Ok(self.below_origin(&read_head::path_query(self.head)).into())
             }
             ComponentSource::Path => Ok(self.below_origin(self.head.uri.path()).into()),
             ComponentSource::Query => {
@@ -236,12 +238,6 @@ fn member(value: &[u8], key: &str) -> Result<Vec<u8>, &'static str> {
         .swap_remove(key)
         .ok_or("is not in the dictionary")?;
     Ok(vec![found].serialize().unwrap_or_default().into_bytes())
-}
-
-/// Escapes a text as RFC 9421 section 2.2.8 requires: like a form, but with `%20` for a space.
-pub(in crate::scheme) fn escape_query(text: &str) -> String {
-    let escaped: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
-    escaped.replace('+', "%20")
 }
 
 /// Formats a component for a message.

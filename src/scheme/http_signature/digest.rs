@@ -4,9 +4,10 @@ use aws_lc_rs::digest::{Context, SHA256, SHA512};
 use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
 use subtle::ConstantTimeEq as _;
 
-use crate::scheme::material::MaterialFault;
+use crate::scheme::head::RequestHead;
+use crate::scheme::http_signature;
+use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::spec::{CONTENT_DIGEST, ComponentSource, FieldForm, SignatureComponent};
-use crate::scheme::{RequestHead, http_signature};
 
 /// One digest of the body that is still being computed.
 pub(super) struct RunningDigest {

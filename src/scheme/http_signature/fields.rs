@@ -3,11 +3,12 @@
 use sfv::visitor::{DictionaryVisitor, EntryVisitor};
 use sfv::{BareItem, Dictionary, InnerList, KeyRef, ListEntry, Parser};
 
-use crate::scheme::RequestHead;
+use crate::scheme::head::RequestHead;
 use crate::scheme::http_signature::base::ComponentValues;
 use crate::scheme::http_signature::digest::{self, ContentDigest};
 use crate::scheme::http_signature::{HttpScheme, SIGNATURE, SIGNATURE_INPUT, joined};
-use crate::scheme::material::{MaterialFault, SentTimestamp};
+use crate::scheme::material_fault::MaterialFault;
+use crate::scheme::sent_timestamp::SentTimestamp;
 use crate::scheme::spec::{HttpParameter, TimeUnit};
 
 /// Limit of labels in one request, including signatures for other applications.

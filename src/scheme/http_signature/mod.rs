@@ -16,20 +16,25 @@ use sfv::{BareItem, Item, Key, ListEntry};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::secret::Secret;
+use crate::scheme::error::SchemeError;
+use crate::scheme::head::RequestHead;
 use crate::scheme::http_signature::base::ComponentValues;
-pub(in crate::scheme) use crate::scheme::http_signature::base::escape_query;
 use crate::scheme::http_signature::digest::RunningDigest;
 pub(in crate::scheme) use crate::scheme::http_signature::fields::HttpCandidate;
 use crate::scheme::http_signature::origin::PublicOrigin;
+use crate::scheme::key;
 use crate::scheme::mac::{DigestBytes, KeyedMac};
-use crate::scheme::material::{MaterialFault, PresentedProof, SignatureMaterial, SignedTime};
+use crate::scheme::material::{PresentedProof, SignatureMaterial};
+use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::public_key::PublicKey;
+use crate::scheme::secret_set::SecretSet;
+use crate::scheme::sent_timestamp::SignedTime;
 use crate::scheme::sign::{SignError, SignatureParts, ToSign};
+use crate::scheme::signature_match::{SignatureMatch, ValidityWindow};
 use crate::scheme::spec::{
     CONTENT_DIGEST, DigestAlgorithm, HttpAlgorithm, HttpParameter, HttpSpec, SchemeSpec,
     SignatureComponent,
 };
-use crate::scheme::{RequestHead, SchemeError, SecretSet, SignatureMatch, ValidityWindow, key};
 
 const SIGNATURE: HeaderName = HeaderName::from_static("signature");
 const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");

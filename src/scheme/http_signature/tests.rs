@@ -14,12 +14,14 @@ use super::ComponentValues;
 use crate::document::report::ReportStyle;
 use crate::document::{SourceText, TomlDocument};
 use crate::model::secret::Secret;
+use crate::scheme::error::SchemeError;
+use crate::scheme::head::RequestHead;
 use crate::scheme::parse::parse_spec;
 use crate::scheme::public_key::PublicKey;
+use crate::scheme::secret_set::SecretSet;
+use crate::scheme::signature_match::SignatureMatch;
 use crate::scheme::spec::{FieldLocation, KeyAlgorithm, SchemeSpec};
-use crate::scheme::{
-    MaterialFault, RequestHead, Scheme, SchemeError, SecretSet, SignatureMatch, ToSign,
-};
+use crate::scheme::{MaterialFault, Scheme, ToSign};
 
 const CREATED: i64 = 1_618_884_473_000;
 const BODY: &[u8] = br#"{"hello": "world"}"#;

@@ -1,18 +1,21 @@
 //! Claims of a verified token, compared with the route and the request: issuer, audience, times, body and URL.
 
+use crate::scheme::read_head;
 use std::borrow::Cow;
 
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 
+use crate::scheme::head::RequestHead;
 use crate::scheme::jwt::token::StrictObject;
 use crate::scheme::mac::digest;
-use crate::scheme::material::{self, MaterialFault, SignedTime};
+use crate::scheme::material_fault::MaterialFault;
+use crate::scheme::sent_timestamp::SignedTime;
 use crate::scheme::sign;
+use crate::scheme::signature_match::ValidityWindow;
 use crate::scheme::spec::{
     BodyClaim, DigestClaim, JwtSpec, SignatureEncoding, TokenAudience, UrlClaim,
 };
-use crate::scheme::{RequestHead, ValidityWindow};
 
 /// Leeway for different clocks, in milliseconds. Libraries allow up to 60 seconds.
 const LEEWAY_MS: i64 = 60_000;
@@ -186,7 +189,7 @@ fn url(request: &ClaimContext<'_>) -> String {
     format!(
         "{}{}",
         request.public_url,
-        material::path_query(&request.head)
+        read_head::path_query(&request.head)
     )
 }
 

@@ -2,14 +2,16 @@
 
 use crate::model::secret::Secret;
 use crate::net::remote_url::RemoteUrl;
+use crate::scheme::error::SchemeError;
 use crate::scheme::jwk::KeySet;
 use crate::scheme::jwt::token::ParsedJwt;
+use crate::scheme::key;
 use crate::scheme::mac::{DigestBytes, KeyedMac};
-use crate::scheme::material::MaterialFault;
+use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::public_key::PublicKey;
 use crate::scheme::remote_keys::{KeyCredentials, KeyNeed, KeySource};
+use crate::scheme::secret_set::SecretSet;
 use crate::scheme::spec::{JwtAlgorithm, JwtKeys, JwtSpec, KeyAlgorithm};
-use crate::scheme::{SchemeError, SecretSet, key};
 use std::sync::Arc;
 
 /// Keys of a token scheme, or their source.

@@ -17,17 +17,21 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::secret::Secret;
 use crate::scheme::certificate::app_store;
+use crate::scheme::error::SchemeError;
+use crate::scheme::head::RequestHead;
 use crate::scheme::jwt::claims::ClaimContext;
 use crate::scheme::jwt::keyring::JwtKeyring;
 use crate::scheme::jwt::token::{MAX_TOKEN, ParsedJwt};
-use crate::scheme::material::{MaterialFault, PresentedProof, SignatureMaterial};
+use crate::scheme::material::{PresentedProof, SignatureMaterial};
+use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::remote_keys::{KeyNeed, RemoteKeys};
+use crate::scheme::secret_set::SecretSet;
+use crate::scheme::signature_match::SignatureMatch;
 use crate::scheme::spec::{
     CertificateKind, JwtKeys, JwtLocation, JwtSpec, SchemeFamily, SchemeLocation, SchemeSpec,
     TokenAudience, UrlClaim,
 };
 use crate::scheme::whole_request::{JsonPointers, WholeRequest};
-use crate::scheme::{RequestHead, SchemeError, SecretSet, SignatureMatch};
 
 /// A compiled scheme of signed tokens with its keys.
 pub struct JwtScheme {

@@ -1,11 +1,12 @@
 //! Tests of the formats of values in the head.
 
 use super::*;
+use crate::scheme::spec::TimeUnit;
 
 fn parse(text: &str, unit: TimeUnit) -> Option<i64> {
     let timestamp = SentTimestamp::parse(text.as_bytes(), unit).ok()?;
     assert_eq!(timestamp.text(), text.as_bytes());
-    Some(timestamp.unix_ms)
+    Some(timestamp.unix_ms())
 }
 
 #[test]

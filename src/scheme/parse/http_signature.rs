@@ -6,7 +6,7 @@ use crate::scheme::http_signature::component;
 use crate::scheme::parse::keys::{
     ALGORITHM, BODY_UNSIGNED, COMPONENTS, KEYID, LABEL, PARAMETERS, PUBLIC_KEY, SECRET, TAG,
 };
-use crate::scheme::parse::{optional, secret_form};
+use crate::scheme::parse::values::{optional, secret_form};
 use crate::scheme::spec::{HttpAlgorithm, HttpParameter, HttpSpec, SignatureComponent};
 
 /// Reads the keys of a scheme with HTTP Message Signatures.

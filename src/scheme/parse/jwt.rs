@@ -10,7 +10,8 @@ use crate::scheme::parse::keys::{
     ENCODING, HOSTS, ISSUER, JWKS, KEYS, PREFIX, ROUTE_CLAIMS, SECRET, TOKEN, TOLERANCE_CLAIM,
     UNLESS_EMPTY, URL_CLAIM,
 };
-use crate::scheme::parse::{DIGESTS, ENCODINGS, locations, optional, secret_form};
+use crate::scheme::parse::locations;
+use crate::scheme::parse::values::{DIGESTS, ENCODINGS, optional, secret_form};
 use crate::scheme::spec::{
     BodyClaim, CertificateKind, CertificateSpec, DigestClaim, FixedClaim, JwtAlgorithm, JwtKeys,
     JwtLocation, JwtSpec, PublishedKeys, TokenAudience, TokenTimes, UrlClaim,

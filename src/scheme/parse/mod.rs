@@ -4,29 +4,30 @@
 
 pub(crate) mod identity;
 pub(crate) mod keys;
+mod values;
 
 mod http_signature;
 mod jwt;
 mod locations;
 mod template;
 
+use crate::scheme::parse::values::{ENCODINGS, optional, secret_form};
 pub(crate) use jwt::{fixed_claims, remote_url};
 
 use crate::document::key::KeyDefinition;
 use crate::document::table::{SpannedValue, TomlTable, ValueFault};
 use crate::document::value;
 use crate::scheme::parse::keys::{
-    ALGORITHM, ALGORITHMS, AUDIENCE, BODY_CLAIM, BODY_UNSIGNED, CLAIMS, COMPONENTS, DERIVE,
-    DETACHED, EITHER_PORT, ENCODING, EVENT_ID, EVENT_TYPE, GZIP, HEADER_PREFIXES, HOSTS, ISSUER,
-    JWKS, KEYID, KEYS, LABEL, PARAMETERS, PUBLIC_KEY, REQUIRE, ROUTE_CLAIMS, SECRET,
-    SECRET_ENCODING, SIGNATURE, SIGNED, STRIP_PREFIX, TAG, TIMESTAMP, TOKEN, TOLERANCE_CLAIM, TYPE,
-    URL_CLAIM, VERSION,
+    ALGORITHM, ALGORITHMS, AUDIENCE, BODY_CLAIM, BODY_UNSIGNED, CLAIMS, COMPONENTS, DETACHED,
+    EITHER_PORT, ENCODING, EVENT_ID, EVENT_TYPE, GZIP, HEADER_PREFIXES, HOSTS, ISSUER, JWKS, KEYID,
+    KEYS, LABEL, PARAMETERS, PUBLIC_KEY, REQUIRE, ROUTE_CLAIMS, SECRET, SIGNATURE, SIGNED, TAG,
+    TIMESTAMP, TOKEN, TOLERANCE_CLAIM, TYPE, URL_CLAIM, VERSION,
 };
 use crate::scheme::parse::template::template;
 use crate::scheme::spec::{
     CertificateKind, DigestAlgorithm, FieldLocation, GzipText, HmacSpec, KeyAlgorithm,
-    SchemeFamily, SchemeSpec, SchemeVariants, SecretEncoding, SecretForm, SignMethod,
-    SignatureEncoding, SignatureSpec, SignedTemplate, TextSpec, TimestampSpec, TokenSpec,
+    SchemeFamily, SchemeSpec, SchemeVariants, SecretForm, SignMethod, SignatureSpec,
+    SignedTemplate, TextSpec, TimestampSpec, TokenSpec,
 };
 
 /// Type of a scheme (the key `type`).
@@ -74,20 +75,6 @@ const HMAC_DIGESTS: [(&str, DigestAlgorithm); 5] = [
     ("sha256", DigestAlgorithm::Sha256),
     ("sha384", DigestAlgorithm::Sha384),
     ("sha512", DigestAlgorithm::Sha512),
-];
-
-const DIGESTS: [(&str, DigestAlgorithm); 4] = [
-    ("sha1", DigestAlgorithm::Sha1),
-    ("sha256", DigestAlgorithm::Sha256),
-    ("sha384", DigestAlgorithm::Sha384),
-    ("sha512", DigestAlgorithm::Sha512),
-];
-
-const ENCODINGS: [(&str, SignatureEncoding); 4] = [
-    ("hex", SignatureEncoding::Hex),
-    ("base64", SignatureEncoding::Base64),
-    ("base64url", SignatureEncoding::Base64Url),
-    ("base64url_unpadded", SignatureEncoding::Base64UrlUnpadded),
 ];
 
 /// Keys that only schemes over a signed text have.
@@ -405,23 +392,6 @@ fn method(table: &mut TomlTable<'_>, kind: SchemeKind) -> Option<SignMethod> {
     Some(SignMethod::PublicKey { algorithm, key })
 }
 
-/// Reads an optional table: `Some(None)` if it is absent, `None` if it is wrong.
-fn optional<'a, T>(
-    table: &mut TomlTable<'a>,
-    key: &KeyDefinition,
-    parse: impl FnOnce(&mut TomlTable<'a>) -> Option<T>,
-) -> Option<Option<T>> {
-    if !table.has(key) {
-        // Reading the key marks it as known.
-        table.value(key);
-        return Some(None);
-    }
-    let mut inner = table.table(key)?;
-    let parsed = parse(&mut inner);
-    inner.deny_unknown();
-    parsed.map(Some)
-}
-
 /// Reads the forms of the secret. The first form links to the others as its alternatives.
 fn secret_forms(table: &mut TomlTable<'_>) -> Option<SecretForm> {
     let forms = locations::each(table, &SECRET, secret_form)?;
@@ -431,27 +401,6 @@ fn secret_forms(table: &mut TomlTable<'_>) -> Option<SecretForm> {
         ..form
     });
     Some(joined.unwrap_or_default())
-}
-
-fn secret_form(table: &mut TomlTable<'_>) -> Option<SecretForm> {
-    let encoding = table.read(&SECRET_ENCODING, |value| {
-        value::choice(
-            value,
-            &[
-                ("utf8", SecretEncoding::Utf8),
-                ("base64", SecretEncoding::Base64),
-                ("hex", SecretEncoding::Hex),
-            ],
-        )
-    });
-    let strip_prefix = table.read(&STRIP_PREFIX, value::text);
-    let derive = table.read(&DERIVE, |value| value::choice(value, &DIGESTS));
-    Some(SecretForm {
-        encoding: encoding.unwrap_or_default(),
-        strip_prefix: strip_prefix.unwrap_or_default(),
-        derive,
-        alternative: None,
-    })
 }
 
 fn token(table: &mut TomlTable<'_>) -> Option<TokenSpec> {

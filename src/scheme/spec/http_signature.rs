@@ -203,7 +203,7 @@ impl SignatureComponent {
                 FieldLocation::Query(_),
             ) => true,
             (Source::QueryParam(name), FieldLocation::Query(wanted)) => {
-                *name == crate::scheme::http_signature::escape_query(wanted)
+                *name == crate::scheme::escape::escape_query(wanted)
             }
             _ => false,
         }

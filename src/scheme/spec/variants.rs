@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName};
 
-use crate::scheme::MaterialFault;
+use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::spec::SchemeSpec;
 
 /// Variants of one sender's requests.

@@ -1,9 +1,11 @@
 //! Signatures of a request at all locations of the scheme, each with its timestamp.
 
+use crate::scheme::signature_format;
 use std::borrow::Cow;
 
 use crate::scheme::json_values::{PickedValue, ValuePicker};
-use crate::scheme::material::{self, MaterialFault, SentTimestamp};
+use crate::scheme::material_fault::MaterialFault;
+use crate::scheme::sent_timestamp::SentTimestamp;
 use crate::scheme::sign;
 use crate::scheme::spec::{
     ListSpec, SignMethod, SignatureEncoding, SignatureSpec, TextSpec, TimeUnit, TimestampSpec,
@@ -162,8 +164,8 @@ fn read_set(
         if count >= MAX_ENTRIES {
             return Err("has too many entries");
         }
-        let (key, value) = material::split_entry(entry, list)?;
-        if material::is_time(timestamp_key, key, timestamp.is_some()) {
+        let (key, value) = signature_format::split_entry(entry, list)?;
+        if signature_format::is_time(timestamp_key, key, timestamp.is_some()) {
             // With two times it would be unclear which one is signed.
             if timestamp.is_some() {
                 return Err("has two timestamps");

@@ -1,5 +1,7 @@
 //! Composes the signed text from the parts of a whole request.
 
+use crate::scheme::form_field;
+use crate::scheme::read_head;
 use std::borrow::Cow;
 use std::collections::HashSet;
 
@@ -9,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::scheme::form;
 use crate::scheme::mac::digest;
-use crate::scheme::material::{self, MaterialFault};
+use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::multipart;
 use crate::scheme::public_url;
 use crate::scheme::sign;
@@ -87,7 +89,7 @@ impl TextComposer<'_, '_> {
     /// Returns the text of one part; `None` if its value is missing.
     fn value(&self, part: &TemplatePart) -> Result<Option<Cow<'_, [u8]>>, MaterialFault> {
         let (head, body) = (self.whole.head(), self.whole.body());
-        let path_query = || material::path_query(head);
+        let path_query = || read_head::path_query(head);
         Ok(match part {
             TemplatePart::Literal(text) => Some(Cow::Owned(text.as_bytes().to_vec())),
             TemplatePart::Body => Some(Cow::Borrowed(body)),
@@ -182,7 +184,7 @@ impl TextComposer<'_, '_> {
     /// Such a text has several readings, and no check can tell them apart: `a=bc` and `ab=c` are signed alike, and so is
     /// the end of a query with the start of the first field. This rejects forms that no sender writes: JSON in the place of
     /// the form, a field without a name, and a name that could be the query of a URL without one.
-    fn joined_fields(&self) -> Result<&[form::FormField<'_>], MaterialFault> {
+    fn joined_fields(&self) -> Result<&[form_field::FormField<'_>], MaterialFault> {
         let malformed = |fault| MaterialFault::malformed("the body", fault);
         if form::is_like_json(self.whole.body()) {
             return Err(malformed(
@@ -190,7 +192,8 @@ impl TextComposer<'_, '_> {
             ));
         }
         let fields = self.whole.form().map_err(malformed)?;
-        let is_open = |(name, _): &form::FormField<'_>| name.is_empty() || name.starts_with('?');
+        let is_open =
+            |(name, _): &form_field::FormField<'_>| name.is_empty() || name.starts_with('?');
         match fields.iter().any(is_open) {
             true => Err(malformed(
                 "has a field whose name could be a part of the URL or of a value",
@@ -286,7 +289,7 @@ impl TextComposer<'_, '_> {
     fn listed_headers(&self, name: &HeaderName) -> Result<Vec<u8>, MaterialFault> {
         let fault = |fault| MaterialFault::malformed(name.as_str(), fault);
         let head = self.whole.head();
-        let list = material::read_header(head, name)?;
+        let list = read_head::read_header(head, name)?;
         let list = std::str::from_utf8(list).map_err(|_| fault("is not text"))?;
         let mut entries = Vec::new();
         let mut seen = HashSet::new();
@@ -302,7 +305,7 @@ impl TextComposer<'_, '_> {
             if !seen.insert(listed.clone()) {
                 return Err(fault("lists a header twice"));
             }
-            let value = material::read_header(head, &listed)?;
+            let value = read_head::read_header(head, &listed)?;
             entries.push([listed.as_str().as_bytes(), b":", value.trim_ascii()].concat());
         }
         Ok(entries.join(&b';'))

@@ -14,9 +14,15 @@ use http::{HeaderName, HeaderValue};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::secret::Secret;
-use crate::scheme::material::{MaterialFault, PresentedProof, SignatureMaterial, SignedTime};
+use crate::scheme::error::SchemeError;
+use crate::scheme::head::RequestHead;
+use crate::scheme::material::{PresentedProof, SignatureMaterial};
+use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::public_key::SignedText;
+use crate::scheme::secret_set::SecretSet;
+use crate::scheme::sent_timestamp::SignedTime;
 use crate::scheme::sign::{self, SignError, SignatureParts, ToSign};
+use crate::scheme::signature_match::SignatureMatch;
 use crate::scheme::spec::{
     RequirementRule, SchemeLocation, SchemeRequirement, SchemeSpec, SignMethod, TemplatePart,
     TextSpec, TimestampSpec,
@@ -25,7 +31,7 @@ use crate::scheme::text::candidates::TextCandidate;
 use crate::scheme::text::compose::TextComposer;
 use crate::scheme::text::prover::TextProver;
 use crate::scheme::whole_request::{JsonPointers, WholeRequest};
-use crate::scheme::{RequestHead, SchemeError, SecretSet, SignatureMatch, key, public_url};
+use crate::scheme::{key, public_url};
 
 /// A compiled scheme over a whole text, with its keys.
 pub struct TextScheme {

@@ -3,7 +3,7 @@
 use subtle::ConstantTimeEq;
 
 use crate::model::secret::Secret;
-use crate::scheme::SchemeError;
+use crate::scheme::error::SchemeError;
 use crate::scheme::mac::{DigestBytes, KeyedMac, digest};
 use crate::scheme::public_key::{PublicKey, SignedText};
 use crate::scheme::spec::{DigestAlgorithm, SignMethod};

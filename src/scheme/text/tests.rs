@@ -11,11 +11,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use crate::document::report::ReportStyle;
 use crate::document::{SourceText, TomlDocument};
 use crate::model::secret::Secret;
+use crate::scheme::error::SchemeError;
+use crate::scheme::head::RequestHead;
 use crate::scheme::parse::parse_spec;
+use crate::scheme::secret_set::SecretSet;
+use crate::scheme::signature_match::SignatureMatch;
 use crate::scheme::spec::{SchemeFamily, SchemeSpec};
-use crate::scheme::{
-    MaterialFault, RequestHead, Scheme, SchemeError, SecretSet, SignatureMatch, ToSign,
-};
+use crate::scheme::{MaterialFault, Scheme, ToSign};
 
 fn spec(text: &str) -> SchemeSpec {
     let source = SourceText::new("scheme.toml", text.to_owned());

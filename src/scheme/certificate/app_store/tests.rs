@@ -9,10 +9,14 @@ use rcgen::{
 
 use crate::model::secret::Secret;
 use crate::scheme::certificate::app_store;
+use crate::scheme::error::SchemeError;
+use crate::scheme::head::RequestHead;
+use crate::scheme::secret_set::SecretSet;
+use crate::scheme::signature_match::SignatureMatch;
 use crate::scheme::spec::{
     CertificateKind, CertificateSpec, SchemeFamily, SchemeSpec, SchemeVariants,
 };
-use crate::scheme::{MaterialFault, RequestHead, Scheme, SchemeError, SecretSet, SignatureMatch};
+use crate::scheme::{MaterialFault, Scheme};
 
 const SIGNED_MS: i64 = 1_757_035_472_686;
 
