@@ -2,10 +2,7 @@
 //!
 //! All events of a batch go into one group of the store, so that they share one disk write.
 
-use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::Poll;
-
+use futures_util::future::join_all;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -81,7 +78,7 @@ pub(super) async fn store(
     });
     let mut stored = Vec::with_capacity(items.len());
     let mut failed = None;
-    for done in in_order(commits.collect()).await {
+    for done in join_all(commits).await {
         match done {
             Ok(one) => stored.push(one),
             Err(reject) => failed = Some(reject),
@@ -114,29 +111,6 @@ pub(super) async fn store(
         answer.headers_mut().insert(header::RETRY_AFTER, later);
     }
     answer
-}
-
-/// Polls all futures in their order until each has ended.
-async fn in_order<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
-    let mut running: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
-    let mut ended: Vec<Option<F::Output>> = running.iter().map(|_| None).collect();
-    poll_fn(|context| {
-        let mut is_pending = false;
-        for (future, place) in running.iter_mut().zip(&mut ended) {
-            if place.is_none() {
-                match future.as_mut().poll(context) {
-                    Poll::Ready(output) => *place = Some(output),
-                    Poll::Pending => is_pending = true,
-                }
-            }
-        }
-        match is_pending {
-            true => Poll::Pending,
-            false => Poll::Ready(()),
-        }
-    })
-    .await;
-    ended.into_iter().flatten().collect()
 }
 
 fn read_batch(exchange: &UpstreamExchange, batch: &Event) -> Result<Vec<BatchItem>, String> {
