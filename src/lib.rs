@@ -22,7 +22,7 @@ mod edge;
 mod gate;
 mod store;
 
-mod forward;
+mod dispatch;
 mod inbox;
 mod record;
 

@@ -2,8 +2,8 @@
 
 use crate::admin::AdminError;
 use crate::deliver::PlanError;
+use crate::dispatch::TargetError;
 use crate::edge::EdgeError;
-use crate::forward::TargetError;
 use crate::model::ids::{DestinationName, RouteName};
 use crate::net::client::ClientError;
 use crate::record::log::LogError;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::app::cross_reload::CrossReloadState;
 use crate::app::error::StartError;
 use crate::config::model::{GateConfig, RouteMode, SecretEntry};
-use crate::forward::RouteTargets;
+use crate::dispatch::RouteTargets;
 use crate::gate::Gate;
 use crate::gate::route::RouteTable;
 use crate::gate::rules::RouteRules;

@@ -10,17 +10,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use data_encoding::BASE64;
 use http::header::{HOST, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use sha2::{Digest as _, Sha256};
 
 use crate::deliver::plan::DeliveryTarget;
 use crate::deliver::verdict::{AttemptFault, AttemptOutcome};
 use crate::deliver::{outcome, schedule};
+use crate::dispatch;
 use crate::model::clock::{ClockReading, instant};
 use crate::model::error::chain;
-use crate::net::client::{BodyEnding, ConnectionLease, ConnectionPool, ExchangeError};
+use crate::net::client::{BodyEnding, ConnectionPool};
 use crate::net::event_headers::{
     RequestOrigin, insert_event, insert_origin, remove_source, set_length, set_marks, stored_marks,
 };
@@ -209,7 +209,8 @@ async fn exchange(
     pool: &Arc<ConnectionPool>,
     request: Request<Full<Bytes>>,
 ) -> Result<AttemptResponse, FaultDetail> {
-    let (response, lease) = send(pool, request).await?;
+    let sent = dispatch::exchange(pool, request, Duration::ZERO).await;
+    let (response, lease) = sent.map_err(|error| fault_detail((&error).into(), &chain(&error)))?;
     let (head, body) = response.into_parts();
     // A response that programs read in different ways must not decide about a delivery.
     if let Err(fault) = check_answer(&head) {
@@ -238,28 +239,6 @@ async fn exchange(
         start: drained.start,
         fault: trouble,
     })
-}
-
-/// Sends the request on an idle connection or a new one. Once a byte is written, the destination may have acted on the
-/// request. So only a request of which nothing was written is sent again within the same attempt.
-async fn send(
-    pool: &Arc<ConnectionPool>,
-    request: Request<Full<Bytes>>,
-) -> Result<(Response<Incoming>, ConnectionLease), FaultDetail> {
-    let mut request = request;
-    if let Some(mut lease) = pool.idle() {
-        match lease.exchange(request).await {
-            Ok(response) => return Ok((response, lease)),
-            Err(ExchangeError::Unwritten(unwritten)) => request = *unwritten,
-            Err(error) => return Err(fault_detail((&error).into(), &chain(&error))),
-        }
-    }
-    // Boxed because a handshake needs much memory, and most attempts find an idle connection.
-    let connected = Box::pin(pool.connect()).await;
-    let mut lease = connected.map_err(|error| fault_detail((&error).into(), &chain(&error)))?;
-    let response = lease.exchange(request).await;
-    let response = response.map_err(|error| fault_detail((&error).into(), &chain(&error)))?;
-    Ok((response, lease))
 }
 
 fn fault_detail(fault: AttemptFault, text: &str) -> FaultDetail {

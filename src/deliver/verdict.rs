@@ -10,7 +10,8 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::deliver::breaker::HealthSignal;
-use crate::net::client::{ConnectError, ExchangeError};
+use crate::dispatch::DispatchError;
+use crate::net::client::ConnectError;
 
 /// The outcome of an attempt.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -233,13 +234,17 @@ impl From<&ConnectError> for AttemptFault {
     }
 }
 
-impl From<&ExchangeError> for AttemptFault {
-    fn from(error: &ExchangeError) -> Self {
+impl From<&DispatchError> for AttemptFault {
+    fn from(error: &DispatchError) -> Self {
         match error {
-            ExchangeError::Unwritten(_) => Self::Unwritten,
-            ExchangeError::Closed(_) => Self::Closed,
-            ExchangeError::Garbage(_) => Self::Garbage,
-            ExchangeError::Deadline => Self::Deadline,
+            DispatchError::Target => Self::Target,
+            DispatchError::Connect(error) => error.into(),
+            DispatchError::ConnectTimeout => Self::ConnectTimeout,
+            DispatchError::Unwritten => Self::Unwritten,
+            DispatchError::Closed(_) => Self::Closed,
+            DispatchError::Deadline => Self::Deadline,
+            DispatchError::Garbage(_) => Self::Garbage,
+            DispatchError::Invalid(_) => Self::Invalid,
         }
     }
 }

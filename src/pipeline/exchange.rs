@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use crate::forward::{ForwardError, UpstreamResponse, forward, forward_unverified};
+use crate::dispatch::{DispatchError, UpstreamResponse, forward, forward_unverified};
 use crate::gate::dedup::Claim;
 use crate::gate::event::{Event, UnverifiedRequest};
 use crate::gate::reject::Reject;
@@ -22,7 +22,7 @@ use crate::pipeline::report::{answered, refuse, report};
 use crate::record::{ExchangeSummary, TelemetryRecorder, otlp};
 
 /// The app's response, or why no response came.
-pub(super) type ExchangeResult = Result<UpstreamResponse, ForwardError>;
+pub(super) type ExchangeResult = Result<UpstreamResponse, DispatchError>;
 
 /// One exchange with the app, from the claim to its end. It owns its data, because it may continue after the connection
 /// closes.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use crate::config::model::{Route, RouteMode};
-use crate::forward::RouteTargets;
+use crate::dispatch::RouteTargets;
 use crate::gate::route::RouteTable;
 use crate::gate::rules::RouteRules;
 use crate::gate::{Gate, host};

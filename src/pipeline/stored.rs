@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::forward::forward;
+use crate::dispatch::forward;
 use crate::gate::dedup::{Claim, DedupKeys};
 use crate::gate::event::Event;
 use crate::gate::reject::Reject;

@@ -10,11 +10,11 @@ use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
+use crate::dispatch;
 use crate::model::clock::instant;
 use crate::model::error::chain;
 use crate::net::client::{
-    BodyEnding, ClientError, ConnectionLease, ConnectionPool, ExchangeError, OutgoingClient,
-    OwnTls, PoolKey,
+    BodyEnding, ClientError, ConnectionLease, ConnectionPool, OutgoingClient, OwnTls, PoolKey,
 };
 use crate::net::event_headers::set_length;
 use crate::net::request_file::{RequestFile, is_framing};
@@ -117,21 +117,10 @@ impl SendTarget {
     /// # Errors
     /// No response was received. The text says why.
     pub async fn send(&self, request: &RequestFile) -> Result<ReceivedResponse, String> {
-        let mut request = self.request(request)?;
+        let request = self.request(request)?;
         let started = instant();
-        // A kept connection may have been closed meanwhile. Only a request that was not written at all is sent again on
-        // a new connection: anything else could be delivered twice.
-        if let Some(mut lease) = self.pool.idle() {
-            match lease.exchange(request).await {
-                Ok(response) => return Ok(read(response, lease, started).await),
-                Err(ExchangeError::Unwritten(unwritten)) => request = *unwritten,
-                Err(error) => return Err(chain(&error)),
-            }
-        }
-        let lease = Box::pin(self.pool.connect()).await;
-        let mut lease = lease.map_err(|error| chain(&error))?;
-        let response = lease.exchange(request).await;
-        let response = response.map_err(|error| chain(&error))?;
+        let sent = dispatch::exchange(&self.pool, request, Duration::ZERO).await;
+        let (response, lease) = sent.map_err(|error| chain(&error))?;
         Ok(read(response, lease, started).await)
     }
 

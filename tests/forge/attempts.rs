@@ -2,7 +2,8 @@
 //! pass. `tests/forge/run` compiles this file as a part of the library: each line with `//~` must fail with that error,
 //! and no other line may fail.
 
-use crate::forward::{UpstreamTarget, forward, forward_unverified};
+use crate::dispatch::endpoint::UpstreamTarget;
+use crate::dispatch::{forward, forward_unverified};
 use crate::gate::GateAdmission;
 use crate::gate::event::{Event, RefusedRequest, UnverifiedRequest};
 use crate::gate::verdict::Verdict;

@@ -17,7 +17,7 @@ const RANKS: [(&str, f64); 24] = [
     ("edge", 4.0),
     ("gate", 4.0),
     ("store", 4.0),
-    ("forward", 5.0),
+    ("dispatch", 4.5),
     ("inbox", 5.0),
     ("record", 5.0),
     ("deliver", 6.0),
@@ -203,7 +203,8 @@ fn nothing_is_left_for_later_and_nothing_panics_by_plan() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Fails if `gate` writes a log, or if a module below `app` reads the environment or a signal.
+/// Fails if `gate` writes a log, if a module below `app` reads the environment or a signal, or if a module other than
+/// `dispatch` sends requests on the pools.
 #[test]
 fn modules_keep_their_limits() {
     let mut wrong = Vec::new();
@@ -212,6 +213,11 @@ fn modules_keep_their_limits() {
         let below_app = rank(own).is_some_and(|rank| rank < 9.0);
         if own == "gate" && (file.code.contains("tracing::") || file.code.contains("println!")) {
             wrong.push(format!("{} logs", file.name));
+        }
+        // A second path to apps would have rules of its own about when a request may be sent again.
+        let sends = file.code.contains(".exchange(request") || file.code.contains("pool.connect()");
+        if sends && !["dispatch", "net"].contains(&own) {
+            wrong.push(format!("{} sends a request beside `dispatch`", file.name));
         }
         // `config/secrets.rs` reads `{ env = ... }`.
         let reads_process = file.code.contains("env::var") || file.code.contains("tokio::signal");

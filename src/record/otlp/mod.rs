@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::dispatch;
 use crate::gate::verdict::Verdict;
 use crate::model::ids::RequestId;
 use crate::model::trace::{TraceContext, TracePart};
@@ -272,14 +273,8 @@ impl SpanExporter {
     async fn send(&self, body: Bytes) -> Result<(), ExportRefusal> {
         let request = self.request(body).ok_or(ExportRefusal::ForGood)?;
         let pool = &self.settings.pool;
-        let mut lease = match pool.idle() {
-            Some(lease) => lease,
-            None => pool.connect().await.map_err(|_| ExportRefusal::ForNow)?,
-        };
-        let response = lease
-            .exchange(request)
-            .await
-            .map_err(|_| ExportRefusal::ForNow)?;
+        let sent = dispatch::exchange(pool, request, Duration::ZERO).await;
+        let (response, lease) = sent.map_err(|_| ExportRefusal::ForNow)?;
         let (head, answer) = response.into_parts();
         // The response is read to its end, so that the connection can be used again.
         lease.drain(answer, 0, ANSWER).await;

@@ -1,39 +1,40 @@
-//! Errors of an exchange with an upstream.
+//! The error of every request that hookgate sends to an app, a destination or a collector.
 
 use crate::net::client::{ConnectError, ExchangeError};
 use crate::net::response_check::ResponseFault;
 use http::StatusCode;
 
-/// Error if the upstream gave no response that can be relayed.
+/// Reason why a request got no response that can be used. The texts name no role: an upstream, a destination and a
+/// collector fail in the same ways.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ForwardError {
+pub(crate) enum DispatchError {
     /// The joined target would be longer than a URI can be.
-    #[error("cannot build the request target for the upstream: it is too long")]
+    #[error("cannot build the request target: it is too long")]
     Target,
     /// No connection could be opened.
-    #[error("cannot connect to the upstream")]
+    #[error("cannot connect")]
     Connect(#[source] ConnectError),
     /// No connection could be opened within `connect_timeout`.
-    #[error("cannot connect to the upstream within `connect_timeout`")]
+    #[error("cannot connect within `connect_timeout`")]
     ConnectTimeout,
-    /// The upstream closed a fresh connection before anything was written.
-    #[error("the upstream closed the connection before the request was sent")]
+    /// A fresh connection was closed before anything was written.
+    #[error("the connection was closed before the request was sent")]
     Unwritten,
-    /// The connection ended before a response; the upstream may have seen the request.
-    #[error("the upstream closed the connection without a response")]
+    /// The connection ended before a response; the peer may have seen the request.
+    #[error("the connection was closed without a response")]
     Closed(#[source] hyper::Error),
-    /// No response within `timeout`; the upstream may have seen the request, and may still be processing it.
-    #[error("the upstream did not respond within `timeout`")]
+    /// No response within `timeout`; the peer may have seen the request, and may still be processing it.
+    #[error("no response within `timeout`")]
     Deadline,
     /// The response is not HTTP.
-    #[error("the upstream's response is not HTTP")]
+    #[error("the response is not HTTP")]
     Garbage(#[source] hyper::Error),
     /// The response is HTTP, but cannot be relayed safely.
-    #[error("the upstream's response cannot be relayed: {0}")]
+    #[error("the response is ambiguous: {0}")]
     Invalid(ResponseFault),
 }
 
-impl ForwardError {
+impl DispatchError {
     /// Returns the status of the response to the sender.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
@@ -62,7 +63,7 @@ impl ForwardError {
     }
 }
 
-impl From<ConnectError> for ForwardError {
+impl From<ConnectError> for DispatchError {
     fn from(error: ConnectError) -> Self {
         match error {
             // A timeout gets 504, every other error to connect 502.
@@ -72,7 +73,7 @@ impl From<ConnectError> for ForwardError {
     }
 }
 
-impl From<ExchangeError> for ForwardError {
+impl From<ExchangeError> for DispatchError {
     fn from(error: ExchangeError) -> Self {
         match error {
             ExchangeError::Unwritten(_) => Self::Unwritten,

@@ -7,7 +7,7 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue, Uri};
 
 use crate::config::model::{Route, RouteMode, UpstreamSettings};
-use crate::forward::sign::RequestSigner;
+use crate::dispatch::sign::RequestSigner;
 use crate::gate::verdict::Verdict;
 use crate::model::glob::PatternList;
 use crate::net::client::{ClientError, ConnectionPool, OutgoingClient, PoolKey};

@@ -17,7 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::forward::error::ForwardError;
+use crate::dispatch::error::DispatchError;
 use crate::model::ids::RequestId;
 use crate::net::client::ConnectionLease;
 use crate::net::headers::{HeaderOccurrence, single, vet_answer_headers};
@@ -39,10 +39,10 @@ pub(super) async fn relay(
     response: Response<Incoming>,
     lease: ConnectionLease,
     rules: RelayOptions,
-) -> Result<(HttpResponse, Option<Box<ResponseBody>>), ForwardError> {
+) -> Result<(HttpResponse, Option<Box<ResponseBody>>), DispatchError> {
     let (mut head, body) = response.into_parts();
     // Before anything is relayed: an ambiguous response must not reach the sender.
-    check_answer(&head).map_err(ForwardError::Invalid)?;
+    check_answer(&head).map_err(DispatchError::Invalid)?;
     let mut body = UpstreamResponseBody::new(body, lease, rules.timeout);
     let whole = body.take_if_complete().await;
     if head.status.is_server_error() && !rules.pass_error_bodies {

@@ -8,9 +8,9 @@ use http::header::HOST;
 use http::{HeaderName, HeaderValue, Request};
 use http_body_util::Full;
 
-use crate::forward::error::ForwardError;
-use crate::forward::sign::RequestSigner;
-use crate::forward::target::UpstreamTarget;
+use crate::dispatch::endpoint::UpstreamTarget;
+use crate::dispatch::error::DispatchError;
+use crate::dispatch::sign::RequestSigner;
 use crate::gate::event::{Event, OwnedRequest, UnverifiedRequest};
 use crate::model::ids::{EventId, RequestId};
 use crate::net::event_headers::{
@@ -32,7 +32,7 @@ pub(super) fn verified(
     event: Event,
     target: &UpstreamTarget,
     request_id: RequestId,
-) -> Result<Request<UpstreamRequestBody>, ForwardError> {
+) -> Result<Request<UpstreamRequestBody>, DispatchError> {
     let (parts, facts) = event.into_request();
     let webhook_id = target.is_first_attempt.then(|| {
         let id = facts.event_id.as_ref().map(EventId::as_str);
@@ -72,7 +72,7 @@ pub(super) fn unverified(
     request: UnverifiedRequest,
     target: &UpstreamTarget,
     request_id: RequestId,
-) -> Result<Request<UpstreamRequestBody>, ForwardError> {
+) -> Result<Request<UpstreamRequestBody>, DispatchError> {
     let mut request = common(request.into_request(), target, request_id)?;
     let verdict = HeaderValue::from_static("monitored");
     request.headers_mut().insert(VERDICT, verdict);
@@ -84,8 +84,8 @@ fn common(
     parts: OwnedRequest,
     target: &UpstreamTarget,
     request_id: RequestId,
-) -> Result<Request<UpstreamRequestBody>, ForwardError> {
-    let uri = target.uri(&parts.uri).ok_or(ForwardError::Target)?;
+) -> Result<Request<UpstreamRequestBody>, DispatchError> {
+    let uri = target.uri(&parts.uri).ok_or(DispatchError::Target)?;
     let mut headers = parts.headers;
     // Removes hop-by-hop headers and names that only a proxy may set, before the gate adds its own.
     vet_request_headers(&mut headers, &target.protected);

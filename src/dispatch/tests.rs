@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body_util::BodyExt;
@@ -14,8 +15,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::config::model::{EnforceMode, PathRule, Route, RouteMode, UpstreamSettings};
+use crate::dispatch::endpoint::UpstreamTarget;
 use crate::gate::event::{Event, EventFacts, OwnedRequest, UnverifiedRequest};
-use crate::model::ids::{EventId, RouteName};
+use crate::model::clock;
+use crate::model::ids::{EventId, RequestId, RouteName};
 use crate::model::source::RequestSource;
 use crate::net::client::OutgoingClient;
 use crate::net::event_headers::EventMarks;
@@ -241,12 +244,12 @@ fn id() -> RequestId {
 async fn send_event(
     target: &UpstreamTarget,
     event: Event,
-) -> Result<UpstreamResponse, ForwardError> {
+) -> Result<UpstreamResponse, DispatchError> {
     let request = request::verified(event, target, id())?;
-    exchange(request, target, id()).await
+    forward::send(request, target, id()).await
 }
 
-async fn send(target: &UpstreamTarget) -> Result<UpstreamResponse, ForwardError> {
+async fn send(target: &UpstreamTarget) -> Result<UpstreamResponse, DispatchError> {
     send_event(target, event(&[], b"{}")).await
 }
 
@@ -281,7 +284,7 @@ async fn an_upstream_that_hangs_is_504_in_time() {
     assert!(began.elapsed() < Duration::from_secs(2));
 }
 
-// Mutation: map `Closed` to a status of 2xx, or send again in `retry::send_fresh` on `Closed`.
+// Mutation: map `Closed` to a status of 2xx, or send again in `exchange::send_fresh` on `Closed`.
 #[tokio::test]
 async fn an_upstream_that_resets_or_closes_is_502_and_not_asked_again() {
     assert_eq!(refused(vec![Take, Reset]).await, ("closed", 502));
@@ -407,7 +410,7 @@ async fn a_connection_that_the_app_closes_is_not_used_again() {
     }
 }
 
-// Mutation: give `Unwritten` back as an error in `retry::send`.
+// Mutation: give `Unwritten` back as an error in `exchange::exchange`.
 #[tokio::test]
 async fn a_connection_closed_while_idle_costs_the_sender_nothing() {
     for ending in [vec![], vec![Reset]] {
@@ -474,7 +477,7 @@ async fn check_unheard(unasked: &'static [u8]) {
     app.join().unwrap();
 }
 
-// Mutation: send again in `retry::send` on `Closed`.
+// Mutation: send again in `exchange::exchange` on `Closed`.
 #[tokio::test]
 async fn a_request_that_was_written_on_an_idle_connection_is_not_sent_again() {
     let app = App::start(vec![
@@ -704,7 +707,7 @@ async fn what_monitor_mode_lets_through_says_so() {
     let target = target(&app);
     let unverified = UnverifiedRequest::for_test(event(&[], b"{}"));
     let request = request::unverified(unverified, &target, id()).unwrap();
-    exchange(request, &target, id()).await.unwrap();
+    forward::send(request, &target, id()).await.unwrap();
     let request = app.last_request();
     assert!(request.contains("hookgate-verdict: monitored\r\n"));
     assert!(!request.contains("hookgate-event"));

@@ -1,27 +1,17 @@
-//! Forwards a verified event to the upstream while the sender waits.
-//!
-//! Builds a new request from the event (`request`), sends it on a pooled connection (`retry`) and relays the response
-//! (`response`). It must not decide about the event: the caller spends or releases the claim by the status and by
-//! `ForwardError::may_have_been_seen`.
+//! Forwards one request to the upstream while the sender waits, and relays the response.
 //!
 //! Dropping the future aborts the exchange and closes its connection, with an unknown outcome. Therefore the caller
 //! runs it in a task that is detached from the sender's connection.
 
-mod error;
-mod request;
-mod response;
-mod retry;
-mod sign;
-mod target;
-
-pub(crate) use crate::forward::error::ForwardError;
 use std::time::Duration;
 
 use http::{Request, StatusCode};
 
-use crate::forward::request::UpstreamRequestBody;
-use crate::forward::response::RelayOptions;
-pub(crate) use crate::forward::target::{RouteTargets, TargetError, UpstreamTarget};
+use crate::dispatch::endpoint::UpstreamTarget;
+use crate::dispatch::error::DispatchError;
+use crate::dispatch::exchange::exchange;
+use crate::dispatch::request::{self, UpstreamRequestBody};
+use crate::dispatch::response::{self, RelayOptions};
 use crate::gate::event::{Event, UnverifiedRequest};
 use crate::model::clock;
 use crate::model::ids::RequestId;
@@ -50,13 +40,13 @@ pub(crate) async fn forward(
     target: &UpstreamTarget,
     request_id: RequestId,
     takes_turn: bool,
-) -> Result<UpstreamResponse, ForwardError> {
+) -> Result<UpstreamResponse, DispatchError> {
     let request = request::verified(event, target, request_id)?;
     // On a busy worker other requests go on before this one waits for the upstream.
     if takes_turn {
         tokio::task::yield_now().await;
     }
-    exchange(request, target, request_id).await
+    send(request, target, request_id).await
 }
 
 /// Sends a request that failed a check to the upstream of a route in monitor mode, marked with
@@ -65,20 +55,20 @@ pub(crate) async fn forward_unverified(
     request: UnverifiedRequest,
     target: &UpstreamTarget,
     request_id: RequestId,
-) -> Result<UpstreamResponse, ForwardError> {
+) -> Result<UpstreamResponse, DispatchError> {
     let request = request::unverified(request, target, request_id)?;
-    exchange(request, target, request_id).await
+    send(request, target, request_id).await
 }
 
 /// Sends a built request and relays the response.
-async fn exchange(
+pub(super) async fn send(
     request: Request<UpstreamRequestBody>,
     target: &UpstreamTarget,
     request_id: RequestId,
-) -> Result<UpstreamResponse, ForwardError> {
+) -> Result<UpstreamResponse, DispatchError> {
     // Includes the time to connect, because an operator sees it as the time of the upstream.
     let began = clock::instant();
-    let (response, lease) = retry::send(&target.pool, request, target.grace).await?;
+    let (response, lease) = exchange(&target.pool, request, target.grace).await?;
     let head_time = clock::instant().saturating_duration_since(began);
     let status = response.status();
     let rules = RelayOptions {
@@ -94,6 +84,3 @@ async fn exchange(
         error_page,
     })
 }
-
-#[cfg(test)]
-mod tests;

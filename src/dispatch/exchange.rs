@@ -1,29 +1,31 @@
-//! Chooses the connection of a request, and retries in the one case in which that is safe.
+//! The exchange of one request and the head of its response, with every host that hookgate sends requests to.
 //!
-//! The upstream may close an idle connection at any moment. If that is noticed before a byte of the request was
-//! written, the request is sent once more, on a fresh connection. From the first written byte on the upstream may have
-//! acted on it: the gate then responds with 502 or 504, and the sender decides about a retry.
+//! A host may close an idle connection at any moment. If that is noticed before a byte of the request was written, the
+//! request is sent once more, on a fresh connection. From the first written byte on the host may have acted on it, so
+//! that only the caller can decide about another attempt.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::Full;
 use hyper::body::Incoming;
 
-use crate::forward::error::ForwardError;
-use crate::forward::request::UpstreamRequestBody;
+use crate::dispatch::error::DispatchError;
 use crate::model::clock;
 use crate::net::client::{ConnectError, ConnectionLease, ConnectionPool, ExchangeError};
 
-/// Pause between two attempts to connect while the upstream refuses connections.
+/// Pause between two attempts to connect while the host refuses connections.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Sends the request and waits for the head of the response. The lease carries the response's body.
-pub(super) async fn send(
+/// Sends the request and waits for the head of the response. The lease carries the response's body. A refused
+/// connection is an error once it was refused for `grace`.
+pub(crate) async fn exchange(
     pool: &Arc<ConnectionPool>,
-    request: Request<UpstreamRequestBody>,
+    request: Request<Full<Bytes>>,
     grace: Duration,
-) -> Result<(Response<Incoming>, ConnectionLease), ForwardError> {
+) -> Result<(Response<Incoming>, ConnectionLease), DispatchError> {
     let Some(mut lease) = pool.idle() else {
         // Boxed, because most requests find an idle connection and the future of a handshake is large.
         return Box::pin(send_fresh(pool, request, grace)).await;
@@ -42,9 +44,9 @@ pub(super) async fn send(
 /// Sends the request on a new connection. An error is final here, also if nothing was written.
 async fn send_fresh(
     pool: &Arc<ConnectionPool>,
-    request: Request<UpstreamRequestBody>,
+    request: Request<Full<Bytes>>,
     grace: Duration,
-) -> Result<(Response<Incoming>, ConnectionLease), ForwardError> {
+) -> Result<(Response<Incoming>, ConnectionLease), DispatchError> {
     let mut lease = connect(pool, grace).await?;
     let response = lease.exchange(request).await?;
     Ok((response, lease))
