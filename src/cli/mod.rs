@@ -22,6 +22,7 @@ mod failure;
 mod filters;
 mod listen;
 mod listing;
+mod man;
 pub(crate) mod output;
 mod promote;
 mod providers;
@@ -308,6 +309,17 @@ enum CliCommand {
         /// Shell to print the script for
         shell: clap_complete::Shell,
     },
+    /// Print the man page hookgate(1), or write all man pages into a folder
+    #[command(
+        long_about = "Print the man page hookgate(1), or write all man pages into a folder: one for each command, and \
+            hookgate.toml(5) with every key of the config file.",
+        after_help = "Examples:\n  \
+            hookgate man | man -l -                     read hookgate(1) without installing it\n  \
+            sudo hookgate man /usr/local/share/man      install all pages; then `man hookgate.toml`\n  \
+            hookgate man ~/.local/share/man             install them for yourself\n\n\
+            Exit codes: 0 done, 1 failed, 2 wrong usage."
+    )]
+    Man(man::ManArguments),
 }
 
 #[derive(Subcommand)]
@@ -381,5 +393,6 @@ pub fn main() -> ExitCode {
             completions::print::<CommandLine>(shell);
             ExitCode::SUCCESS
         }
+        CliCommand::Man(arguments) => man::run::<CommandLine>(&arguments),
     }
 }

@@ -115,4 +115,29 @@ impl ValueKind {
             Self::Named(_) => "named tables".to_owned(),
         }
     }
+    /// Returns the definitions of the tables that a value of this kind may be or contain.
+    #[must_use]
+    pub fn sections(&self) -> Vec<&'static SectionDefinition> {
+        match self {
+            Self::Table(section) | Self::Tables(section) | Self::Named(section) => vec![section],
+            Self::List(item) | Self::OneOrMore(item) | Self::FalseOr(item) | Self::Map(item) => {
+                item.sections()
+            }
+            Self::Either(left, right) => [left.sections(), right.sections()].concat(),
+            Self::Bool
+            | Self::Text
+            | Self::Path
+            | Self::Choice(_)
+            | Self::Count
+            | Self::Amount
+            | Self::Number
+            | Self::Duration
+            | Self::Size
+            | Self::Rate
+            | Self::Network
+            | Self::Address
+            | Self::Url
+            | Self::Time => Vec::new(),
+        }
+    }
 }

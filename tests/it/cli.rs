@@ -39,6 +39,7 @@ fn help_lists_every_command() {
         "store",
         "config",
         "completions",
+        "man",
     ] {
         let is_listed = out
             .lines()
@@ -60,6 +61,7 @@ fn every_command_teaches_by_example() {
         "providers",
         "replay",
         "completions",
+        "man",
     ] {
         let (out, _) = check(&[command, "--help"], 0);
         assert!(

@@ -13,6 +13,7 @@
 mod harness;
 
 mod admin;
+mod book;
 mod boundary;
 mod budget;
 mod capture;

@@ -1,6 +1,7 @@
-//! Generators that read the key rows: JSON Schema, README reference, and `config.example.toml`.
+//! Generators that read the key rows: JSON Schema, Markdown reference, and `config.example.toml`.
 //!
-//! Tests compare the files with the output of this module. `UPDATE=1 cargo test` writes them.
+//! Tests compare the files with the output of this module. `UPDATE=1 cargo test` writes them. The man page
+//! hookgate.toml(5) reads the same [`sections`].
 
 #[cfg(test)]
 mod example;
@@ -14,7 +15,7 @@ use serde_json::Value as Json;
 
 pub(crate) use crate::config::reference::json_schema::schema;
 use crate::config::{ADMIN, LOG, ROUTES, SERVER, STORE, TELEMETRY, TLS};
-use crate::document::key::SectionDefinition;
+use crate::document::key::{SectionDefinition, ValueKind};
 
 /// The table at the root of the file.
 static ROOT: SectionDefinition = SectionDefinition {
@@ -24,6 +25,56 @@ static ROOT: SectionDefinition = SectionDefinition {
     required: &["routes"],
     one_of: &[],
 };
+
+/// A table of the config, as the reference lists it.
+pub(crate) struct ListedSection {
+    /// The header as TOML writes it, such as `[server]` or `[[admin.tokens]]`.
+    pub(crate) header: String,
+    pub(crate) definition: &'static SectionDefinition,
+}
+
+/// Returns every table of the config once, in the order of the reference: a table before the tables within it.
+pub(crate) fn sections() -> Vec<ListedSection> {
+    let mut listed = Vec::new();
+    list_below(&ROOT, &mut listed);
+    // Few routes have a scheme of their own, and its many tables would separate a route from its destinations.
+    listed.sort_by_key(|section: &ListedSection| {
+        section.definition.path.starts_with("routes.NAME.scheme")
+    });
+    listed
+}
+
+/// Lists the tables below a section that are not listed yet.
+fn list_below(section: &SectionDefinition, listed: &mut Vec<ListedSection>) {
+    for key in section.keys {
+        for table in key.kind.sections() {
+            let is_listed = listed
+                .iter()
+                .any(|other| other.definition.path == table.path);
+            // A table that several sections share, such as that of a secret, follows the section in its path.
+            if is_listed || !table.path.starts_with(section.path) {
+                continue;
+            }
+            let header = match key.kind {
+                ValueKind::Tables(_) => format!("[[{}]]", table.path),
+                _ => format!("[{}]", table.path),
+            };
+            listed.push(ListedSection {
+                header,
+                definition: table,
+            });
+            list_below(table, listed);
+        }
+    }
+}
+
+/// Returns a default as the reference writes it: a TOML value in backticks, or words as they are.
+pub(crate) fn default_text(default: &str) -> String {
+    match json_of(default) {
+        Some(_) => format!("`{default}`"),
+        None => default.to_owned(),
+    }
+}
 
 /// Parses a default that is written as TOML; returns `None` for a default in words.
 fn json_of(default: &str) -> Option<Json> {
