@@ -567,6 +567,17 @@ pub struct SecretEntry {
 }
 
 impl SecretEntry {
+    /// Creates a secret that is always valid.
+    pub fn new(label: impl Into<Arc<str>>, secret: Secret) -> Self {
+        Self {
+            label: label.into(),
+            secret,
+            not_before_ms: None,
+            until_ms: None,
+            span: TextSpan::default(),
+        }
+    }
+
     /// Returns whether the secret is valid at this time.
     #[must_use]
     pub fn is_current(&self, unix_ms: i64) -> bool {

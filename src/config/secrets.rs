@@ -40,11 +40,8 @@ pub(super) fn read_all(
 ) -> Vec<SecretEntry> {
     let no_secret = |label: &str, key: &str| {
         vec![SecretEntry {
-            label: label.into(),
-            secret: Secret::new(key.as_bytes().to_vec()),
-            not_before_ms: None,
-            until_ms: None,
             span: table.span(),
+            ..SecretEntry::new(label, Secret::new(key.as_bytes().to_vec()))
         }]
     };
     // A scheme needs at least one entry per key that can match, so these schemes get one with a fixed label.
@@ -197,11 +194,8 @@ fn entry(value: &TomlValue<'_>, index: usize, context: &LoadContext) -> Option<S
         value.warning(plain_text());
         let secret = usable_text(value, text.as_bytes(), None)?;
         return Some(SecretEntry {
-            label,
-            secret,
-            not_before_ms: None,
-            until_ms: None,
             span: value.span(),
+            ..SecretEntry::new(label, secret)
         });
     }
     let Some(mut table) = value.table(value.span(), "secret".to_owned()) else {
