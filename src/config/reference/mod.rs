@@ -13,17 +13,6 @@ mod tests;
 use serde_json::Value as Json;
 
 pub(crate) use crate::config::reference::json_schema::schema;
-use crate::config::{ADMIN, LOG, ROUTES, SERVER, STORE, TELEMETRY, TLS};
-use crate::document::key::SectionDefinition;
-
-/// The table at the root of the file.
-static ROOT: SectionDefinition = SectionDefinition {
-    path: "",
-    doc: "The config of hookgate.",
-    keys: &[&SERVER, &TLS, &ADMIN, &STORE, &LOG, &TELEMETRY, &ROUTES],
-    required: &["routes"],
-    one_of: &[],
-};
 
 /// Parses a default that is written as TOML; returns `None` for a default in words.
 fn json_of(default: &str) -> Option<Json> {
