@@ -11,7 +11,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use hookgate::internals::{
     ClaimLimits, ClaimResult, ClaimTable, ClockReading, DedupKey, DedupKeys as EventKeys,
     IdentityFacts, IdentityKey, IdentityRules, RemoteKeys, RequestHead, RouteVerifier, SchemeSpec,
-    Secret, SecretEntry, TextSpan, ToSign, find_provider,
+    Secret, SecretEntry, ToSign, find_provider,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
@@ -33,13 +33,8 @@ struct Signed {
 }
 
 fn entry(label: &str) -> SecretEntry {
-    SecretEntry {
-        label: label.into(),
-        secret: Secret::new(format!("whsec_0123456789abcdef{label:0>4}").into_bytes()),
-        not_before_ms: None,
-        until_ms: None,
-        span: TextSpan::default(),
-    }
+    let secret = format!("whsec_0123456789abcdef{label:0>4}");
+    SecretEntry::new(label, Secret::new(secret.into_bytes()))
 }
 
 impl Signed {

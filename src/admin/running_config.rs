@@ -14,6 +14,7 @@ use crate::admin::documents::{
 use crate::admin::parameters::PathParameter;
 use crate::admin::problem::AdminProblem;
 use crate::admin::{AdminState, ConnectionContext, deliveries};
+use crate::config::effective::EffectiveValue;
 use crate::model::clock::ClockReading;
 use crate::store::rows::DestinationRow;
 
@@ -110,7 +111,9 @@ pub(super) fn certificates_of(
 
 /// Shows the running config with all defaults
 ///
-/// It has the keys of the config file. Secrets and headers show only their names.
+/// It has every key of the config file, in the order of the reference, with the value that applies. A key that is off
+/// or not set is null. Secrets show only their names and validity, and headers only their names. Tokens are masked, and
+/// other keys show only their count.
 #[utoipa::path(
     get, path = "/api/v1/config", tag = "config", operation_id = "show_config",
     responses(
@@ -118,7 +121,7 @@ pub(super) fn certificates_of(
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn config(State(state): State<Arc<AdminState>>) -> Json<serde_json::Value> {
+pub(super) async fn config(State(state): State<Arc<AdminState>>) -> Json<EffectiveValue> {
     Json(state.facts.load().config.clone())
 }
 

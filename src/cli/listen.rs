@@ -18,7 +18,6 @@ use crate::cli::failure::{self, CommandFailure};
 use crate::cli::output::{BAD, GOOD, STRONG, print, styled};
 use crate::cli::signer::{self, SenderProfile, SignerOptions};
 use crate::config::model::SecretEntry;
-use crate::document::TextSpan;
 use crate::gate::reject::Reject;
 use crate::gate::signature::RouteVerifier;
 use crate::model::clock::ClockReading;
@@ -165,13 +164,8 @@ fn redacted_name(known: &SenderProfile) -> Option<String> {
 
 /// Builds the function that verifies the signature of each request as a gate would.
 fn judge(known: &SenderProfile, origin: &str) -> Result<RequestJudge, CommandFailure> {
-    let entry = SecretEntry {
-        label: "1".into(),
-        secret: crate::model::secret::Secret::new(known.secret.expose().to_vec()),
-        not_before_ms: None,
-        until_ms: None,
-        span: TextSpan::default(),
-    };
+    let secret = crate::model::secret::Secret::new(known.secret.expose().to_vec());
+    let entry = SecretEntry::new("1", secret);
     // Without `--public-url`, schemes that sign the URL are verified against the address that the sender calls.
     let public_url = known.public_url.as_deref().unwrap_or(origin);
     let keys = RouteVerifier::new(&known.spec, &[entry], Some(public_url), known.tolerance);

@@ -13,7 +13,7 @@ use crate::document::table::{TomlTable, TomlValue, ValueFault};
 use crate::document::value;
 
 /// Name of the `token` of `[admin]` itself in the audit log.
-const SINGLE: &str = "admin";
+pub(super) const SINGLE: &str = "admin";
 
 const MAX_NAME: usize = 64;
 
@@ -178,7 +178,7 @@ pub(super) static TLS_SECTION: SectionDefinition = SectionDefinition {
     one_of: &[],
 };
 
-static TLS: KeyDefinition = KeyDefinition {
+pub(super) static TLS: KeyDefinition = KeyDefinition {
     name: "tls",
     kind: ValueKind::Table(&TLS_SECTION),
     default: None,
@@ -186,7 +186,7 @@ static TLS: KeyDefinition = KeyDefinition {
     doc: "The certificate of the admin listener.",
 };
 
-static HOST: KeyDefinition = KeyDefinition {
+pub(super) static HOST: KeyDefinition = KeyDefinition {
     name: "host",
     kind: ValueKind::OneOrMore(&ValueKind::Text),
     default: None,
@@ -203,7 +203,7 @@ pub(super) static TOKENS_SECTION: SectionDefinition = SectionDefinition {
     one_of: &[],
 };
 
-static LISTEN: KeyDefinition = KeyDefinition {
+pub(super) static LISTEN: KeyDefinition = KeyDefinition {
     name: "listen",
     kind: ValueKind::Text,
     default: None,
@@ -211,7 +211,7 @@ static LISTEN: KeyDefinition = KeyDefinition {
     doc: "Address and port, or `unix:/path`, to listen on. An address other than loopback requires `[admin.tls]` and a token.",
 };
 
-static TOKEN: KeyDefinition = KeyDefinition {
+pub(super) static TOKEN: KeyDefinition = KeyDefinition {
     name: "token",
     kind: ValueKind::Either(&ValueKind::Text, &ValueKind::Table(&secrets::SECTION)),
     default: None,
@@ -219,7 +219,7 @@ static TOKEN: KeyDefinition = KeyDefinition {
     doc: "Bearer token for `/metrics` and the admin API, sent as `Authorization: Bearer TOKEN`. The `token` of `[admin]` has the role `operator`. Over TCP the API requires a token, because every user of the machine can connect.",
 };
 
-static TOKENS: KeyDefinition = KeyDefinition {
+pub(super) static TOKENS: KeyDefinition = KeyDefinition {
     name: "tokens",
     kind: ValueKind::Tables(&TOKENS_SECTION),
     default: None,
@@ -227,7 +227,7 @@ static TOKENS: KeyDefinition = KeyDefinition {
     doc: "Additional tokens, each with a name and a role.",
 };
 
-static NAME: KeyDefinition = KeyDefinition {
+pub(super) static NAME: KeyDefinition = KeyDefinition {
     name: "name",
     kind: ValueKind::Text,
     default: None,
@@ -235,7 +235,7 @@ static NAME: KeyDefinition = KeyDefinition {
     doc: "Name of the token's owner, as it appears in the audit log.",
 };
 
-static ROLE: KeyDefinition = KeyDefinition {
+pub(super) static ROLE: KeyDefinition = KeyDefinition {
     name: "role",
     kind: ValueKind::Choice(&value::choice_words(&AdminRole::ALL)),
     default: None,

@@ -165,7 +165,7 @@ fn jwks(table: &mut TomlTable<'_>, spec: &mut SchemeSpec, context: &LoadContext)
     };
     let published = match &mut family.keys {
         JwtKeys::Published(published) | JwtKeys::Asked(published) => published,
-        JwtKeys::Secret | JwtKeys::File(_) => {
+        JwtKeys::Secret | JwtKeys::File { .. } => {
             value.fault(without_set());
             return;
         }
@@ -183,12 +183,16 @@ fn jwks(table: &mut TomlTable<'_>, spec: &mut SchemeSpec, context: &LoadContext)
     };
     let path = inner.require(&FILE, value::path);
     inner.deny_unknown();
-    let read = path.and_then(|path| {
-        let set = read_set(&context.folder.join(path.value));
-        set.map_err(|fault| value.fault(fault)).ok()
-    });
-    if let Some(set) = read {
-        family.keys = JwtKeys::File(Arc::new(set));
+    let Some(path) = path else {
+        return;
+    };
+    let path = context.folder.join(path.value);
+    match read_set(&path) {
+        Ok(set) => {
+            let set = Arc::new(set);
+            family.keys = JwtKeys::File { path, set };
+        }
+        Err(fault) => value.fault(fault),
     }
 }
 
@@ -253,14 +257,14 @@ pub(super) static CLAIMS: KeyDefinition = KeyDefinition {
 
 pub(super) static JWKS: KeyDefinition = KeyDefinition {
     name: "jwks",
-    kind: ValueKind::Either(&ValueKind::Url, &ValueKind::Table(&SECTION)),
+    kind: ValueKind::Either(&ValueKind::Url, &ValueKind::Table(&JWKS_SECTION)),
     default: Some("the sender's"),
     example: "\"https://acme.kinde.com/.well-known/jwks\"",
     doc: "Key set (JWKS) for signed tokens: an `https` URL on a host of the sender, or a file. A URL is fetched on first use, every hour, and when a token names an unknown key, but at most every 15 seconds. If a fetch fails, the last key set stays valid for a day.",
 };
 
 /// Keys of a key set that is written as a table.
-pub(super) static SECTION: SectionDefinition = SectionDefinition {
+pub(super) static JWKS_SECTION: SectionDefinition = SectionDefinition {
     path: "routes.NAME.jwks",
     doc: "A key set in a local file.",
     keys: &[&FILE],
@@ -268,7 +272,7 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
     one_of: &[],
 };
 
-static FILE: KeyDefinition = KeyDefinition {
+pub(super) static FILE: KeyDefinition = KeyDefinition {
     name: "file",
     kind: ValueKind::Path,
     default: None,

@@ -285,7 +285,7 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
     one_of: &[],
 };
 
-static WINDOW: KeyDefinition = KeyDefinition {
+pub(super) static WINDOW: KeyDefinition = KeyDefinition {
     name: "window",
     kind: ValueKind::Duration,
     default: Some("as long as the provider retries, else \"7d\""),
@@ -293,7 +293,7 @@ static WINDOW: KeyDefinition = KeyDefinition {
     doc: "How long to remember an event that the app has taken.",
 };
 
-static BY: KeyDefinition = KeyDefinition {
+pub(super) static BY: KeyDefinition = KeyDefinition {
     name: "by",
     kind: ValueKind::List(&ValueKind::Choice(&value::choice_words(&DedupBy::ALL))),
     default: Some("[\"key\"] if the provider or the scheme has one"),
@@ -301,7 +301,7 @@ static BY: KeyDefinition = KeyDefinition {
     doc: "What identifies an event. `key` is the key that the provider documents (see `hookgate providers show`), or `event_id` of your own scheme; if the signature does not cover it, it is combined with the digest of the body. `id` is the event id alone. `body` is the digest of the signed bytes, so two events with equal bodies count as one. With several values, a match of any of them is a duplicate.",
 };
 
-static MISSING_ID: KeyDefinition = KeyDefinition {
+pub(super) static MISSING_ID: KeyDefinition = KeyDefinition {
     name: "missing_id",
     kind: ValueKind::Choice(&value::choice_words(&MissingId::ALL)),
     default: Some("\"accept\""),
@@ -309,7 +309,7 @@ static MISSING_ID: KeyDefinition = KeyDefinition {
     doc: "What to do with an event that lacks its key: `accept` forwards it without dedup, `reject` rejects it, and `body` uses the digest of the signed bytes as the key.",
 };
 
-static REPLAY: KeyDefinition = KeyDefinition {
+pub(super) static REPLAY: KeyDefinition = KeyDefinition {
     name: "replay",
     kind: ValueKind::Choice(&value::choice_words(&ReplayRule::ALL)),
     default: Some("\"flag\" if the signature does not cover the key"),
@@ -318,7 +318,7 @@ static REPLAY: KeyDefinition = KeyDefinition {
 };
 
 // About 250 MiB when full; a route that takes 1.6 events a second fills it in 7 days.
-static MAX_ENTRIES: KeyDefinition = KeyDefinition {
+pub(super) static MAX_ENTRIES: KeyDefinition = KeyDefinition {
     name: "max_entries",
     kind: ValueKind::Count,
     default: Some("1000000"),

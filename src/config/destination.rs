@@ -402,7 +402,7 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
     one_of: &[],
 };
 
-static URL: KeyDefinition = KeyDefinition {
+pub(super) static URL: KeyDefinition = KeyDefinition {
     name: "url",
     kind: ValueKind::Url,
     default: None,
@@ -410,7 +410,7 @@ static URL: KeyDefinition = KeyDefinition {
     doc: "URL to which events are delivered. May contain a query.",
 };
 
-static ACTIVE: KeyDefinition = KeyDefinition {
+pub(super) static ACTIVE: KeyDefinition = KeyDefinition {
     name: "active",
     kind: ValueKind::Bool,
     default: Some("true"),
@@ -419,7 +419,7 @@ static ACTIVE: KeyDefinition = KeyDefinition {
 };
 
 // Long enough for an app that processes an event before it responds.
-static TIMEOUT: KeyDefinition = KeyDefinition {
+pub(super) static TIMEOUT: KeyDefinition = KeyDefinition {
     name: "timeout",
     kind: ValueKind::Duration,
     default: Some("\"30s\""),
@@ -427,7 +427,7 @@ static TIMEOUT: KeyDefinition = KeyDefinition {
     doc: "Maximum time from the request to the end of the response. After that the attempt fails.",
 };
 
-static CONCURRENCY: KeyDefinition = KeyDefinition {
+pub(super) static CONCURRENCY: KeyDefinition = KeyDefinition {
     name: "concurrency",
     kind: ValueKind::Count,
     default: Some("16"),
@@ -435,7 +435,7 @@ static CONCURRENCY: KeyDefinition = KeyDefinition {
     doc: "Maximum number of attempts at the same time. As many events of this destination are held in memory. For an app that handles thousands of events a second, use 256.",
 };
 
-static RATE_LIMIT: KeyDefinition = KeyDefinition {
+pub(super) static RATE_LIMIT: KeyDefinition = KeyDefinition {
     name: "rate_limit",
     kind: ValueKind::Rate,
     default: Some("no limit"),
@@ -443,7 +443,7 @@ static RATE_LIMIT: KeyDefinition = KeyDefinition {
     doc: "Maximum rate of attempts.",
 };
 
-static ORDER: KeyDefinition = KeyDefinition {
+pub(super) static ORDER: KeyDefinition = KeyDefinition {
     name: "order",
     kind: ValueKind::Text,
     default: Some("\"none\""),
@@ -451,7 +451,7 @@ static ORDER: KeyDefinition = KeyDefinition {
     doc: "Order of deliveries. `\"none\"` delivers events independently of each other. `\"fifo\"` delivers one event after the other, in the order of acceptance: an event that waits for a retry or for the end of its delay blocks all later ones, whatever their priority, until it is delivered or becomes a dead letter. `\"fifo:header:NAME\"` and `\"fifo:json:/pointer\"` keep this order among events with the same value.",
 };
 
-static HEADERS: KeyDefinition = KeyDefinition {
+pub(super) static HEADERS: KeyDefinition = KeyDefinition {
     name: "headers",
     kind: ValueKind::Map(&secrets::HEADER_VALUE),
     default: None,
@@ -459,7 +459,7 @@ static HEADERS: KeyDefinition = KeyDefinition {
     doc: "Headers to set on each attempt. They replace headers of the same name. Each value is a string, or a table with its source, as for a secret.",
 };
 
-static SECRET: KeyDefinition = KeyDefinition {
+pub(super) static SECRET: KeyDefinition = KeyDefinition {
     name: "secret",
     kind: sign_upstream::SIGN_UPSTREAM.kind,
     default: None,
@@ -467,7 +467,7 @@ static SECRET: KeyDefinition = KeyDefinition {
     doc: "Keys that sign each attempt according to Standard Webhooks, with the time of the attempt. `whsec_` keys make `v1` signatures; Ed25519 keys (`whsk_`) make `v1a` signatures. To rotate a key, list the old and the new one: all of them sign.",
 };
 
-static TLS: KeyDefinition = KeyDefinition {
+pub(super) static TLS: KeyDefinition = KeyDefinition {
     name: "tls",
     kind: ValueKind::Table(&destination_tls::SECTION),
     default: None,
@@ -475,7 +475,7 @@ static TLS: KeyDefinition = KeyDefinition {
     doc: "Custom CAs and client certificate for this destination.",
 };
 
-static EXTERNAL: KeyDefinition = KeyDefinition {
+pub(super) static EXTERNAL: KeyDefinition = KeyDefinition {
     name: "external",
     kind: ValueKind::Bool,
     default: Some("false"),
@@ -483,7 +483,7 @@ static EXTERNAL: KeyDefinition = KeyDefinition {
     doc: "Protects against SSRF for endpoints on the internet whose URL your users may choose. Requires `https`, and never connects to an address of this machine, of a private network or of a cloud metadata service, whatever the host name resolves to.",
 };
 
-static REPR_DIGEST: KeyDefinition = KeyDefinition {
+pub(super) static REPR_DIGEST: KeyDefinition = KeyDefinition {
     name: "repr_digest",
     kind: ValueKind::Bool,
     default: Some("false"),
@@ -491,7 +491,7 @@ static REPR_DIGEST: KeyDefinition = KeyDefinition {
     doc: "Adds `Repr-Digest` (RFC 9530), the SHA-256 of the body at the time the event was accepted, for apps that check it themselves. `Hookgate-Body-Digest` has the same digest and is always sent.",
 };
 
-static BREAKER: KeyDefinition = KeyDefinition {
+pub(super) static BREAKER: KeyDefinition = KeyDefinition {
     name: "breaker",
     kind: ValueKind::FalseOr(&ValueKind::Count),
     default: Some("10"),

@@ -41,7 +41,7 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
     one_of: &[],
 };
 
-static CA: KeyDefinition = KeyDefinition {
+pub(super) static CA: KeyDefinition = KeyDefinition {
     name: "ca",
     kind: ValueKind::Path,
     default: Some("the system's CAs"),
@@ -49,7 +49,7 @@ static CA: KeyDefinition = KeyDefinition {
     doc: "PEM file with the CAs that the destination's certificate must chain to.",
 };
 
-static CERT: KeyDefinition = KeyDefinition {
+pub(super) static CERT: KeyDefinition = KeyDefinition {
     name: "cert",
     kind: ValueKind::Path,
     default: None,
@@ -57,7 +57,7 @@ static CERT: KeyDefinition = KeyDefinition {
     doc: "PEM file with the client certificate chain to present.",
 };
 
-static KEY: KeyDefinition = KeyDefinition {
+pub(super) static KEY: KeyDefinition = KeyDefinition {
     name: "key",
     kind: ValueKind::Path,
     default: None,

@@ -45,7 +45,7 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
     one_of: &[],
 };
 
-static FORMAT: KeyDefinition = KeyDefinition {
+pub(super) static FORMAT: KeyDefinition = KeyDefinition {
     name: "format",
     kind: ValueKind::Choice(&value::choice_words(&LogFormat::ALL)),
     default: Some("\"auto\""),
@@ -53,7 +53,7 @@ static FORMAT: KeyDefinition = KeyDefinition {
     doc: "Format of log lines: `text`, `json`, or `auto`, which writes text on a terminal, native journald fields under systemd, and JSON otherwise.",
 };
 
-static LEVEL: KeyDefinition = KeyDefinition {
+pub(super) static LEVEL: KeyDefinition = KeyDefinition {
     name: "level",
     kind: ValueKind::Choice(&value::choice_words(&LEVELS)),
     default: Some("\"info\""),
@@ -62,7 +62,7 @@ static LEVEL: KeyDefinition = KeyDefinition {
 };
 
 // On by default: an operator who looks for an event needs the line. Operators with too many of them can turn them off.
-static ACCEPTED: KeyDefinition = KeyDefinition {
+pub(super) static ACCEPTED: KeyDefinition = KeyDefinition {
     name: "accepted",
     kind: ValueKind::Bool,
     default: Some("true"),

@@ -3,6 +3,7 @@
 //! One file per section reads its table into checked values; `crosscheck` then compares sections with each other. This
 //! module uses no network and no DNS. It reads the clock only to find secrets that have expired.
 
+pub(crate) mod effective;
 pub(crate) mod model;
 pub(crate) mod reference;
 
@@ -41,7 +42,7 @@ use http::Uri;
 pub(crate) use crate::config::dedup::usual_dedup;
 use crate::config::destination::UPSTREAM_NAME;
 use crate::config::model::{CertificateFiles, GateConfig, TlsSection};
-use crate::document::key::{KeyDefinition, ValueKind};
+use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 use crate::document::report::{ConfigDiagnostic, DiagnosticReport, DiagnosticSeverity};
 use crate::document::table::TomlTable;
 use crate::document::{SourceText, TextSpan, TomlDocument};
@@ -215,6 +216,15 @@ fn sections(root: &mut TomlTable<'_>, context: &LoadContext) -> GateConfig {
         routes: routes.into_iter().map(|placed| placed.route).collect(),
     }
 }
+
+/// The table at the root of the file.
+static ROOT: SectionDefinition = SectionDefinition {
+    path: "",
+    doc: "The config of hookgate.",
+    keys: &[&SERVER, &TLS, &ADMIN, &STORE, &LOG, &TELEMETRY, &ROUTES],
+    required: &["routes"],
+    one_of: &[],
+};
 
 static SERVER: KeyDefinition = KeyDefinition {
     name: "server",

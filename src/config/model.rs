@@ -320,7 +320,7 @@ pub struct Route {
     /// Condition for an event to reach the upstream; `None`: always.
     pub when: Option<Arc<WhenExpression>>,
     /// JSON Schemas by pattern of event type; a body must fit every schema whose pattern matches.
-    pub schemas: Vec<(GlobPattern, Arc<EventSchema>)>,
+    pub schemas: Vec<SchemaRule>,
     /// Keys that sign forwarded requests; empty: no signature.
     pub sign_upstream: Vec<Arc<SigningKey>>,
     /// Handling of verified requests: forward, store or both.
@@ -335,6 +335,17 @@ pub struct Route {
     pub socket: Option<LocalSocket>,
     /// Destinations of stored events; at least one in queue and hybrid mode, empty otherwise.
     pub destinations: Vec<Arc<DestinationSection>>,
+}
+
+/// One JSON Schema of a route (`schemas`).
+#[derive(Clone)]
+pub struct SchemaRule {
+    /// Pattern of the event types that it applies to.
+    pub pattern: GlobPattern,
+    /// The file of the schema.
+    pub path: PathBuf,
+    /// The compiled schema.
+    pub schema: Arc<EventSchema>,
 }
 
 /// Handling of verified requests (`mode`).
@@ -556,6 +567,8 @@ impl PathRule {
 pub struct SecretEntry {
     /// `name`, or its position as `"1"`, `"2"`, ...; the verdict names the secret by it.
     pub label: Arc<str>,
+    /// The kind of place that the config names for it.
+    pub source: SecretSource,
     /// The secret as the provider shows it.
     pub secret: Secret,
     /// Start of its validity, in milliseconds since the epoch.
@@ -566,7 +579,34 @@ pub struct SecretEntry {
     pub span: TextSpan,
 }
 
+/// Source of a secret's text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SecretSource {
+    /// The config file itself, or the command line of a tool.
+    Literal,
+    /// An environment variable (`env`).
+    Variable,
+    /// A file (`file`).
+    File,
+    /// A systemd credential (`credential`).
+    Credential,
+    /// The sender: it publishes its keys, so the config sets no secret.
+    Sender,
+}
+
 impl SecretEntry {
+    /// Creates a literal secret that is always valid.
+    pub fn new(label: impl Into<Arc<str>>, secret: Secret) -> Self {
+        Self {
+            label: label.into(),
+            source: SecretSource::Literal,
+            secret,
+            not_before_ms: None,
+            until_ms: None,
+            span: TextSpan::default(),
+        }
+    }
+
     /// Returns whether the secret is valid at this time.
     #[must_use]
     pub fn is_current(&self, unix_ms: i64) -> bool {

@@ -152,7 +152,7 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
     one_of: &[],
 };
 
-static SCHEDULE: KeyDefinition = KeyDefinition {
+pub(super) static SCHEDULE: KeyDefinition = KeyDefinition {
     name: "schedule",
     kind: ValueKind::Either(
         &ValueKind::Choice(&["standard", "short", "none"]),
@@ -163,7 +163,7 @@ static SCHEDULE: KeyDefinition = KeyDefinition {
     doc: "A named schedule, or a list of pauses. The last pause is used for all later attempts.",
 };
 
-static BASE: KeyDefinition = KeyDefinition {
+pub(super) static BASE: KeyDefinition = KeyDefinition {
     name: "base",
     kind: ValueKind::Duration,
     default: Some("\"5s\""),
@@ -171,7 +171,7 @@ static BASE: KeyDefinition = KeyDefinition {
     doc: "First pause, if pauses grow by a factor.",
 };
 
-static FACTOR: KeyDefinition = KeyDefinition {
+pub(super) static FACTOR: KeyDefinition = KeyDefinition {
     name: "factor",
     kind: ValueKind::Number,
     default: Some("3"),
@@ -179,7 +179,7 @@ static FACTOR: KeyDefinition = KeyDefinition {
     doc: "Growth factor: each pause is this many times as long as the one before. From 1 to 100.",
 };
 
-static CAP: KeyDefinition = KeyDefinition {
+pub(super) static CAP: KeyDefinition = KeyDefinition {
     name: "cap",
     kind: ValueKind::Duration,
     default: Some("\"24h\""),
@@ -187,7 +187,7 @@ static CAP: KeyDefinition = KeyDefinition {
     doc: "Longest pause, if pauses grow by a factor.",
 };
 
-static JITTER: KeyDefinition = KeyDefinition {
+pub(super) static JITTER: KeyDefinition = KeyDefinition {
     name: "jitter",
     kind: ValueKind::Number,
     default: Some("0.1"),
@@ -195,7 +195,7 @@ static JITTER: KeyDefinition = KeyDefinition {
     doc: "Largest share by which each pause is extended at random, from 0 to 1.",
 };
 
-static MAX_ATTEMPTS: KeyDefinition = KeyDefinition {
+pub(super) static MAX_ATTEMPTS: KeyDefinition = KeyDefinition {
     name: "max_attempts",
     kind: ValueKind::Count,
     default: Some("one more than the number of pauses in the schedule, else 15"),
@@ -203,7 +203,7 @@ static MAX_ATTEMPTS: KeyDefinition = KeyDefinition {
     doc: "Maximum number of attempts, the first one included.",
 };
 
-static MAX_AGE: KeyDefinition = KeyDefinition {
+pub(super) static MAX_AGE: KeyDefinition = KeyDefinition {
     name: "max_age",
     kind: ValueKind::Duration,
     default: Some("no bound"),

@@ -418,7 +418,7 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
     one_of: &[&["path", "prefix"], &["provider", "scheme"]],
 };
 
-static HOST: KeyDefinition = KeyDefinition {
+pub(super) static HOST: KeyDefinition = KeyDefinition {
     name: "host",
     kind: ValueKind::Text,
     default: Some("every host"),
@@ -426,7 +426,7 @@ static HOST: KeyDefinition = KeyDefinition {
     doc: "Host name that requests must have. A route with a host takes precedence over one without.",
 };
 
-static PATH: KeyDefinition = KeyDefinition {
+pub(super) static PATH: KeyDefinition = KeyDefinition {
     name: "path",
     kind: ValueKind::Text,
     default: None,
@@ -434,7 +434,7 @@ static PATH: KeyDefinition = KeyDefinition {
     doc: "Path that requests must have, compared byte by byte. Set either `path` or `prefix`.",
 };
 
-static PREFIX: KeyDefinition = KeyDefinition {
+pub(super) static PREFIX: KeyDefinition = KeyDefinition {
     name: "prefix",
     kind: ValueKind::Text,
     default: None,
@@ -443,7 +443,7 @@ static PREFIX: KeyDefinition = KeyDefinition {
 };
 
 // Every provider sends events by POST.
-static METHODS: KeyDefinition = KeyDefinition {
+pub(super) static METHODS: KeyDefinition = KeyDefinition {
     name: "methods",
     kind: ValueKind::List(&ValueKind::Text),
     default: Some("[\"POST\"]"),
@@ -451,7 +451,7 @@ static METHODS: KeyDefinition = KeyDefinition {
     doc: "Allowed methods. Requests with other methods get 405.",
 };
 
-static CONTENT_TYPES: KeyDefinition = KeyDefinition {
+pub(super) static CONTENT_TYPES: KeyDefinition = KeyDefinition {
     name: "content_types",
     kind: ValueKind::List(&ValueKind::Text),
     default: Some("every type"),
@@ -459,7 +459,7 @@ static CONTENT_TYPES: KeyDefinition = KeyDefinition {
     doc: "Allowed media types, without parameters. Requests with other types get 415.",
 };
 
-static RATE_LIMIT: KeyDefinition = KeyDefinition {
+pub(super) static RATE_LIMIT: KeyDefinition = KeyDefinition {
     name: "rate_limit",
     kind: ValueKind::Rate,
     default: Some("no limit"),
@@ -467,7 +467,7 @@ static RATE_LIMIT: KeyDefinition = KeyDefinition {
     doc: "Maximum rate of verified requests on this route. Further requests get 429, and the provider retries them later.",
 };
 
-static MAX_BODY: KeyDefinition = KeyDefinition {
+pub(super) static MAX_BODY: KeyDefinition = KeyDefinition {
     name: "max_body",
     kind: ValueKind::Size,
     default: Some("the largest body that the provider documents, at least \"1MiB\""),
@@ -475,7 +475,7 @@ static MAX_BODY: KeyDefinition = KeyDefinition {
     doc: "Maximum size of the request body. A larger one gets 413.",
 };
 
-static CONTINUE_TRACE: KeyDefinition = KeyDefinition {
+pub(super) static CONTINUE_TRACE: KeyDefinition = KeyDefinition {
     name: "continue_trace",
     kind: ValueKind::Bool,
     default: Some("false"),
@@ -483,7 +483,7 @@ static CONTINUE_TRACE: KeyDefinition = KeyDefinition {
     doc: "With `[telemetry]`, continues the trace in the `traceparent` of a verified request. Otherwise each request begins a new trace, and the sender's `traceparent` is ignored.",
 };
 
-static ENFORCE: KeyDefinition = KeyDefinition {
+pub(super) static ENFORCE: KeyDefinition = KeyDefinition {
     name: "enforce",
     kind: ValueKind::Choice(&value::choice_words(&EnforceMode::ALL)),
     default: Some("\"block\""),

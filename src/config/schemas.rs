@@ -3,9 +3,10 @@
 //! They are read and compiled with the config. So an invalid schema is a config error, and a reload picks up a changed
 //! file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::model::SchemaRule;
 use crate::config::verification::SchemeOrigin;
 use crate::config::{LoadContext, file};
 use crate::criteria::schema::EventSchema;
@@ -22,15 +23,20 @@ pub(super) fn read(
     table: &mut TomlTable<'_>,
     origin: Option<&SchemeOrigin>,
     context: &LoadContext,
-) -> Vec<(GlobPattern, Arc<EventSchema>)> {
+) -> Vec<SchemaRule> {
     let has_type = origin.is_none_or(|origin| !origin.spec.event_type.is_empty());
     let mut schemas = Vec::new();
     for (name, value) in table.named_values(&SCHEMAS) {
         // Check pattern and file independently, so that both errors are reported.
         let glob = value.check(|_| pattern(name, has_type));
-        let schema = value.check(|value| load(value, context));
-        if let (Some(glob), Some(schema)) = (glob, schema) {
-            schemas.push((glob.value, Arc::new(schema.value)));
+        let loaded = value.check(|value| load(value, context));
+        if let (Some(glob), Some(loaded)) = (glob, loaded) {
+            let (path, schema) = loaded.value;
+            schemas.push(SchemaRule {
+                pattern: glob.value,
+                path,
+                schema: Arc::new(schema),
+            });
         }
     }
     schemas
@@ -58,16 +64,20 @@ fn pattern(name: &str, has_type: bool) -> Result<GlobPattern, ValueFault> {
     Ok(glob)
 }
 
-fn load(value: &TomlValue<'_>, context: &LoadContext) -> Result<EventSchema, ValueFault> {
+fn load(
+    value: &TomlValue<'_>,
+    context: &LoadContext,
+) -> Result<(PathBuf, EventSchema), ValueFault> {
     let path = context.folder.join(value::path(value)?);
     let text = read_file(&path)?;
-    EventSchema::compile(&text).map_err(|err| {
+    let schema = EventSchema::compile(&text).map_err(|err| {
         let message = format!("cannot use `{}`: {err}", path.display());
         ValueFault::new(
             message,
             "fix the file; `$ref` can refer only to parts of the same file",
         )
-    })
+    })?;
+    Ok((path, schema))
 }
 
 fn read_file(path: &Path) -> Result<String, ValueFault> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::config::model::SecretEntry;
+use crate::config::model::{SecretEntry, SecretSource};
 use crate::config::secret_strength::weakness;
 use crate::config::{LoadContext, file, secret_text};
 use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
@@ -40,11 +40,9 @@ pub(super) fn read_all(
 ) -> Vec<SecretEntry> {
     let no_secret = |label: &str, key: &str| {
         vec![SecretEntry {
-            label: label.into(),
-            secret: Secret::new(key.as_bytes().to_vec()),
-            not_before_ms: None,
-            until_ms: None,
+            source: SecretSource::Sender,
             span: table.span(),
+            ..SecretEntry::new(label, Secret::new(key.as_bytes().to_vec()))
         }]
     };
     // A scheme needs at least one entry per key that can match, so these schemes get one with a fixed label.
@@ -197,11 +195,8 @@ fn entry(value: &TomlValue<'_>, index: usize, context: &LoadContext) -> Option<S
         value.warning(plain_text());
         let secret = usable_text(value, text.as_bytes(), None)?;
         return Some(SecretEntry {
-            label,
-            secret,
-            not_before_ms: None,
-            until_ms: None,
             span: value.span(),
+            ..SecretEntry::new(label, secret)
         });
     }
     let Some(mut table) = value.table(value.span(), "secret".to_owned()) else {
@@ -212,6 +207,11 @@ fn entry(value: &TomlValue<'_>, index: usize, context: &LoadContext) -> Option<S
     let not_before = table.read(&NOT_BEFORE, value::moment);
     let until = table.read_placed(&UNTIL, value::moment);
     let secret = source(value, &mut table, context);
+    let source = match (table.has(&ENV), table.has(&FILE)) {
+        (true, _) => SecretSource::Variable,
+        (false, true) => SecretSource::File,
+        (false, false) => SecretSource::Credential,
+    };
     table.deny_unknown();
     if let (Some(start), Some(end)) = (not_before, &until)
         && start >= end.value
@@ -224,6 +224,7 @@ fn entry(value: &TomlValue<'_>, index: usize, context: &LoadContext) -> Option<S
     }
     Some(SecretEntry {
         label: name.map_or(label, Arc::from),
+        source,
         secret: secret?,
         not_before_ms: not_before,
         until_ms: until.map(|until| until.value),
@@ -452,7 +453,7 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
     one_of: &[&["env", "file", "credential"]],
 };
 
-static ENV: KeyDefinition = KeyDefinition {
+pub(super) static ENV: KeyDefinition = KeyDefinition {
     name: "env",
     kind: ValueKind::Text,
     default: None,
@@ -460,7 +461,7 @@ static ENV: KeyDefinition = KeyDefinition {
     doc: "Environment variable that holds the secret.",
 };
 
-static FILE: KeyDefinition = KeyDefinition {
+pub(super) static FILE: KeyDefinition = KeyDefinition {
     name: "file",
     kind: ValueKind::Path,
     default: None,
@@ -468,7 +469,7 @@ static FILE: KeyDefinition = KeyDefinition {
     doc: "File that holds only the secret, without a line break at the end. White space around PEM is ignored.",
 };
 
-static CREDENTIAL: KeyDefinition = KeyDefinition {
+pub(super) static CREDENTIAL: KeyDefinition = KeyDefinition {
     name: "credential",
     kind: ValueKind::Text,
     default: None,
@@ -476,7 +477,7 @@ static CREDENTIAL: KeyDefinition = KeyDefinition {
     doc: "Name of a systemd credential (`LoadCredential=`).",
 };
 
-static NAME: KeyDefinition = KeyDefinition {
+pub(super) static NAME: KeyDefinition = KeyDefinition {
     name: "name",
     kind: ValueKind::Text,
     default: Some("its position in the list, from \"1\""),
@@ -484,7 +485,7 @@ static NAME: KeyDefinition = KeyDefinition {
     doc: "Name of the secret in logs, where it is logged if it verified a request.",
 };
 
-static NOT_BEFORE: KeyDefinition = KeyDefinition {
+pub(super) static NOT_BEFORE: KeyDefinition = KeyDefinition {
     name: "not_before",
     kind: ValueKind::Time,
     default: None,
@@ -492,7 +493,7 @@ static NOT_BEFORE: KeyDefinition = KeyDefinition {
     doc: "Time from which the secret is valid. A date begins at 00:00 UTC.",
 };
 
-static UNTIL: KeyDefinition = KeyDefinition {
+pub(super) static UNTIL: KeyDefinition = KeyDefinition {
     name: "until",
     kind: ValueKind::Time,
     default: None,

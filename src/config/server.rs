@@ -253,7 +253,7 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
     one_of: &[],
 };
 
-static LISTEN: KeyDefinition = KeyDefinition {
+pub(super) static LISTEN: KeyDefinition = KeyDefinition {
     name: "listen",
     kind: ValueKind::List(&ValueKind::Address),
     default: Some("only the sockets that systemd hands over"),
@@ -261,7 +261,7 @@ static LISTEN: KeyDefinition = KeyDefinition {
     doc: "Addresses to listen on. `[::]` accepts IPv4 as well, unless an IPv4 address with the same port is listed. Sockets that systemd passes replace these addresses.",
 };
 
-static INSECURE_HTTP: KeyDefinition = KeyDefinition {
+pub(super) static INSECURE_HTTP: KeyDefinition = KeyDefinition {
     name: "insecure_http",
     kind: ValueKind::Bool,
     default: Some("false"),
@@ -269,7 +269,7 @@ static INSECURE_HTTP: KeyDefinition = KeyDefinition {
     doc: "Allows plain HTTP on an address other than loopback. Anyone on the network path can then read and replay every event.",
 };
 
-static TRUSTED_PROXIES: KeyDefinition = KeyDefinition {
+pub(super) static TRUSTED_PROXIES: KeyDefinition = KeyDefinition {
     name: "trusted_proxies",
     kind: ValueKind::List(&ValueKind::Network),
     default: Some("[]"),
@@ -277,7 +277,7 @@ static TRUSTED_PROXIES: KeyDefinition = KeyDefinition {
     doc: "Proxies and load balancers whose `X-Forwarded-For` and PROXY protocol headers are trusted. Headers from other clients are dropped. If a PROXY header names no address, the peer is the source, and `X-Forwarded-For` is ignored.",
 };
 
-static PROXY_PROTOCOL: KeyDefinition = KeyDefinition {
+pub(super) static PROXY_PROTOCOL: KeyDefinition = KeyDefinition {
     name: "proxy_protocol",
     kind: ValueKind::Choice(&value::choice_words(&ProxyProtocol::ALL)),
     default: Some("\"off\""),
@@ -286,7 +286,7 @@ static PROXY_PROTOCOL: KeyDefinition = KeyDefinition {
 };
 
 // At most about 200 MiB of connection state; an idle TLS connection takes some 20 KiB.
-static MAX_CONNECTIONS: KeyDefinition = KeyDefinition {
+pub(super) static MAX_CONNECTIONS: KeyDefinition = KeyDefinition {
     name: "max_connections",
     kind: ValueKind::Count,
     default: Some("10000"),
@@ -296,7 +296,7 @@ static MAX_CONNECTIONS: KeyDefinition = KeyDefinition {
 
 // A provider's pool opens a few dozen connections. With 256, only forty sources together reach the total, and no single
 // one can.
-static MAX_CONNECTIONS_PER_SOURCE: KeyDefinition = KeyDefinition {
+pub(super) static MAX_CONNECTIONS_PER_SOURCE: KeyDefinition = KeyDefinition {
     name: "max_connections_per_source",
     kind: ValueKind::Count,
     default: Some("256"),
@@ -306,7 +306,7 @@ static MAX_CONNECTIONS_PER_SOURCE: KeyDefinition = KeyDefinition {
 
 // With bodies of 1 MiB this bounds memory at 1 GiB. An app that responds in 50 ms takes 20,000 requests a second with
 // 1024 in flight.
-static MAX_IN_FLIGHT: KeyDefinition = KeyDefinition {
+pub(super) static MAX_IN_FLIGHT: KeyDefinition = KeyDefinition {
     name: "max_in_flight",
     kind: ValueKind::Count,
     default: Some("1024"),
@@ -315,7 +315,7 @@ static MAX_IN_FLIGHT: KeyDefinition = KeyDefinition {
 };
 
 // Verified requests are refunded, so this leaves room for probes and mistakes, far below a harmful flood.
-static PER_SOURCE_RATE_LIMIT: KeyDefinition = KeyDefinition {
+pub(super) static PER_SOURCE_RATE_LIMIT: KeyDefinition = KeyDefinition {
     name: "per_source_rate_limit",
     kind: ValueKind::FalseOr(&ValueKind::Rate),
     default: Some("{ per_second = 50, burst = 100 }"),
@@ -324,7 +324,7 @@ static PER_SOURCE_RATE_LIMIT: KeyDefinition = KeyDefinition {
 };
 
 // A handshake takes three round trips and a few milliseconds; a phone on a bad connection needs 2 seconds.
-static HANDSHAKE_TIMEOUT: KeyDefinition = KeyDefinition {
+pub(super) static HANDSHAKE_TIMEOUT: KeyDefinition = KeyDefinition {
     name: "handshake_timeout",
     kind: ValueKind::Duration,
     default: Some("\"10s\""),
@@ -333,7 +333,7 @@ static HANDSHAKE_TIMEOUT: KeyDefinition = KeyDefinition {
 };
 
 // Senders write the head in one piece; a client that sends it slowly only occupies the connection.
-static HEADER_TIMEOUT: KeyDefinition = KeyDefinition {
+pub(super) static HEADER_TIMEOUT: KeyDefinition = KeyDefinition {
     name: "header_timeout",
     kind: ValueKind::Duration,
     default: Some("\"10s\""),
@@ -342,7 +342,7 @@ static HEADER_TIMEOUT: KeyDefinition = KeyDefinition {
 };
 
 // Providers wait 5 to 30 seconds for a response, so no provider still waits for one whose body takes longer.
-static BODY_TIMEOUT: KeyDefinition = KeyDefinition {
+pub(super) static BODY_TIMEOUT: KeyDefinition = KeyDefinition {
     name: "body_timeout",
     kind: ValueKind::Duration,
     default: Some("\"30s\""),
@@ -352,7 +352,7 @@ static BODY_TIMEOUT: KeyDefinition = KeyDefinition {
 
 // Longer than the pause between two bursts of events, so that a sender's pool stays warm. Also longer than load
 // balancers keep a connection by default (60 s), so that the balancer closes it first.
-static IDLE_TIMEOUT: KeyDefinition = KeyDefinition {
+pub(super) static IDLE_TIMEOUT: KeyDefinition = KeyDefinition {
     name: "idle_timeout",
     kind: ValueKind::Duration,
     default: Some("\"75s\""),
@@ -361,7 +361,7 @@ static IDLE_TIMEOUT: KeyDefinition = KeyDefinition {
 };
 
 // As long as the default `timeout` of a route, so that each request in flight can end.
-static SHUTDOWN_TIMEOUT: KeyDefinition = KeyDefinition {
+pub(super) static SHUTDOWN_TIMEOUT: KeyDefinition = KeyDefinition {
     name: "shutdown_timeout",
     kind: ValueKind::Duration,
     default: Some("\"30s\""),
@@ -370,7 +370,7 @@ static SHUTDOWN_TIMEOUT: KeyDefinition = KeyDefinition {
 };
 
 // The longest heads of providers (with JWTs, B3 and W3C trace headers) stay below 8 KiB.
-static MAX_HEADER_SIZE: KeyDefinition = KeyDefinition {
+pub(super) static MAX_HEADER_SIZE: KeyDefinition = KeyDefinition {
     name: "max_header_size",
     kind: ValueKind::Size,
     default: Some("\"16KiB\""),
@@ -378,7 +378,7 @@ static MAX_HEADER_SIZE: KeyDefinition = KeyDefinition {
     doc: "Maximum size of a request head. A larger one gets 431.",
 };
 
-static HEALTH: KeyDefinition = KeyDefinition {
+pub(super) static HEALTH: KeyDefinition = KeyDefinition {
     name: "health",
     kind: ValueKind::Text,
     default: None,
@@ -390,7 +390,7 @@ static HEALTH: KeyDefinition = KeyDefinition {
 const LEAST_REFRESH: Duration = Duration::from_secs(60);
 const MOST_REFRESH: Duration = Duration::from_secs(30 * 86_400);
 
-static REFRESH_RANGES: KeyDefinition = KeyDefinition {
+pub(super) static REFRESH_RANGES: KeyDefinition = KeyDefinition {
     name: "refresh_ranges",
     kind: ValueKind::FalseOr(&ValueKind::Duration),
     default: Some("false"),
@@ -398,7 +398,7 @@ static REFRESH_RANGES: KeyDefinition = KeyDefinition {
     doc: "How often to fetch the ranges of `allow_ips = [\"provider\"]` from providers that publish them in machine-readable form. A response that fails, is empty or differs implausibly is logged and changes nothing.",
 };
 
-static STATE_DIR: KeyDefinition = KeyDefinition {
+pub(super) static STATE_DIR: KeyDefinition = KeyDefinition {
     name: "state_dir",
     kind: ValueKind::Path,
     default: Some("`STATE_DIRECTORY` of systemd, else \"/var/lib/hookgate\""),
@@ -410,7 +410,7 @@ static STATE_DIR: KeyDefinition = KeyDefinition {
 const MOST_VERDICTS: usize = 50_000;
 
 // An hour for an account that sends an event every four seconds; 1.4 MB.
-static KEEP_VERDICTS: KeyDefinition = KeyDefinition {
+pub(super) static KEEP_VERDICTS: KeyDefinition = KeyDefinition {
     name: "keep_verdicts",
     kind: ValueKind::Amount,
     default: Some("1000"),
@@ -422,7 +422,7 @@ static KEEP_VERDICTS: KeyDefinition = KeyDefinition {
 const MOST_REJECTED: usize = 1000;
 
 // Room for a few examples of each problem that a gate has at one time; their bodies take 8 MiB at most.
-static KEEP_REJECTED: KeyDefinition = KeyDefinition {
+pub(super) static KEEP_REJECTED: KeyDefinition = KeyDefinition {
     name: "keep_rejected",
     kind: ValueKind::Amount,
     default: Some("100"),

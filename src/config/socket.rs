@@ -108,7 +108,7 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
     one_of: &[],
 };
 
-static PATH: KeyDefinition = KeyDefinition {
+pub(super) static PATH: KeyDefinition = KeyDefinition {
     name: "path",
     kind: ValueKind::Path,
     default: None,
@@ -116,7 +116,7 @@ static PATH: KeyDefinition = KeyDefinition {
     doc: "Path of the socket, which hookgate creates at start.",
 };
 
-static USERS: KeyDefinition = KeyDefinition {
+pub(super) static USERS: KeyDefinition = KeyDefinition {
     name: "users",
     kind: ValueKind::List(&ValueKind::Either(&ValueKind::Text, &ValueKind::Count)),
     default: None,

@@ -148,7 +148,7 @@ pub(super) static URL: KeyDefinition = KeyDefinition {
     doc: "`sqlite:` and the path of the database file, which is created if it does not exist. It must be on a local disk.",
 };
 
-static MIN_FREE: KeyDefinition = KeyDefinition {
+pub(super) static MIN_FREE: KeyDefinition = KeyDefinition {
     name: "min_free",
     kind: ValueKind::Size,
     default: Some("\"256MiB\""),
@@ -156,7 +156,7 @@ static MIN_FREE: KeyDefinition = KeyDefinition {
     doc: "Free space to keep on the store's disk. With less, events get 503, and their senders retry later.",
 };
 
-static MAX_SIZE: KeyDefinition = KeyDefinition {
+pub(super) static MAX_SIZE: KeyDefinition = KeyDefinition {
     name: "max_size",
     kind: ValueKind::Size,
     default: Some("no limit but `min_free`"),
@@ -164,7 +164,7 @@ static MAX_SIZE: KeyDefinition = KeyDefinition {
     doc: "Maximum size of the store. Beyond it, events get 503, and their senders retry later.",
 };
 
-static MAX_EVENTS: KeyDefinition = KeyDefinition {
+pub(super) static MAX_EVENTS: KeyDefinition = KeyDefinition {
     name: "max_events",
     kind: ValueKind::Count,
     default: Some("no limit"),
@@ -172,7 +172,7 @@ static MAX_EVENTS: KeyDefinition = KeyDefinition {
     doc: "Maximum number of events in the store. Beyond it, events get 503, and their senders retry later.",
 };
 
-static KEEP_BODY: KeyDefinition = KeyDefinition {
+pub(super) static KEEP_BODY: KeyDefinition = KeyDefinition {
     name: "keep_body",
     kind: ValueKind::Bool,
     default: Some("true"),
@@ -180,7 +180,7 @@ static KEEP_BODY: KeyDefinition = KeyDefinition {
     doc: "Keeps the body of an event after all its deliveries were delivered or cancelled. With `false`, such events cannot be replayed.",
 };
 
-static RETENTION: KeyDefinition = KeyDefinition {
+pub(super) static RETENTION: KeyDefinition = KeyDefinition {
     name: "retention",
     kind: ValueKind::Table(&RETENTION_SECTION),
     default: None,
@@ -188,7 +188,7 @@ static RETENTION: KeyDefinition = KeyDefinition {
     doc: "How long to keep events and attempts that have ended.",
 };
 
-static ENCRYPTION_KEY: KeyDefinition = KeyDefinition {
+pub(super) static ENCRYPTION_KEY: KeyDefinition = KeyDefinition {
     name: "encryption_key",
     kind: ValueKind::OneOrMore(&ValueKind::Either(
         &ValueKind::Text,
@@ -209,7 +209,7 @@ pub(super) static RETENTION_SECTION: SectionDefinition = SectionDefinition {
 };
 
 // Long enough to replay the events of last week after a bug in the app.
-static DELIVERED: KeyDefinition = KeyDefinition {
+pub(super) static DELIVERED: KeyDefinition = KeyDefinition {
     name: "delivered",
     kind: ValueKind::FalseOr(&ValueKind::Duration),
     default: Some("\"7d\""),
@@ -217,7 +217,7 @@ static DELIVERED: KeyDefinition = KeyDefinition {
     doc: "How long to keep events whose deliveries were all delivered or cancelled. `false` keeps them forever.",
 };
 
-static DEAD: KeyDefinition = KeyDefinition {
+pub(super) static DEAD: KeyDefinition = KeyDefinition {
     name: "dead",
     kind: ValueKind::FalseOr(&ValueKind::Duration),
     default: Some("\"30d\""),
@@ -225,7 +225,7 @@ static DEAD: KeyDefinition = KeyDefinition {
     doc: "How long to keep dead letters. `false` keeps them until an operator retries or discards them.",
 };
 
-static ATTEMPTS: KeyDefinition = KeyDefinition {
+pub(super) static ATTEMPTS: KeyDefinition = KeyDefinition {
     name: "attempts",
     kind: ValueKind::FalseOr(&ValueKind::Duration),
     default: Some("\"7d\""),
@@ -233,7 +233,7 @@ static ATTEMPTS: KeyDefinition = KeyDefinition {
     doc: "How long to keep the attempts of deliveries that have ended. `false` keeps them as long as their event.",
 };
 
-static SIZE: KeyDefinition = KeyDefinition {
+pub(super) static SIZE: KeyDefinition = KeyDefinition {
     name: "size",
     kind: ValueKind::Size,
     default: Some("no limit"),

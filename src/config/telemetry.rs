@@ -9,6 +9,9 @@ use crate::document::table::{TomlTable, ValueFault};
 use crate::document::value;
 use crate::model::secret::Secret;
 
+/// Path of the signal for traces below the collector's URL, as OTLP over HTTP defines it.
+pub(super) const TRACES_PATH: &str = "/v1/traces";
+
 /// Reads the section; returns `None` if it has no valid URL.
 pub(super) fn read(mut table: TomlTable<'_>, context: &LoadContext) -> Option<TelemetrySection> {
     let otlp = table.require(&OTLP, value::http_url);
@@ -31,9 +34,9 @@ pub(super) fn read(mut table: TomlTable<'_>, context: &LoadContext) -> Option<Te
     })
 }
 
-/// Returns the URL for traces below the collector's URL, as OTLP over HTTP defines it.
+/// Returns the URL for traces below the collector's URL.
 fn traces(base: &Uri) -> Option<Uri> {
-    let path = format!("{}/v1/traces", base.path().trim_end_matches('/'));
+    let path = format!("{}{TRACES_PATH}", base.path().trim_end_matches('/'));
     // The operator configures the base URL as for other OTLP exporters; the path of the signal is appended.
     let mut parts = base.clone().into_parts();
     parts.path_and_query = Some(path.parse().ok()?);
@@ -73,7 +76,7 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
     one_of: &[],
 };
 
-static OTLP: KeyDefinition = KeyDefinition {
+pub(super) static OTLP: KeyDefinition = KeyDefinition {
     name: "otlp",
     kind: ValueKind::Text,
     default: None,
@@ -81,7 +84,7 @@ static OTLP: KeyDefinition = KeyDefinition {
     doc: "URL of the collector, to which `/v1/traces` is appended. Traces that it does not accept are dropped and counted.",
 };
 
-static SAMPLE: KeyDefinition = KeyDefinition {
+pub(super) static SAMPLE: KeyDefinition = KeyDefinition {
     name: "sample",
     kind: ValueKind::Number,
     default: Some("1.0"),
@@ -89,7 +92,7 @@ static SAMPLE: KeyDefinition = KeyDefinition {
     doc: "Share of requests to trace, from 0 to 1. For continued traces (`continue_trace` of a route) the sender decides.",
 };
 
-static SERVICE: KeyDefinition = KeyDefinition {
+pub(super) static SERVICE: KeyDefinition = KeyDefinition {
     name: "service_name",
     kind: ValueKind::Text,
     default: Some("\"hookgate\""),
@@ -97,7 +100,7 @@ static SERVICE: KeyDefinition = KeyDefinition {
     doc: "Name of the service in traces (`service.name`).",
 };
 
-static HEADERS: KeyDefinition = KeyDefinition {
+pub(super) static HEADERS: KeyDefinition = KeyDefinition {
     name: "headers",
     kind: ValueKind::Map(&secrets::HEADER_VALUE),
     default: None,

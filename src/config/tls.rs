@@ -122,7 +122,7 @@ pub(super) static KEY: KeyDefinition = KeyDefinition {
     doc: "PEM file with the private key of `cert`.",
 };
 
-static CERTIFICATES: KeyDefinition = KeyDefinition {
+pub(super) static CERTIFICATES: KeyDefinition = KeyDefinition {
     name: "certificates",
     kind: ValueKind::Tables(&CERTIFICATE_SECTION),
     default: None,
@@ -130,7 +130,7 @@ static CERTIFICATES: KeyDefinition = KeyDefinition {
     doc: "Additional certificates, selected by the server name that the client requests and the signature algorithms that it supports. So an RSA and an ECDSA certificate can share a name. The very first certificate serves names that no other one covers.",
 };
 
-static CLIENT_CA: KeyDefinition = KeyDefinition {
+pub(super) static CLIENT_CA: KeyDefinition = KeyDefinition {
     name: "client_ca",
     kind: ValueKind::Path,
     default: None,
@@ -139,7 +139,7 @@ static CLIENT_CA: KeyDefinition = KeyDefinition {
 };
 
 // Providers still send from stacks without TLS 1.3; rustls offers only safe suites in 1.2.
-static MIN_VERSION: KeyDefinition = KeyDefinition {
+pub(super) static MIN_VERSION: KeyDefinition = KeyDefinition {
     name: "min_version",
     kind: ValueKind::Choice(&value::choice_words(&TlsVersion::ALL)),
     default: Some("\"1.2\""),

@@ -65,7 +65,7 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
     one_of: &[],
 };
 
-static URL: KeyDefinition = KeyDefinition {
+pub(super) static URL: KeyDefinition = KeyDefinition {
     name: "url",
     kind: ValueKind::Url,
     default: None,

@@ -49,6 +49,7 @@ const FUNCTIONS: [&str; 13] = [
 
 /// A compiled condition with a bounded cost.
 pub struct WhenExpression {
+    text: Box<str>,
     program: Program,
     /// Standard library of CEL, built once.
     env: Arc<Env>,
@@ -105,12 +106,19 @@ impl WhenExpression {
             return Err(WhenError::NotBool);
         }
         Ok(Self {
+            text: text.into(),
             variables: walk.variables,
             headers: walk.headers,
             has_loop: walk.has_loop,
             env: Arc::new(Env::stdlib()),
             program,
         })
+    }
+
+    /// Returns the expression as the operator wrote it.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Returns true if the expression uses this variable, so that the gate only computes what is needed.

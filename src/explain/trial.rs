@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use crate::config::model::{Route, SecretEntry};
-use crate::document::TextSpan;
 use crate::gate::reject::Reject;
 use crate::gate::signature::RouteVerifier;
 use crate::model::clock::{ClockReading, instant};
@@ -162,13 +161,7 @@ impl TrialBudget {
 
 /// Builds a secret without a validity period.
 pub(super) fn entry(label: &str, text: &[u8]) -> SecretEntry {
-    SecretEntry {
-        label: label.into(),
-        secret: Secret::new(text.to_vec()),
-        not_before_ms: None,
-        until_ms: None,
-        span: TextSpan::default(),
-    }
+    SecretEntry::new(label, Secret::new(text.to_vec()))
 }
 
 /// Copies secrets without their validity periods.

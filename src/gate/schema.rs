@@ -3,18 +3,14 @@
 //! Every schema applies whose pattern matches the event type, or the type of one event of a batch, in any order. The
 //! body is parsed once, and only if a schema applies. A body that is not unambiguous JSON does not match.
 
-use std::sync::Arc;
-
-use crate::config::model::Route;
+use crate::config::model::{Route, SchemaRule};
 use crate::criteria::body::JsonBody;
-use crate::criteria::schema::EventSchema;
 use crate::gate::reject::Reject;
 use crate::gate::verdict::Verdict;
-use crate::model::glob::GlobPattern;
 
 /// The schemas of one route.
 pub(super) struct RouteSchemas {
-    by_type: Vec<(GlobPattern, Arc<EventSchema>)>,
+    by_type: Vec<SchemaRule>,
 }
 
 impl RouteSchemas {
@@ -27,19 +23,19 @@ impl RouteSchemas {
     /// Rejects a body that does not match an applicable schema.
     pub(super) fn check(&self, verdict: &Verdict, body: &JsonBody<'_>) -> Result<(), Reject> {
         let mut wanted = Vec::new();
-        for (glob, schema) in &self.by_type {
+        for rule in &self.by_type {
             // A list that is cut may lack a type that the schema applies to.
             let mut is_meant = verdict.types.is_cut();
             for event_type in verdict.types.each(verdict.event_type.as_deref()) {
                 is_meant |= match event_type {
-                    Some(event_type) => glob.matches(event_type),
-                    None if glob.is_any() || is_meant => true,
+                    Some(event_type) => rule.pattern.matches(event_type),
+                    None if rule.pattern.is_any() || is_meant => true,
                     // The unknown type might be one that this schema applies to.
                     None => return Err(Reject::MissingType),
                 };
             }
             if is_meant {
-                wanted.push(schema);
+                wanted.push(&rule.schema);
             }
         }
         if wanted.is_empty() {

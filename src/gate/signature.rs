@@ -297,7 +297,6 @@ mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
     use super::*;
-    use crate::document::TextSpan;
     use crate::scheme::ToSign;
     use crate::scheme::spec::{
         DigestAlgorithm, HmacSpec, SchemeFamily, SchemeLocation, SchemeVariants, SecretForm,
@@ -335,12 +334,11 @@ mod tests {
     }
 
     fn entry(label: &str, not_before_ms: Option<i64>, until_ms: Option<i64>) -> SecretEntry {
+        let secret = Secret::new(format!("secret {label}").into_bytes());
         SecretEntry {
-            label: label.into(),
-            secret: Secret::new(format!("secret {label}").into_bytes()),
             not_before_ms,
             until_ms,
-            span: TextSpan::default(),
+            ..SecretEntry::new(label, secret)
         }
     }
 

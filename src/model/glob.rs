@@ -6,6 +6,8 @@
 //! A list admits a text that matches at least one pattern and no exclusion (a pattern after `!`). A list of exclusions
 //! alone admits everything else. The order of a list does not matter.
 
+use std::fmt;
+
 /// Maximum length of a pattern, in characters: the gate reads no longer type or version.
 const MAX_LENGTH: usize = 255;
 
@@ -92,7 +94,22 @@ impl GlobPattern {
     }
 }
 
+impl fmt::Display for GlobPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.head)?;
+        self.tails.iter().try_for_each(|tail| write!(f, "*{tail}"))
+    }
+}
+
 impl PatternList {
+    /// Returns every pattern as the config writes it, the exclusions last.
+    #[must_use]
+    pub fn texts(&self) -> Vec<String> {
+        let included = self.included.iter().map(ToString::to_string);
+        let excluded = self.excluded.iter().map(|glob| format!("!{glob}"));
+        included.chain(excluded).collect()
+    }
+
     /// Adds a pattern; one that begins with `!` is an exclusion.
     ///
     /// # Errors
@@ -127,6 +144,17 @@ mod tests {
             list.add(pattern).unwrap();
         }
         list.admit(text)
+    }
+
+    /// Fails when a pattern is shown differently from the text that the operator wrote.
+    #[test]
+    fn a_pattern_is_shown_as_it_is_written() {
+        let written = ["*", "push", "invoice.*", "*.paid", "a*b**c", "!*.upcoming"];
+        let mut list = PatternList::default();
+        for text in written {
+            list.add(text).unwrap();
+        }
+        assert_eq!(list.texts(), written);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Some senders put a shared token in a header or in the query. A user who may read stored requests must not become
 //! able to send events.
 
+use http::Uri;
+
 /// The text that replaces a redacted value.
 pub(crate) const MASK: &str = "***";
 
@@ -28,6 +30,12 @@ const NAMES: [&str; 4] = ["code", "sig", "auth", "k"];
 
 /// Names that match one of the lists, but whose values are not secrets.
 const HARMLESS: [&str; 2] = ["idempotency-key", "hookgate-order-key"];
+
+/// Formats a URL and masks values of its query that may be secrets.
+pub(crate) fn url(url: &Uri) -> String {
+    // `target` masks behind the first `?`. Scheme, host and path cannot contain one.
+    target(&url.to_string())
+}
 
 /// Redacts path and query of a request: values in the query that may be secrets are masked.
 pub(crate) fn target(target: &str) -> String {

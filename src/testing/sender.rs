@@ -314,18 +314,11 @@ mod tests {
 
     use super::*;
     use crate::config::model::SecretEntry;
-    use crate::document::TextSpan;
     use crate::gate::signature::RouteVerifier;
 
     /// Verifies an event with the verification of the gate.
     fn is_taken(sender: &EventSender, secret: &str, event: &RequestFile) -> Result<(), String> {
-        let entry = SecretEntry {
-            label: "1".into(),
-            secret: Secret::new(secret.as_bytes().to_vec()),
-            not_before_ms: None,
-            until_ms: None,
-            span: TextSpan::default(),
-        };
+        let entry = SecretEntry::new("1", Secret::new(secret.as_bytes().to_vec()));
         let public_url = Some(sender.public_url.as_str());
         let keys = RouteVerifier::new(&sender.spec, &[entry], public_url, Duration::from_mins(5));
         let keys = keys.map_err(|error| error.to_string())?;

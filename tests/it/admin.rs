@@ -369,11 +369,15 @@ async fn the_config_is_shown_without_its_secrets() {
         "http://127.0.0.1:9/x?token=***&a=1"
     );
     let tokens = json!([
-        { "name": "admin", "role": "operator" },
-        { "name": "ann", "role": "operator" },
-        { "name": "board", "role": "viewer" },
+        { "name": "admin", "role": "operator", "token": "***" },
+        { "name": "ann", "role": "operator", "token": "***" },
+        { "name": "board", "role": "viewer", "token": "***" },
     ]);
     assert_eq!(config["admin"]["tokens"], tokens);
+    // Keys of the file that were missing before the table of keys became the source of this document.
+    assert_eq!(config["server"]["keep_rejected"], 100);
+    assert!(hook["destinations"]["other"]["pool_idle_timeout"].is_string());
+    assert_eq!(hook["on_challenge"], Value::Null);
     let certificates = document(&get(&gate, Some(BOARD), "/api/v1/certificates").await);
     let names = &certificates["certificates"][0]["names"];
     assert_eq!(

@@ -218,6 +218,21 @@ async fn without_a_store_pages_say_how_to_have_one() {
         let reply = get(&gate, &cookie, &format!("/console/{path}")).await;
         assert_eq!(reply.status, 200, "{path}: {}", reply.text());
     }
+    // The page has the sections in the order of the reference, without keys that are not set.
+    let page = get(&gate, &cookie, "/console/config").await.text();
+    let sections = [
+        "[server]",
+        "keep_rejected = 100",
+        "[admin]",
+        "[log]",
+        "[routes.",
+    ];
+    let positions: Vec<_> = sections.iter().map(|text| page.find(text)).collect();
+    assert!(
+        positions.iter().all(Option::is_some) && positions.is_sorted(),
+        "{positions:?} {page}"
+    );
+    assert!(!page.contains("refresh_ranges"), "{page}");
 }
 
 /// Returns the target of the first button of the destinations.

@@ -112,7 +112,7 @@ fn keys(spec: &JwtSpec) -> String {
             "fetched by its key id at {}, with the secret `client_id:secret`; or from a file (`jwks`)",
             place(published)
         ),
-        JwtKeys::File(_) => "a key set in a file".to_owned(),
+        JwtKeys::File { .. } => "a key set in a file".to_owned(),
     }
 }
 

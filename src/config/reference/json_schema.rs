@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::config::reference::{ROOT, json_of};
+use crate::config::ROOT;
+use crate::config::reference::json_of;
 use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 
 /// Returns the JSON Schema (draft 2020-12) of the config file.

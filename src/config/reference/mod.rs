@@ -14,17 +14,8 @@ mod tests;
 use serde_json::Value as Json;
 
 pub(crate) use crate::config::reference::json_schema::schema;
-use crate::config::{ADMIN, LOG, ROUTES, SERVER, STORE, TELEMETRY, TLS};
+use crate::config::ROOT;
 use crate::document::key::{SectionDefinition, ValueKind};
-
-/// The table at the root of the file.
-static ROOT: SectionDefinition = SectionDefinition {
-    path: "",
-    doc: "The config of hookgate.",
-    keys: &[&SERVER, &TLS, &ADMIN, &STORE, &LOG, &TELEMETRY, &ROUTES],
-    required: &["routes"],
-    one_of: &[],
-};
 
 /// A table of the config, as the reference lists it.
 pub(crate) struct ListedSection {

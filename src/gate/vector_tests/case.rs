@@ -10,7 +10,6 @@ use rustls::pki_types::pem::PemObject;
 
 use super::Vector;
 use crate::config::model::SecretEntry;
-use crate::document::TextSpan;
 use crate::gate::reject::Reject;
 use crate::gate::signature::RouteVerifier;
 use crate::model::clock::ClockReading;
@@ -102,13 +101,7 @@ impl Case {
 
     /// Returns the gate's verdict, or `None` if such a request or route cannot exist.
     pub(super) fn verdict(&self, spec: &SchemeSpec) -> Option<Result<(), Reject>> {
-        let entry = SecretEntry {
-            label: "1".into(),
-            secret: Secret::new(self.secret.clone()),
-            not_before_ms: None,
-            until_ms: None,
-            span: TextSpan::default(),
-        };
+        let entry = SecretEntry::new("1", Secret::new(self.secret.clone()));
         let public_url = self.public_url.as_deref();
         let spec = &self.settled(spec);
         let keys = RouteVerifier::new(spec, &[entry], public_url, self.tolerance).ok()?;

@@ -36,7 +36,7 @@ impl JwtKeyring {
     /// Prepares the keys, or checks that their source is known.
     pub(super) fn new(spec: &JwtSpec, secrets: &[&Secret]) -> Result<Self, SchemeError> {
         Ok(match &spec.keys {
-            JwtKeys::File(set) => Self::File(Arc::clone(set)),
+            JwtKeys::File { set, .. } => Self::File(Arc::clone(set)),
             JwtKeys::Published(published) => {
                 Self::Published(published.url.clone().ok_or(SchemeError::NeedsJwks)?)
             }

@@ -111,7 +111,7 @@ pub(super) static FIELD_SECTION: SectionDefinition = SectionDefinition {
     one_of: &[],
 };
 
-pub(super) static TYPE: KeyDefinition = KeyDefinition {
+pub(crate) static TYPE: KeyDefinition = KeyDefinition {
     name: "type",
     kind: ValueKind::Choice(&[
         "hmac",
@@ -642,7 +642,7 @@ pub(super) static DIGEST: KeyDefinition = KeyDefinition {
     doc: "Digest algorithm of the claim.",
 };
 
-pub(super) static CLAIM_NAME: KeyDefinition = KeyDefinition {
+pub(crate) static CLAIM_NAME: KeyDefinition = KeyDefinition {
     name: "name",
     kind: ValueKind::Text,
     default: None,
@@ -650,7 +650,7 @@ pub(super) static CLAIM_NAME: KeyDefinition = KeyDefinition {
     doc: "Name of the claim.",
 };
 
-pub(super) static CLAIM_VALUE: KeyDefinition = KeyDefinition {
+pub(crate) static CLAIM_VALUE: KeyDefinition = KeyDefinition {
     name: "value",
     kind: ValueKind::Text,
     default: None,

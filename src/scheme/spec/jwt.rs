@@ -1,5 +1,6 @@
 //! Spec of `type = "jwt"`: signed tokens, their keys and their claims.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::net::remote_url::{HostPattern, RemoteUrl};
@@ -124,7 +125,12 @@ pub enum JwtKeys {
     /// `client_id:secret`.
     Asked(PublishedKeys),
     /// A key set from a local file.
-    File(Arc<KeySet>),
+    File {
+        /// The file that the route names.
+        path: PathBuf,
+        /// The keys of the file.
+        set: Arc<KeySet>,
+    },
 }
 
 /// Location of the keys that a sender publishes.

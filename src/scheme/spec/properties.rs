@@ -2,11 +2,27 @@
 
 use crate::scheme::spec::{
     CertificateKind, FieldLocation, HttpAlgorithm, HttpParameter, JwtKeys, JwtLocation,
-    SchemeFamily, SchemeLocation, SchemeSpec, SecretForm, SignMethod, SignedTemplate, TemplatePart,
-    TextSpec, TokenLocation, TokenSpec,
+    KeyAlgorithm, SchemeFamily, SchemeLocation, SchemeSpec, SecretForm, SignMethod, SignedTemplate,
+    TemplatePart, TextSpec, TokenLocation, TokenSpec,
 };
 
 impl SchemeSpec {
+    /// Returns the `type` under which a config or a provider file writes the scheme.
+    pub(crate) fn type_word(&self) -> &'static str {
+        match &self.family {
+            SchemeFamily::Hmac(_) => "hmac",
+            SchemeFamily::Text(text) => text.method.type_word(),
+            SchemeFamily::Token(_) => "token",
+            SchemeFamily::Jwt(_) => "jwt",
+            SchemeFamily::Certificate(family) => match family.kind {
+                CertificateKind::Sns => "sns",
+                CertificateKind::PayPal => "paypal",
+                CertificateKind::AppStore => "app_store",
+            },
+            SchemeFamily::Http(_) => "http_signature",
+        }
+    }
+
     /// Returns whether the signature covers the body.
     #[must_use]
     pub fn signs_body(&self) -> bool {
@@ -223,7 +239,7 @@ impl SchemeSpec {
         match &self.family {
             SchemeFamily::Jwt(family) => {
                 // `Asked` needs the account's credentials, which are a secret.
-                matches!(family.keys, JwtKeys::Published(_) | JwtKeys::File(_))
+                matches!(family.keys, JwtKeys::Published(_) | JwtKeys::File { .. })
             }
             // PayPal's secret is the webhook id, which the route must set.
             SchemeFamily::Certificate(family) => family.kind != CertificateKind::PayPal,
@@ -301,6 +317,28 @@ impl SchemeSpec {
             SchemeFamily::Jwt(family) => family.secret.clone(),
             SchemeFamily::Http(family) => family.secret.clone(),
             SchemeFamily::Token(_) | SchemeFamily::Certificate(_) => SecretForm::default(),
+        }
+    }
+}
+
+impl SignMethod {
+    fn type_word(&self) -> &'static str {
+        match self {
+            Self::Hmac(_) => "hmac",
+            Self::Hash(_) => "hash",
+            Self::PublicKey { algorithm, .. } => match algorithm {
+                KeyAlgorithm::Ed25519 => "ed25519",
+                KeyAlgorithm::EcdsaP256
+                | KeyAlgorithm::EcdsaP256Fixed
+                | KeyAlgorithm::EcdsaP256Sha1
+                | KeyAlgorithm::EcdsaP384
+                | KeyAlgorithm::EcdsaP384Fixed => "ecdsa",
+                KeyAlgorithm::RsaSha1
+                | KeyAlgorithm::RsaSha256
+                | KeyAlgorithm::RsaSha256OfDigest
+                | KeyAlgorithm::RsaSha512
+                | KeyAlgorithm::RsaPssSha512 => "rsa",
+            },
         }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use hookgate::internals::{ClockReading, FieldLocation, IdentityFacts, IdentityRules, Provider, RequestHead, RouteVerifier, SchemeFamily, SchemeLocation, SchemeSpec, Secret, SecretEntry, SignatureSpec, TemplatePart, TextSpan, TimestampSpec, all_providers};
+use hookgate::internals::{ClockReading, FieldLocation, IdentityFacts, IdentityRules, Provider, RequestHead, RouteVerifier, SchemeFamily, SchemeLocation, SchemeSpec, Secret, SecretEntry, SignatureSpec, TemplatePart, TimestampSpec, all_providers};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
@@ -244,13 +244,7 @@ fn pairs(text: &[u8], name: &str) -> Vec<String> {
 
 impl Case {
     fn new(provider: &'static Provider, vector: Vector) -> Option<Self> {
-        let entry = SecretEntry {
-            label: "1".into(),
-            secret: Secret::new(vector.secret.into_bytes()),
-            not_before_ms: None,
-            until_ms: None,
-            span: TextSpan::default(),
-        };
+        let entry = SecretEntry::new("1", Secret::new(vector.secret.into_bytes()));
         let public_url = vector.public_url.as_deref();
         let keys = RouteVerifier::new(
             &provider.scheme,

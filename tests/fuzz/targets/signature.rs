@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hookgate::internals::{ClockReading, RequestHead, RouteVerifier, Secret, SecretEntry, TextSpan, all_providers};
+use hookgate::internals::{ClockReading, RequestHead, RouteVerifier, Secret, SecretEntry, all_providers};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use libfuzzer_sys::fuzz_target;
 
@@ -11,13 +11,8 @@ fuzz_target!(|input: (u8, Vec<(u8, Vec<u8>)>, &[u8])| {
     let (which, values, body) = input;
     let providers = all_providers();
     let provider = &providers[usize::from(which) % providers.len()];
-    let entry = SecretEntry {
-        label: "1".into(),
-        secret: Secret::new(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_vec()),
-        not_before_ms: None,
-        until_ms: None,
-        span: TextSpan::default(),
-    };
+    let secret = Secret::new(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_vec());
+    let entry = SecretEntry::new("1", secret);
     let Ok(keys) = RouteVerifier::new(&provider.scheme, &[entry], None, Duration::from_secs(300))
     else {
         return;

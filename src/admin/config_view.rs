@@ -3,24 +3,22 @@
 //! `app` builds them with each configuration snapshot. Handlers read only these facts, so they cannot reveal a secret
 //! of the config.
 
-mod effective;
-
 use std::collections::HashMap;
-
-use serde_json::Value;
 
 use crate::admin::documents::{CheckedSecret, RouteDestination, RouteDocument};
 use crate::admin::problem::AdminProblem;
+use crate::config::effective::{EffectiveValue, effective};
 use crate::config::model::{self, EnforceMode, GateConfig, PathRule};
 use crate::document::suggest;
 use crate::model::ids::RouteName;
+use crate::net::redact;
 use crate::scheme::spec::SchemeSpec;
 
 /// Facts about one config.
 #[derive(Debug, Default)]
 pub(crate) struct ConfigView {
-    /// The effective config with its defaults, as JSON.
-    pub(super) config: Value,
+    /// The effective config with its defaults.
+    pub(super) config: EffectiveValue,
     /// Routes of the config, sorted by name.
     pub(super) routes: Vec<RouteDocument>,
     /// Signature scheme of each route, which knows the credentials to mask.
@@ -31,7 +29,7 @@ impl ConfigView {
     /// Collects the facts about a config.
     pub(crate) fn of(config: &GateConfig) -> Self {
         Self {
-            config: effective::effective(config),
+            config: effective(config),
             routes: config.routes.iter().map(route).collect(),
             schemes: config.routes.iter().map(scheme).collect(),
         }
@@ -68,7 +66,7 @@ fn route(route: &model::Route) -> RouteDocument {
     };
     let destination = |destination: &model::DestinationSection| RouteDestination {
         name: destination.name.to_string(),
-        url: effective::url(&destination.url),
+        url: redact::url(&destination.url),
         active: destination.active,
         external: destination.external,
     };
@@ -85,7 +83,7 @@ fn route(route: &model::Route) -> RouteDocument {
         upstream: route
             .upstream
             .as_ref()
-            .map(|upstream| effective::url(&upstream.url)),
+            .map(|upstream| redact::url(&upstream.url)),
         secrets: route.secrets.iter().map(secret).collect(),
         destinations: route
             .destinations

@@ -1,0 +1,107 @@
+//! `[routes.NAME.destinations.NAME]`: every key of a destination.
+
+use crate::config::effective::document::{EffectiveValue, ExtraField, SectionDocument};
+use crate::config::effective::format;
+use crate::config::model::{
+    DeliveryOrder, DestinationSection, DestinationTls, RetryPauses, RetryPolicy,
+};
+use crate::config::{destination, destination_tls, filter, retry, upstream};
+use crate::criteria::when::WhenExpression;
+use crate::model::glob::PatternList;
+use crate::net::redact;
+
+pub(super) fn destination(section: &DestinationSection) -> EffectiveValue {
+    SectionDocument::new(&destination::SECTION)
+        .set(&destination::URL, redact::url(&section.url))
+        .set(
+            &filter::EVENTS,
+            section.events.as_ref().map(PatternList::texts),
+        )
+        .set(
+            &filter::WHEN,
+            section.when.as_deref().map(WhenExpression::text),
+        )
+        .set(&destination::ACTIVE, section.active)
+        .set(
+            &upstream::CONNECT_TIMEOUT,
+            format::duration(section.connect_timeout),
+        )
+        .set(&destination::TIMEOUT, format::duration(section.timeout))
+        .set(
+            &upstream::POOL_IDLE_TIMEOUT,
+            format::duration(section.pool_idle_timeout),
+        )
+        .set(&destination::CONCURRENCY, section.concurrency)
+        .set(
+            &destination::RATE_LIMIT,
+            section.rate_limit.map(format::rate),
+        )
+        .nest(&retry::RETRY, retry(&section.retry))
+        .set(&destination::ORDER, order(&section.order))
+        .set(
+            &destination::HEADERS,
+            format::header_names(&section.headers),
+        )
+        .set(
+            &destination::SECRET,
+            format::key_count(section.secrets.len()),
+        )
+        .nest(&destination::TLS, section.tls.as_ref().map(tls))
+        .set(&destination::EXTERNAL, section.external)
+        .set(&destination::REPR_DIGEST, section.repr_digest)
+        .set(&destination::BREAKER, section.breaker)
+        .extra(ExtraField::HasWhen, section.when.is_some())
+        .extra(ExtraField::IsSigned, !section.secrets.is_empty())
+        .extra(ExtraField::Resign, section.resign)
+        .finish()
+}
+
+/// Formats an order in the form of the config file.
+fn order(order: &DeliveryOrder) -> String {
+    match order {
+        DeliveryOrder::None => "none".to_owned(),
+        DeliveryOrder::Fifo => "fifo".to_owned(),
+        DeliveryOrder::FifoByHeader(name) => format!("fifo:header:{name}"),
+        DeliveryOrder::FifoByJson(pointer) => format!("fifo:json:{pointer}"),
+    }
+}
+
+fn retry(policy: &RetryPolicy) -> EffectiveValue {
+    let table = SectionDocument::new(&retry::SECTION);
+    // A list and growing pauses exclude each other, as in the config.
+    let table = match &policy.pauses {
+        RetryPauses::List(pauses) => {
+            let pauses = pauses.iter().copied().map(format::duration);
+            table
+                .set(&retry::SCHEDULE, pauses.collect::<Vec<_>>())
+                .set(&retry::BASE, ())
+                .set(&retry::FACTOR, ())
+                .set(&retry::CAP, ())
+        }
+        RetryPauses::Exponential { base, factor, cap } => table
+            .set(&retry::SCHEDULE, ())
+            .set(&retry::BASE, format::duration(*base))
+            .set(&retry::FACTOR, *factor)
+            .set(&retry::CAP, format::duration(*cap)),
+    };
+    table
+        .set(&retry::JITTER, policy.jitter)
+        .set(&retry::MAX_ATTEMPTS, policy.max_attempts)
+        .set(&retry::MAX_AGE, policy.max_age.map(format::duration))
+        .finish()
+}
+
+fn tls(tls: &DestinationTls) -> EffectiveValue {
+    let client = tls.client.as_ref();
+    SectionDocument::new(&destination_tls::SECTION)
+        .set(&destination_tls::CA, tls.ca.as_deref().map(format::path))
+        .set(
+            &destination_tls::CERT,
+            client.map(|(cert, _)| format::path(cert)),
+        )
+        .set(
+            &destination_tls::KEY,
+            client.map(|(_, key)| format::path(key)),
+        )
+        .finish()
+}

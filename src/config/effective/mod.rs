@@ -1,0 +1,38 @@
+//! The effective config: every key of the config file with the value that applies.
+//!
+//! It must never contain a secret, a token or a header value. Each value is set under the definition that the reader,
+//! the JSON Schema and the reference use, and a test fails if a key is missing.
+
+mod destination;
+mod document;
+mod format;
+mod process;
+mod route;
+#[cfg(test)]
+mod tests;
+mod upstream;
+mod verification;
+
+pub(crate) use crate::config::effective::document::EffectiveValue;
+
+use crate::config::effective::document::SectionDocument;
+use crate::config::model::GateConfig;
+use crate::config::{ADMIN, LOG, ROOT, ROUTES, SERVER, STORE, TELEMETRY, TLS};
+
+/// Builds the document of the effective config. Keys that are off or not set are null.
+pub(crate) fn effective(config: &GateConfig) -> EffectiveValue {
+    let routes = config.routes.iter();
+    let routes = routes.map(|one| (one.name.to_string(), route::route(one)));
+    SectionDocument::new(&ROOT)
+        .nest(&SERVER, process::server(&config.server))
+        .nest(&TLS, config.tls.as_ref().map(process::tls))
+        .nest(&ADMIN, config.admin.as_ref().map(process::admin))
+        .nest(&STORE, config.store.as_ref().map(process::store))
+        .nest(&LOG, process::log(&config.log))
+        .nest(
+            &TELEMETRY,
+            config.telemetry.as_ref().map(process::telemetry),
+        )
+        .nest(&ROUTES, EffectiveValue::named(routes))
+        .finish()
+}

@@ -1,0 +1,161 @@
+//! Sections of the whole process: `[server]`, `[tls]`, `[admin]`, `[store]`, `[log]` and `[telemetry]`.
+
+use crate::config::effective::document::{EffectiveValue, ExtraField, SectionDocument};
+use crate::config::effective::format;
+use crate::config::model::{
+    AdminListen, AdminSection, AdminToken, CertificateFiles, LogSection, RetentionSection,
+    ServerSection, StoreSection, TelemetrySection, TlsSection,
+};
+use crate::config::{admin, log, server, store, telemetry, tls};
+use crate::document::key::SectionDefinition;
+use crate::net::redact;
+
+pub(super) fn server(server: &ServerSection) -> EffectiveValue {
+    let source_rate = server.per_source_rate_limit.map(format::rate);
+    SectionDocument::new(&server::SECTION)
+        .set(&server::LISTEN, format::texts(&server.listen))
+        .set(&server::INSECURE_HTTP, server.insecure_http)
+        .set(
+            &server::TRUSTED_PROXIES,
+            format::texts(&server.trusted_proxies),
+        )
+        .set(&server::PROXY_PROTOCOL, server.proxy_protocol.word())
+        .set(&server::MAX_CONNECTIONS, server.max_connections)
+        .set(
+            &server::MAX_CONNECTIONS_PER_SOURCE,
+            server.max_connections_per_source,
+        )
+        .set(&server::MAX_IN_FLIGHT, server.max_in_flight)
+        .set(&server::PER_SOURCE_RATE_LIMIT, source_rate)
+        .set(
+            &server::HANDSHAKE_TIMEOUT,
+            format::duration(server.handshake_timeout),
+        )
+        .set(
+            &server::HEADER_TIMEOUT,
+            format::duration(server.header_timeout),
+        )
+        .set(&server::BODY_TIMEOUT, format::duration(server.body_timeout))
+        .set(&server::IDLE_TIMEOUT, format::duration(server.idle_timeout))
+        .set(
+            &server::SHUTDOWN_TIMEOUT,
+            format::duration(server.shutdown_timeout),
+        )
+        .set(&server::MAX_HEADER_SIZE, server.max_header_size)
+        .set(&server::HEALTH, server.health.clone())
+        .set(
+            &server::REFRESH_RANGES,
+            server.refresh_ranges.map(format::duration),
+        )
+        .set(
+            &server::STATE_DIR,
+            server.state_dir.as_deref().map(format::path),
+        )
+        .set(&server::KEEP_VERDICTS, server.keep_verdicts)
+        .set(&server::KEEP_REJECTED, server.keep_rejected)
+        .finish()
+}
+
+pub(super) fn tls(tls: &TlsSection) -> EffectiveValue {
+    // `cert` and `key` are another spelling of the first certificate.
+    let first = tls.certificates.first();
+    let all = tls.certificates.iter();
+    let all: Vec<_> = all
+        .map(|files| certificate(&tls::CERTIFICATE_SECTION, files))
+        .collect();
+    let client_ca = tls.client_ca.as_ref();
+    SectionDocument::new(&tls::SECTION)
+        .set(&tls::CERT, first.map(|files| format::path(&files.cert)))
+        .set(&tls::KEY, first.map(|files| format::path(&files.key)))
+        .nest(&tls::CERTIFICATES, all)
+        .set(
+            &tls::CLIENT_CA,
+            client_ca.map(|(authorities, _)| format::path(authorities)),
+        )
+        .set(&tls::MIN_VERSION, tls.min_version.word())
+        .finish()
+}
+
+fn certificate(section: &'static SectionDefinition, files: &CertificateFiles) -> EffectiveValue {
+    SectionDocument::new(section)
+        .set(&tls::CERT, format::path(&files.cert))
+        .set(&tls::KEY, format::path(&files.key))
+        .finish()
+}
+
+pub(super) fn admin(admin: &AdminSection) -> EffectiveValue {
+    let listen = match &admin.listen {
+        AdminListen::Tcp(address) => address.to_string(),
+        AdminListen::Unix(socket) => format!("unix:{}", socket.display()),
+    };
+    // `token` is another spelling of an operator's token of this name.
+    let has_single = admin
+        .tokens
+        .iter()
+        .any(|token| &*token.name == admin::SINGLE);
+    let own = |files| certificate(&admin::TLS_SECTION, files);
+    SectionDocument::new(&admin::SECTION)
+        .set(&admin::LISTEN, listen)
+        .set(&admin::TOKEN, format::masked(has_single))
+        .nest(
+            &admin::TOKENS,
+            admin.tokens.iter().map(token).collect::<Vec<_>>(),
+        )
+        .nest(&admin::TLS, admin.tls.as_ref().map(own))
+        .set(&admin::HOST, admin.hosts.clone())
+        .finish()
+}
+
+fn token(token: &AdminToken) -> EffectiveValue {
+    SectionDocument::new(&admin::TOKENS_SECTION)
+        .set(&admin::NAME, &*token.name)
+        .set(&admin::ROLE, token.role.word())
+        .set(&admin::TOKEN, format::masked(true))
+        .finish()
+}
+
+pub(super) fn store(store: &StoreSection) -> EffectiveValue {
+    let keys = store.encryption_keys.len();
+    SectionDocument::new(&store::SECTION)
+        .set(&store::URL, format!("sqlite:{}", store.path.display()))
+        .set(&store::MIN_FREE, store.min_free)
+        .set(&store::MAX_SIZE, store.max_size)
+        .set(&store::MAX_EVENTS, store.max_events)
+        .set(&store::KEEP_BODY, store.keep_body)
+        .nest(&store::RETENTION, retention(&store.retention))
+        .set(&store::ENCRYPTION_KEY, format::key_count(keys))
+        .extra(ExtraField::EncryptionKeys, keys)
+        .finish()
+}
+
+fn retention(retention: &RetentionSection) -> EffectiveValue {
+    SectionDocument::new(&store::RETENTION_SECTION)
+        .set(&store::DELIVERED, retention.delivered.map(format::duration))
+        .set(&store::DEAD, retention.dead.map(format::duration))
+        .set(&store::ATTEMPTS, retention.attempts.map(format::duration))
+        .set(&store::SIZE, retention.size)
+        .finish()
+}
+
+pub(super) fn log(log: &LogSection) -> EffectiveValue {
+    SectionDocument::new(&log::SECTION)
+        .set(&log::FORMAT, log.format.word())
+        .set(&log::LEVEL, log.level.as_str().to_ascii_lowercase())
+        .set(&log::ACCEPTED, log.accepted)
+        .finish()
+}
+
+pub(super) fn telemetry(telemetry: &TelemetrySection) -> EffectiveValue {
+    // The config has the URL without the path that the reader appends.
+    let traces = redact::url(&telemetry.url);
+    let otlp = traces.strip_suffix(telemetry::TRACES_PATH);
+    SectionDocument::new(&telemetry::SECTION)
+        .set(&telemetry::OTLP, otlp.unwrap_or(&traces))
+        .set(&telemetry::SAMPLE, telemetry.sample)
+        .set(&telemetry::SERVICE, telemetry.service.clone())
+        .set(
+            &telemetry::HEADERS,
+            format::header_names(&telemetry.headers),
+        )
+        .finish()
+}
