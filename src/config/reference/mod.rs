@@ -13,8 +13,8 @@ mod tests;
 
 use serde_json::Value as Json;
 
-pub(crate) use crate::config::reference::json_schema::schema;
 use crate::config::ROOT;
+pub(crate) use crate::config::reference::json_schema::schema;
 use crate::document::key::{SectionDefinition, ValueKind};
 
 /// A table of the config, as the reference lists it.

@@ -22,6 +22,9 @@ struct File {
 
 #[derive(Deserialize)]
 struct Vector {
+    /// The route's `audience`, if it needs one.
+    #[serde(default)]
+    audience: Vec<String>,
     now: i64,
     #[serde(default)]
     secret: String,
@@ -246,8 +249,12 @@ impl Case {
     fn new(provider: &'static Provider, vector: Vector) -> Option<Self> {
         let entry = SecretEntry::new("1", Secret::new(vector.secret.into_bytes()));
         let public_url = vector.public_url.as_deref();
+        let mut scheme = provider.scheme.clone();
+        if let SchemeFamily::Certificate(family) = &mut scheme.family {
+            family.topics = vector.audience;
+        }
         let keys = RouteVerifier::new(
-            &provider.scheme,
+            &scheme,
             &[entry],
             public_url,
             // Here the signature decides which time is the right one.
