@@ -10,7 +10,8 @@ use tokio::sync::mpsc::Receiver;
 
 use crate::admin::controls::{ReloadRejection, ReloadRequest};
 use crate::app::error::StartError;
-use crate::app::{RunningGate, hardening, systemd};
+use crate::app::running_gate::RunningGate;
+use crate::app::{hardening, systemd};
 use crate::config::{self, LoadedConfig};
 use crate::document::report::ReportStyle;
 use crate::model::error::chain;

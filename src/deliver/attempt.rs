@@ -20,7 +20,8 @@ use crate::deliver::{outcome, schedule};
 use crate::dispatch;
 use crate::model::clock::{ClockReading, instant};
 use crate::model::error::chain;
-use crate::net::client::{BodyEnding, ConnectionPool};
+use crate::net::client::ConnectionPool;
+use crate::net::client::drain::BodyEnding;
 use crate::net::event_headers::{
     RequestOrigin, insert_event, insert_origin, remove_source, set_length, set_marks, stored_marks,
 };

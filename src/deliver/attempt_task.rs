@@ -11,7 +11,7 @@ use crate::deliver::chance::chance;
 use crate::deliver::outcome::{self, AttemptFacts};
 use crate::deliver::plan::DeliveryPlan;
 use crate::deliver::verdict::{AttemptFault, DeliveryVerdict};
-use crate::deliver::worker::{WorkerMessage, WorkerShared};
+use crate::deliver::worker_message::{WorkerMessage, WorkerShared};
 use crate::model::clock::ClockReading;
 use crate::model::trace::{TraceContext, TracePart};
 use crate::net::detach::{CaughtPanic, contain};

@@ -22,6 +22,7 @@ mod signing;
 mod testing;
 pub(crate) mod verdict;
 mod worker;
+mod worker_message;
 
 use crate::deliver::chance::chance;
 use std::collections::HashMap;
@@ -42,7 +43,8 @@ use crate::deliver::outcome::AttemptFacts;
 pub(crate) use crate::deliver::plan::DeliveryPlan;
 pub(crate) use crate::deliver::plan_error::PlanError;
 use crate::deliver::verdict::{AttemptFault, AttemptOutcome, DeliveryVerdict};
-use crate::deliver::worker::{DeliveryWorker, WorkerMessage, WorkerShared};
+use crate::deliver::worker::DeliveryWorker;
+use crate::deliver::worker_message::{WorkerMessage, WorkerShared};
 use crate::model::clock::{ClockReading, instant};
 use crate::model::delivery::DeliveryId;
 use crate::net::client::OutgoingClient;

@@ -5,11 +5,12 @@
 //! Attempts run as their own tasks. They report the end of the exchange, which frees a permit, and later the stored
 //! outcome. At most `concurrency` events are in memory.
 
+use crate::deliver::worker_message::{WorkerMessage, WorkerShared};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,13 +18,11 @@ use crate::deliver::attempt_rate::{AttemptBucket, ClockWatch, SlowStart};
 use crate::deliver::attempt_task::AttemptTask;
 use crate::deliver::breaker::{BreakerAllowance, BreakerState, CircuitBreaker, HealthSignal};
 use crate::deliver::chance::chance;
-use crate::deliver::health::SharedHealth;
 use crate::deliver::plan::DeliveryPlan;
 use crate::deliver::schedule;
 use crate::model::clock::{ClockReading, instant};
 use crate::model::error::chain;
 use crate::record::TelemetryRecorder;
-use crate::record::deliveries::DestinationCounters;
 use crate::store::rows::{DueDelivery, NextState};
 use crate::store::{Store, StoreError};
 
@@ -47,27 +46,6 @@ const SPREAD: Duration = Duration::from_secs(2);
 /// First and longest pause after the store could not be asked.
 const FIRST_REST: Duration = Duration::from_millis(100);
 const LONGEST_REST: Duration = Duration::from_secs(10);
-
-/// State that a worker shares with its attempts and the deliverer.
-pub(super) struct WorkerShared {
-    pub(super) wake: Notify,
-    pub(super) health: SharedHealth,
-    pub(super) in_flight: AtomicUsize,
-    pub(super) counters: Arc<DestinationCounters>,
-    /// Messages to the worker. Each attempt sends at most two, so their number is bounded by that of attempts.
-    pub(super) messages: mpsc::UnboundedSender<WorkerMessage>,
-}
-
-/// A message to the worker.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum WorkerMessage {
-    /// An exchange has ended and freed its permit.
-    Exchanged(HealthSignal),
-    /// The store has the outcome of an attempt.
-    Finished(NextState),
-    /// An attempt that `forward` made has ended and is stored.
-    Elsewhere(HealthSignal, NextState),
-}
 
 /// Everything that a worker needs to run.
 pub(super) struct DeliveryWorker {

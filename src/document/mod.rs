@@ -21,15 +21,6 @@ use toml::de::{DeTable, Error as SyntaxError};
 use crate::document::report::{ConfigDiagnostic, DiagnosticReport, DiagnosticSeverity};
 use crate::document::table::TomlTable;
 
-/// A position in a text, as editors count it. Line and column start at 1, and columns count characters, not bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TextPosition {
-    /// Line number, from 1.
-    pub line: usize,
-    /// Column number in characters, from 1.
-    pub column: usize,
-}
-
 /// A parsed text with the diagnostics found in it so far.
 #[derive(Debug)]
 pub struct TomlDocument<'a> {
@@ -91,6 +82,7 @@ fn syntax_diagnostic(err: &SyntaxError, source: &SourceText) -> ConfigDiagnostic
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::source::TextPosition;
 
     #[test]
     fn positions_count_characters_from_one() {

@@ -1,6 +1,5 @@
 //! The text of a document, and spans in it.
 
-use crate::document::TextPosition;
 use std::sync::Arc;
 
 /// A range of bytes in the text of a document.
@@ -63,4 +62,13 @@ impl SourceText {
         }
         self.text.get(..end).unwrap_or_default()
     }
+}
+
+/// A position in a text, as editors count it. Line and column start at 1, and columns count characters, not bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TextPosition {
+    /// Line number, from 1.
+    pub line: usize,
+    /// Column number in characters, from 1.
+    pub column: usize,
 }

@@ -5,6 +5,7 @@
 //! The future of an idle connection must stay small. Phases that need much memory are boxed, and their memory is freed
 //! when they end.
 
+use crate::edge::connection_shared::ConnectionShared;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -12,8 +13,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, StatusCode, header};
-use hyper::body::Incoming;
+use http::StatusCode;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -23,17 +23,17 @@ use tokio_util::task::TaskTracker;
 use crate::config::model::ProxyProtocol;
 use crate::edge::connection_watch::StallKind;
 use crate::edge::event::{ConnectionRefusal, EdgeEvent};
-use crate::edge::head_check::HeadFault;
+use crate::edge::handler::RequestHandler;
 use crate::edge::head_guard::IdleCarryover;
 use crate::edge::limits::SourceSlot;
+use crate::edge::server::EdgeServer;
 use crate::edge::settings::EdgeSettings;
-use crate::edge::source::{PeerAddress, is_trusted, sender};
+use crate::edge::source::{PeerAddress, is_trusted};
 use crate::edge::stop_signal::StopSignal;
 use crate::edge::transport::ConnectionTransport;
-use crate::edge::{EdgeServer, RequestHandler, http1, http2, proxy_protocol};
-use crate::model::source::{RequestSource, SourceKey, canonical};
+use crate::edge::{http1, http2, proxy_protocol};
+use crate::model::source::{SourceKey, canonical};
 use crate::net::problem;
-use crate::net::response::{HttpResponse, ResponseBody};
 
 /// Bounds for closing a connection: the time, and the bytes that the peer may still send before it reads the last
 /// response.
@@ -43,17 +43,6 @@ const LINGER_BYTES: u64 = 4 * 1024 * 1024;
 /// Time for the first request of a connection that was accepted before a drain began, since its client does not know of
 /// the drain. It covers three round trips of a slow network, with a reserve.
 const NEWCOMER_GRACE: Duration = Duration::from_secs(2);
-
-/// The data that all requests of one connection share.
-pub(super) struct ConnectionShared<H> {
-    edge: Arc<EdgeServer>,
-    pub(super) settings: Arc<EdgeSettings>,
-    handler: H,
-    peer: PeerAddress,
-    is_tls: bool,
-    /// True where the peer's `X-Forwarded-For` is trusted.
-    is_proxy: bool,
-}
 
 /// A connection that is ready for HTTP.
 struct OpenConnection {
@@ -434,61 +423,5 @@ async fn last_answer(mut transport: ConnectionTransport, status: StatusCode) {
     });
     if let Ok(Ok(())) = timeout(LINGER, write).await {
         Box::pin(linger(transport)).await;
-    }
-}
-
-impl<H: RequestHandler> ConnectionShared<H> {
-    /// Passes a request to the handler, with its source.
-    pub(super) fn answer(&self, request: Request<Incoming>) -> H::Future {
-        self.edge.counters().requests.add();
-        // The headers decide only where the connection comes from a trusted proxy.
-        let ip = if self.is_proxy {
-            sender(
-                self.peer.ip,
-                &self.settings.trusted_proxies,
-                request.headers(),
-            )
-        } else {
-            self.peer.ip
-        };
-        let source = RequestSource {
-            ip,
-            peer: self.peer.socket,
-            is_tls: self.is_tls,
-        };
-        self.handler.answer(request, source)
-    }
-
-    /// Builds the response to an ambiguous request.
-    pub(super) fn refuse(&self, fault: HeadFault) -> HttpResponse {
-        self.count_fault(fault);
-        let body = problem::document(fault.status(), None);
-        let mut answer = HttpResponse::new(ResponseBody::whole(body.into()));
-        *answer.status_mut() = fault.status();
-        answer.headers_mut().insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
-        answer
-    }
-
-    fn count_fault(&self, fault: HeadFault) {
-        self.edge.counters().heads_refused.add();
-        let ip = self.peer.ip;
-        self.edge.notify(EdgeEvent::HeadRefused { ip, fault });
-    }
-
-    fn count_stall(&self, stall: StallKind) {
-        let ip = self.peer.ip;
-        match stall {
-            StallKind::Head => {
-                self.edge.counters().heads_timed_out.add();
-                self.edge.notify(EdgeEvent::HeadTimeout { ip });
-            }
-            StallKind::Write => {
-                self.edge.counters().writes_stalled.add();
-                self.edge.notify(EdgeEvent::WriteStalled { ip });
-            }
-        }
     }
 }

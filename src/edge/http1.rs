@@ -18,9 +18,9 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use tokio::time::{Instant, sleep_until};
 
-use crate::edge::RequestHandler;
-use crate::edge::connection::ConnectionShared;
+use crate::edge::connection_shared::ConnectionShared;
 use crate::edge::connection_watch::{ConnectionWatch, StallKind, WatchedBody};
+use crate::edge::handler::RequestHandler;
 use crate::edge::head_check::HeadFault;
 use crate::edge::head_guard::{HeadGuard, IdleCarryover};
 use crate::edge::stop_signal::StopSignal;

@@ -24,10 +24,10 @@ use hyper_util::rt::TokioTimer;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
-use crate::edge::RequestHandler;
-use crate::edge::connection::ConnectionShared;
+use crate::edge::connection_shared::ConnectionShared;
 use crate::edge::connection_watch::{ConnectionWatch, StallKind, WatchedBody, WriteWatch};
 use crate::edge::frame_watch::{FrameStatus, FrameWatch};
+use crate::edge::handler::RequestHandler;
 use crate::edge::request_check::check_h2;
 use crate::edge::stop_signal::StopSignal;
 use crate::edge::transport::ConnectionTransport;

@@ -9,10 +9,13 @@
 pub(crate) mod certificates;
 pub(crate) mod chunk_check;
 mod connection;
+mod connection_shared;
 mod connection_watch;
 pub(crate) mod counters;
+mod error;
 pub(crate) mod event;
 mod frame_watch;
+mod handler;
 pub(crate) mod head_check;
 mod head_guard;
 mod header_block;
@@ -22,6 +25,7 @@ mod limits;
 pub(crate) mod listener;
 mod proxy_protocol;
 mod request_check;
+mod server;
 pub(crate) mod settings;
 mod source;
 mod stop_signal;
@@ -32,238 +36,5 @@ mod tests;
 mod tls;
 mod transport;
 
-use std::io;
-use std::sync::Arc;
-use std::time::Duration;
-
-use arc_swap::ArcSwap;
-use http::Request;
-use hyper::body::Incoming;
-use thiserror::Error;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-
-use crate::edge::certificates::{CertificateError, CertificateInfo};
-use crate::edge::counters::EdgeCounters;
-use crate::edge::event::{ConnectionRefusal, EdgeEvent};
-use crate::edge::limits::{ConnectionLimits, ConnectionSlot};
-use crate::edge::settings::EdgeSettings;
-use crate::edge::stop_signal::StopSignal;
-use crate::model::clock::ClockReading;
-use crate::model::source::{RequestSource, canonical};
-use crate::net::response::HttpResponse;
-
-/// Pause after a failed `accept`. A common cause is a lack of file descriptors, which become free when connections end.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// The reason why settings cannot be built.
-#[derive(Debug, Error)]
-pub(crate) enum EdgeError {
-    /// A certificate, a key or an authority file cannot be used.
-    #[error("cannot use the certificate")]
-    Certificate {
-        /// The defect of the file.
-        #[from]
-        source: CertificateError,
-    },
-    /// The authorities for client certificates cannot be used.
-    #[error("cannot use the authorities of `client_ca`")]
-    ClientCa {
-        /// The error of the TLS library.
-        source: rustls::server::VerifierBuilderError,
-    },
-    /// The TLS library rejected the settings.
-    #[error("cannot set up TLS")]
-    Tls {
-        /// The error of the TLS library.
-        source: rustls::Error,
-    },
-}
-
-/// The handler of requests: a cloneable function from request and source to a future response.
-pub(crate) trait RequestHandler: Clone + Send + Sync + 'static {
-    /// The future of the response.
-    type Future: Future<Output = HttpResponse> + Send + 'static;
-
-    /// Handles one request and returns its response.
-    fn answer(&self, request: Request<Incoming>, source: RequestSource) -> Self::Future;
-}
-
-impl<H, F> RequestHandler for H
-where
-    H: Fn(Request<Incoming>, RequestSource) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = HttpResponse> + Send + 'static,
-{
-    type Future = F;
-
-    fn answer(&self, request: Request<Incoming>, source: RequestSource) -> F {
-        self(request, source)
-    }
-}
-
-/// The receiver of edge events. It is called from the tasks of connections, so it must not block.
-pub(crate) type EdgeObserver = Arc<dyn Fn(EdgeEvent) + Send + Sync>;
-
-/// The state that all listeners and connections share.
-pub(crate) struct EdgeServer {
-    settings: ArcSwap<EdgeSettings>,
-    limits: Arc<ConnectionLimits>,
-    counters: Arc<EdgeCounters>,
-    observer: EdgeObserver,
-}
-
-impl EdgeServer {
-    /// Creates an edge without listeners, and reports expired certificates to the observer.
-    pub(crate) fn new(settings: EdgeSettings, observer: EdgeObserver) -> Arc<Self> {
-        let counters = Arc::<EdgeCounters>::default();
-        let edge = Arc::new(Self {
-            settings: ArcSwap::from_pointee(settings),
-            limits: ConnectionLimits::new(Arc::clone(&counters)),
-            counters,
-            observer,
-        });
-        let now = ClockReading::read();
-        for info in edge.certificates() {
-            // An expired certificate is served all the same, so the operator must hear of it.
-            if info.is_expired(now) {
-                edge.notify(EdgeEvent::CertificateExpired { names: info.names });
-            }
-        }
-        edge
-    }
-
-    /// Replaces the settings for new connections. Open connections keep theirs.
-    pub(crate) fn replace(&self, settings: EdgeSettings) {
-        self.settings.store(Arc::new(settings));
-    }
-
-    /// Returns the counters of all connections so far.
-    pub(crate) fn counters(&self) -> &Arc<EdgeCounters> {
-        &self.counters
-    }
-
-    /// Returns the certificates in use, in the order of the config.
-    pub(crate) fn certificates(&self) -> Vec<CertificateInfo> {
-        let settings = self.settings.load();
-        let tls = settings.tls.as_ref();
-        tls.map(|tls| tls.certificates.infos()).unwrap_or_default()
-    }
-
-    /// Reads the certificate files again and uses them where they have changed. Returns true where they had changed.
-    ///
-    /// Blocks on the files.
-    ///
-    /// # Errors
-    /// A file cannot be used, or a certificate is expired. The certificates in use then stay.
-    pub(crate) fn reload_certificates(&self) -> Result<bool, EdgeError> {
-        match &self.settings.load_full().tls {
-            Some(tls) => Ok(tls.certificates.reload()?),
-            None => Ok(false),
-        }
-    }
-
-    /// Accepts and serves connections until `drain` is canceled and all of them have ended.
-    ///
-    /// A drain closes idle connections at once, and the others after their requests in flight. `abort` ends all
-    /// connections immediately; the caller cancels it when its shutdown timeout is over.
-    pub(crate) async fn serve<H: RequestHandler>(
-        self: Arc<Self>,
-        listener: TcpListener,
-        handler: H,
-        drain: CancellationToken,
-        abort: CancellationToken,
-    ) {
-        let stop = Arc::new(StopSignal::default());
-        let tracker = TaskTracker::new();
-        let accepting = self.accept_all(&listener, &handler, &stop, &tracker);
-        let is_aborted = tokio::select! {
-            () = drain.cancelled() => false,
-            () = abort.cancelled() => true,
-            () = accepting => false,
-        };
-        // From here on no new connection is accepted, and open ones are drained.
-        drop(listener);
-        // A closed tracker lets `wait` end once all connections have ended.
-        tracker.close();
-        if !is_aborted {
-            stop.begin_drain();
-            tokio::select! {
-                () = tracker.wait() => return,
-                () = abort.cancelled() => {}
-            }
-        }
-        stop.begin_abort();
-        tracker.wait().await;
-    }
-
-    async fn accept_all<H: RequestHandler>(
-        self: &Arc<Self>,
-        listener: &TcpListener,
-        handler: &H,
-        stop: &Arc<StopSignal>,
-        tracker: &TaskTracker,
-    ) {
-        loop {
-            match listener.accept().await {
-                Ok((stream, socket)) => {
-                    // Dropping the stream closes it, before it has cost a task or a handshake.
-                    let Some(slot) = self.enter(canonical(socket.ip())) else {
-                        continue;
-                    };
-                    listener::prepare(&stream);
-                    let serving = connection::serve(
-                        Arc::clone(self),
-                        stream,
-                        socket,
-                        handler.clone(),
-                        Arc::clone(stop),
-                        tracker.clone(),
-                    );
-                    tracker.spawn(async move {
-                        // The slot lives as long as the task, so it is also freed after a panic.
-                        let _slot = slot;
-                        serving.await;
-                    });
-                }
-                Err(error) if is_of_connection(&error) => {}
-                Err(error) => {
-                    self.counters.accept_failed.add();
-                    self.notify(EdgeEvent::AcceptFailed { error });
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    /// Takes a slot for one more connection, or returns `None` where there are too many.
-    fn enter(&self, ip: std::net::IpAddr) -> Option<ConnectionSlot> {
-        self.counters.accepted.add();
-        let slot = self.limits.enter(self.settings.load().max_connections);
-        if slot.is_none() {
-            self.counters.refused_total.add();
-            let reason = ConnectionRefusal::TooManyConnections;
-            self.notify(EdgeEvent::ConnectionRefused { ip, reason });
-        }
-        slot
-    }
-
-    fn settings(&self) -> Arc<EdgeSettings> {
-        self.settings.load_full()
-    }
-
-    fn notify(&self, event: EdgeEvent) {
-        (self.observer)(event);
-    }
-}
-
-/// Returns true where `accept` failed for one connection only, so that no pause is needed.
-fn is_of_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::Interrupted
-    )
-}
+pub(crate) use crate::edge::error::EdgeError;
+pub(crate) use crate::edge::server::EdgeServer;

@@ -10,8 +10,8 @@ use ipnet::IpNet;
 use rustls::ServerConfig;
 
 use crate::config::model::{ProxyProtocol, ServerSection, TlsSection};
-use crate::edge::EdgeError;
 use crate::edge::certificates::CertificateStore;
+use crate::edge::error::EdgeError;
 use crate::edge::http1;
 use crate::edge::tls::server_config;
 

@@ -21,8 +21,9 @@ use crate::config::model::{
     CertificateFiles, ProxyProtocol, ServerSection, TlsSection, TlsVersion,
 };
 use crate::document::TextSpan;
+use crate::edge::listener;
+use crate::edge::server::EdgeServer;
 use crate::edge::settings::EdgeSettings;
-use crate::edge::{EdgeServer, listener};
 use crate::model::source::RequestSource;
 use crate::net::response::{HttpResponse, ResponseBody};
 

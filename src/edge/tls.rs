@@ -13,8 +13,8 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use crate::config::model::{TlsSection, TlsVersion};
-use crate::edge::EdgeError;
 use crate::edge::certificates::{self, CertificateStore};
+use crate::edge::error::EdgeError;
 
 static BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
 static ONLY_13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::ranges::{RangesEndpoint, SenderRanges, plausibility};
+use crate::ranges::plausibility;
+
+use crate::ranges::sender_ranges::{RangesEndpoint, SenderRanges};
 
 /// Version of the file format.
 const VERSION: u32 = 1;

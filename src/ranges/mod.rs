@@ -9,7 +9,9 @@ mod files;
 mod plausibility;
 mod published;
 mod refresh;
+mod sender_ranges;
 
+pub(crate) use crate::ranges::sender_ranges::{RangesEndpoint, SenderRanges};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -17,44 +19,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use ipnet::IpNet;
 
-use crate::net::remote_url::RemoteUrl;
-use crate::providers::{Provider, RangesFormat};
+use crate::providers::Provider;
 
 pub(crate) use crate::ranges::refresh::{RangeChange, RangeRefresh, RefreshError};
-
-/// Address ranges of one provider, as of one day.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct SenderRanges {
-    /// Day on which the list was read, `YYYY-MM-DD`.
-    pub read: String,
-    /// The ranges; no range lies within another.
-    pub nets: Vec<IpNet>,
-}
-
-/// Machine-readable list of a provider's ranges.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct RangesEndpoint {
-    /// Id of the provider in the catalogue.
-    pub id: String,
-    /// URL from which the list is fetched.
-    pub url: RemoteUrl,
-    /// Format of the list: lines of text, or locations in JSON.
-    pub format: RangesFormat,
-}
-
-impl RangesEndpoint {
-    /// Returns the source of a provider, or `None` if it publishes no machine-readable list.
-    pub(crate) fn of(provider: &Provider) -> Option<Self> {
-        let ranges = provider.ip_ranges.as_ref()?;
-        Some(Self {
-            id: provider.id.clone(),
-            url: RemoteUrl::parse(&ranges.url).ok()?,
-            format: ranges.format.clone()?,
-        })
-    }
-}
 
 /// Ranges of one provider that are in use; all its routes share them.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use crate::net::fetch::{FetchError, FetchLimits, HttpsFetcher};
 use crate::net::remote_url::RemoteUrl;
 use crate::ranges::plausibility::{self, ImplausibleRanges};
 use crate::ranges::published::{self, PublishedFault};
-use crate::ranges::{RangesEndpoint, SenderRanges};
+use crate::ranges::sender_ranges::{RangesEndpoint, SenderRanges};
 
 /// Limits of a fetch. No request waits for it; GitHub's document has half a megabyte.
 const LIMITS: FetchLimits = FetchLimits {

@@ -10,6 +10,7 @@ use super::*;
 use crate::net::client::OutgoingClient;
 use crate::net::fetch::HttpsFetcher;
 use crate::net::testing;
+use crate::providers::RangesFormat;
 use crate::providers::{self, IpRanges};
 use crate::ranges::plausibility::ImplausibleRanges;
 

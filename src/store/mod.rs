@@ -9,6 +9,8 @@
 //! The store then fails all waiting tasks, opens the file again and checks it before the next group.
 
 pub(crate) mod audit;
+mod error;
+mod options;
 pub(crate) mod partial;
 pub(crate) mod rows;
 pub(crate) mod search;
@@ -16,8 +18,13 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
+pub use crate::store::error::StoreError;
+pub(crate) use crate::store::options::PurgeResult;
+pub use crate::store::options::RetentionLimits;
+pub use crate::store::options::StoreOptions;
+pub use crate::store::options::StoreStatistics;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::clock::ClockReading;
@@ -34,145 +41,6 @@ use crate::store::search::{
     ReplaySearch, StepSelection,
 };
 use crate::store::sqlite::StoreInner;
-
-/// Settings with which a store is opened.
-pub struct StoreOptions {
-    /// Path of the SQLite file.
-    pub path: PathBuf,
-    /// Keys that encrypt bodies, headers and response bytes. The first key encrypts, all keys decrypt. Empty: content
-    /// is stored in clear.
-    pub encryption_keys: Vec<Secret>,
-    /// True if the body of an event stays after all its deliveries were delivered or cancelled.
-    pub keep_body: bool,
-    /// Largest size in bytes of the file and its write-ahead log. The store accepts nothing beyond it.
-    pub max_size: Option<u64>,
-    /// Largest number of events in the store.
-    pub max_events: Option<u64>,
-    /// Bytes that must stay free on the disk.
-    pub min_free: u64,
-}
-
-/// How long ended data stays in the store. `None` means forever.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RetentionLimits {
-    /// Age for events whose deliveries were all delivered or cancelled, and for events without deliveries.
-    pub delivered_ms: Option<i64>,
-    /// Age for events with a dead letter.
-    pub dead_ms: Option<i64>,
-    /// Age for attempts of deliveries that have ended.
-    pub attempts_ms: Option<i64>,
-    /// Size of the file in bytes above which the oldest ended events are deleted, whatever their age.
-    pub size: Option<u64>,
-    /// The shortest dedup window of all routes. Claims are deleted after their window in any case; this value sets how
-    /// often the store looks for them.
-    pub claims_ms: Option<i64>,
-}
-
-/// Counts of what one round of retention deleted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct PurgeResult {
-    /// Number of events that were deleted.
-    pub events: u64,
-    /// Number of attempts that were deleted, without those of deleted events.
-    pub attempts: u64,
-    /// Number of claims that were deleted because their window is over.
-    pub claims: u64,
-    /// Bytes that were returned to the file system.
-    pub bytes: u64,
-    /// True if another round has work to do. Each round is bounded, so that it never delays commits for long.
-    pub is_more: bool,
-}
-
-/// Counters of the store. They are roughly up to date and cheap to read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct StoreStatistics {
-    /// Number of events in the file.
-    pub events: u64,
-    /// Number of deliveries by state, in the order of `DeliveryState::ALL`.
-    pub deliveries: [u64; 6],
-    /// Number of claims, including expired claims that are not deleted yet.
-    pub claims: u64,
-    /// Bytes of the file and its write-ahead log.
-    pub size: u64,
-    /// Bytes of unused pages in the file.
-    pub spare: u64,
-    /// When the oldest open delivery was created, in milliseconds since the epoch.
-    pub oldest_open_ms: Option<i64>,
-    /// Number of groups that were committed since the store was opened.
-    pub groups: u64,
-    /// Number of tasks (commits, takes and outcomes) in these groups.
-    pub grouped: u64,
-    /// How often the store was opened again after a failed write.
-    pub reopened: u64,
-    /// Bytes of the write-ahead log alone.
-    pub log: u64,
-    /// Bytes that are free on the disk for the user of this process.
-    pub disk_free: Option<u64>,
-    /// Microseconds that the writer spent on these groups, synchronization included.
-    pub written_us: u64,
-    /// How often a checkpoint copied the whole write-ahead log into the file.
-    pub checkpoints: u64,
-}
-
-/// Why the store did not do a task. In every case no part of the task was done.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the fields are what the messages say they are")]
-pub enum StoreError {
-    /// The file or its folder is missing or not accessible.
-    #[error(
-        "cannot open the store `{}`: check that its folder exists and that this user may read and write there",
-        path.display()
-    )]
-    Open {
-        path: PathBuf,
-        source: rusqlite::Error,
-    },
-    /// Another process holds the lock of the file.
-    #[error("the store `{}` is in use by another process: stop that process first", path.display())]
-    InUse { path: PathBuf },
-    /// A later version of hookgate wrote the file.
-    #[error(
-        "the store `{}` has the schema version {found}, and this hookgate knows versions up to {known}: \
-         run the hookgate that wrote it, or a later one",
-        path.display()
-    )]
-    Newer {
-        path: PathBuf,
-        found: i64,
-        known: i64,
-    },
-    /// The file holds content that no configured key decrypts.
-    #[error(
-        "the store `{}` is encrypted with a key that is missing from `encryption_key`: \
-         add that key again, behind the new ones",
-        path.display()
-    )]
-    Key { path: PathBuf },
-    /// The file, or a row in it, is damaged.
-    #[error("the store is damaged: {what}")]
-    Damaged { what: String },
-    /// A write failed: the disk is full, read-only or failing, or another process holds a lock.
-    #[error("the store could not be written: check the disk and its free space")]
-    Write(#[source] rusqlite::Error),
-    /// A write failed a moment ago. The store rejects all tasks until the file is open again and checked.
-    #[error("a write failed, and the store is being opened again: retry later")]
-    Reopening,
-    /// A query failed, or ran past its deadline.
-    #[error("the store could not be read")]
-    Read(#[source] rusqlite::Error),
-    /// One more event would exceed a limit of the config.
-    #[error("the store is full: {limit}")]
-    Full { limit: &'static str },
-    /// Too many tasks wait for the writer.
-    #[error("the store has too many writes waiting: retry later")]
-    Busy,
-    /// The store is closed, or its writer thread ended.
-    #[error("the store is closed")]
-    Closed,
-    /// The output of an export or a salvage could not be written.
-    #[error("the output could not be written")]
-    Output(#[source] std::io::Error),
-}
 
 /// An open store. A clone is cheap, and the last clone closes the store.
 #[derive(Clone)]

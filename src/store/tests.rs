@@ -24,12 +24,14 @@ use tempfile::TempDir;
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
 use crate::model::secret::Secret;
+use crate::store::Store;
+use crate::store::error::StoreError;
+use crate::store::options::StoreOptions;
 use crate::store::rows::{
     AttemptRecord, ClaimRow, CommitOutcome, DestinationId, DueDelivery, FinishedAttempt,
     NewDelivery, NewEvent, NextState, StoredEvent,
 };
 use crate::store::search::{DeliverySearch, EventSearch, ListPage};
-use crate::store::{Store, StoreError, StoreOptions};
 
 pub(super) const NOW: i64 = 1_700_000_000_000;
 

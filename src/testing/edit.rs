@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::net::request_file::RequestFile;
-use crate::testing::{TestingError, shape};
+use crate::testing::error::TestingError;
+use crate::testing::shape;
 
 /// Sets a value in an event's JSON body, at a JSON pointer or a path with dots. A value that is not JSON is text.
 ///

@@ -13,12 +13,13 @@ use hyper::body::Incoming;
 use crate::dispatch;
 use crate::model::clock::instant;
 use crate::model::error::chain;
+use crate::net::client::drain::BodyEnding;
 use crate::net::client::{
-    BodyEnding, ClientError, ConnectionLease, ConnectionPool, OutgoingClient, OwnTls, PoolKey,
+    ClientError, ConnectionLease, ConnectionPool, OutgoingClient, OwnTls, PoolKey,
 };
 use crate::net::event_headers::set_length;
 use crate::net::request_file::{RequestFile, is_framing};
-use crate::testing::TestingError;
+use crate::testing::error::TestingError;
 
 /// Limits for the body of a response: bytes that are kept, and bytes that are read.
 const KEPT_ANSWER: usize = 64 * 1024;
@@ -169,7 +170,7 @@ pub(super) fn split(url: &str) -> Result<(String, String), TestingError> {
     ))
 }
 
-async fn read(
+pub(super) async fn read(
     response: Response<Incoming>,
     lease: ConnectionLease,
     started: Instant,

@@ -12,9 +12,9 @@ use crate::app::RunningGate;
 use crate::net::request_file::RequestFile;
 use crate::record::log::LineLogger;
 use crate::record::log_line::LineEncoding;
+use crate::testing::error::{TestingError, load};
 use crate::testing::exchange::{ReceivedResponse, SendTarget, ServerTrust};
 use crate::testing::folder::PrivateFolder;
-use crate::testing::{TestingError, load};
 
 /// Limit for a response. Everything is on this machine, so more than this means a hang.
 const TIMEOUT: Duration = Duration::from_secs(20);

@@ -14,8 +14,9 @@ use crate::scheme::spec::{
     SchemeFamily, SchemeLocation, SchemeSpec, SecretEncoding, TokenLocation,
 };
 use crate::scheme::{RequestHead, Scheme, ToSign, with_query};
+use crate::testing::error::TestingError;
 use crate::testing::exchange::split;
-use crate::testing::{TestingError, payloads, placeholders, shape};
+use crate::testing::{payloads, placeholders, shape};
 
 /// Sender of one provider's events to one URL.
 pub struct EventSender {

@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::cli::demo::log_capture::LoggedVerdict;
-use crate::cli::demo::setup::DemoSecrets;
+use crate::cli::demo::secrets::DemoSecrets;
 use crate::gate::reject::RejectReason;
 use crate::model::clock::ClockReading;
 

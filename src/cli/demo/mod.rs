@@ -9,6 +9,7 @@ mod events;
 mod log_capture;
 mod receiver;
 mod report;
+mod secrets;
 mod setup;
 
 use std::process::ExitCode;

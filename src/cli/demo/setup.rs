@@ -2,13 +2,13 @@
 //!
 //! It also sends the requests of the demo one after the other, and collects what the gate and the app made of each.
 
+use crate::cli::demo::secrets::DemoSecrets;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use data_encoding::{BASE64, HEXLOWER};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::app::RunningGate;
@@ -23,16 +23,6 @@ use crate::testing::PrivateFolder;
 
 /// Limit for the log line of a request, which may appear after the response.
 const LINE_LIMIT: Duration = Duration::from_secs(5);
-
-/// Signing secret of each provider, generated for this run.
-pub(super) struct DemoSecrets {
-    pub(super) stripe: String,
-    pub(super) github: String,
-    pub(super) shopify: String,
-    pub(super) slack: String,
-    pub(super) standard_webhooks: String,
-    pub(super) partner: String,
-}
 
 /// The running demo: app, gate and certificate.
 pub(super) struct DemoSetup {
@@ -128,25 +118,6 @@ impl DemoSetup {
             signed: act.webhook.body.clone(),
         })
     }
-}
-
-impl DemoSecrets {
-    fn make() -> anyhow::Result<Self> {
-        Ok(Self {
-            stripe: format!("whsec_{}", HEXLOWER.encode(&random()?)),
-            github: HEXLOWER.encode(&random()?),
-            shopify: HEXLOWER.encode(&random()?),
-            slack: HEXLOWER.encode(&random()?),
-            standard_webhooks: format!("whsec_{}", BASE64.encode(&random()?)),
-            partner: HEXLOWER.encode(&random()?),
-        })
-    }
-}
-
-fn random() -> anyhow::Result<[u8; 24]> {
-    let mut bytes = [0; 24];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow!("the system has no random numbers"))?;
-    Ok(bytes)
 }
 
 /// Returns the config of the demo, as a user would write it, except that the system chooses the ports.

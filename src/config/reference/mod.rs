@@ -10,8 +10,9 @@ mod json_schema;
 mod markdown;
 #[cfg(test)]
 mod tests;
+mod toml_value;
 
-use serde_json::Value as Json;
+use crate::config::reference::toml_value::json_of;
 
 use crate::config::ROOT;
 pub(crate) use crate::config::reference::json_schema::schema;
@@ -65,10 +66,4 @@ pub(crate) fn default_text(default: &str) -> String {
         Some(_) => format!("`{default}`"),
         None => default.to_owned(),
     }
-}
-
-/// Parses a default that is written as TOML; returns `None` for a default in words.
-fn json_of(default: &str) -> Option<Json> {
-    let table: toml::Table = toml::from_str(&format!("a = {default}")).ok()?;
-    serde_json::to_value(table.get("a")?).ok()
 }

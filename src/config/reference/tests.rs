@@ -5,6 +5,7 @@ use crate::config::load_text;
 use crate::config::reference::example::example;
 use crate::config::reference::markdown::markdown;
 use crate::document::report::ReportStyle;
+use serde_json::Value as Json;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{env, fs};

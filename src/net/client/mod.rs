@@ -9,10 +9,13 @@
 //! may be sent on another connection. A request that was written, even in part, is never sent again.
 
 mod connect;
-mod drain;
+pub(crate) mod drain;
+mod error;
+mod own_tls;
 mod stream;
 mod tls;
 
+pub(crate) use crate::net::client::error::ClientError;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -32,9 +35,8 @@ use tokio::time::{Sleep, sleep};
 use crate::model::clock;
 pub(crate) use crate::net::client::connect::ConnectError;
 use crate::net::client::connect::{ConnectOrigin, NetworkReach};
-pub(crate) use crate::net::client::drain::BodyEnding;
+pub(crate) use crate::net::client::own_tls::OwnTls;
 use crate::net::client::stream::{ReadinessProbe, UpstreamStream};
-pub(crate) use crate::net::client::tls::OwnTls;
 use crate::net::egress::EgressResolver;
 
 /// All connection pools of the process. Cheap to clone.
@@ -67,29 +69,6 @@ pub(crate) struct PoolKey {
     pub own_tls: Option<OwnTls>,
     /// True where the host is on the internet: it needs TLS, and special addresses are rejected.
     pub is_external: bool,
-}
-
-/// The reason why a pool cannot be created.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ClientError {
-    /// Neither TLS nor the resolver can use the host.
-    #[error("the host is not a name or an address")]
-    Host,
-    /// The system has no root certificates to verify an `https` upstream with.
-    #[error("no root certificate could be read from the system's store")]
-    Roots,
-    /// The TLS library rejected the settings.
-    #[error("TLS cannot be set up")]
-    Tls(#[source] rustls::Error),
-    /// A PEM file cannot be read, or lacks the expected content.
-    #[error("`{}` cannot be used as a PEM file", path.display())]
-    File {
-        path: std::path::PathBuf,
-        source: rustls::pki_types::pem::Error,
-    },
-    /// A host on the internet is configured without TLS.
-    #[error("a host on the internet must be reached by `https`")]
-    Plain,
 }
 
 /// The reason why an exchange returned no response.

@@ -1,7 +1,6 @@
 //! Outgoing TLS: trust anchors and client identity.
 
 use std::fs;
-use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,77 +11,15 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sha2::{Digest as _, Sha256};
 
-use crate::net::client::{ClientError, OutgoingClient};
+use crate::net::client::error::ClientError;
 use crate::net::text_file;
-
-/// Trust anchors and a client certificate, read from files.
-///
-/// Two values are equal where their files had the same bytes, so that only routes with the same TLS settings share
-/// connections.
-#[derive(Clone)]
-pub(crate) struct OwnTls {
-    digest: [u8; 32],
-    config: Arc<ClientConfig>,
-}
 
 /// A certificate chain to present, and its key.
 type ClientIdentity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-impl OwnTls {
-    /// Reads the files. Without `ca`, the roots of `client` apply.
-    ///
-    /// # Errors
-    /// A file cannot be read or lacks the expected content, or the key does not belong to the certificate.
-    pub(crate) fn read(
-        client: &OutgoingClient,
-        ca: Option<&Path>,
-        identity: Option<(&Path, &Path)>,
-    ) -> Result<Self, ClientError> {
-        // Hashes the files in a fixed order, so that equal files give equal settings.
-        let mut seen = Sha256::new();
-        let roots = match ca {
-            None => client.roots()?,
-            Some(path) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates(path, &mut seen)? {
-                    roots.add(certificate).map_err(ClientError::Tls)?;
-                }
-                roots
-            }
-        };
-        let identity = match identity {
-            None => None,
-            Some((chain, key)) => Some((certificates(chain, &mut seen)?, private(key, &mut seen)?)),
-        };
-        Ok(Self {
-            config: Arc::new(config(roots, identity)?),
-            digest: seen.finalize().into(),
-        })
-    }
-
-    /// Accepts every server certificate. Only for test tools that request it explicitly.
-    pub(crate) fn unverified() -> Result<Self, ClientError> {
-        let mut config = config(RootCertStore::empty(), None)?;
-        config
-            .dangerous()
-            .set_certificate_verifier(Arc::new(InsecureVerifier(
-                rustls::crypto::aws_lc_rs::default_provider(),
-            )));
-        Ok(Self {
-            config: Arc::new(config),
-            digest: [0; 32],
-        })
-    }
-
-    /// Returns the TLS configuration for connections.
-    pub(crate) fn config(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.config)
-    }
-}
-
 /// A verifier that accepts every certificate and checks the handshake's signature only.
 #[derive(Debug)]
-struct InsecureVerifier(CryptoProvider);
+pub(super) struct InsecureVerifier(pub(super) CryptoProvider);
 
 impl ServerCertVerifier for InsecureVerifier {
     fn verify_server_cert(
@@ -121,26 +58,6 @@ impl ServerCertVerifier for InsecureVerifier {
     }
 }
 
-impl PartialEq for OwnTls {
-    fn eq(&self, other: &Self) -> bool {
-        self.digest == other.digest
-    }
-}
-
-impl Eq for OwnTls {}
-
-impl Hash for OwnTls {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.digest.hash(state);
-    }
-}
-
-impl std::fmt::Debug for OwnTls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("OwnTls")
-    }
-}
-
 /// Builds a configuration for HTTP/1.1 over TLS 1.2 or 1.3 with these roots.
 pub(super) fn config(
     roots: RootCertStore,
@@ -163,7 +80,7 @@ pub(super) fn config(
 }
 
 /// Reads all certificates of a file; at least one.
-fn certificates(
+pub(super) fn certificates(
     path: &Path,
     seen: &mut Sha256,
 ) -> Result<Vec<CertificateDer<'static>>, ClientError> {
@@ -176,12 +93,15 @@ fn certificates(
     }
 }
 
-fn private(path: &Path, seen: &mut Sha256) -> Result<PrivateKeyDer<'static>, ClientError> {
+pub(super) fn private(
+    path: &Path,
+    seen: &mut Sha256,
+) -> Result<PrivateKeyDer<'static>, ClientError> {
     let text = zeroize::Zeroizing::new(read(path, seen)?);
     PrivateKeyDer::from_pem_slice(&text).map_err(|source| broken(path, source))
 }
 
-fn read(path: &Path, seen: &mut Sha256) -> Result<Vec<u8>, ClientError> {
+pub(super) fn read(path: &Path, seen: &mut Sha256) -> Result<Vec<u8>, ClientError> {
     let mut text = fs::read(path).map_err(|source| broken(path, pem::Error::Io(source)))?;
     text_file::normalize(&mut text);
     // The length separates files: otherwise two files with the same bytes, divided differently, would be equal.

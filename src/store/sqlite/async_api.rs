@@ -8,6 +8,9 @@ use rusqlite::types::ToSql;
 use crate::model::clock::ClockReading;
 use crate::model::delivery::{DeliveryId, DeliveryStep};
 use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
+use crate::store::KEPT_ANSWER;
+use crate::store::error::StoreError;
+use crate::store::options::{PurgeResult, RetentionLimits, StoreStatistics};
 use crate::store::rows::{
     CommitOutcome, DestinationId, DestinationRow, DueDelivery, FinishedAttempt, NewEvent,
     SpentClaim, StoredEvent,
@@ -28,7 +31,6 @@ use crate::store::sqlite::readers::{LONG_PATIENCE, PATIENCE};
 use crate::store::sqlite::seal::{ContentSealer, SealedPart, UnsealError};
 use crate::store::sqlite::search::ListBounds;
 use crate::store::sqlite::{StoreInner, head, numbers, purge, read, replay, stats, text_search};
-use crate::store::{KEPT_ANSWER, PurgeResult, RetentionLimits, StoreError, StoreStatistics};
 
 /// Bytes that a queue entry counts for, beside its payload.
 const TASK_SIZE: usize = 512;

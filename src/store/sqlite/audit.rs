@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, Row, params};
 
-use crate::store::StoreError;
 use crate::store::audit::{ActionRow, ActionSearch, OperatorAction};
+use crate::store::error::StoreError;
 use crate::store::search::ListPage;
 use crate::store::sqlite::StoreInner;
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
@@ -92,7 +92,7 @@ fn list(
     Ok(found)
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<ActionRow> {
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<ActionRow> {
     Ok(ActionRow {
         id: row.get(0)?,
         action: OperatorAction {
@@ -118,14 +118,15 @@ mod tests {
         let path = folder.path().join("a.db");
         let conn = Connection::open(&path).unwrap();
         migrate::migrate(&conn, 0).unwrap();
-        let limits = crate::store::sqlite::limits::StoreLimits::new(&crate::store::StoreOptions {
-            path: path.clone(),
-            encryption_keys: Vec::new(),
-            keep_body: true,
-            max_size: None,
-            max_events: None,
-            min_free: 0,
-        });
+        let limits =
+            crate::store::sqlite::limits::StoreLimits::new(&crate::store::options::StoreOptions {
+                path: path.clone(),
+                encryption_keys: Vec::new(),
+                keep_body: true,
+                max_size: None,
+                max_events: None,
+                min_free: 0,
+            });
         let work = GroupWork::new(conn, limits, true, std::sync::Arc::default()).unwrap();
         (work, Connection::open(&path).unwrap(), folder)
     }

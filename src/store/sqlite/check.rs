@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use crate::model::error;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::sqlite::connect;
 
 /// Largest number of findings of one kind that are reported.

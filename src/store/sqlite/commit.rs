@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, params};
 
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::ids::RouteName;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::rows::{ClaimRow, CommitOutcome, NewDelivery, SpentClaim};
 use crate::store::sqlite::fifo;
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure, UndoEntry};

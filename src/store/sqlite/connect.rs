@@ -11,7 +11,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 /// First SQLite version without a bug that damages the file when two connections write the log at once.
 const OLDEST_SQLITE: i32 = 3_051_003;

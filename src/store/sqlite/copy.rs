@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::config::DbConfig;
 
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::partial::PartialFile;
 use crate::store::sqlite::connect::{self, open_failed};
 

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::secret::Secret;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::rows::StoredEvent;
 use crate::store::sqlite::connect;
 use crate::store::sqlite::event::StoredEventRow;

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 
 use crate::model::delivery::{DeliveryId, DeliveryState, DeliveryStep};
 use crate::model::ids::RouteName;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::sqlite::clock::{PERIOD_MS, StoreClock};
 use crate::store::sqlite::limits::StoreLimits;
 use crate::store::sqlite::names::{DeliveryLane, EventKind, MAX_KINDS, NameTable};

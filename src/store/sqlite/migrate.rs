@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::sqlite::connect::{APPLICATION, open_failed};
 
 /// The migrations in order. Each leads from the previous version, the first from an empty file.

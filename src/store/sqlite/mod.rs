@@ -59,6 +59,8 @@ use rusqlite::Connection;
 
 use crate::model::error;
 use crate::model::ids::{DestinationName, RouteName};
+use crate::store::error::StoreError;
+use crate::store::options::{StoreOptions, StoreStatistics};
 use crate::store::rows::DestinationId;
 use crate::store::sqlite::clock::StoreClock;
 use crate::store::sqlite::connect::open_failed;
@@ -69,7 +71,6 @@ use crate::store::sqlite::queue::WriterQueue;
 use crate::store::sqlite::readers::ReaderPool;
 use crate::store::sqlite::seal::ContentSealer;
 use crate::store::sqlite::writer::StoreWriter;
-use crate::store::{StoreError, StoreOptions, StoreStatistics};
 
 /// State that the writer, the readers and the handles share.
 pub(super) struct StoreShared {

@@ -9,13 +9,14 @@ use rusqlite::ErrorCode;
 
 use crate::model::clock::ClockReading;
 use crate::model::ids::{DestinationName, RouteName};
+use crate::store::error::StoreError;
+use crate::store::options::StoreOptions;
 use crate::store::sqlite::clock::{BootTime, ClockTrust, SavedClock, StoreClock};
 use crate::store::sqlite::connect::{self, FileLock, open_failed};
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
 use crate::store::sqlite::limits::{StoreLimits, disk_free};
 use crate::store::sqlite::seal::ContentSealer;
 use crate::store::sqlite::{migrate, read, wal};
-use crate::store::{StoreError, StoreOptions};
 
 /// Free bytes on the disk below which no file can be set up.
 const LEAST_ROOM: u64 = 1 << 20;

@@ -10,12 +10,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::model::clock;
 use crate::model::delivery::DeliveryState;
+use crate::store::options::{PurgeResult, RetentionLimits};
 use crate::store::sqlite::filter::EventColumns;
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
 use crate::store::sqlite::limits::pages;
 use crate::store::sqlite::readers::ReadTransaction;
 use crate::store::sqlite::{fifo, id_index, time_index};
-use crate::store::{PurgeResult, RetentionLimits};
 
 /// Rows that one round deletes at most.
 const EVENTS: usize = 200;

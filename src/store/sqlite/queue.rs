@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
 
 /// Commits that may wait. A slow disk (5,000 a second) needs less than two seconds for them.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::ids::{EventId, RequestId, RouteName};
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::rows::{AttemptRecord, ClaimRow, DestinationId, DestinationRow, SpentClaim};
 use crate::store::search::{
     AttemptRow, DeliveryRow, DeliverySearch, EventRow, EventSearch, ListPage,

@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, ffi};
 use tokio::sync::Semaphore;
 
 use crate::model::clock;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::sqlite::StoreShared;
 use crate::store::sqlite::connect;
 use crate::store::sqlite::names::NameTable;

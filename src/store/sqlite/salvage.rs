@@ -18,6 +18,8 @@ use sha2::{Digest as _, Sha256};
 use crate::model::delivery::DeliveryState;
 use crate::model::error::chain;
 use crate::model::secret::Secret;
+use crate::store::SalvageResult;
+use crate::store::error::StoreError;
 use crate::store::partial::PartialFile;
 use crate::store::rows::StoredEvent;
 use crate::store::sqlite::carve::{CarveError, carve};
@@ -30,7 +32,6 @@ use crate::store::sqlite::migrate::migrate;
 use crate::store::sqlite::names::NameTable;
 use crate::store::sqlite::seal::ContentSealer;
 use crate::store::sqlite::{numbers, wal};
-use crate::store::{SalvageResult, StoreError};
 
 /// Events that one query looks for.
 const AT_ONCE: i64 = 256;

@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::store::error::StoreError;
+use crate::store::options::StoreStatistics;
 use crate::store::sqlite::connect;
 use crate::store::sqlite::lane_counts::LaneTally;
 use crate::store::sqlite::limits::{disk_free, log_size, pages, size};
 use crate::store::sqlite::names::NameTable;
 use crate::store::sqlite::read::oldest;
 use crate::store::sqlite::readers::ReadTransaction;
-use crate::store::{StoreError, StoreStatistics};
 
 pub(super) fn stats(look: &ReadTransaction<'_>, path: &Path) -> rusqlite::Result<StoreStatistics> {
     let unsigned = |number: i64| u64::try_from(number).unwrap_or(0);

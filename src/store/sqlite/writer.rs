@@ -14,7 +14,7 @@ use rusqlite::config::DbConfig;
 
 use crate::model::clock::instant;
 use crate::model::error::chain;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::sqlite::checkpoint::{WriteAheadLog, checkpoint};
 use crate::store::sqlite::connect::{FileLock, open_failed};
 use crate::store::sqlite::group_work::{GroupWork, UndoEntry};

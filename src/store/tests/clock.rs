@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::clock::ClockReading;
-use crate::store::RetentionLimits;
+use crate::store::options::RetentionLimits;
 
 const HOUR_MS: i64 = 3_600_000;
 

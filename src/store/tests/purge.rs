@@ -1,7 +1,7 @@
 //! Tests of retention: deleted rows, rows that stay, and the shrinking file.
 
 use super::*;
-use crate::store::{PurgeResult, RetentionLimits};
+use crate::store::options::{PurgeResult, RetentionLimits};
 
 const DAY: i64 = 86_400_000;
 

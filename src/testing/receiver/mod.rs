@@ -4,23 +4,23 @@
 //! is an IP address or `localhost`. Otherwise a web page could point its own name at this address (DNS rebinding) and
 //! read the requests.
 
+mod received;
 mod request_buffer;
 mod respond;
 mod serve;
 
+pub use crate::testing::receiver::received::ReceivedRequest;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use data_encoding::BASE64;
-use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::net::request_file::{self, RequestFile};
-use crate::testing::TestingError;
+use crate::net::request_file::RequestFile;
+use crate::testing::error::TestingError;
 use crate::testing::receiver::request_buffer::RequestBuffer;
 pub use crate::testing::receiver::respond::ResponseBehavior;
 
@@ -29,52 +29,6 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Function that verifies a request with its time of arrival. Returns a text in both cases: verified, or the reason.
 pub type RequestJudge = Box<dyn Fn(&RequestFile, i64) -> Result<String, String> + Send + Sync>;
-
-/// Request as the receiver got it.
-#[derive(Clone, Debug)]
-pub struct ReceivedRequest {
-    /// Number of the request, counted from 0.
-    pub number: u64,
-    /// Time of arrival in milliseconds since the epoch.
-    pub unix_ms: i64,
-    /// Address of the client.
-    pub source: SocketAddr,
-    /// Method, target, headers and body.
-    pub request: RequestFile,
-    /// Result of the verification; `None` without a judge.
-    pub verdict: Option<Result<String, String>>,
-    /// Response that was sent, in a few words.
-    pub answer: String,
-}
-
-impl ReceivedRequest {
-    /// Builds the JSON document of the request.
-    #[must_use]
-    pub fn document(&self) -> Value {
-        let request = &self.request;
-        let headers = request.headers.iter();
-        let headers = headers.map(|(name, value)| json!([name, String::from_utf8_lossy(value)]));
-        // JSON has no bytes: a body that is not UTF-8 goes into a field of its own.
-        let (body, base64) = match std::str::from_utf8(&request.body) {
-            Ok(text) => (Some(text), None),
-            Err(_) => (None, Some(BASE64.encode(&request.body))),
-        };
-        let verdict = self.verdict.as_ref();
-        json!({
-            "number": self.number,
-            "received": request.fact(request_file::RECEIVED),
-            "source": self.source.to_string(),
-            "method": request.method.as_str(),
-            "target": request.target,
-            "headers": headers.collect::<Vec<_>>(),
-            "body": body,
-            "body_base64": base64,
-            "verified": verdict.map(Result::is_ok),
-            "verdict": verdict.map(|verdict| match verdict { Ok(text) | Err(text) => text }),
-            "answer": self.answer,
-        })
-    }
-}
 
 /// Running receiver. It stops when it is dropped.
 ///

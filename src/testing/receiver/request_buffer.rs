@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::testing::receiver::ReceivedRequest;
+use crate::testing::receiver::received::ReceivedRequest;
 
 /// Maximum number of recorded requests.
 const MAX_COUNT: usize = 1000;

@@ -24,7 +24,8 @@ use crate::model::clock::ClockReading;
 use crate::net::host;
 use crate::net::request_file::{self, RequestFile};
 use crate::testing::placeholders;
-use crate::testing::receiver::{GRACE, ReceivedRequest, ReceiverShared, ResponseBehavior};
+use crate::testing::receiver::received::ReceivedRequest;
+use crate::testing::receiver::{GRACE, ReceiverShared, ResponseBehavior};
 
 /// Maximum size of a body; a longer one is rejected with 413.
 const MAX_BODY: usize = 32 * 1024 * 1024;
@@ -107,7 +108,7 @@ async fn connection(
 struct SocketHandle(Arc<socket2::Socket>);
 
 impl SocketHandle {
-    fn of(stream: &TcpStream) -> Option<Self> {
+    pub(super) fn of(stream: &TcpStream) -> Option<Self> {
         let socket = socket2::SockRef::from(stream).try_clone().ok()?;
         Some(Self(Arc::new(socket)))
     }

@@ -1,0 +1,150 @@
+//! Settings that only a restart can change, and the start of a gate.
+
+use crate::admin::controls::{GateSource, GateStatus};
+use crate::admin::tls::AdminTls;
+use crate::admin::{self, AdminError};
+use crate::app::error::StartError;
+use crate::app::{local, systemd};
+use crate::config::model::{AdminListen, AdminToken, GateConfig, TelemetrySection};
+use crate::edge::{EdgeServer, listener};
+use crate::model::clock::ClockReading;
+use crate::pipeline::Pipeline;
+use sha2::{Digest as _, Sha256};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// Time for tasks to notice that they were aborted, after `shutdown_timeout` is over.
+pub(crate) const ABORT_GRACE: Duration = Duration::from_secs(1);
+
+/// Settings that only a restart can change.
+#[derive(PartialEq)]
+pub(crate) struct FixedSettings {
+    listen: Vec<SocketAddr>,
+    admin: Option<(AdminListen, Option<(PathBuf, PathBuf)>)>,
+    store: Option<FixedStore>,
+    telemetry: Option<TelemetrySection>,
+    sockets: Vec<PathBuf>,
+}
+
+/// Settings of `[store]` that only a restart can change.
+#[derive(PartialEq, Eq)]
+pub(crate) struct FixedStore {
+    path: PathBuf,
+    keep_body: bool,
+    limits: [Option<u64>; 3],
+    /// Digests of the encryption keys, because a copy of the keys must not stay in memory.
+    keys: Vec<[u8; 32]>,
+}
+
+impl FixedSettings {
+    pub(super) fn of(config: &GateConfig) -> Self {
+        Self {
+            listen: config.server.listen.clone(),
+            admin: config.admin.as_ref().map(|admin| {
+                let tls = admin.tls.as_ref();
+                let files = tls.map(|files| (files.cert.clone(), files.key.clone()));
+                (admin.listen.clone(), files)
+            }),
+            store: config.store.as_ref().map(|store| FixedStore {
+                path: store.path.clone(),
+                keep_body: store.keep_body,
+                limits: [store.max_size, store.max_events, Some(store.min_free)],
+                keys: store
+                    .encryption_keys
+                    .iter()
+                    .map(|key| Sha256::digest(key.expose()).into())
+                    .collect(),
+            }),
+            telemetry: config.telemetry.clone(),
+            sockets: local::paths(config),
+        }
+    }
+}
+
+/// Returns the address of the admin listener. With a store there always is one, because the commands need it.
+pub(crate) fn admin_listen(config: &GateConfig) -> Option<AdminListen> {
+    match &config.admin {
+        Some(admin) => Some(admin.listen.clone()),
+        None if config.store.is_some() => admin::default_listen(systemd::runtime_dir().as_deref()),
+        None => None,
+    }
+}
+
+/// Returns the function by which the admin API reads the state of the public listeners.
+pub(crate) fn gate_now(
+    edge: &Arc<EdgeServer>,
+    pipeline: &Arc<Pipeline>,
+    admin_tls: Option<Arc<AdminTls>>,
+) -> GateSource {
+    let (edge, pipeline) = (Arc::clone(edge), Arc::clone(pipeline));
+    Arc::new(move || GateStatus {
+        in_flight: pipeline.in_flight() as u64,
+        connections: edge.counters().open.read() as u64,
+        certificates: edge
+            .certificates()
+            .into_iter()
+            .chain(admin_tls.as_ref().map(|tls| tls.info()))
+            .map(|info| (info.names, info.not_after))
+            .collect(),
+    })
+}
+
+pub(crate) fn admin_tls(config: &GateConfig) -> Result<Option<Arc<AdminTls>>, AdminError> {
+    let files = config.admin.as_ref().and_then(|admin| admin.tls.clone());
+    let tls = files.map(AdminTls::load).transpose()?;
+    Ok(tls.map(Arc::new))
+}
+
+pub(crate) fn admin_hosts(config: &GateConfig) -> Vec<String> {
+    let admin = config.admin.as_ref();
+    admin.map_or_else(Vec::new, |admin| admin.hosts.clone())
+}
+
+pub(crate) fn admin_tokens(config: &GateConfig) -> Vec<AdminToken> {
+    let admin = config.admin.as_ref();
+    admin.map_or_else(Vec::new, |admin| admin.tokens.clone())
+}
+
+/// Opens the public listeners: those that systemd handed over, else those of `listen`.
+pub(crate) fn open_listeners(
+    config: &GateConfig,
+    handed: Vec<std::net::TcpListener>,
+) -> Result<Vec<TcpListener>, StartError> {
+    if handed.is_empty() && config.server.listen.is_empty() {
+        return Err(StartError::NoListener);
+    }
+    if handed.is_empty() {
+        let bind = |address: &SocketAddr| {
+            let is_v6_only = config.server.is_v6_only(*address);
+            listener::bind(*address, is_v6_only).map_err(|source| StartError::Listen {
+                address: *address,
+                source,
+            })
+        };
+        return config.server.listen.iter().map(bind).collect();
+    }
+    let adopt = |listener: std::net::TcpListener| {
+        let address = listener.local_addr().map_err(StartError::Adopt)?;
+        // The config check did not know this address, so plain HTTP in public is rejected here.
+        let is_safe = config.tls.is_some() || config.server.insecure_http;
+        if !is_safe && !address.ip().to_canonical().is_loopback() {
+            return Err(StartError::Insecure { address });
+        }
+        listener::adopt(listener).map_err(StartError::Adopt)
+    };
+    handed.into_iter().map(adopt).collect()
+}
+
+/// Returns a random seed for request ids.
+pub(crate) fn seed() -> u64 {
+    let mut bytes = [0; 8];
+    let random = aws_lc_rs::rand::fill(&mut bytes);
+    // Without a random source TLS cannot work either. The clock still makes ids differ between processes.
+    if random.is_err() {
+        bytes = ClockReading::read().unix_ms.to_le_bytes();
+    }
+    u64::from_le_bytes(bytes)
+}

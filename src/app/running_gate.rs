@@ -1,0 +1,365 @@
+//! A running gate: its parts, and how they end.
+
+use crate::admin::config_view::ConfigView;
+use crate::admin::controls::ReloadRequest;
+use crate::admin::tls::AdminTls;
+use crate::admin::{self, AdminApi, AdminControls, AdminListener, AdminState};
+use crate::app::cross_reload::{CrossReloadHandle, CrossReloadState};
+use crate::app::error::StartError;
+use crate::app::fixed_settings::{
+    ABORT_GRACE, FixedSettings, admin_hosts, admin_listen, admin_tls, admin_tokens, gate_now,
+    open_listeners, seed,
+};
+use crate::app::generation::DestinationIds;
+use crate::app::ranges::RangeRefresher;
+use crate::app::store_runtime::StoreRuntime;
+use crate::app::{cross_reload, explain, generation, local, store_runtime, systemd, traces};
+use crate::config::LoadedConfig;
+use crate::console;
+use crate::document::report::DiagnosticReport;
+use crate::edge::EdgeServer;
+use crate::edge::settings::EdgeSettings;
+use crate::model::clock::ClockReading;
+use crate::net::client::OutgoingClient;
+use crate::pipeline::{Generation, Pipeline};
+use crate::record::TelemetryRecorder;
+use crate::record::log::LineLogger;
+use arc_swap::ArcSwap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Level;
+
+/// The running gate with all its parts.
+pub(crate) struct RunningGate {
+    pub(super) edge: Arc<EdgeServer>,
+    pub(super) generation: Arc<ArcSwap<Generation>>,
+    pipeline: Arc<Pipeline>,
+    /// Store, deliverer and retention; `None` without `[store]`.
+    pub(super) store_runtime: Option<StoreRuntime>,
+    pub(super) recorder: Arc<TelemetryRecorder>,
+    logger: Arc<LineLogger>,
+    pub(super) admin: Arc<AdminState>,
+    pub(super) admin_tls: Option<Arc<AdminTls>>,
+    /// Reload requests of operators, until the task that knows the config file takes them over.
+    reload_asks: Mutex<Option<mpsc::Receiver<ReloadRequest>>>,
+    pub(super) client: OutgoingClient,
+    pub(super) refresher: Arc<RangeRefresher>,
+    pub(super) state: CrossReloadHandle,
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) fixed: FixedSettings,
+    serving: TaskTracker,
+    drain: CancellationToken,
+    abort: CancellationToken,
+    admin_stop: CancellationToken,
+    pub(super) shutdown_timeout: Mutex<Duration>,
+}
+
+impl RunningGate {
+    /// Starts the gate on sockets of its own. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// If a part cannot be built or bound. Nothing is left running then.
+    pub(crate) async fn start(
+        loaded: LoadedConfig,
+        logger: Arc<LineLogger>,
+    ) -> Result<Self, StartError> {
+        let app = Self::start_on(loaded, logger, Vec::new()).await?;
+        // There may be no config file, so a reload request gets the error that reloads are not available.
+        drop(app.take_reload_requests());
+        Ok(app)
+    }
+
+    /// Starts the gate on the sockets that systemd handed over, or on its own if the list is empty.
+    pub(super) async fn start_on(
+        loaded: LoadedConfig,
+        logger: Arc<LineLogger>,
+        handed: Vec<std::net::TcpListener>,
+    ) -> Result<Self, StartError> {
+        let LoadedConfig { config, report } = loaded;
+        let settings = EdgeSettings::build(&config.server, config.tls.as_ref());
+        let settings = settings.map_err(StartError::Edge)?;
+        // Sockets come first: an address in use is the most common error, and it must leave no trace in the store.
+        let listeners = open_listeners(&config, handed)?;
+        let listen = admin_listen(&config);
+        let admin_listener = listen.as_ref().map(AdminListener::bind).transpose();
+        let admin_listener = admin_listener.map_err(StartError::Admin)?;
+        let admin_tls = admin_tls(&config).map_err(StartError::Admin)?;
+        let admin_listener = admin_listener.map(|listener| listener.with_tls(admin_tls.clone()));
+
+        let sockets = local::bind(&config)?;
+
+        let recorder = TelemetryRecorder::new(Arc::clone(&logger), config.log.accepted);
+        recorder.set_capacities(config.server.keep_verdicts, config.server.keep_rejected);
+        let client = OutgoingClient::new();
+        if let Some(telemetry) = &config.telemetry {
+            recorder.start_tracing(traces::settings(telemetry, &client)?);
+        }
+        let state_dir = config.server.state_dir.clone();
+        let keeping = StoreRuntime::open(&config, &client, &recorder).await?;
+        let store = keeping.as_ref().map(|keeping| keeping.store.clone());
+        let first = CrossReloadState::new(state_dir.unwrap_or_else(systemd::state_dir), store);
+        // Reading claims back from the store blocks.
+        let begun = tokio::task::spawn_blocking(move || (first.succeed(&config), config)).await;
+        let (state, config) = begun.map_err(|_| StartError::Panicked)?;
+        let state = state?;
+        let refresher = RangeRefresher::new(&config, &state);
+        let tokens = admin_tokens(&config);
+        let (facts, hosts) = (ConfigView::of(&config), admin_hosts(&config));
+        let shutdown_timeout = Mutex::new(config.server.shutdown_timeout);
+        let fixed = FixedSettings::of(&config);
+        let destinations = match &keeping {
+            Some(keeping) => keeping.destinations(&config).await?,
+            None => DestinationIds::new(),
+        };
+        let plans = StoreRuntime::plans(&config, &destinations, &client)?;
+        recorder.set_secret_ends(generation::secret_ends(&config));
+        let generation = generation::build(config, &client, &recorder, &state, &destinations)?;
+        // Counters get their secrets before the first request can arrive.
+        generation::follow(&recorder, None, &generation);
+        let observer = Arc::clone(&recorder);
+        let generation = Arc::new(ArcSwap::from_pointee(generation));
+        let mut controls = keeping
+            .as_ref()
+            .map_or_else(AdminControls::without_store, StoreRuntime::controls);
+        let (asks, reload_asks) = mpsc::channel(1);
+        let reload = asks.clone();
+        controls.reload = Some(asks);
+        controls.explain = explain::source(&generation, &recorder);
+        let kept = keeping
+            .as_ref()
+            .map(|keeping| (keeping.inbox(), Arc::clone(&keeping.deliverer)));
+        let edge = EdgeServer::new(settings, Arc::new(move |event| observer.edge_event(&event)));
+        let pipeline = Pipeline::new(Arc::clone(&recorder), seed(), kept);
+        controls.gate = gate_now(&edge, &pipeline, admin_tls.clone());
+        let admin = AdminState::new(Arc::clone(&recorder), &tokens, controls.clone());
+        admin.set_facts(facts);
+        admin.set_hosts(hosts);
+        let mut app = Self {
+            edge,
+            generation,
+            pipeline,
+            store_runtime: keeping,
+            admin,
+            admin_tls,
+            reload_asks: Mutex::new(Some(reload_asks)),
+            recorder,
+            logger,
+            client,
+            refresher,
+            state: Arc::new(Mutex::new(state)),
+            addresses: Vec::new(),
+            fixed,
+            serving: TaskTracker::new(),
+            drain: CancellationToken::new(),
+            abort: CancellationToken::new(),
+            admin_stop: CancellationToken::new(),
+            shutdown_timeout,
+        };
+        app.log_warnings(&report);
+        app.register_metrics();
+        for listener in listeners {
+            app.serve(listener);
+        }
+        let (watched, drain) = (Arc::clone(&app.admin), app.drain.clone());
+        tokio::spawn(async move {
+            drain
+                .run_until_cancelled(admin::watch_secrets(watched))
+                .await
+        });
+        let (refresher, drain) = (Arc::clone(&app.refresher), app.drain.clone());
+        tokio::spawn(async move { drain.run_until_cancelled(refresher.run()).await });
+        if let Some(keeping) = &app.store_runtime {
+            keeping.deliverer.follow(plans).await;
+            keeping.tend(app.drain.clone());
+            tokio::spawn(admin::run_replays(controls, app.drain.clone()));
+            // The disk was full at the start. The gate runs without the store until there is room.
+            if !keeping.store.was_opened() {
+                let late =
+                    store_runtime::take_up_late(keeping.store.clone(), app.state.clone(), reload);
+                let drain = app.drain.clone();
+                tokio::spawn(async move { drain.run_until_cancelled(late).await });
+            }
+        }
+        for socket in sockets {
+            let (generation, pipeline) = (Arc::clone(&app.generation), Arc::clone(&app.pipeline));
+            let (tracker, drain) = (app.serving.clone(), app.drain.clone());
+            let serving = local::serve(socket, generation, pipeline, tracker, drain);
+            app.serving.spawn(serving);
+        }
+        app.admin.set_ready(true);
+        // Last, so that a client that reads the admin address from the log finds `/readyz` ready.
+        if let Some(listener) = admin_listener {
+            app.serve_admin(listener);
+        }
+        Ok(app)
+    }
+
+    /// Returns the addresses of the public listeners.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Stops accepting connections, finishes requests and deliveries within `shutdown_timeout`, and ends.
+    pub(crate) async fn stop(self) {
+        // First, so that a load balancer stops sending before connections close.
+        self.admin.set_ready(false);
+        self.drain.cancel();
+        self.serving.close();
+        let requests = async {
+            self.serving.wait().await;
+            self.pipeline.drained().await;
+        };
+        // Both drain at once: otherwise deliveries would begin until a slow request ends, and their outcomes might not
+        // be stored in time.
+        let deliveries = async {
+            if let Some(keeping) = &self.store_runtime {
+                keeping.deliverer.stop().await;
+            }
+        };
+        let ended = async { tokio::join!(requests, deliveries) };
+        if tokio::time::timeout(self.shutdown_timeout(), ended)
+            .await
+            .is_err()
+        {
+            self.log(
+                Level::WARN,
+                "shutdown_timeout is over, aborting the requests in flight",
+                |line| {
+                    line.count("in_flight", self.pipeline.in_flight() as u64);
+                },
+            );
+            self.abort.cancel();
+            let _ = tokio::time::timeout(ABORT_GRACE, self.serving.wait()).await;
+        }
+        self.recorder.end_tracing().await;
+        // The admin listener stays up until here, so that operators can watch the drain.
+        self.admin_stop.cancel();
+        if let Some(StoreRuntime { store, .. }) = &self.store_runtime {
+            // Writes what is queued. The next start finds attempts that were aborted.
+            let store = store.clone();
+            let _ = tokio::task::spawn_blocking(|| store.close()).await;
+        }
+        self.log(Level::INFO, "stopped", |_| {});
+        self.recorder.close();
+    }
+
+    /// Takes the reload requests of operators, for the task that knows the config file. Returns `None` the second time.
+    pub(super) fn take_reload_requests(&self) -> Option<mpsc::Receiver<ReloadRequest>> {
+        let asks = self.reload_asks.lock();
+        asks.unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
+        if let Ok(address) = listener.local_addr() {
+            self.addresses.push(address);
+            self.log(Level::INFO, "listening", |line| {
+                line.text("address", &address);
+            });
+        }
+        let (generation, pipeline) = (Arc::clone(&self.generation), Arc::clone(&self.pipeline));
+        let handler = move |request, source| {
+            let (generation, pipeline) = (generation.load_full(), Arc::clone(&pipeline));
+            async move { pipeline.serve(generation, request, source).await }
+        };
+        let (drain, abort) = (self.drain.clone(), self.abort.clone());
+        let edge = Arc::clone(&self.edge);
+        self.serving
+            .spawn(edge.serve(listener, handler, drain, abort));
+    }
+
+    fn serve_admin(&self, listener: AdminListener) {
+        self.log(Level::INFO, "admin listening", |line| {
+            line.text("address", &listener.local_address());
+        });
+        let (state, stop) = (Arc::clone(&self.admin), self.admin_stop.clone());
+        let console = console::router(AdminApi::new(Arc::clone(&state)));
+        tokio::spawn(admin::serve(listener, state, Some(console), stop));
+        let (recorder, stop) = (Arc::clone(&self.recorder), self.admin_stop.clone());
+        tokio::spawn(async move { stop.run_until_cancelled(recorder.tend()).await });
+    }
+
+    fn register_metrics(&self) {
+        let recorder = &self.recorder;
+        recorder.register_edge(self.edge.counters());
+        let edge = Arc::clone(&self.edge);
+        recorder.register_certificates(move || {
+            let certificates = edge.certificates().into_iter();
+            let named = certificates.map(|info| (info.names.join(","), info.not_after));
+            named.collect()
+        });
+        let book = Arc::clone(self.refresher.book());
+        recorder.register_ranges(move || book.list());
+        if let Some(keeping) = &self.store_runtime {
+            keeping.register_metrics(recorder);
+        }
+        let pipeline = Arc::clone(&self.pipeline);
+        recorder.register_gauge(
+            "hookgate_requests_in_flight",
+            "Requests in flight.",
+            move || pipeline.in_flight() as u64,
+        );
+        let pipeline = Arc::clone(&self.pipeline);
+        recorder.register_gauge(
+            "hookgate_budget_sources",
+            "Sources with unverified requests in flight, or with a budget that is not full again.",
+            move || pipeline.budgets().entries() as u64,
+        );
+        let client = self.client.clone();
+        recorder.register_gauge(
+            "hookgate_upstream_connections_open",
+            "Open connections to upstreams, including idle ones.",
+            move || client.open_connections() as u64,
+        );
+        let state = Arc::clone(&self.state);
+        recorder.register_gauge(
+            "hookgate_dedup_entries",
+            "Dedup keys of spent events in memory: one for each event, or two if the id is not signed.",
+            move || cross_reload::sum_claims(&state, |claims| claims.entries()),
+        );
+        let state = Arc::clone(&self.state);
+        recorder.register_counter(
+            "hookgate_dedup_evicted",
+            "Dedup keys of spent events that were dropped before their window was over, because `max_entries` was reached.",
+            move || cross_reload::sum_claims(&state, |claims| claims.evicted()),
+        );
+        let state = Arc::clone(&self.state);
+        recorder.register_gauge(
+            "hookgate_limiter_sources",
+            "Sources that the per-source rate limit tracks.",
+            move || cross_reload::count_sources(&state),
+        );
+    }
+
+    /// Logs the warnings that `hookgate check` prints.
+    pub(super) fn log_warnings(&self, report: &DiagnosticReport) {
+        for diagnostic in report.diagnostics() {
+            self.log(Level::WARN, "config warning", |line| {
+                line.message("warning", &diagnostic.message);
+                line.text("place", &report.location(diagnostic));
+            });
+        }
+    }
+
+    pub(super) fn shutdown_timeout(&self) -> Duration {
+        let timeout = self.shutdown_timeout.lock();
+        *timeout.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn log(
+        &self,
+        level: Level,
+        message: &str,
+        add: impl FnOnce(&mut crate::record::log_line::LogLine),
+    ) {
+        let mut line = self
+            .logger
+            .line(ClockReading::read(), level, "app", message);
+        add(&mut line);
+        self.logger.write(line);
+    }
+}
