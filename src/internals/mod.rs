@@ -22,6 +22,7 @@ pub use crate::model::secret::Secret;
 pub use crate::providers::challenge::ProviderChallenge;
 pub use crate::providers::identity::{ResponseUse, RetrySigning, SigningTenant};
 pub use crate::providers::{Provider, all as all_providers, find as find_provider};
+pub use crate::record::metric_table::{MetricKind, MetricRow, all_metrics};
 pub use crate::scheme::ToSign;
 pub use crate::scheme::form::read as read_form;
 pub use crate::scheme::gzip::plain as decompress;
