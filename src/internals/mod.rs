@@ -2,6 +2,8 @@
 
 mod admin_of_store;
 
+pub use crate::admin::api_resource::ApiResource;
+pub use crate::admin::resources::all_resources;
 pub use crate::config::load_text;
 pub use crate::config::model::SecretEntry;
 pub use crate::document::report::ReportStyle;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hookgate::internals::{
     CertificateKind, GateCheck, MetricKind, Provider as Known, RejectReason, SchemeFamily,
-    SignMethod, TemplatePart, all_metrics, all_providers,
+    SignMethod, TemplatePart, all_metrics, all_providers, all_resources,
 };
 
 use crate::admin::api_document;
@@ -257,7 +257,11 @@ async fn the_reference_of_the_api_is_up_to_date() {
         for (method, operation) in methods.as_object().unwrap() {
             let summary = operation["summary"].as_str().unwrap_or_default();
             let method = method.to_uppercase();
-            writeln!(out, "| `{method}` | `{path}` | {summary} |").unwrap();
+            let row = all_resources()
+                .iter()
+                .find(|row| row.method() == *method && row.path == path);
+            let role = row.unwrap().role.word();
+            writeln!(out, "| `{method}` | `{path}` | {role} | {summary} |").unwrap();
         }
     }
     compare("docs/reference/api.md", &out);
@@ -276,8 +280,8 @@ JSON over HTTP, below `/api/v1` on the admin listener. `/api/v1/openapi.json` de
 - Tails send one JSON document a line, or server-sent events (`Accept: text/event-stream`), which continue behind `Last-Event-ID`.
 - Values of headers that may be secrets of a sender are never returned.
 
-| method | path | summary |
-| --- | --- | --- |
+| method | path | role | summary |
+| --- | --- | --- | --- |
 ";
 
 /// Fails when a field is added to the line of a request and its reference lacks it.
