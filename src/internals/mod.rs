@@ -32,12 +32,13 @@ pub use crate::scheme::head::RequestHead;
 pub use crate::scheme::parse::parse_spec;
 pub use crate::scheme::remote_keys::RemoteKeys;
 pub use crate::scheme::spec::{
-    BodyClaim, CertificateKind, DigestAlgorithm, DigestClaim, FieldLocation, IdentityKey,
-    JwtAlgorithm, JwtKeys, JwtLocation, JwtSpec, KeyAlgorithm, KeyPart, ListSpec, RequirementRule,
-    SchemeFamily, SchemeLocation, SchemeSpec, SecretEncoding, SecretForm, SignMethod,
-    SignatureEncoding, SignatureSpec, SignedTemplate, TemplatePart, TextSpec, TimeUnit,
-    TimestampSpec, TokenAudience, TokenLocation, UrlClaim,
+    BodyClaim, DigestAlgorithm, DigestClaim, FieldLocation, IdentityKey, JwtAlgorithm, JwtKeys,
+    JwtLocation, JwtSpec, KeyAlgorithm, KeyPart, ListSpec, RequirementRule, SchemeFamily,
+    SchemeLocation, SchemeSpec, SecretEncoding, SecretForm, SignMethod, SignatureEncoding,
+    SignatureSpec, SignedTemplate, TemplatePart, TextSpec, TimeUnit, TimestampSpec, TokenAudience,
+    TokenLocation, UrlClaim,
 };
+pub use crate::scheme::words::{id_signed, summary as scheme_summary, time_signed};
 pub use crate::store::rows::{
     AttemptRecord, ClaimRow, CommitOutcome, DestinationId, FinishedAttempt, NewDelivery, NewEvent,
     NextState, StoredEvent,

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hookgate::internals::{
-    CertificateKind, GateCheck, MetricKind, Provider as Known, RejectReason, SchemeFamily,
-    SignMethod, TemplatePart, all_metrics, all_providers, all_resources,
+    GateCheck, MetricKind, Provider as Known, RejectReason, all_metrics, all_providers,
+    all_resources, id_signed, scheme_summary, time_signed,
 };
 
 use crate::admin::api_document;
@@ -57,15 +57,9 @@ fn known_providers() -> String {
         let retries = provider
             .retry_horizon
             .map_or("unknown".to_owned(), in_words);
-        let id_signed = match (
-            provider.scheme.event_id.is_empty(),
-            provider.scheme.signs_event_id(),
-        ) {
-            (true, _) => "no id",
-            (false, true) => "yes",
-            (false, false) => "no",
-        };
-        let (signature, time_signed) = signature(provider);
+        let signature = scheme_summary(&provider.scheme);
+        let time_signed = time_signed(&provider.scheme);
+        let id_signed = id_signed(&provider.scheme);
         writeln!(
             out,
             "| `{id}` | [{name}]({docs}) | {signature} | {time_signed} | {id_signed} | {retries} | {ranges} |"
@@ -85,67 +79,6 @@ fn in_words(time: Duration) -> String {
     };
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {unit}{plural}")
-}
-
-fn signature(provider: &Known) -> (String, &'static str) {
-    match &provider.scheme.family {
-        SchemeFamily::Token(_) => ("a token, nothing is signed".to_owned(), "no"),
-        SchemeFamily::Jwt(jwt) => {
-            let names = jwt.algorithms.iter().map(|one| format!("{one:?}"));
-            let names: Vec<String> = names.collect();
-            let covers = if provider.scheme.signs_body() {
-                ""
-            } else {
-                ", without the body"
-            };
-            let kind = format!("JWT {}{covers}", names.join(", ").to_uppercase());
-            let time = if provider.scheme.has_signed_age() {
-                "yes"
-            } else {
-                "no"
-            };
-            (kind, time)
-        }
-        SchemeFamily::Certificate(family) if family.kind == CertificateKind::AppStore => {
-            ("JWS ES256, certificate".to_owned(), "no")
-        }
-        SchemeFamily::Certificate(_) => ("RSA, certificate".to_owned(), "no"),
-        SchemeFamily::Http(http) => {
-            let time = if provider.scheme.is_dated() {
-                "yes"
-            } else {
-                "no"
-            };
-            (format!("RFC 9421, {}", http.algorithm.name()), time)
-        }
-        SchemeFamily::Hmac(hmac) => {
-            let is_signed = hmac.signed.parts.contains(&TemplatePart::Timestamp);
-            let time = match (&hmac.timestamp, is_signed) {
-                (Some(_), true) => "yes",
-                (Some(_), false) => "no, but it is checked",
-                (None, _) => "no",
-            };
-            let digest = format!("{:?}", hmac.algorithm).to_uppercase();
-            (format!("HMAC-{digest}"), time)
-        }
-        SchemeFamily::Text(text) => {
-            let is_signed = text.signed.holds(&TemplatePart::Timestamp);
-            let time = match (&text.timestamp, is_signed) {
-                (Some(_), true) => "yes",
-                (Some(_), false) => "no, but it is checked",
-                (None, _) => "no",
-            };
-            let kind = match &text.method {
-                SignMethod::Hmac(digest) => format!("HMAC-{digest:?}").to_uppercase(),
-                SignMethod::Hash(digest) => {
-                    let digest = format!("{digest:?}").to_uppercase();
-                    format!("{digest} over text and secret")
-                }
-                SignMethod::PublicKey { algorithm, .. } => algorithm.name().to_owned(),
-            };
-            (kind, time)
-        }
-    }
 }
 
 /// Returns the table of all metrics, sorted by name.
