@@ -1,4 +1,4 @@
-//! The admin API below `/api/v1`: the list of resources and the access check.
+//! The admin API below `/api/v1`: its router, and the checks before a handler runs.
 //!
 //! A client over TCP needs a token, because every user of the machine can connect to loopback. A Unix socket is open to
 //! its owner only, and needs a token only if the config has one. A change needs the role of an operator, and pages of
@@ -18,16 +18,14 @@ use tower_service::Service;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use crate::admin::access::AdminCaller;
+use crate::admin::access::{AdminCaller, AdminRole};
+use crate::admin::api_resource::need_role;
 use crate::admin::audit::CompletedAction;
-use crate::admin::operations::{OperationTable, RequestedOperation};
+use crate::admin::operations::{self, RequestedOperation};
 use crate::admin::problem::AdminProblem;
-use crate::admin::{
-    AdminState, ConnectionContext, audit, deliveries, destinations, events, history, providers,
-    rejections, replays, requests, running_config, status, tail, test_event, verdicts,
-};
+use crate::admin::resources::all_resources;
+use crate::admin::{AdminState, ConnectionContext, deliveries};
 use crate::model::secret::TokenDigest;
 
 /// Path prefix of the API.
@@ -64,71 +62,27 @@ impl Modify for BearerTokenScheme {
 pub(crate) struct AdminApi {
     router: Router,
     state: Arc<AdminState>,
-    operations: Arc<OperationTable>,
 }
 
-/// Builds the router of all resources and the table of their operations.
-fn build(state: Arc<AdminState>) -> (Router, OperationTable) {
-    let (router, document) = OpenApiRouter::with_openapi(ApiDocument::openapi())
-        .routes(routes!(events::list))
-        .routes(routes!(tail::tail))
-        .routes(routes!(events::show))
-        .routes(routes!(events::body))
-        .routes(routes!(deliveries::list))
-        .routes(routes!(deliveries::retry_many))
-        .routes(routes!(deliveries::cancel_many))
-        .routes(routes!(deliveries::discard_many))
-        .routes(routes!(deliveries::show))
-        .routes(routes!(deliveries::retry))
-        .routes(routes!(deliveries::cancel))
-        .routes(routes!(deliveries::discard))
-        .routes(routes!(destinations::list))
-        .routes(routes!(destinations::pause))
-        .routes(routes!(destinations::resume))
-        .routes(routes!(test_event::send))
-        .routes(routes!(destinations::pause_route))
-        .routes(routes!(destinations::resume_route))
-        .routes(routes!(replays::list, replays::begin))
-        .routes(routes!(replays::show))
-        .routes(routes!(replays::pause))
-        .routes(routes!(replays::resume))
-        .routes(routes!(status::store))
-        .routes(routes!(status::status))
-        .routes(routes!(audit::list))
-        .routes(routes!(verdicts::list))
-        .routes(routes!(verdicts::tail))
-        .routes(routes!(verdicts::show))
-        .routes(routes!(running_config::routes))
-        .routes(routes!(running_config::route))
-        .routes(routes!(history::show))
-        .routes(routes!(history::promotion))
-        .routes(routes!(history::secrets))
-        .routes(routes!(running_config::certificates))
-        .routes(routes!(running_config::config))
-        .routes(routes!(running_config::reload))
-        .routes(routes!(providers::list))
-        .routes(routes!(providers::show))
-        .routes(routes!(deliveries::attempts))
-        .routes(routes!(rejections::list))
-        .routes(routes!(rejections::show))
-        .routes(routes!(rejections::explanation))
-        .routes(routes!(requests::capture))
-        .split_for_parts();
-    // The audit log takes operation names from the document, so that both cannot differ.
-    let operations = OperationTable::of(&document);
+/// Builds the router of all resources.
+fn build(state: Arc<AdminState>) -> Router {
+    let mut mounted = OpenApiRouter::with_openapi(ApiDocument::openapi());
+    for resource in all_resources() {
+        mounted = mounted.routes(resource.routes());
+    }
+    let (router, document) = mounted.split_for_parts();
     let document = Bytes::from(document.to_json().unwrap_or_default());
     let document = move || async move {
         let kind = HeaderValue::from_static("application/json");
         ([(header::CONTENT_TYPE, kind)], document)
     };
-    let router = router
+    router
         .route("/api/v1/openapi.json", get(document))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         // Bounds bodies without a `Content-Length`, too; `permit` rejects announced ones earlier.
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(state);
-    (router, operations)
+        .with_state(state)
 }
 
 async fn unknown() -> AdminProblem {
@@ -147,12 +101,8 @@ async fn wrong_method() -> AdminProblem {
 impl AdminApi {
     /// Creates the API of the gate that `state` belongs to.
     pub(crate) fn new(state: Arc<AdminState>) -> Self {
-        let (router, operations) = build(Arc::clone(&state));
-        Self {
-            router,
-            state,
-            operations: Arc::new(operations),
-        }
+        let router = build(Arc::clone(&state));
+        Self { router, state }
     }
 
     /// Identifies the client of a request by its headers, if it has access.
@@ -175,9 +125,8 @@ impl AdminApi {
             Err(refused) => return AdminProblem::from(refused).into_response(),
         };
         let (method, path) = (request.method(), request.uri().path());
-        let asked = self.operations.find(method, path);
         // Most reads are not audited: they reveal no bytes of a sender.
-        let asked = asked.filter(|asked| audit::is_audited(method, &asked.operation));
+        let asked = operations::find(method, path).filter(|asked| asked.resource.is_audited());
         let is_change = is_change(method);
         let (router, state) = (self.router.clone(), Arc::clone(&self.state));
         let work = act(router, request, state, visit, who, asked);
@@ -212,7 +161,7 @@ async fn act(
     // Rejected requests are audited too: they show which operator tried what.
     if let Some(asked) = asked {
         let ended = CompletedAction {
-            action: asked.operation,
+            action: asked.resource.operation.to_owned(),
             target: asked.target,
             detail: remark.get().cloned(),
             status: response.status(),
@@ -242,8 +191,9 @@ fn permit<B>(request: &Request<B>, who: &AdminCaller) -> Result<(), AdminProblem
             "a web page of another origin requested this change: make it from the console or from a program",
         ));
     }
+    // The row of a change needs an operator too. Here a viewer gets this response for every path, before its body is read.
     if is_change {
-        need_operator(who)?;
+        need_role(who, AdminRole::Operator)?;
     }
     // A client that announces a body that is too large gets its response before it sends the body.
     let length = request.headers().get(header::CONTENT_LENGTH);
@@ -255,20 +205,6 @@ fn permit<B>(request: &Request<B>, who: &AdminCaller) -> Result<(), AdminProblem
         ));
     }
     Ok(())
-}
-
-/// Rejects a client that is not an operator.
-pub(super) fn need_operator(who: &AdminCaller) -> Result<(), AdminProblem> {
-    match who.is_operator() {
-        true => Ok(()),
-        false => Err(AdminProblem::new(
-            StatusCode::FORBIDDEN,
-            format!(
-                "the token `{}` has the role `viewer`, and this needs `operator` (`role` in `[[admin.tokens]]`)",
-                who.name
-            ),
-        )),
-    }
 }
 
 /// Returns the digest of the bearer token of a request.

@@ -11,6 +11,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tracing::Level;
 
 use super::controls::DestinationHealth;
+use super::resources::all_resources;
 use super::*;
 use crate::config::model::{AdminListen, AdminRole};
 use crate::model::delivery::DeliveryId;
@@ -704,60 +705,82 @@ async fn the_document_names_every_resource() {
     assert_eq!(document["openapi"], "3.1.0");
     let paths = document["paths"].as_object().unwrap();
     let mut listed = Vec::new();
-    let mut ids = std::collections::BTreeSet::new();
     for (path, methods) in paths {
         for (method, operation) in methods.as_object().unwrap() {
-            ids.insert(operation["operationId"].as_str().unwrap());
-            listed.push(format!("{method} {}", path.trim_start_matches("/api/v1")));
+            let (id, tag) = (&operation["operationId"], &operation["tags"][0]);
+            let [id, tag] = [id, tag].map(|text| text.as_str().unwrap());
+            listed.push((method.to_uppercase(), path.as_str(), id, tag));
         }
     }
-    listed.sort();
-    assert_eq!(ids.len(), listed.len(), "{ids:?}");
-    let expected = [
-        "get /audit",
-        "get /certificates",
-        "get /config",
-        "get /deliveries",
-        "get /deliveries/{id}",
-        "get /deliveries/{id}/attempts",
-        "get /destinations",
-        "get /events",
-        "get /events/tail",
-        "get /events/{uid}",
-        "get /events/{uid}/body",
-        "get /providers",
-        "get /providers/{id}",
-        "get /rejections",
-        "get /rejections/{request_id}",
-        "get /rejections/{request_id}/explanation",
-        "get /replays",
-        "get /replays/{id}",
-        "get /requests/{request_id}",
-        "get /routes",
-        "get /routes/{route}",
-        "get /routes/{route}/history",
-        "get /routes/{route}/promotion",
-        "get /secrets",
-        "get /status",
-        "get /store",
-        "get /verdicts",
-        "get /verdicts/tail",
-        "get /verdicts/{request_id}",
-        "post /deliveries/cancel",
-        "post /deliveries/discard",
-        "post /deliveries/retry",
-        "post /deliveries/{id}/cancel",
-        "post /deliveries/{id}/discard",
-        "post /deliveries/{id}/retry",
-        "post /destinations/{route}/{name}/pause",
-        "post /destinations/{route}/{name}/resume",
-        "post /destinations/{route}/{name}/test",
-        "post /reload",
-        "post /replays",
-        "post /replays/{id}/pause",
-        "post /replays/{id}/resume",
-        "post /routes/{route}/pause",
-        "post /routes/{route}/resume",
-    ];
+    listed.sort_unstable();
+    let rows = all_resources().iter();
+    let mut expected: Vec<_> = rows
+        .map(|row| (row.method().to_string(), row.path, row.operation, row.tag))
+        .collect();
+    expected.sort_unstable();
     assert_eq!(listed, expected);
+}
+
+/// Returns the status and the body of a response of the API to a request with a token.
+async fn answer(api: &AdminApi, method: Method, path: &str, token: &str) -> (StatusCode, String) {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .body(Body::empty())
+        .unwrap();
+    let visit = ConnectionContext {
+        deadline: Arc::new(ConnectionDeadline::new(CONNECTION_TIMEOUT)),
+        stop: CancellationToken::new(),
+        origin: CallerOrigin::User(0),
+        tls: None,
+        remark: Arc::default(),
+    };
+    let response = api.answer(request, visit).await;
+    let status = response.status();
+    // A tail has a body without an end.
+    let body = match status.is_success() {
+        true => String::new(),
+        false => {
+            let bytes = response.into_body().collect().await.unwrap().to_bytes();
+            String::from_utf8(bytes.to_vec()).unwrap()
+        }
+    };
+    (status, body)
+}
+
+// Fails when a resource can be reached with a lower role than its row has, by HEAD too, or when a viewer cannot read what
+// is for viewers.
+#[tokio::test]
+async fn each_resource_needs_the_role_of_its_row() {
+    let tokens = [
+        access::token("board", AdminRole::Viewer, "battery-staple"),
+        access::token("ann", AdminRole::Operator, "correct-horse"),
+    ];
+    let state = AdminState::new(recorder(), &tokens, AdminControls::without_store());
+    let api = AdminApi::new(state);
+    for row in all_resources() {
+        let path = row.at(&["1", "1"]);
+        let is_for_operators = row.role == AdminRole::Operator;
+        let (status, body) = answer(&api, row.method(), &path, "battery-staple").await;
+        let is_refused = status == StatusCode::FORBIDDEN && body.contains("this needs `operator`");
+        assert_eq!(is_refused, is_for_operators, "{path}: {status} {body}");
+        if row.method() == Method::GET {
+            let (status, _) = answer(&api, Method::HEAD, &path, "battery-staple").await;
+            assert_eq!(status == StatusCode::FORBIDDEN, is_for_operators, "{path}");
+            let (status, _) = answer(&api, Method::GET, &path, "correct-horse").await;
+            assert_ne!(status, StatusCode::FORBIDDEN, "{path}");
+        }
+    }
+}
+
+// Fails when a resource is added that the metric of admin requests counts as `other`.
+#[test]
+fn each_resource_is_counted_under_its_name() {
+    let recorder = recorder();
+    for row in all_resources() {
+        recorder.admin_answer(row.path, StatusCode::OK);
+    }
+    let text = recorder.metrics_text();
+    assert!(!text.contains("resource=\"other\""), "{text}");
 }

@@ -33,7 +33,7 @@ pub(super) const LONG: Duration = Duration::from_secs(600);
 ///
 /// Dead letters are the deliveries with `state=dead`.
 #[utoipa::path(
-    get, path = "/api/v1/deliveries", tag = "deliveries", operation_id = "list_deliveries",
+    get, path = "",
     params(DeliveryFilter, PageParameters),
     responses(
         (status = 200, body = DeliveryList),
@@ -58,7 +58,7 @@ pub(super) async fn list(
 
 /// Shows a delivery with its attempts
 #[utoipa::path(
-    get, path = "/api/v1/deliveries/{id}", tag = "deliveries", operation_id = "show_delivery",
+    get, path = "",
     params(("id" = i64, Path, description = "Number of the delivery")),
     responses(
         (status = 200, body = DeliveryDetail),
@@ -81,7 +81,7 @@ pub(super) async fn show(
 
 /// Lists the attempts of a delivery, oldest first
 #[utoipa::path(
-    get, path = "/api/v1/deliveries/{id}/attempts", tag = "deliveries", operation_id = "list_attempts",
+    get, path = "",
     params(("id" = i64, Path, description = "Number of the delivery")),
     responses(
         (status = 200, body = AttemptList),
@@ -104,7 +104,7 @@ pub(super) async fn attempts(
 
 /// Retries a delivery now
 #[utoipa::path(
-    post, path = "/api/v1/deliveries/{id}/retry", tag = "deliveries", operation_id = "retry_delivery",
+    post, path = "",
     params(("id" = i64, Path, description = "Number of the delivery")),
     responses(
         (status = 200, body = DeliveryDocument),
@@ -121,7 +121,7 @@ pub(super) async fn retry(
 
 /// Cancels an open delivery
 #[utoipa::path(
-    post, path = "/api/v1/deliveries/{id}/cancel", tag = "deliveries", operation_id = "cancel_delivery",
+    post, path = "",
     params(("id" = i64, Path, description = "Number of the delivery")),
     responses(
         (status = 200, body = DeliveryDocument),
@@ -138,7 +138,7 @@ pub(super) async fn cancel(
 
 /// Discards a dead-lettered delivery
 #[utoipa::path(
-    post, path = "/api/v1/deliveries/{id}/discard", tag = "deliveries", operation_id = "discard_delivery",
+    post, path = "",
     params(("id" = i64, Path, description = "Number of the delivery")),
     responses(
         (status = 200, body = DeliveryDocument),
@@ -155,7 +155,7 @@ pub(super) async fn discard(
 
 /// Retries all matching deliveries now
 #[utoipa::path(
-    post, path = "/api/v1/deliveries/retry", tag = "deliveries", operation_id = "retry_deliveries",
+    post, path = "",
     request_body = BulkSelection,
     responses(
         (status = 200, body = BulkChangeResult),
@@ -179,7 +179,7 @@ pub(super) async fn retry_many(
 
 /// Cancels all matching open deliveries
 #[utoipa::path(
-    post, path = "/api/v1/deliveries/cancel", tag = "deliveries", operation_id = "cancel_deliveries",
+    post, path = "",
     request_body = BulkSelection,
     responses(
         (status = 200, body = BulkChangeResult),
@@ -203,7 +203,7 @@ pub(super) async fn cancel_many(
 
 /// Discards all matching dead letters
 #[utoipa::path(
-    post, path = "/api/v1/deliveries/discard", tag = "deliveries", operation_id = "discard_deliveries",
+    post, path = "",
     request_body = BulkSelection,
     responses(
         (status = 200, body = BulkChangeResult),

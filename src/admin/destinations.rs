@@ -20,7 +20,7 @@ use crate::store::rows::DestinationRow;
 
 /// Lists all destinations, including those that left the config
 #[utoipa::path(
-    get, path = "/api/v1/destinations", tag = "destinations", operation_id = "list_destinations",
+    get, path = "",
     responses(
         (status = 200, body = DestinationList),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -35,7 +35,7 @@ pub(super) async fn list(
 
 /// Pauses a destination: its deliveries wait and are not attempted
 #[utoipa::path(
-    post, path = "/api/v1/destinations/{route}/{name}/pause", tag = "destinations", operation_id = "pause_destination",
+    post, path = "",
     params(("route" = String, Path, description = "Name of the route"), ("name" = String, Path, description = "Name of the destination")),
     responses(
         (status = 200, body = DestinationList),
@@ -51,7 +51,7 @@ pub(super) async fn pause(
 
 /// Resumes a destination that was paused, or that was disabled after a response with status 410
 #[utoipa::path(
-    post, path = "/api/v1/destinations/{route}/{name}/resume", tag = "destinations", operation_id = "resume_destination",
+    post, path = "",
     params(("route" = String, Path, description = "Name of the route"), ("name" = String, Path, description = "Name of the destination")),
     responses(
         (status = 200, body = DestinationList),
@@ -67,7 +67,7 @@ pub(super) async fn resume(
 
 /// Pauses all destinations of a route
 #[utoipa::path(
-    post, path = "/api/v1/routes/{route}/pause", tag = "destinations", operation_id = "pause_route",
+    post, path = "",
     params(("route" = String, Path, description = "Name of the route")),
     responses(
         (status = 200, body = DestinationList),
@@ -83,7 +83,7 @@ pub(super) async fn pause_route(
 
 /// Resumes a paused route; destinations that were paused one by one stay paused
 #[utoipa::path(
-    post, path = "/api/v1/routes/{route}/resume", tag = "destinations", operation_id = "resume_route",
+    post, path = "",
     params(("route" = String, Path, description = "Name of the route")),
     responses(
         (status = 200, body = DestinationList),

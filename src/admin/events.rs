@@ -21,7 +21,7 @@ use crate::store::search::{DeliverySearch, EventRow, ListPage};
 
 /// Lists events, newest first
 #[utoipa::path(
-    get, path = "/api/v1/events", tag = "events", operation_id = "list_events",
+    get, path = "",
     params(EventFilter, PageParameters),
     responses(
         (status = 200, body = EventList),
@@ -56,7 +56,7 @@ pub(super) async fn list(
 
 /// Shows an event without its body
 #[utoipa::path(
-    get, path = "/api/v1/events/{uid}", tag = "events", operation_id = "show_event",
+    get, path = "",
     params(("uid" = String, Path, description = "Id of the event in the inbox")),
     responses(
         (status = 200, body = EventDetail),
@@ -87,7 +87,7 @@ pub(super) async fn show(
 
 /// Returns the body of an event, byte for byte
 #[utoipa::path(
-    get, path = "/api/v1/events/{uid}/body", tag = "events", operation_id = "show_event_body",
+    get, path = "",
     params(("uid" = String, Path, description = "Id of the event in the inbox")),
     responses(
         (status = 200, body = inline(crate::admin::documents::RawBytes), content_type = "application/octet-stream"),

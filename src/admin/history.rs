@@ -25,7 +25,7 @@ const EXAMPLES: usize = 50;
 ///
 /// Counts are kept in memory: they survive a reload, but not a restart.
 #[utoipa::path(
-    get, path = "/api/v1/routes/{route}/history", tag = "config", operation_id = "show_route_history",
+    get, path = "",
     params(("route" = String, Path, description = "Name of the route")),
     responses(
         (status = 200, body = HistoryDocument),
@@ -57,7 +57,7 @@ pub(super) async fn show(
 /// Read it before you leave monitor mode: it lists the requests that `enforce = "block"` would have kept from the app.
 /// It changes nothing.
 #[utoipa::path(
-    get, path = "/api/v1/routes/{route}/promotion", tag = "config", operation_id = "show_route_promotion",
+    get, path = "",
     params(("route" = String, Path, description = "Name of the route")),
     responses(
         (status = 200, body = PromotionDocument),
@@ -100,7 +100,7 @@ pub(super) async fn promotion(
 /// The response contains no secret and nothing derived from one. After a rotation, remove the old secret once only the
 /// new one matches.
 #[utoipa::path(
-    get, path = "/api/v1/secrets", tag = "config", operation_id = "list_secrets",
+    get, path = "",
     responses(
         (status = 200, body = SecretUseList),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),

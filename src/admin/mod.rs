@@ -7,6 +7,7 @@
 
 pub(crate) mod access;
 mod api;
+pub(crate) mod api_resource;
 #[cfg(test)]
 mod api_tests;
 pub(crate) mod audit;
@@ -29,6 +30,7 @@ mod rejections;
 mod replay_worker;
 mod replays;
 mod requests;
+pub(crate) mod resources;
 mod rotation;
 mod running_config;
 mod status;

@@ -14,7 +14,7 @@ use crate::providers::{self, ProviderEvidence};
 
 /// Lists the providers of the catalogue, sorted by id
 #[utoipa::path(
-    get, path = "/api/v1/providers", tag = "config", operation_id = "list_providers",
+    get, path = "",
     responses(
         (status = 200, body = ProviderList),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -31,7 +31,7 @@ pub(super) async fn list() -> Result<Json<ProviderList>, AdminProblem> {
 
 /// Shows a provider in full
 #[utoipa::path(
-    get, path = "/api/v1/providers/{id}", tag = "config", operation_id = "show_provider",
+    get, path = "",
     params(("id" = String, Path, description = "As in `provider = \"...\"`", example = "stripe")),
     responses(
         (status = 200, body = ProviderDetail),

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
-use axum::{Extension, Json};
 use http::Uri;
 use serde::Deserialize;
 
-use crate::admin::access::AdminCaller;
+use crate::admin::AdminState;
 use crate::admin::documents::{
     ApiTimestamp, HeaderDocument, ProblemDocument, RejectionDetail, RejectionDocument,
     RejectionGroup, RejectionList,
@@ -15,7 +15,6 @@ use crate::admin::documents::{
 use crate::admin::parameters::{self, PathParameter};
 use crate::admin::problem::AdminProblem;
 use crate::admin::verdicts::{meaning, reason_named};
-use crate::admin::{AdminState, api};
 use crate::explain::RefusalExplanation;
 use crate::gate::reject::Reject;
 use crate::gate::verdict::GateDecision;
@@ -39,7 +38,7 @@ pub(super) struct RejectionFilter {
 /// Each request reached a route and failed one of its checks; requests that monitor mode forwarded are included. The
 /// gate keeps the last `keep_rejected` (of `[server]`) in memory since its start. With 0 the list is empty.
 #[utoipa::path(
-    get, path = "/api/v1/rejections", tag = "rejections", operation_id = "list_rejections",
+    get, path = "",
     params(RejectionFilter),
     responses(
         (status = 200, body = RejectionList),
@@ -74,7 +73,7 @@ pub(super) async fn list(
 ///
 /// Read `explanation` below it for the probable cause, and `/requests/{request_id}` for the request as a file.
 #[utoipa::path(
-    get, path = "/api/v1/rejections/{request_id}", tag = "rejections", operation_id = "show_rejection",
+    get, path = "",
     params(("request_id" = String, Path, description = "Id of the request, as in the header `Hookgate-Request-Id`")),
     responses(
         (status = 200, body = RejectionDetail),
@@ -109,7 +108,7 @@ pub(super) async fn show(
 /// mistakes until the verification passes. For a request that is not in memory, the explanation has only what its
 /// verdict says. For operators only.
 #[utoipa::path(
-    get, path = "/api/v1/rejections/{request_id}/explanation", tag = "rejections", operation_id = "explain_rejection",
+    get, path = "",
     params(("request_id" = String, Path, description = "Id of the request, as in the header `Hookgate-Request-Id`")),
     responses(
         (status = 200, body = RefusalExplanation),
@@ -118,10 +117,8 @@ pub(super) async fn show(
 )]
 pub(super) async fn explanation(
     State(state): State<Arc<AdminState>>,
-    Extension(who): Extension<AdminCaller>,
     PathParameter(text): PathParameter<String>,
 ) -> Result<Json<RefusalExplanation>, AdminProblem> {
-    api::need_operator(&who)?;
     let id = parameters::request_id(&text, "a request")?;
     let explained = (state.controls.explain)(id).await;
     explained.map(Json).ok_or_else(|| {

@@ -22,7 +22,7 @@ const KNOWN: u64 = 1000;
 
 /// Lists the last 1,000 replays, newest first
 #[utoipa::path(
-    get, path = "/api/v1/replays", tag = "replays", operation_id = "list_replays",
+    get, path = "",
     responses(
         (status = 200, body = ReplayList),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -39,7 +39,7 @@ pub(super) async fn list(
 
 /// Begins a replay, which creates a new delivery for each matching one
 #[utoipa::path(
-    post, path = "/api/v1/replays", tag = "replays", operation_id = "begin_replay",
+    post, path = "",
     request_body = BulkSelection,
     responses(
         (status = 200, description = "The deliveries were only counted (`dry_run`)", body = ReplayCreated),
@@ -87,7 +87,7 @@ pub(super) async fn begin(
 
 /// Shows a replay and its progress
 #[utoipa::path(
-    get, path = "/api/v1/replays/{id}", tag = "replays", operation_id = "show_replay",
+    get, path = "",
     params(("id" = i64, Path, description = "Number of the replay")),
     responses(
         (status = 200, body = ReplayDocument),
@@ -104,7 +104,7 @@ pub(super) async fn show(
 
 /// Pauses a replay; deliveries that it already created are still attempted
 #[utoipa::path(
-    post, path = "/api/v1/replays/{id}/pause", tag = "replays", operation_id = "pause_replay",
+    post, path = "",
     params(("id" = i64, Path, description = "Number of the replay")),
     responses(
         (status = 200, body = ReplayDocument),
@@ -121,7 +121,7 @@ pub(super) async fn pause(
 
 /// Resumes a paused replay
 #[utoipa::path(
-    post, path = "/api/v1/replays/{id}/resume", tag = "replays", operation_id = "resume_replay",
+    post, path = "",
     params(("id" = i64, Path, description = "Number of the replay")),
     responses(
         (status = 200, body = ReplayDocument),

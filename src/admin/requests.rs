@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::StatusCode;
 
-use crate::admin::access::AdminCaller;
 use crate::admin::config_view::ConfigView;
 use crate::admin::documents::ProblemDocument;
 use crate::admin::parameters::{self, PathParameter};
 use crate::admin::problem::AdminProblem;
-use crate::admin::{AdminState, api, events, redact};
+use crate::admin::{AdminState, events, redact};
 use crate::model::ids::RequestId;
 use crate::net::redact::MASK;
 use crate::net::request_file::{RECEIVED, REQUEST_ID, ROUTE, RequestFile, SOURCE};
@@ -25,7 +23,7 @@ use crate::store::rows::StoredEvent;
 /// from. It has the body byte for byte, or only its start for a rejected request, which the file then says. Values that
 /// may be tokens are masked, and the file lists them. For operators only.
 #[utoipa::path(
-    get, path = "/api/v1/requests/{request_id}", tag = "requests", operation_id = "capture_request",
+    get, path = "",
     params(("request_id" = String, Path, description = "Id of the event or of the request, as in the header `Hookgate-Request-Id`")),
     responses(
         (status = 200, body = inline(crate::admin::documents::RawBytes), content_type = "application/octet-stream"),
@@ -34,10 +32,8 @@ use crate::store::rows::StoredEvent;
 )]
 pub(super) async fn capture(
     State(state): State<Arc<AdminState>>,
-    Extension(who): Extension<AdminCaller>,
     PathParameter(text): PathParameter<String>,
 ) -> Result<Response, AdminProblem> {
-    api::need_operator(&who)?;
     let id = parameters::request_id(&text, "an event or a request")?;
     let bytes = find(&state, id).await?.to_bytes().map_err(|error| {
         let detail = format!("cannot write the request `{id}` as a file: {error}");

@@ -22,7 +22,7 @@ const DAY: i64 = 86_400;
 
 /// Lists the routes of the running config with their deliveries by state
 #[utoipa::path(
-    get, path = "/api/v1/routes", tag = "config", operation_id = "list_routes",
+    get, path = "",
     responses(
         (status = 200, body = RouteList),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -39,7 +39,7 @@ pub(super) async fn routes(
 
 /// Shows a route of the running config
 #[utoipa::path(
-    get, path = "/api/v1/routes/{route}", tag = "config", operation_id = "show_route",
+    get, path = "",
     params(("route" = String, Path, description = "Name of the route")),
     responses(
         (status = 200, body = RouteDocument),
@@ -80,7 +80,7 @@ fn waiting(rows: &[DestinationRow], route: &str) -> StateCounts {
 
 /// Lists the certificates in use with their expiry
 #[utoipa::path(
-    get, path = "/api/v1/certificates", tag = "config", operation_id = "list_certificates",
+    get, path = "",
     responses(
         (status = 200, body = CertificateList),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -115,7 +115,7 @@ pub(super) fn certificates_of(
 /// or not set is null. Secrets show only their names and validity, and headers only their names. Tokens are masked, and
 /// other keys show only their count.
 #[utoipa::path(
-    get, path = "/api/v1/config", tag = "config", operation_id = "show_config",
+    get, path = "",
     responses(
         (status = 200, body = Object),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -129,7 +129,7 @@ pub(super) async fn config(State(state): State<Arc<AdminState>>) -> Json<Effecti
 ///
 /// If the new config is invalid, the previous one stays in use, and the response lists every error with its location.
 #[utoipa::path(
-    post, path = "/api/v1/reload", tag = "config", operation_id = "reload_config",
+    post, path = "",
     responses(
         (status = 200, description = "The new config is in use", body = ReloadResult),
         (status = 422, description = "The config is invalid; the previous one stays in use", body = ProblemDocument, content_type = "application/problem+json"),

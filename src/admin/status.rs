@@ -17,7 +17,7 @@ use crate::store::rows::DestinationRow;
 
 /// Shows the content of the store
 #[utoipa::path(
-    get, path = "/api/v1/store", tag = "gate", operation_id = "show_store",
+    get, path = "",
     responses(
         (status = 200, body = StoreStats),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -44,7 +44,7 @@ pub(super) async fn store(
 
 /// Shows the status of the gate
 #[utoipa::path(
-    get, path = "/api/v1/status", tag = "gate", operation_id = "show_status",
+    get, path = "",
     responses(
         (status = 200, body = StatusDocument),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),

@@ -39,7 +39,7 @@ const MAX_ROWS: usize = 10_000;
 /// `event` and `missed`, and `Last-Event-ID` continues after that event. With `since` the tail begins with the events
 /// accepted since then. `state` and `text` are rejected.
 #[utoipa::path(
-    get, path = "/api/v1/events/tail", tag = "events", operation_id = "tail_events",
+    get, path = "",
     params(EventFilter),
     responses(
         (status = 200, description = "Events until the client disconnects", content(

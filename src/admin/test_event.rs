@@ -35,7 +35,7 @@ const TYPE: &str = "hookgate.test";
 /// as a test: `Hookgate-Provider: hookgate`, `Hookgate-Event-Type: hookgate.test`, and `"test": true` in its body. The
 /// filters of the destination do not apply.
 #[utoipa::path(
-    post, path = "/api/v1/destinations/{route}/{name}/test", tag = "destinations", operation_id = "test_destination",
+    post, path = "",
     params(("route" = String, Path, description = "Name of the route"), ("name" = String, Path, description = "Name of the destination")),
     responses(
         (status = 201, body = TestEvent),

@@ -89,7 +89,7 @@ pub(super) fn meaning(reject: &Reject) -> ReasonExplanation {
 ///
 /// The gate keeps the last `keep_verdicts` (of `[server]`) in memory since its start. With 0 the list is empty.
 #[utoipa::path(
-    get, path = "/api/v1/verdicts", tag = "verdicts", operation_id = "list_verdicts",
+    get, path = "",
     params(VerdictFilter, PageParameters),
     responses(
         (status = 200, body = VerdictList),
@@ -116,7 +116,7 @@ pub(super) async fn list(
 
 /// Shows a verdict with all its checks
 #[utoipa::path(
-    get, path = "/api/v1/verdicts/{request_id}", tag = "verdicts", operation_id = "show_verdict",
+    get, path = "",
     params(("request_id" = String, Path, description = "Id of the request, as in the header `Hookgate-Request-Id`")),
     responses(
         (status = 200, body = VerdictDetail),
@@ -143,7 +143,7 @@ pub(super) async fn show(
 /// response has server-sent events of the types `verdict` and `missed`, and `Last-Event-ID` continues after that
 /// verdict.
 #[utoipa::path(
-    get, path = "/api/v1/verdicts/tail", tag = "verdicts", operation_id = "tail_verdicts",
+    get, path = "",
     params(VerdictFilter),
     responses(
         (status = 200, description = "Verdicts until the client disconnects", content(

@@ -24,6 +24,7 @@ use crate::net::client::OutgoingClient;
 use crate::pipeline::{Generation, Pipeline};
 use crate::record::TelemetryRecorder;
 use crate::record::log::LineLogger;
+use crate::record::metric_table::traffic;
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -298,41 +299,29 @@ impl RunningGate {
             keeping.register_metrics(recorder);
         }
         let pipeline = Arc::clone(&self.pipeline);
-        recorder.register_gauge(
-            "hookgate_requests_in_flight",
-            "Requests in flight.",
-            move || pipeline.in_flight() as u64,
-        );
+        recorder.register_metric(&traffic::REQUESTS_IN_FLIGHT, move || {
+            pipeline.in_flight() as u64
+        });
         let pipeline = Arc::clone(&self.pipeline);
-        recorder.register_gauge(
-            "hookgate_budget_sources",
-            "Sources with unverified requests in flight, or with a budget that is not full again.",
-            move || pipeline.budgets().entries() as u64,
-        );
+        recorder.register_metric(&traffic::BUDGET_SOURCES, move || {
+            pipeline.budgets().entries() as u64
+        });
         let client = self.client.clone();
-        recorder.register_gauge(
-            "hookgate_upstream_connections_open",
-            "Open connections to upstreams, including idle ones.",
-            move || client.open_connections() as u64,
-        );
+        recorder.register_metric(&traffic::UPSTREAM_CONNECTIONS_OPEN, move || {
+            client.open_connections() as u64
+        });
         let state = Arc::clone(&self.state);
-        recorder.register_gauge(
-            "hookgate_dedup_entries",
-            "Dedup keys of spent events in memory: one for each event, or two if the id is not signed.",
-            move || cross_reload::sum_claims(&state, |claims| claims.entries()),
-        );
+        recorder.register_metric(&traffic::DEDUP_ENTRIES, move || {
+            cross_reload::sum_claims(&state, |claims| claims.entries())
+        });
         let state = Arc::clone(&self.state);
-        recorder.register_counter(
-            "hookgate_dedup_evicted",
-            "Dedup keys of spent events that were dropped before their window was over, because `max_entries` was reached.",
-            move || cross_reload::sum_claims(&state, |claims| claims.evicted()),
-        );
+        recorder.register_metric(&traffic::DEDUP_EVICTED, move || {
+            cross_reload::sum_claims(&state, |claims| claims.evicted())
+        });
         let state = Arc::clone(&self.state);
-        recorder.register_gauge(
-            "hookgate_limiter_sources",
-            "Sources that the per-source rate limit tracks.",
-            move || cross_reload::count_sources(&state),
-        );
+        recorder.register_metric(&traffic::LIMITER_SOURCES, move || {
+            cross_reload::count_sources(&state)
+        });
     }
 
     /// Logs the warnings that `hookgate check` prints.

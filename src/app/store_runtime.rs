@@ -25,6 +25,7 @@ use crate::model::error::chain;
 use crate::model::secret::Secret;
 use crate::net::client::OutgoingClient;
 use crate::record::TelemetryRecorder;
+use crate::record::metric_table::storage;
 use crate::record::store_metrics::StoreBounds;
 use crate::store::{RetentionLimits, Store, StoreOptions};
 
@@ -148,37 +149,16 @@ impl StoreRuntime {
     /// Adds the metrics of the store and its retention.
     pub(super) fn register_metrics(&self, recorder: &TelemetryRecorder) {
         recorder.register_store(self.store.clone(), self.bounds);
-        let counters: [(_, _, RetentionAccessor); 5] = [
-            (
-                "hookgate_retention_events",
-                "Events that retention removed.",
-                |removed| &removed.events,
-            ),
-            (
-                "hookgate_retention_attempts",
-                "Attempts that retention removed, without those of removed events.",
-                |removed| &removed.attempts,
-            ),
-            (
-                "hookgate_retention_claims",
-                "Dedup keys of spent events that were removed from the store because their window was over.",
-                |removed| &removed.claims,
-            ),
-            (
-                "hookgate_retention_freed_bytes",
-                "Bytes that retention returned to the file system.",
-                |removed| &removed.bytes,
-            ),
-            (
-                "hookgate_retention_failures",
-                "Retention runs that failed.",
-                |removed| &removed.failures,
-            ),
+        let counters: [(_, RetentionAccessor); 5] = [
+            (&storage::RETENTION_EVENTS, |removed| &removed.events),
+            (&storage::RETENTION_ATTEMPTS, |removed| &removed.attempts),
+            (&storage::RETENTION_CLAIMS, |removed| &removed.claims),
+            (&storage::RETENTION_FREED_BYTES, |removed| &removed.bytes),
+            (&storage::RETENTION_FAILURES, |removed| &removed.failures),
         ];
-        for (name, help, read) in counters {
+        for (row, read) in counters {
             let removed = Arc::clone(&self.removed);
-            let read = move || read(&removed).load(Ordering::Relaxed);
-            recorder.register_counter(name, help, read);
+            recorder.register_metric(row, move || read(&removed).load(Ordering::Relaxed));
         }
     }
 

@@ -362,6 +362,7 @@ impl ResponseLines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::resources::{LIST_EVENTS, SHOW_STATUS, TAIL_EVENTS};
     use crate::cli::testing;
 
     fn client(socket: &std::path::Path, token: Option<&str>) -> AdminClient {
@@ -371,7 +372,7 @@ mod tests {
 
     /// Returns the message of the failure when the status is fetched.
     async fn told(client: &AdminClient) -> String {
-        let answer = client.get::<serde_json::Value>("looking", "/api/v1/status");
+        let answer = client.get::<serde_json::Value>("looking", SHOW_STATUS.path);
         answer.await.unwrap_err().plain()
     }
 
@@ -401,15 +402,15 @@ mod tests {
         }
         let right = client(&socket, Some("correct-horse-battery"));
         let status: crate::admin::documents::StatusDocument =
-            right.get("", "/api/v1/status").await.unwrap();
+            right.get("", SHOW_STATUS.path).await.unwrap();
         assert!(!status.has_store);
-        let listing = right.get::<serde_json::Value>("listing events", "/api/v1/events");
+        let listing = right.get::<serde_json::Value>("listing events", LIST_EVENTS.path);
         assert_eq!(
             listing.await.unwrap_err().plain(),
             "error: listing events: this gate has no store: routes in queue or hybrid mode need `[store]` in the \
             config\n"
         );
-        let tail = right.lines("following events", "/api/v1/events/tail").await;
+        let tail = right.lines("following events", TAIL_EVENTS.path).await;
         let text = tail.err().unwrap().plain();
         assert!(
             text.starts_with("error: following events: this gate has no store"),

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use bytes::Bytes;
 use clap::Args;
 
-use crate::admin::path::segment;
+use crate::admin::resources::CAPTURE_REQUEST;
 use crate::cli::admin_options::AdminOptions;
 use crate::cli::confirm::block_on;
 use crate::cli::failure::{self, CommandFailure};
@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &CaptureArguments) -> ExitCode {
 
 fn capture(arguments: &CaptureArguments, doing: &str) -> Result<(), CommandFailure> {
     let client = arguments.admin.client()?;
-    let path = format!("/api/v1/requests/{}", segment(&arguments.id));
+    let path = CAPTURE_REQUEST.at(&[&arguments.id]);
     let bytes = block_on(client.bytes(doing, &path))?;
     // Parsed before it is written, so that no file appears for a response that is something else.
     let request = RequestFile::parse(&bytes).map_err(|error| {

@@ -6,7 +6,9 @@ use clap::{Args, Subcommand};
 use comfy_table::{Cell, Color};
 
 use crate::admin::documents::{DestinationDocument, DestinationList};
-use crate::admin::path::segment;
+use crate::admin::resources::{
+    LIST_DESTINATIONS, PAUSE_DESTINATION, PAUSE_ROUTE, RESUME_DESTINATION, RESUME_ROUTE,
+};
 use crate::cli::admin_client::AdminClient;
 use crate::cli::admin_options::AdminOptions;
 use crate::cli::confirm::block_on;
@@ -63,8 +65,8 @@ pub(super) fn run(command: DestinationsCommand) -> ExitCode {
             .admin
             .client()
             .and_then(|client| block_on(list_all(&client, &arguments))),
-        DestinationsCommand::Pause(arguments) => set(&arguments, "pause"),
-        DestinationsCommand::Resume(arguments) => set(&arguments, "resume"),
+        DestinationsCommand::Pause(arguments) => set(&arguments, true),
+        DestinationsCommand::Resume(arguments) => set(&arguments, false),
     })
 }
 
@@ -72,7 +74,7 @@ async fn list_all(
     client: &AdminClient,
     arguments: &RouteListArguments,
 ) -> Result<(), CommandFailure> {
-    let path = "/api/v1/destinations";
+    let path = LIST_DESTINATIONS.path;
     let mut answer: DestinationList = client.get("listing destinations", path).await?;
     if let Some(route) = &arguments.route {
         answer.destinations.retain(|one| one.route == *route);
@@ -81,7 +83,7 @@ async fn list_all(
     Ok(())
 }
 
-fn set(arguments: &PauseArguments, verb: &str) -> Result<(), CommandFailure> {
+fn set(arguments: &PauseArguments, is_paused: bool) -> Result<(), CommandFailure> {
     let (path, what) = match (&arguments.destination, &arguments.route) {
         (Some(destination), _) => {
             let Some((route, name)) = destination.split_once('/') else {
@@ -92,27 +94,26 @@ fn set(arguments: &PauseArguments, verb: &str) -> Result<(), CommandFailure> {
                     ),
                 ));
             };
-            (
-                format!(
-                    "/api/v1/destinations/{}/{}/{verb}",
-                    segment(route),
-                    segment(name)
-                ),
-                format!("destination `{destination}`"),
-            )
+            let resource = match is_paused {
+                true => &PAUSE_DESTINATION,
+                false => &RESUME_DESTINATION,
+            };
+            let what = format!("destination `{destination}`");
+            (resource.at(&[route, name]), what)
         }
         (None, route) => {
             let route = route.as_deref().unwrap_or_default();
-            (
-                format!("/api/v1/routes/{}/{verb}", segment(route)),
-                format!("route `{route}`"),
-            )
+            let resource = match is_paused {
+                true => &PAUSE_ROUTE,
+                false => &RESUME_ROUTE,
+            };
+            (resource.at(&[route]), format!("route `{route}`"))
         }
     };
     // In the progressive form, as the beginning of a failure message.
-    let doing = match verb {
-        "pause" => format!("pausing {what}"),
-        _ => format!("resuming {what}"),
+    let doing = match is_paused {
+        true => format!("pausing {what}"),
+        false => format!("resuming {what}"),
     };
     let client = arguments.admin.client()?;
     let answer: DestinationList = block_on(client.post(&doing, &path))?;

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use clap::{Args, Subcommand};
 
 use crate::admin::documents::{EventDetail, EventDocument, EventList, StateCounts};
-use crate::admin::path::{segment, with_query};
+use crate::admin::path::with_query;
+use crate::admin::resources::{LIST_EVENTS, SHOW_EVENT, SHOW_EVENT_BODY, TAIL_EVENTS};
 use crate::cli::admin_client::AdminClient;
 use crate::cli::admin_options::AdminOptions;
 use crate::cli::confirm::{block_on, interrupted};
@@ -107,7 +108,7 @@ pub(super) fn run(command: EventsCommand) -> ExitCode {
 
 const LISTING: ListDefinition<EventList, EventDocument> = ListDefinition {
     doing: "listing events",
-    path: "/api/v1/events",
+    path: LIST_EVENTS.path,
     open: |part| (part.events, part.next),
     close: |events, next| EventList { events, next },
     table,
@@ -175,13 +176,13 @@ pub(super) fn counts(counts: &StateCounts) -> String {
 
 async fn show(client: &AdminClient, arguments: &EventsShowArguments) -> Result<(), CommandFailure> {
     let doing = format!("showing event `{}`", arguments.uid);
-    let path = format!("/api/v1/events/{}", segment(&arguments.uid));
+    let uid = &[arguments.uid.as_str()];
     // The body has a resource of its own: it may be large, and need not be text.
     if arguments.body {
-        let body = client.bytes(&doing, &format!("{path}/body")).await?;
+        let body = client.bytes(&doing, &SHOW_EVENT_BODY.at(uid)).await?;
         return write_body(&body).map_err(|failure| failure.doing(&doing));
     }
-    let event: EventDetail = client.get(&doing, &path).await?;
+    let event: EventDetail = client.get(&doing, &SHOW_EVENT.at(uid)).await?;
     if arguments.json {
         print_json(&event);
     } else {
@@ -250,7 +251,7 @@ fn text(event: &EventDetail) -> String {
 
 async fn tail(client: &AdminClient, arguments: &EventsTailArguments) -> Result<(), CommandFailure> {
     let doing = "following events";
-    let path = with_query("/api/v1/events/tail", &arguments.filters.pairs());
+    let path = with_query(TAIL_EVENTS.path, &arguments.filters.pairs());
     let mut tail = client.lines(doing, &path).await?;
     // One future for the whole loop, so that a Ctrl-C between two lines is not lost.
     let mut ended = pin!(interrupted()?);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use clap::Args;
 use http::Version;
 
-use crate::admin::path::segment;
+use crate::admin::resources::EXPLAIN_REJECTION;
 use crate::cli::EXIT_USAGE;
 use crate::cli::admin_options::AdminOptions;
 use crate::cli::confirm::block_on;
@@ -120,10 +120,7 @@ async fn fetch_explanation(
     id: RequestId,
 ) -> Result<RefusalExplanation, CommandFailure> {
     let client = arguments.admin.client()?;
-    let path = format!(
-        "/api/v1/rejections/{}/explanation",
-        segment(&id.to_string())
-    );
+    let path = EXPLAIN_REJECTION.at(&[&id.to_string()]);
     client.get("explaining a rejected request", &path).await
 }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 use toml::de::{DeTable, DeValue};
 
 use crate::admin::documents::PromotionDocument;
-use crate::admin::path::segment;
+use crate::admin::resources::SHOW_ROUTE_PROMOTION;
 use crate::cli::admin_options::AdminOptions;
 use crate::cli::confirm::block_on;
 use crate::cli::failure::{self, CommandFailure};
@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &PromoteArguments) -> ExitCode {
 
 fn print_report(arguments: &PromoteArguments) -> Result<(), CommandFailure> {
     let client = arguments.admin.client()?;
-    let path = format!("/api/v1/routes/{}/promotion", segment(&arguments.route));
+    let path = SHOW_ROUTE_PROMOTION.at(&[&arguments.route]);
     let promotion: PromotionDocument =
         block_on(client.get("counting what the route would reject", &path))?;
     // Without `--config`, the file of the systemd unit may be readable here.

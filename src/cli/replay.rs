@@ -11,6 +11,9 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::admin::documents::{ReplayCreated, ReplayDocument, ReplayList, ReplayState};
+use crate::admin::resources::{
+    BEGIN_REPLAY, LIST_REPLAYS, PAUSE_REPLAY, RESUME_REPLAY, SHOW_REPLAY,
+};
 use crate::cli::admin_client::AdminClient;
 use crate::cli::admin_options::AdminOptions;
 use crate::cli::confirm::{self, block_on, confirm};
@@ -113,7 +116,7 @@ async fn begin(
     client: &AdminClient,
     arguments: &ReplayBeginArguments,
 ) -> Result<(), CommandFailure> {
-    let path = "/api/v1/replays";
+    let path = BEGIN_REPLAY.path;
     // A dry run first: the number goes into the question.
     let asked = arguments.filters.many(arguments.all, true);
     let doing = "counting the deliveries of a replay";
@@ -151,7 +154,7 @@ async fn follow(
     let id = replay.id;
     let doing = format!("watching replay {id}");
     let bar = bar(&replay);
-    let path = format!("/api/v1/replays/{id}");
+    let path = SHOW_REPLAY.at(&[&id.to_string()]);
     // One future for the whole loop, so that a Ctrl-C between two requests is not lost.
     let mut ended = pin!(confirm::interrupted()?);
     while replay.state == ReplayState::Running && !is_detached {
@@ -222,7 +225,7 @@ fn set(arguments: &ReplayControlArguments, is_paused: bool) -> Result<(), Comman
         // A paused replay has no progress to watch.
         if is_paused {
             let doing = format!("pausing replay {id}");
-            let path = format!("/api/v1/replays/{id}/pause");
+            let path = PAUSE_REPLAY.at(&[&id.to_string()]);
             let replay: ReplayDocument = client.post(&doing, &path).await?;
             match arguments.json {
                 true => print_json(&replay),
@@ -233,14 +236,14 @@ fn set(arguments: &ReplayControlArguments, is_paused: bool) -> Result<(), Comman
             return Ok(());
         }
         let doing = format!("resuming replay {id}");
-        let path = format!("/api/v1/replays/{id}/resume");
+        let path = RESUME_REPLAY.at(&[&id.to_string()]);
         let replay: ReplayDocument = client.post(&doing, &path).await?;
         follow(&client, replay, arguments.detach, arguments.json).await
     })
 }
 
 async fn list_all(client: &AdminClient, json: bool) -> Result<(), CommandFailure> {
-    let replays: ReplayList = client.get("listing replays", "/api/v1/replays").await?;
+    let replays: ReplayList = client.get("listing replays", LIST_REPLAYS.path).await?;
     if json {
         print_json(&replays);
     } else {

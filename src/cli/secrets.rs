@@ -8,6 +8,7 @@ use clap::Subcommand;
 use comfy_table::Cell;
 
 use crate::admin::documents::{SecretUseDocument, SecretUseList};
+use crate::admin::resources::LIST_SECRETS;
 use crate::cli::admin_client::AdminClient;
 use crate::cli::confirm::block_on;
 use crate::cli::failure::{self, CommandFailure};
@@ -37,7 +38,7 @@ pub(super) fn run(command: SecretsCommand) -> ExitCode {
 }
 
 async fn show(client: &AdminClient, arguments: &RouteListArguments) -> Result<(), CommandFailure> {
-    let mut found: SecretUseList = client.get("listing secrets", "/api/v1/secrets").await?;
+    let mut found: SecretUseList = client.get("listing secrets", LIST_SECRETS.path).await?;
     if let Some(route) = &arguments.route {
         found.secrets.retain(|secret| secret.route == *route);
     }

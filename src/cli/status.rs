@@ -16,7 +16,11 @@ use crate::admin::documents::{
     ApiTimestamp, CertificateDocument, CertificateList, DestinationDocument, DestinationList,
     HistoryDocument, RouteDocument, RouteList, StatusDocument, VerdictList,
 };
-use crate::admin::path::{segment, with_query};
+use crate::admin::path::with_query;
+use crate::admin::resources::{
+    LIST_CERTIFICATES, LIST_DESTINATIONS, LIST_ROUTES, LIST_VERDICTS, SHOW_ROUTE_HISTORY,
+    SHOW_STATUS,
+};
 use crate::cli::admin_client::AdminClient;
 use crate::cli::admin_options::AdminOptions;
 use crate::cli::confirm::{block_on, deliveries, interrupted};
@@ -126,13 +130,13 @@ async fn watch(client: &AdminClient, every: Duration) -> Result<(), CommandFailu
 
 async fn load_screen(client: &AdminClient) -> Result<StatusScreen, CommandFailure> {
     let doing = "fetching the status";
-    let status: StatusDocument = client.get(doing, "/api/v1/status").await?;
-    let RouteList { routes } = client.get(doing, "/api/v1/routes").await?;
-    let CertificateList { certificates } = client.get(doing, "/api/v1/certificates").await?;
+    let status: StatusDocument = client.get(doing, SHOW_STATUS.path).await?;
+    let RouteList { routes } = client.get(doing, LIST_ROUTES.path).await?;
+    let CertificateList { certificates } = client.get(doing, LIST_CERTIFICATES.path).await?;
     // A gate without a store has no destinations, and rejects the request for them.
     let destinations = match status.has_store {
         true => {
-            let found: DestinationList = client.get(doing, "/api/v1/destinations").await?;
+            let found: DestinationList = client.get(doing, LIST_DESTINATIONS.path).await?;
             found.destinations
         }
         false => Vec::new(),
@@ -142,7 +146,7 @@ async fn load_screen(client: &AdminClient) -> Result<StatusScreen, CommandFailur
     let mut last = last(client).await?;
     let mut shown = Vec::with_capacity(routes.len());
     for route in routes {
-        let path = format!("/api/v1/routes/{}/history", segment(&route.name));
+        let path = SHOW_ROUTE_HISTORY.at(&[&route.name]);
         let history: HistoryDocument = client.get(doing, &path).await?;
         let last = last.remove(&route.name);
         shown.push(RouteActivity::of(route, &history, last, now_ms));
@@ -157,7 +161,7 @@ async fn load_screen(client: &AdminClient) -> Result<StatusScreen, CommandFailur
 
 /// Fetches the time of the latest request of each route, as far as the gate keeps verdicts.
 async fn last(client: &AdminClient) -> Result<HashMap<String, ApiTimestamp>, CommandFailure> {
-    let path = with_query("/api/v1/verdicts", &[("limit", VERDICTS.to_owned())]);
+    let path = with_query(LIST_VERDICTS.path, &[("limit", VERDICTS.to_owned())]);
     let found: VerdictList = client.get("fetching the latest requests", &path).await?;
     Ok(found.last_by_route())
 }

@@ -7,10 +7,9 @@ use crate::config::verification::SchemeOrigin;
 use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 use crate::document::table::{TomlTable, TomlValue, ValueFault};
 use crate::document::value;
+use crate::model::span::format_as_config;
 use crate::providers::Provider;
 use crate::scheme::spec::{IdentityKey, SchemeSpec};
-
-const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// 7 days: longer than all but a few retry schedules, and a spent id takes few bytes.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -235,11 +234,11 @@ fn short_window(window: Duration, basis: &DedupBasis<'_>) -> Option<ValueFault> 
         return Some(ValueFault::new(
             format!(
                 "{name} retries for {}: a late retry would reach the app a second time",
-                format_duration(horizon)
+                format_as_config(horizon)
             ),
             format!(
                 "set `window` to at least `\"{}\"`",
-                format_duration(horizon)
+                format_as_config(horizon)
             ),
         ));
     }
@@ -250,22 +249,9 @@ fn short_window(window: Duration, basis: &DedupBasis<'_>) -> Option<ValueFault> 
     (is_dated && window < replayable).then(|| {
         ValueFault::new(
             "the window ends while the signature is still valid: a captured request could be replayed",
-            format!("set `window` to at least twice the tolerance, `\"{}\"`", format_duration(replayable)),
+            format!("set `window` to at least twice the tolerance, `\"{}\"`", format_as_config(replayable)),
         )
     })
-}
-
-/// Formats a duration as the config writes it, in its largest whole unit.
-fn format_duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        // Milliseconds first: the other units drop them, and the help would then suggest a window that is too short.
-        _ if duration.subsec_millis() > 0 => format!("{}ms", duration.as_millis()),
-        _ if seconds.is_multiple_of(DAY.as_secs()) => format!("{}d", seconds / DAY.as_secs()),
-        _ if seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
-        _ if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
-        _ => format!("{seconds}s"),
-    }
 }
 
 pub(super) static DEDUP: KeyDefinition = KeyDefinition {

@@ -16,7 +16,7 @@ pub(super) fn of_fields(fields: &[FieldLocation], spec: &SchemeSpec) -> Vec<Stri
         return Vec::new();
     }
     let loose = fields.iter().filter(|field| !spec.signs_field(field));
-    loose.map(describe_field).collect()
+    loose.map(ToString::to_string).collect()
 }
 
 /// Returns the parts that a condition names and the signature does not cover.
@@ -87,15 +87,4 @@ pub(super) fn fault(
         }
     };
     Some(ValueFault::new(message, help))
-}
-
-fn describe_field(field: &FieldLocation) -> String {
-    match field {
-        FieldLocation::Header(name) => format!("the header `{name}`"),
-        FieldLocation::Json(pointer) => format!("`/{}` of the body", pointer.join("/")),
-        FieldLocation::FormJson(..) => field.to_string(),
-        FieldLocation::Form(name) => format!("the form field `{name}`"),
-        FieldLocation::Query(name) => format!("the query parameter `{name}`"),
-        FieldLocation::Claim(name) => format!("the claim `{name}`"),
-    }
 }

@@ -9,6 +9,9 @@ use http::{StatusCode, Uri};
 use serde_json::{Map, Value, json};
 
 use crate::admin::documents::{ApiTimestamp, BulkChangeResult, ReplayCreated};
+use crate::admin::resources::{
+    BEGIN_REPLAY, CANCEL_DELIVERIES, DISCARD_DELIVERIES, RETRY_DELIVERIES,
+};
 use crate::console::client::{ApiClient, ApiRefusal};
 use crate::console::display;
 use crate::console::layout::{self, PageLayout};
@@ -45,25 +48,25 @@ const ACTIONS: [BulkAction; 4] = [
         name: "Replay",
         what: "Creates a new delivery of the same event to the same destination for each matching delivery. Apps \
                receive the same webhook-id again.",
-        path: "/replays",
+        path: BEGIN_REPLAY.path,
     },
     BulkAction {
         word: "retry",
         name: "Retry",
         what: "Attempts each matching delivery now. Dead letters become pending deliveries again.",
-        path: "/deliveries/retry",
+        path: RETRY_DELIVERIES.path,
     },
     BulkAction {
         word: "cancel",
         name: "Cancel",
         what: "Ends the matching deliveries. They are not attempted again.",
-        path: "/deliveries/cancel",
+        path: CANCEL_DELIVERIES.path,
     },
     BulkAction {
         word: "discard",
         name: "Discard",
         what: "Ends the matching dead letters. They are not attempted again, and retention removes them later.",
-        path: "/deliveries/discard",
+        path: DISCARD_DELIVERIES.path,
     },
 ];
 

@@ -82,7 +82,7 @@ impl ApiClient {
         who.is_some_and(|who| who.is_operator())
     }
 
-    /// Reads a resource; `path` begins below `/api/v1`.
+    /// Reads a resource. Take `path` from the list of resources.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiRefusal> {
         read(self.stream(path).await?).await
     }
@@ -110,7 +110,7 @@ impl ApiClient {
     async fn send(&self, method: Method, path: &str, body: Body) -> Result<Response, ApiRefusal> {
         let request = Request::builder()
             .method(method)
-            .uri(format!("/api/v1{path}"))
+            .uri(path)
             .header(header::CONTENT_TYPE, "application/json")
             .body(body);
         let mut request = request.map_err(|_| {

@@ -7,6 +7,7 @@ use axum::response::Response;
 use http::Uri;
 
 use crate::admin::documents::{DeliveryDocument, DeliveryList, DestinationList};
+use crate::admin::resources::{LIST_DELIVERIES, LIST_DESTINATIONS};
 use crate::console::client::ApiRefusal;
 use crate::console::display;
 use crate::console::events::{FilterForm, SelectOption};
@@ -54,8 +55,11 @@ pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, Api
     if let Some(page) = layout::without_store(&visitor, section, title) {
         return Ok(page);
     }
-    let found: DeliveryList = visitor.client.get(&listed.after("/deliveries")).await?;
-    let known: DestinationList = visitor.client.get("/destinations").await?;
+    let found: DeliveryList = visitor
+        .client
+        .get(&listed.after(LIST_DELIVERIES.path))
+        .await?;
+    let known: DestinationList = visitor.client.get(LIST_DESTINATIONS.path).await?;
     let known = known.destinations;
     let routes = known.iter().map(|destination| destination.route.clone());
     let filter = FilterForm::new(query.clone(), routes.collect());

@@ -10,7 +10,10 @@ use crate::admin::documents::{
     ApiTimestamp, AttemptDocument, AttemptList, DeliveryList, DestinationDocument, DestinationList,
     RouteDocument,
 };
-use crate::admin::path::segment;
+use crate::admin::resources::{
+    LIST_ATTEMPTS, LIST_DELIVERIES, LIST_DESTINATIONS, PAUSE_DESTINATION, RESUME_DESTINATION,
+    SHOW_ROUTE,
+};
 use crate::console::chart::BarChart;
 use crate::console::client::ApiRefusal;
 use crate::console::display::{self, StateChip};
@@ -48,7 +51,7 @@ pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, Api
         return Ok(page);
     }
     let asked = QueryPairs::parse(uri.query());
-    let found: DestinationList = visitor.client.get("/destinations").await?;
+    let found: DestinationList = visitor.client.get(LIST_DESTINATIONS.path).await?;
     Ok(layout::page(&DestinationsPage {
         layout: PageLayout::new(&visitor, "destinations", "Destinations"),
         notice: display::notice(asked.text("notice")),
@@ -62,7 +65,7 @@ pub(super) async fn show(
     uri: Uri,
 ) -> Result<Response, ApiRefusal> {
     let asked = QueryPairs::parse(uri.query());
-    let found: DestinationList = visitor.client.get("/destinations").await?;
+    let found: DestinationList = visitor.client.get(LIST_DESTINATIONS.path).await?;
     let mut found = found.destinations.into_iter();
     let destination = found.find(|one| one.route == route && one.name == name);
     let destination = destination.ok_or_else(|| {
@@ -72,7 +75,7 @@ pub(super) async fn show(
     // The running config may no longer have the route. The page then leaves out the URL.
     let config = visitor
         .client
-        .get::<RouteDocument>(&format!("/routes/{}", segment(&route)))
+        .get::<RouteDocument>(&SHOW_ROUTE.at(&[&route]))
         .await;
     let url = config.ok().and_then(|config| {
         let mut known = config.destinations.into_iter();
@@ -109,7 +112,10 @@ async fn attempts(
     query.push("route", route);
     query.push("destination", name);
     query.push("limit", &CHARTED.to_string());
-    let found: DeliveryList = visitor.client.get(&query.after("/deliveries")).await?;
+    let found: DeliveryList = visitor
+        .client
+        .get(&query.after(LIST_DELIVERIES.path))
+        .await?;
     let mut attempts = Vec::new();
     // One call in process for each delivery: `CHARTED` bounds their number.
     for delivery in found
@@ -117,7 +123,7 @@ async fn attempts(
         .iter()
         .filter(|delivery| delivery.attempts > 0)
     {
-        let path = format!("/deliveries/{}/attempts", delivery.id);
+        let path = LIST_ATTEMPTS.at(&[&delivery.id.to_string()]);
         let of_one: AttemptList = visitor.client.get(&path).await?;
         attempts.extend(of_one.attempts);
     }
@@ -138,9 +144,9 @@ pub(super) async fn change(
     Path((route, name, action)): Path<(String, String, String)>,
     posted: PostedForm,
 ) -> Result<Response, ApiRefusal> {
-    let done = match action.as_str() {
-        "pause" => "paused",
-        "resume" => "resumed",
+    let (resource, done) = match action.as_str() {
+        "pause" => (&PAUSE_DESTINATION, "paused"),
+        "resume" => (&RESUME_DESTINATION, "resumed"),
         _ => {
             return Err(ApiRefusal::new(
                 StatusCode::NOT_FOUND,
@@ -148,11 +154,7 @@ pub(super) async fn change(
             ));
         }
     };
-    let path = format!(
-        "/destinations/{}/{}/{action}",
-        segment(&route),
-        segment(&name)
-    );
+    let path = resource.at(&[&route, &name]);
     posted.user.client.post::<Value>(&path).await?;
     let back = posted.back("/console/destinations");
     Ok(Redirect::to(&layout::with_notice(&back, done)).into_response())

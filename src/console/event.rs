@@ -7,6 +7,10 @@ use http::{StatusCode, Uri};
 
 use crate::admin::documents::{DeliveryDetail, DeliveryDocument, EventDetail, VerdictDetail};
 use crate::admin::path::segment;
+use crate::admin::resources::{
+    CANCEL_DELIVERY, DISCARD_DELIVERY, RETRY_DELIVERY, SHOW_DELIVERY, SHOW_EVENT, SHOW_EVENT_BODY,
+    SHOW_VERDICT,
+};
 use crate::console::body::{self, BodyView, RenderedBody};
 use crate::console::client::{ApiRefusal, whole};
 use crate::console::layout::{self, PageLayout};
@@ -38,17 +42,17 @@ pub(super) async fn show(
     uri: Uri,
 ) -> Result<Response, ApiRefusal> {
     let asked = QueryPairs::parse(uri.query());
-    let path = format!("/events/{}", segment(&uid));
-    let event: EventDetail = visitor.client.get(&path).await?;
+    let client = &visitor.client;
+    let event: EventDetail = client.get(&SHOW_EVENT.at(&[&uid])).await?;
     let bytes = match event.body.is_kept {
-        true => Some(whole(visitor.client.stream(&format!("{path}/body")).await?).await?),
+        true => Some(whole(client.stream(&SHOW_EVENT_BODY.at(&[&uid])).await?).await?),
         false => None,
     };
     let mut deliveries = Vec::new();
     // The API lists the newest first; a timeline runs the other way, oldest first.
     for delivery in event.deliveries.iter().rev().take(MAX_SHOWN) {
-        let path = format!("/deliveries/{}", delivery.id);
-        deliveries.push(visitor.client.get(&path).await?);
+        let path = SHOW_DELIVERY.at(&[&delivery.id.to_string()]);
+        deliveries.push(client.get(&path).await?);
     }
     let body = bytes.as_deref().map(|bytes| {
         let view = BodyView::parse(asked.text("body"));
@@ -64,11 +68,7 @@ pub(super) async fn show(
         more_deliveries: event.deliveries.len().saturating_sub(MAX_SHOWN),
         deliveries,
         // The id of an event in the inbox is the id of its request, so it finds the verdict.
-        verdict: visitor
-            .client
-            .get(&format!("/verdicts/{}", segment(&uid)))
-            .await
-            .ok(),
+        verdict: client.get(&SHOW_VERDICT.at(&[&uid])).await.ok(),
         curl: curl::command(&event, bytes.as_deref()),
         body,
         views,
@@ -81,7 +81,7 @@ pub(super) async fn download(
     visitor: ConsoleUser,
     Path(uid): Path<String>,
 ) -> Result<Response, ApiRefusal> {
-    let path = format!("/events/{}/body", segment(&uid));
+    let path = SHOW_EVENT_BODY.at(&[&uid]);
     visitor.client.stream(&path).await
 }
 
@@ -90,10 +90,10 @@ pub(super) async fn change(
     Path((id, action)): Path<(String, String)>,
     posted: PostedForm,
 ) -> Result<Response, ApiRefusal> {
-    let done = match action.as_str() {
-        "retry" => "retried",
-        "cancel" => "cancelled",
-        "discard" => "discarded",
+    let (resource, done) = match action.as_str() {
+        "retry" => (&RETRY_DELIVERY, "retried"),
+        "cancel" => (&CANCEL_DELIVERY, "cancelled"),
+        "discard" => (&DISCARD_DELIVERY, "discarded"),
         _ => {
             return Err(ApiRefusal::new(
                 StatusCode::NOT_FOUND,
@@ -101,7 +101,7 @@ pub(super) async fn change(
             ));
         }
     };
-    let path = format!("/deliveries/{}/{action}", segment(&id));
+    let path = resource.at(&[&id]);
     let delivery: DeliveryDocument = posted.user.client.post(&path).await?;
     // Lists of deliveries have the same buttons and set `back`; the event page does not.
     let back = posted.back(&format!("/console/events/{}", segment(&delivery.event)));

@@ -6,6 +6,7 @@ use http::Uri;
 
 use crate::admin::documents::{DestinationList, EventDocument, EventList};
 use crate::admin::path::segment;
+use crate::admin::resources::{LIST_DESTINATIONS, LIST_EVENTS};
 use crate::console::client::ApiRefusal;
 use crate::console::display;
 use crate::console::layout::{self, PageLayout};
@@ -80,13 +81,13 @@ pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, Api
     }
     let query = asked.only(&FILTERS);
     let cursor = asked.text("cursor");
-    let listed = query.with("cursor", cursor).after("/events");
+    let listed = query.with("cursor", cursor).after(LIST_EVENTS.path);
     let EventList { events, next } = visitor.client.get(&listed).await?;
     // The script of an open list requests only the rows.
     if asked.first("part") == Some("rows") {
         return Ok(layout::page(&EventRows { events }));
     }
-    let destinations: DestinationList = visitor.client.get("/destinations").await?;
+    let destinations: DestinationList = visitor.client.get(LIST_DESTINATIONS.path).await?;
     let routes = destinations.destinations.into_iter();
     let routes = routes.map(|destination| destination.route).collect();
     let here = "/console/events";

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{Uri, header};
 use http_body_util::BodyExt;
 
+use crate::admin::resources::TAIL_EVENTS;
 use crate::console::client::ApiRefusal;
 use crate::console::events::FILTERS;
 use crate::console::query::QueryPairs;
@@ -27,7 +28,8 @@ pub(super) async fn live(visitor: ConsoleUser, uri: Uri) -> Result<Response, Api
         .with("since", "")
         .with("before", "")
         .with("text", "");
-    let tail = visitor.client.stream(&filter.after("/events/tail")).await?;
+    let path = filter.after(TAIL_EVENTS.path);
+    let tail = visitor.client.stream(&path).await?;
     // The tail sends a line for each event and an empty line as a heartbeat.
     let lines = tail.into_body().map_frame(|frame| {
         frame.map_data(|lines| {

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 
 use crate::admin::documents::StatusDocument;
+use crate::admin::resources::SHOW_STATUS;
 use crate::console::ConsoleState;
 use crate::console::client::ApiClient;
 use crate::console::layout::{self, PageLayout};
@@ -51,7 +52,7 @@ pub(super) async fn log_in(State(console): State<Arc<ConsoleState>>, request: Re
     let api = console.api.clone();
     let client = ApiClient::new(api, visit, &headers, Some(bearer.clone()));
     // The API judges the token and counts wrong ones per source, so the login needs no rate limit of its own.
-    match client.get::<StatusDocument>("/status").await {
+    match client.get::<StatusDocument>(SHOW_STATUS.path).await {
         Ok(_) => {
             let cookie = set_cookie(&headers, &console.sessions.begin(bearer), LIFE_SECONDS);
             ([(header::SET_COOKIE, cookie)], Redirect::to(&next)).into_response()

@@ -8,7 +8,10 @@ use crate::admin::documents::{
     ApiTimestamp, AttentionItem, CertificateList, DestinationDocument, DestinationList,
     HistoryDocument, RouteDocument, RouteList, StatusDocument, VerdictList,
 };
-use crate::admin::path::{segment, with_query};
+use crate::admin::path::with_query;
+use crate::admin::resources::{
+    LIST_CERTIFICATES, LIST_DESTINATIONS, LIST_ROUTES, LIST_VERDICTS, SHOW_ROUTE_HISTORY,
+};
 use crate::console::chart::BarChart;
 use crate::console::client::ApiRefusal;
 use crate::console::layout::{self, PageLayout};
@@ -39,9 +42,9 @@ struct RouteLine {
 
 pub(super) async fn show(visitor: ConsoleUser) -> Result<Response, ApiRefusal> {
     let client = &visitor.client;
-    let RouteList { routes } = client.get("/routes").await?;
-    let certificates = client.get("/certificates").await?;
-    let destinations = match client.get::<DestinationList>("/destinations").await {
+    let RouteList { routes } = client.get(LIST_ROUTES.path).await?;
+    let certificates = client.get(LIST_CERTIFICATES.path).await?;
+    let destinations = match client.get::<DestinationList>(LIST_DESTINATIONS.path).await {
         Ok(found) => found.destinations,
         // Without a store the API responds with 404, and there are no destinations.
         Err(refused) if refused.status == StatusCode::NOT_FOUND => Vec::new(),
@@ -49,12 +52,12 @@ pub(super) async fn show(visitor: ConsoleUser) -> Result<Response, ApiRefusal> {
     };
     let now_ms = ClockReading::read().unix_ms;
     let newest: VerdictList = client
-        .get(&with_query("/verdicts", &[("limit", VERDICTS)]))
+        .get(&with_query(LIST_VERDICTS.path, &[("limit", VERDICTS)]))
         .await?;
     let mut last = newest.last_by_route();
     let mut lines = Vec::with_capacity(routes.len());
     for route in routes {
-        let history = format!("/routes/{}/history", segment(&route.name));
+        let history = SHOW_ROUTE_HISTORY.at(&[&route.name]);
         let history: HistoryDocument = client.get(&history).await?;
         lines.push(RouteLine {
             chart: BarChart::of_hour(&history, now_ms),

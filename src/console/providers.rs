@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::Uri;
 
 use crate::admin::documents::{ProviderDetail, ProviderDocument, ProviderList};
-use crate::admin::path::segment;
+use crate::admin::resources::{LIST_PROVIDERS, SHOW_PROVIDER};
 use crate::console::client::ApiRefusal;
 use crate::console::display;
 use crate::console::layout::{self, PageLayout};
@@ -33,7 +33,7 @@ struct ProviderPage {
 pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, ApiRefusal> {
     let asked = QueryPairs::parse(uri.query());
     let search = asked.text("q").to_owned();
-    let ProviderList { mut providers } = visitor.client.get("/providers").await?;
+    let ProviderList { mut providers } = visitor.client.get(LIST_PROVIDERS.path).await?;
     let all = providers.len();
     // Ids are in lower case already; names are not.
     let wanted = search.to_lowercase();
@@ -50,7 +50,7 @@ pub(super) async fn show(
     visitor: ConsoleUser,
     Path(id): Path<String>,
 ) -> Result<Response, ApiRefusal> {
-    let path = format!("/providers/{}", segment(&id));
+    let path = SHOW_PROVIDER.at(&[&id]);
     let provider: ProviderDetail = visitor.client.get(&path).await?;
     Ok(layout::page(&ProviderPage {
         layout: PageLayout::new(&visitor, "providers", provider.provider.name.clone()),

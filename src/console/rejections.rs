@@ -9,6 +9,7 @@ use http::{StatusCode, Uri};
 
 use crate::admin::documents::{RouteList, VerdictDetail, VerdictDocument, VerdictList};
 use crate::admin::path::segment;
+use crate::admin::resources::{EXPLAIN_REJECTION, LIST_ROUTES, LIST_VERDICTS, SHOW_VERDICT};
 use crate::console::chart::is_refused;
 use crate::console::client::{ApiClient, ApiRefusal};
 use crate::console::display;
@@ -60,7 +61,7 @@ struct RequestPage {
 pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, ApiRefusal> {
     let asked = QueryPairs::parse(uri.query());
     let request = asked.text("request").to_owned();
-    let path = format!("/verdicts/{}", segment(&request));
+    let path = SHOW_VERDICT.at(&[&request]);
     // A known request id opens its page. An unknown one falls through to the list, which says so.
     if !request.is_empty() && visitor.client.get::<VerdictDetail>(&path).await.is_ok() {
         let page = format!("/console/requests/{}", segment(&request));
@@ -78,10 +79,10 @@ pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, Api
     for group in &mut groups {
         // All requests of a group have one reason, so the newest gives the explanation for all.
         let newest = group.newest.first().map(|verdict| &verdict.request_id);
-        let path = format!("/verdicts/{}", newest.map_or("", String::as_str));
+        let path = SHOW_VERDICT.at(&[newest.map_or("", String::as_str)]);
         group.detail = visitor.client.get(&path).await.ok();
     }
-    let RouteList { routes } = visitor.client.get("/routes").await?;
+    let RouteList { routes } = visitor.client.get(LIST_ROUTES.path).await?;
     let routes = routes
         .iter()
         .map(|one| SelectOption::new(&one.name, &one.name, route));
@@ -104,7 +105,7 @@ async fn verdicts(
     let mut query = query.with("limit", PART);
     let mut all = Vec::new();
     for _ in 0..PARTS {
-        let part: VerdictList = client.get(&query.after("/verdicts")).await?;
+        let part: VerdictList = client.get(&query.after(LIST_VERDICTS.path)).await?;
         all.extend(part.verdicts);
         let Some(next) = part.next else { break };
         query = query.with("cursor", &next);
@@ -162,7 +163,7 @@ pub(super) async fn show(
     visitor: ConsoleUser,
     Path(id): Path<String>,
 ) -> Result<Response, ApiRefusal> {
-    let path = format!("/verdicts/{}", segment(&id));
+    let path = SHOW_VERDICT.at(&[&id]);
     let detail = visitor.client.get::<VerdictDetail>(&path).await;
     let detail = detail.map_err(|refused| match refused.status {
         StatusCode::NOT_FOUND => ApiRefusal::new(
@@ -175,7 +176,7 @@ pub(super) async fn show(
     // The API gives explanations to operators only, so the page of a viewer does not ask for one.
     let found = match visitor.is_operator && is_explained(&detail.verdict) {
         true => {
-            let path = format!("/rejections/{}/explanation", segment(&id));
+            let path = EXPLAIN_REJECTION.at(&[&id]);
             visitor.client.get(&path).await.ok()
         }
         false => None,

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::{StatusCode, Uri};
 
 use crate::admin::documents::{ReplayDocument, ReplayList, ReplayState};
-use crate::admin::path::segment;
+use crate::admin::resources::{LIST_REPLAYS, PAUSE_REPLAY, RESUME_REPLAY};
 use crate::console::client::ApiRefusal;
 use crate::console::display::{self, StateChip};
 use crate::console::layout::{self, PageLayout};
@@ -29,7 +29,7 @@ pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, Api
         return Ok(page);
     }
     let asked = QueryPairs::parse(uri.query());
-    let ReplayList { mut replays } = visitor.client.get("/replays").await?;
+    let ReplayList { mut replays } = visitor.client.get(LIST_REPLAYS.path).await?;
     // The newest come first, so the oldest are cut off.
     replays.truncate(MAX_SHOWN);
     Ok(layout::page(&ReplaysPage {
@@ -43,9 +43,9 @@ pub(super) async fn change(
     Path((id, action)): Path<(String, String)>,
     posted: PostedForm,
 ) -> Result<Response, ApiRefusal> {
-    let done = match action.as_str() {
-        "pause" => "replay-paused",
-        "resume" => "replay-resumed",
+    let (resource, done) = match action.as_str() {
+        "pause" => (&PAUSE_REPLAY, "replay-paused"),
+        "resume" => (&RESUME_REPLAY, "replay-resumed"),
         _ => {
             return Err(ApiRefusal::new(
                 StatusCode::NOT_FOUND,
@@ -53,8 +53,8 @@ pub(super) async fn change(
             ));
         }
     };
-    let path = format!("/replays/{}/{action}", segment(&id));
-    posted.user.client.post::<ReplayDocument>(&path).await?;
+    let client = posted.user.client;
+    client.post::<ReplayDocument>(&resource.at(&[&id])).await?;
     Ok(Redirect::to(&layout::with_notice("/console/replays", done)).into_response())
 }
 

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::{StatusCode, Uri};
 
 use crate::admin::documents::{AuditEntries, AuditEntry, ReloadResult};
+use crate::admin::resources::{LIST_ACTIONS, RELOAD_CONFIG, SHOW_CONFIG};
 use crate::config::effective::EffectiveValue;
 use crate::console::client::ApiRefusal;
 use crate::console::display;
@@ -36,7 +37,7 @@ struct AuditPage {
 
 pub(super) async fn config(visitor: ConsoleUser, uri: Uri) -> Result<Response, ApiRefusal> {
     let asked = QueryPairs::parse(uri.query());
-    let config: EffectiveValue = visitor.client.get("/config").await?;
+    let config: EffectiveValue = visitor.client.get(SHOW_CONFIG.path).await?;
     Ok(layout::page(&ConfigPage {
         layout: PageLayout::new(&visitor, "config", "Config"),
         notice: display::notice(asked.text("notice")),
@@ -67,7 +68,8 @@ fn drop_nulls(value: &mut EffectiveValue) {
 }
 
 pub(super) async fn reload(posted: PostedForm) -> Result<Response, ApiRefusal> {
-    posted.user.client.post::<ReloadResult>("/reload").await?;
+    let client = posted.user.client;
+    client.post::<ReloadResult>(RELOAD_CONFIG.path).await?;
     let back = layout::with_notice("/console/config", "reloaded");
     Ok(Redirect::to(&back).into_response())
 }
@@ -83,7 +85,7 @@ pub(super) async fn audit(visitor: ConsoleUser, uri: Uri) -> Result<Response, Ap
     let asked = QueryPairs::parse(uri.query());
     let query = asked.only(&FILTERS);
     let cursor = asked.text("cursor");
-    let listed = query.with("cursor", cursor).after("/audit");
+    let listed = query.with("cursor", cursor).after(LIST_ACTIONS.path);
     let found: AuditEntries = visitor.client.get(&listed).await?;
     let here = "/console/audit";
     Ok(layout::page(&AuditPage {

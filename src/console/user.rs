@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq;
 use url::form_urlencoded;
 
 use crate::admin::documents::StatusDocument;
+use crate::admin::resources::SHOW_STATUS;
 use crate::admin::{ConnectionContext, is_foreign};
 use crate::console::ConsoleState;
 use crate::console::client::{ApiClient, ApiRefusal};
@@ -53,7 +54,7 @@ impl FromRequestParts<Arc<ConsoleState>> for ConsoleUser {
         };
         let client = ApiClient::new(console.api.clone(), visit, &parts.headers, bearer);
         // Every page asks for the status, so a token that was removed from the config ends its sessions here.
-        match client.get::<StatusDocument>("/status").await {
+        match client.get::<StatusDocument>(SHOW_STATUS.path).await {
             Ok(status) => Ok(Self {
                 is_operator: client.is_operator(),
                 client,

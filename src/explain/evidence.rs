@@ -8,9 +8,8 @@ use crate::config::model::{PathRule, Route};
 use crate::explain::{PastRequest, RefusalExplainer, head, time};
 use crate::gate::reject::Reject;
 use crate::gate::rules::RouteRules;
-use crate::scheme::spec::{
-    SchemeFamily, SchemeLocation, SchemeSpec, SignMethod, SignatureEncoding, TokenLocation,
-};
+use crate::scheme::spec::{SchemeFamily, SchemeLocation, SchemeSpec, TokenLocation};
+use crate::scheme::words;
 
 /// Texts for `expected` and `found` of an explanation.
 pub(super) struct CheckEvidence {
@@ -79,16 +78,16 @@ pub(super) fn of_route(reject: &Reject, rules: &RouteRules, seen: &PastRequest) 
         Reject::SourceNotAllowed { ip } => evidence(allowed(route), ip.to_string()),
         Reject::MissingMaterial { name } => evidence(
             format!(
-                "{} in {}",
-                signature(&route.scheme),
+                "{}, in {}",
+                words::signature(&route.scheme),
                 named(name, &route.scheme)
             ),
             format!("no `{name}`{}", present(seen)),
         ),
         Reject::MalformedMaterial { name, fault } => evidence(
             format!(
-                "{} in {}",
-                signature(&route.scheme),
+                "{}, in {}",
+                words::signature(&route.scheme),
                 named(name, &route.scheme)
             ),
             format!("`{name}` {fault}{}", form(name, seen)),
@@ -115,7 +114,11 @@ pub(super) fn of_route(reject: &Reject, rules: &RouteRules, seen: &PastRequest) 
             )
         }
         Reject::BadSignature => evidence(
-            format!("{} with {}", signature(&route.scheme), secrets(route)),
+            format!(
+                "{} with {}",
+                words::signature(&route.scheme),
+                secrets(route)
+            ),
             match seen.is_cut {
                 // The kept start of a body has a length that would mislead.
                 true => "another signature".to_owned(),
@@ -180,51 +183,6 @@ fn secrets(route: &Route) -> String {
     match route.secrets.len() {
         1 => "the route's secret".to_owned(),
         count => format!("one of the route's {count} secrets"),
-    }
-}
-
-/// Names the kind of signature that a scheme requires.
-fn signature(spec: &SchemeSpec) -> String {
-    match &spec.family {
-        SchemeFamily::Hmac(family) => format!(
-            "an HMAC with {} in {}",
-            family.algorithm.name(),
-            encoding(family.encoding)
-        ),
-        SchemeFamily::Text(family) => match &family.method {
-            SignMethod::Hmac(one) => {
-                format!(
-                    "an HMAC with {} in {}",
-                    one.name(),
-                    encoding(family.encoding)
-                )
-            }
-            SignMethod::Hash(one) => {
-                format!(
-                    "a digest with {} in {}",
-                    one.name(),
-                    encoding(family.encoding)
-                )
-            }
-            SignMethod::PublicKey { .. } => {
-                format!("a signature in {}", encoding(family.encoding))
-            }
-        },
-        SchemeFamily::Token(_) => "the shared token".to_owned(),
-        SchemeFamily::Jwt(_) => "a signed token".to_owned(),
-        SchemeFamily::Certificate(_) => "a signature with its certificate".to_owned(),
-        SchemeFamily::Http(family) => {
-            format!("an HTTP Message Signature with {}", family.algorithm.name())
-        }
-    }
-}
-
-fn encoding(encoding: SignatureEncoding) -> &'static str {
-    match encoding {
-        SignatureEncoding::Hex => "hexadecimal",
-        SignatureEncoding::Base64 => "base64",
-        SignatureEncoding::Base64Url => "URL-safe base64",
-        SignatureEncoding::Base64UrlUnpadded => "URL-safe base64 without padding",
     }
 }
 

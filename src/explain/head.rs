@@ -20,12 +20,13 @@ const MAX_HEADERS: usize = 100;
 /// Minimum number of matching characters of a signature that cannot be a coincidence.
 const SURE: usize = 16;
 
-const ALGORITHMS: [(DigestAlgorithm, &str); 5] = [
-    (DigestAlgorithm::Sha256, "SHA-256"),
-    (DigestAlgorithm::Sha1, "SHA-1"),
-    (DigestAlgorithm::Sha512, "SHA-512"),
-    (DigestAlgorithm::Sha384, "SHA-384"),
-    (DigestAlgorithm::Md5, "MD5"),
+/// Digests to try, the most common ones first.
+const ALGORITHMS: [DigestAlgorithm; 5] = [
+    DigestAlgorithm::Sha256,
+    DigestAlgorithm::Sha1,
+    DigestAlgorithm::Sha512,
+    DigestAlgorithm::Sha384,
+    DigestAlgorithm::Md5,
 ];
 
 /// Finds the first change of the head under which the request verifies.
@@ -159,12 +160,11 @@ fn written_otherwise(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<C
             prefixes.push(prefix);
         }
     }
-    let algorithms = ALGORITHMS.iter().map(|(algorithm, _)| *algorithm);
     let algorithms: Vec<Option<DigestAlgorithm>> = match own.2 {
         None => vec![None],
         own => [own]
             .into_iter()
-            .chain(algorithms.map(Some).filter(|one| *one != own))
+            .chain(ALGORITHMS.map(Some).into_iter().filter(|one| *one != own))
             .collect(),
     };
     // The route's own algorithm comes first, so that a mere difference of encoding is not reported as another
@@ -235,10 +235,8 @@ impl SignatureVariant<'_> {
 
     fn finding(&self, own: &(String, SignatureEncoding, Option<DigestAlgorithm>)) -> CauseFinding {
         if self.algorithm != own.2 {
-            let mut names = ALGORITHMS.iter();
-            let name = names.find(|(one, _)| Some(*one) == self.algorithm);
-            return RefusalCause::WrongAlgorithm
-                .proven(name.map_or("another one", |(_, name)| name));
+            let name = self.algorithm.map(DigestAlgorithm::name);
+            return RefusalCause::WrongAlgorithm.proven(name.unwrap_or("another one"));
         }
         match (self.spelling, self.prefix == own.0) {
             (SignatureSpelling::Own, _) | (_, false) => {

@@ -29,11 +29,11 @@ const RETRY_HEADERS: [&str; 7] = [
     "x-shopify-retry-count",
 ];
 
-const UNITS: [(TimeUnit, &str); 4] = [
-    (TimeUnit::Seconds, "seconds"),
-    (TimeUnit::Millis, "milliseconds"),
-    (TimeUnit::Rfc3339, "RFC 3339 text"),
-    (TimeUnit::HttpDate, "an HTTP date"),
+const UNITS: [TimeUnit; 4] = [
+    TimeUnit::Seconds,
+    TimeUnit::Millis,
+    TimeUnit::Rfc3339,
+    TimeUnit::HttpDate,
 ];
 
 /// Age of another route's rejected request; if several agree, the clock of this machine is wrong.
@@ -68,9 +68,9 @@ pub(super) fn guess(case: &RefusalCase<'_>) -> Option<CauseFinding> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     // Present times have ten digits in seconds, so the length shows the unit.
     let unit = match text.len() {
-        13 => Some("milliseconds"),
-        16 => Some("microseconds"),
-        19 => Some("nanoseconds"),
+        13 => Some(TimeUnit::Millis.name()),
+        16 => Some("Unix microseconds"),
+        19 => Some("Unix nanoseconds"),
         _ => None,
     };
     let is_own = matches!(
@@ -162,7 +162,7 @@ pub(super) fn written_ms(case: &RefusalCase<'_>) -> Option<i64> {
 /// Tries other units, in which the time is close enough to the arrival of the request.
 fn other_unit(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     let own = timestamp(&case.route.scheme)?.unit;
-    for (unit, words) in UNITS {
+    for unit in UNITS {
         if unit == own {
             continue;
         }
@@ -172,7 +172,7 @@ fn other_unit(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFin
             trial.tolerance = case.route.tolerance;
         });
         if hunt.passes(&trial) {
-            return Some(RefusalCause::TimestampUnit.proven(words));
+            return Some(RefusalCause::TimestampUnit.proven(unit.name()));
         }
     }
     None

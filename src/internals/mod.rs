@@ -2,6 +2,8 @@
 
 mod admin_of_store;
 
+pub use crate::admin::api_resource::ApiResource;
+pub use crate::admin::resources::all_resources;
 pub use crate::config::load_text;
 pub use crate::config::model::SecretEntry;
 pub use crate::document::report::ReportStyle;
@@ -22,6 +24,7 @@ pub use crate::model::secret::Secret;
 pub use crate::providers::challenge::ProviderChallenge;
 pub use crate::providers::identity::{ResponseUse, RetrySigning, SigningTenant};
 pub use crate::providers::{Provider, all as all_providers, find as find_provider};
+pub use crate::record::metric_table::{MetricKind, MetricRow, all_metrics};
 pub use crate::scheme::ToSign;
 pub use crate::scheme::form::read as read_form;
 pub use crate::scheme::gzip::plain as decompress;
@@ -29,12 +32,13 @@ pub use crate::scheme::head::RequestHead;
 pub use crate::scheme::parse::parse_spec;
 pub use crate::scheme::remote_keys::RemoteKeys;
 pub use crate::scheme::spec::{
-    BodyClaim, CertificateKind, DigestAlgorithm, DigestClaim, FieldLocation, IdentityKey,
-    JwtAlgorithm, JwtKeys, JwtLocation, JwtSpec, KeyAlgorithm, KeyPart, ListSpec, RequirementRule,
-    SchemeFamily, SchemeLocation, SchemeSpec, SecretEncoding, SecretForm, SignMethod,
-    SignatureEncoding, SignatureSpec, SignedTemplate, TemplatePart, TextSpec, TimeUnit,
-    TimestampSpec, TokenAudience, TokenLocation, UrlClaim,
+    BodyClaim, DigestAlgorithm, DigestClaim, FieldLocation, IdentityKey, JwtAlgorithm, JwtKeys,
+    JwtLocation, JwtSpec, KeyAlgorithm, KeyPart, ListSpec, RequirementRule, SchemeFamily,
+    SchemeLocation, SchemeSpec, SecretEncoding, SecretForm, SignMethod, SignatureEncoding,
+    SignatureSpec, SignedTemplate, TemplatePart, TextSpec, TimeUnit, TimestampSpec, TokenAudience,
+    TokenLocation, UrlClaim,
 };
+pub use crate::scheme::words::{id_signed, summary as scheme_summary, time_signed};
 pub use crate::store::rows::{
     AttemptRecord, ClaimRow, CommitOutcome, DestinationId, FinishedAttempt, NewDelivery, NewEvent,
     NextState, StoredEvent,

@@ -3,6 +3,8 @@
 //! The console's script has a copy of [`relative`], which keeps the words current while a page is open. Change both
 //! together.
 
+use std::time::Duration;
+
 /// Formats a moment relative to now, such as `5 min ago`. Both are in milliseconds since the Unix epoch.
 pub(crate) fn relative(ms: i64, now_ms: i64) -> String {
     // Saturating, since a stored time can be any number.
@@ -22,6 +24,19 @@ pub(crate) fn format_seconds(seconds: u64) -> String {
         120..7200 => format!("{} min", seconds / 60),
         7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// Formats a duration as the config writes it, in its largest whole unit.
+pub(crate) fn format_as_config(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        // Milliseconds first: the other units would drop them.
+        _ if duration.subsec_millis() > 0 => format!("{}ms", duration.as_millis()),
+        _ if seconds.is_multiple_of(86_400) => format!("{}d", seconds / 86_400),
+        _ if seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
+        _ if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
+        _ => format!("{seconds}s"),
     }
 }
 
@@ -60,6 +75,20 @@ mod tests {
         assert_eq!(relative(now + 1, now), "now");
         assert!(relative(i64::MIN, i64::MAX).ends_with(" days ago"));
         assert!(relative(i64::MAX, i64::MIN).starts_with("in "));
+    }
+
+    #[test]
+    fn a_duration_of_the_config_is_whole() {
+        for (ms, text) in [
+            (1500, "1500ms"),
+            (5_000, "5s"),
+            (90_000, "90s"),
+            (300_000, "5m"),
+            (7_200_000, "2h"),
+            (86_400_000 * 3, "3d"),
+        ] {
+            assert_eq!(format_as_config(Duration::from_millis(ms)), text);
+        }
     }
 
     #[test]

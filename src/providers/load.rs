@@ -364,7 +364,7 @@ source = \"here\"
             ),
             (
                 "{ all = [{ header = \"A\" }, [{ json = \"/b\" }, { form = \"c\" }]], source = \"s\" }",
-                "the header `a` with `/b` in the body or the form field `c`",
+                "the header `a` with `/b` of the body or the form field `c`",
             ),
         ] {
             let provider = parsed(key).unwrap();

@@ -6,11 +6,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::DescriptorEncoder;
 
 use crate::record::TelemetryRecorder;
-use crate::record::metrics::counter;
+use crate::record::family_encoder::{FamilyEncoder, single};
+use crate::record::metric_table::operation;
 
 /// Resources of the admin listener: the first segment of a path, after `/api/v1/` where the path begins with it. Any
 /// other path counts as `other`, which must be last.
@@ -79,31 +79,18 @@ pub(super) fn encode(
     recorder: &TelemetryRecorder,
     encoder: &mut DescriptorEncoder<'_>,
 ) -> fmt::Result {
-    let mut metric = encoder.encode_descriptor(
-        "hookgate_admin_requests",
-        "Requests to the admin listener, by resource and status class",
-        None,
-        MetricType::Counter,
-    )?;
+    let mut family = FamilyEncoder::begin(encoder, &operation::ADMIN_REQUESTS)?;
     for (resource, classes) in RESOURCES.into_iter().zip(&recorder.admin.answers) {
         for (class, count) in CLASSES.into_iter().zip(classes) {
             let count = count.load(Ordering::Relaxed);
             // Most of the 115 combinations never occur.
             if count > 0 {
-                let labels = [("resource", resource), ("status", class)];
-                counter(&mut metric, &labels, count)?;
+                family.count(&[resource, class], count)?;
             }
         }
     }
     let refused = recorder.admin.tokens_refused.load(Ordering::Relaxed);
-    encoder
-        .encode_descriptor(
-            "hookgate_admin_tokens_refused",
-            "Requests to the admin listener that were rejected with 401, for a missing or wrong token",
-            None,
-            MetricType::Counter,
-        )?
-        .encode_counter::<NoLabelSet, u64, f64>(&refused, None)
+    single(encoder, &operation::ADMIN_TOKENS_REFUSED, refused)
 }
 
 #[cfg(test)]

@@ -6,17 +6,17 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::DescriptorEncoder;
 use tracing::Level;
 
-use crate::edge::counters::EdgeCounters;
+use crate::edge::counters::{AtomicCounter, EdgeCounters};
 use crate::edge::event::{ConnectionRefusal, EdgeEvent};
 use crate::model::clock::ClockReading;
 use crate::model::error::chain;
 use crate::model::source::SourceKey;
+use crate::record::family_encoder::{FamilyEncoder, single};
 use crate::record::log_suppression::LineKind;
-use crate::record::metrics::counter;
+use crate::record::metric_table::{MetricRow, traffic};
 use crate::record::{TelemetryRecorder, lock};
 
 /// Placeholder address for events without a source, because log lines are rate-limited by source.
@@ -143,102 +143,64 @@ fn event_line(event: &EdgeEvent) -> EdgeEventLine {
 
 /// Encodes the counts of the edge as metrics.
 pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, counters: &EdgeCounters) -> fmt::Result {
-    let mut metric = encoder.encode_descriptor(
-        "hookgate_connections_open",
-        "Connections that are currently open",
-        None,
-        MetricType::Gauge,
-    )?;
-    let open = u64::try_from(counters.open.read()).unwrap_or(u64::MAX);
     // Never negative, but the counter is signed because connections are added and subtracted by different threads.
-    metric.encode_gauge(&open)?;
-    let totals = [
+    let open = u64::try_from(counters.open.read()).unwrap_or(u64::MAX);
+    let accept_failed = counters.accept_failed.read();
+    single(encoder, &traffic::CONNECTIONS_OPEN, open)?;
+    single(
+        encoder,
+        &traffic::CONNECTIONS_ACCEPTED,
+        counters.accepted.read(),
+    )?;
+    single(encoder, &traffic::ACCEPT_FAILURES, accept_failed)?;
+    single(
+        encoder,
+        &traffic::IDLE_CONNECTIONS_CLOSED,
+        counters.idle_closed.read(),
+    )?;
+    let refused = [
         (
-            "hookgate_connections_accepted",
-            "Connections accepted, including those rejected right afterwards",
-            counters.accepted.read(),
+            ConnectionRefusal::TooManyConnections.code(),
+            &counters.refused_total,
         ),
         (
-            "hookgate_accept_failures",
-            "Errors of the accept call itself, such as too many open files",
-            counters.accept_failed.read(),
+            ConnectionRefusal::TooManyFromSource.code(),
+            &counters.refused_source,
         ),
-        (
-            "hookgate_idle_connections_closed",
-            "Idle connections closed because no request arrived",
-            counters.idle_closed.read(),
-        ),
+        ("proxy-header", &counters.refused_proxy_header),
     ];
-    for (name, help, count) in totals {
-        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        metric.encode_counter::<NoLabelSet, u64, f64>(&count, None)?;
-    }
-    for family in families(counters) {
-        let mut metric =
-            encoder.encode_descriptor(family.name, family.help, None, MetricType::Counter)?;
-        for (value, count) in family.rows {
-            counter(&mut metric, &[(family.label, value)], count)?;
-        }
+    labeled(encoder, &traffic::CONNECTIONS_REFUSED, &refused)?;
+    let handshakes = [
+        ("done", &counters.handshakes_ok),
+        ("failed", &counters.handshakes_failed),
+        ("timed-out", &counters.handshakes_timed_out),
+    ];
+    labeled(encoder, &traffic::TLS_HANDSHAKES, &handshakes)?;
+    let versions = [
+        ("1", &counters.connections_h1),
+        ("2", &counters.connections_h2),
+    ];
+    labeled(encoder, &traffic::PROTOCOL_CONNECTIONS, &versions)?;
+    let cut = [
+        ("malformed-head", &counters.heads_refused),
+        ("head-timeout", &counters.heads_timed_out),
+        ("write-stalled", &counters.writes_stalled),
+        ("flood", &counters.floods_cut),
+    ];
+    labeled(encoder, &traffic::CONNECTIONS_CUT, &cut)
+}
+
+/// Encodes a family with one label, by the values of the label.
+fn labeled(
+    encoder: &mut DescriptorEncoder<'_>,
+    row: &'static MetricRow,
+    counts: &[(&str, &AtomicCounter)],
+) -> fmt::Result {
+    let mut family = FamilyEncoder::begin(encoder, row)?;
+    for (value, count) in counts {
+        family.count(&[*value], count.read())?;
     }
     Ok(())
-}
-
-struct MetricFamily {
-    name: &'static str,
-    help: &'static str,
-    label: &'static str,
-    rows: Vec<(&'static str, u64)>,
-}
-
-fn families(counters: &EdgeCounters) -> [MetricFamily; 4] {
-    [
-        MetricFamily {
-            name: "hookgate_connections_refused",
-            help: "Connections rejected before the first byte of a request was read, by reason",
-            label: "reason",
-            rows: vec![
-                (
-                    ConnectionRefusal::TooManyConnections.code(),
-                    counters.refused_total.read(),
-                ),
-                (
-                    ConnectionRefusal::TooManyFromSource.code(),
-                    counters.refused_source.read(),
-                ),
-                ("proxy-header", counters.refused_proxy_header.read()),
-            ],
-        },
-        MetricFamily {
-            name: "hookgate_tls_handshakes",
-            help: "TLS handshakes, by outcome",
-            label: "outcome",
-            rows: vec![
-                ("done", counters.handshakes_ok.read()),
-                ("failed", counters.handshakes_failed.read()),
-                ("timed-out", counters.handshakes_timed_out.read()),
-            ],
-        },
-        MetricFamily {
-            name: "hookgate_protocol_connections",
-            help: "Connections that reached HTTP, by HTTP version",
-            label: "version",
-            rows: vec![
-                ("1", counters.connections_h1.read()),
-                ("2", counters.connections_h2.read()),
-            ],
-        },
-        MetricFamily {
-            name: "hookgate_connections_cut",
-            help: "Connections closed by the gate for what the client sent or did not read, by reason",
-            label: "reason",
-            rows: vec![
-                ("malformed-head", counters.heads_refused.read()),
-                ("head-timeout", counters.heads_timed_out.read()),
-                ("write-stalled", counters.writes_stalled.read()),
-                ("flood", counters.floods_cut.read()),
-            ],
-        },
-    ]
 }
 
 #[cfg(test)]

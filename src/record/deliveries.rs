@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::DescriptorEncoder;
 use tracing::Level;
 
 use crate::model::clock::ClockReading;
@@ -16,8 +15,9 @@ use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
 use crate::model::trace::TraceContext;
 use crate::record::counters::ByKind;
-use crate::record::histogram::{HistogramSnapshot, LONG_BOUNDS, LatencyHistogram};
-use crate::record::metrics::counter;
+use crate::record::family_encoder::FamilyEncoder;
+use crate::record::histogram::{LONG_BOUNDS, LatencyHistogram};
+use crate::record::metric_table::storage;
 use crate::record::{TelemetryRecorder, lock};
 
 /// Counters and histograms of one destination.
@@ -202,9 +202,6 @@ impl DestinationCounters {
     }
 }
 
-/// Selects a gauge of a destination.
-type CounterReader = fn(&DestinationCounters) -> &AtomicU64;
-
 /// Encodes the metrics of all destinations.
 pub(super) fn encode(
     recorder: &TelemetryRecorder,
@@ -215,115 +212,49 @@ pub(super) fn encode(
         .iter()
         .map(|(key, counters)| (key.clone(), Arc::clone(counters)))
         .collect();
-    attempts(encoder, &rows)?;
-    times(encoder, &rows)?;
-    let gauges: [(_, _, CounterReader); 2] = [
-        (
-            "hookgate_deliveries_in_flight",
-            "In-flight delivery attempts, by destination",
-            |counters| &counters.in_flight,
-        ),
-        (
-            "hookgate_destination_breaker",
-            "State of the destination's circuit breaker; 0: closed, 1: half open, 2: open",
-            |counters| &counters.breaker,
-        ),
-    ];
-    for (name, help, read) in gauges {
-        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (key, counters) in &rows {
-            let value = read(counters).load(Ordering::Relaxed);
-            metric.encode_family(&labels(key))?.encode_gauge(&value)?;
-        }
-    }
-    Ok(())
-}
-
-/// Selects a histogram of a destination.
-type HistogramReader = fn(&DestinationCounters) -> &LatencyHistogram;
-
-fn times(
-    encoder: &mut DescriptorEncoder<'_>,
-    rows: &[(DestinationKey, Arc<DestinationCounters>)],
-) -> fmt::Result {
-    let histograms: [(_, _, HistogramReader); 2] = [
-        (
-            "hookgate_delivery_attempt_seconds",
-            "Duration of a delivery attempt, until the end of the response or the error",
-            |counters| &counters.took,
-        ),
-        (
-            "hookgate_delivery_lag_seconds",
-            "Time from the acceptance of an event to its delivery, without replays",
-            |counters| &counters.lag,
-        ),
-    ];
-    for (name, help, read) in histograms {
-        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        for (key, counters) in rows {
-            let HistogramSnapshot {
-                sum,
-                count,
-                buckets,
-            } = read(counters).snapshot();
-            // An empty histogram would add some 20 series for a destination that was never called.
-            if count > 0 {
-                metric
-                    .encode_family(&labels(key))?
-                    .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn attempts(
-    encoder: &mut DescriptorEncoder<'_>,
-    rows: &[(DestinationKey, Arc<DestinationCounters>)],
-) -> fmt::Result {
-    let mut metric = encoder.encode_descriptor(
-        "hookgate_delivery_attempts",
-        "Delivery attempts by destination and outcome: the status class of the response, or the kind of error",
-        None,
-        MetricType::Counter,
-    )?;
-    for (key, counters) in rows {
+    let mut family = FamilyEncoder::begin(encoder, &storage::DELIVERY_ATTEMPTS)?;
+    for (key, counters) in &rows {
+        let [route, destination] = labels(key);
         for (outcome, count) in counters.attempts.iter() {
-            let [route, destination] = labels(key);
-            counter(
-                &mut metric,
-                &[route, destination, ("outcome", outcome)],
-                count,
-            )?;
+            family.count(&[route, destination, outcome], count)?;
         }
     }
-    let mut metric = encoder.encode_descriptor(
-        "hookgate_deliveries",
-        "Delivery attempts by destination and the state of the delivery afterwards",
-        None,
-        MetricType::Counter,
-    )?;
-    for (key, counters) in rows {
-        let states = [
+    let mut family = FamilyEncoder::begin(encoder, &storage::DELIVERIES)?;
+    for (key, counters) in &rows {
+        let [route, destination] = labels(key);
+        for (state, count) in [
             (DeliveryState::Delivered, &counters.delivered),
             (DeliveryState::Waiting, &counters.delayed),
             (DeliveryState::Dead, &counters.dead),
-        ];
-        for (state, count) in states {
-            let [route, destination] = labels(key);
-            let count = count.load(Ordering::Relaxed);
-            counter(
-                &mut metric,
-                &[route, destination, ("state", state.word())],
-                count,
-            )?;
+        ] {
+            family.count(&[route, destination, state.word()], load(count))?;
         }
+    }
+    let mut family = FamilyEncoder::begin(encoder, &storage::DELIVERY_ATTEMPT_SECONDS)?;
+    for (key, counters) in &rows {
+        family.histogram(&labels(key), &counters.took.snapshot())?;
+    }
+    let mut family = FamilyEncoder::begin(encoder, &storage::DELIVERY_LAG_SECONDS)?;
+    for (key, counters) in &rows {
+        family.histogram(&labels(key), &counters.lag.snapshot())?;
+    }
+    let mut family = FamilyEncoder::begin(encoder, &storage::DELIVERIES_IN_FLIGHT)?;
+    for (key, counters) in &rows {
+        family.count(&labels(key), load(&counters.in_flight))?;
+    }
+    let mut family = FamilyEncoder::begin(encoder, &storage::DESTINATION_BREAKER)?;
+    for (key, counters) in &rows {
+        family.count(&labels(key), load(&counters.breaker))?;
     }
     Ok(())
 }
 
-pub(super) fn labels(key: &DestinationKey) -> [(&str, &str); 2] {
-    [("route", key.0.as_str()), ("destination", key.1.as_str())]
+fn labels(key: &DestinationKey) -> [&str; 2] {
+    [key.0.as_str(), key.1.as_str()]
+}
+
+fn load(count: &AtomicU64) -> u64 {
+    count.load(Ordering::Relaxed)
 }
 
 fn micros(duration: Duration) -> u64 {

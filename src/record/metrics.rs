@@ -9,19 +9,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    DescriptorEncoder, MetricEncoder, NoLabelSet, text as open_metrics,
-};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::{DescriptorEncoder, text as open_metrics};
 use prometheus_client::registry::Registry;
 
 use crate::gate::filter::FilterKind;
 use crate::gate::reject::RejectReason;
 use crate::model::clock;
 use crate::record::counters::{RequestStage, RouteCounters};
+use crate::record::family_encoder::{FamilyEncoder, single};
+use crate::record::metric_table::{operation, traffic};
 use crate::record::{
-    MetricGrowth, TelemetryRecorder, admin_counters, connections, deliveries, lock, otlp, process,
-    store_metrics,
+    TelemetryRecorder, admin_counters, connections, deliveries, lock, otlp, process, store_metrics,
 };
 
 /// Value of the label `route` for requests that matched no route.
@@ -82,17 +80,9 @@ impl Collector for MetricsScrape {
 type RouteCounterRows<'a> = [(&'a str, &'a RouteCounters)];
 
 fn requests(encoder: &mut DescriptorEncoder<'_>, rows: &RouteCounterRows<'_>) -> fmt::Result {
-    let mut metric = encoder.encode_descriptor(
-        "hookgate_requests",
-        "Requests by verdict and reason",
-        None,
-        MetricType::Counter,
-    )?;
+    let mut family = FamilyEncoder::begin(encoder, &traffic::REQUESTS)?;
     for (route, counters) in rows {
-        let mut row = |verdict, reason, count| {
-            let labels = [("route", *route), ("verdict", verdict), ("reason", reason)];
-            counter(&mut metric, &labels, count)
-        };
+        let mut row = |verdict, reason, count| family.count(&[*route, verdict, reason], count);
         // Without a route there are no checks that a request could pass.
         if *route != NO_ROUTE {
             row("accepted", NO_REASON, read(&counters.accepted))?;
@@ -114,18 +104,9 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, rows: &RouteCounterRows<'_>) ->
             }
         }
     }
-    let mut metric = encoder.encode_descriptor(
-        "hookgate_request_body_bytes",
-        "Bytes of request bodies that the gate read",
-        None,
-        MetricType::Counter,
-    )?;
+    let mut family = FamilyEncoder::begin(encoder, &traffic::REQUEST_BODY_BYTES)?;
     for (route, counters) in rows {
-        counter(
-            &mut metric,
-            &[("route", *route)],
-            read(&counters.body_bytes),
-        )?;
+        family.count(&[*route], read(&counters.body_bytes))?;
     }
     Ok(())
 }
@@ -134,35 +115,25 @@ fn limits_and_dedup(
     encoder: &mut DescriptorEncoder<'_>,
     rows: &RouteCounterRows<'_>,
 ) -> fmt::Result {
-    let mut metric = encoder.encode_descriptor(
-        "hookgate_limiter_drops",
-        "Requests rejected by a rate limit, by limiter",
-        None,
-        MetricType::Counter,
-    )?;
+    let mut family = FamilyEncoder::begin(encoder, &traffic::LIMITER_DROPS)?;
     for (route, counters) in rows {
         for (limiter, reason) in [
             ("source", RejectReason::SourceRate),
             ("route", RejectReason::RouteRate),
         ] {
-            let labels = [("route", *route), ("limiter", limiter)];
-            counter(&mut metric, &labels, refused(counters, reason))?;
+            family.count(&[*route, limiter], refused(counters, reason))?;
         }
     }
-    let mut metric = encoder.encode_descriptor(
-        "hookgate_dedup_hits",
-        "Requests for an event that was already spent or in flight, by outcome",
-        None,
-        MetricType::Counter,
-    )?;
+    let mut family = FamilyEncoder::begin(encoder, &traffic::DEDUP_HITS)?;
     for (route, counters) in rows {
-        let answers = [
+        for (outcome, count) in [
             ("answered", read(&counters.duplicate)),
             ("forwarded", read(&counters.copies)),
             ("timed-out", refused(counters, RejectReason::InFlight)),
             ("failed", refused(counters, RejectReason::FirstFailed)),
-        ];
-        outcomes(&mut metric, route, &answers)?;
+        ] {
+            family.count(&[*route, outcome], count)?;
+        }
     }
     Ok(())
 }
@@ -171,16 +142,11 @@ fn replayed_bodies(
     encoder: &mut DescriptorEncoder<'_>,
     rows: &RouteCounterRows<'_>,
 ) -> fmt::Result {
-    let mut metric = encoder.encode_descriptor(
-        "hookgate_replayed_bodies",
-        "Requests whose signed bytes the upstream had already accepted under another dedup key, by outcome",
-        None,
-        MetricType::Counter,
-    )?;
+    let mut family = FamilyEncoder::begin(encoder, &traffic::REPLAYED_BODIES)?;
     for (route, counters) in rows {
+        family.count(&[*route, "flagged"], read(&counters.replays))?;
         let blocked = refused(counters, RejectReason::Replayed);
-        let replays = [("flagged", read(&counters.replays)), ("blocked", blocked)];
-        outcomes(&mut metric, route, &replays)?;
+        family.count(&[*route, "blocked"], blocked)?;
     }
     Ok(())
 }
@@ -193,26 +159,10 @@ fn refused(counters: &RouteCounters, wanted: RejectReason) -> u64 {
 }
 
 fn stages(encoder: &mut DescriptorEncoder<'_>, rows: &RouteCounterRows<'_>) -> fmt::Result {
-    let mut metric = encoder.encode_descriptor(
-        "hookgate_request_stage_seconds",
-        "Duration of each stage of a request, for requests that reached the stage",
-        None,
-        MetricType::Histogram,
-    )?;
+    let mut family = FamilyEncoder::begin(encoder, &traffic::REQUEST_STAGE_SECONDS)?;
     for (route, counters) in rows {
         for stage in RequestStage::ALL {
-            let snapshot = counters.stage(stage).snapshot();
-            // Most routes never reach some stages; their empty histograms would only add series.
-            if snapshot.count > 0 {
-                metric
-                    .encode_family(&[("route", *route), ("stage", stage.name())])?
-                    .encode_histogram::<NoLabelSet>(
-                        snapshot.sum,
-                        snapshot.count,
-                        &snapshot.buckets,
-                        None,
-                    )?;
-            }
+            family.histogram(&[*route, stage.name()], &counters.stage(stage).snapshot())?;
         }
     }
     Ok(())
@@ -220,36 +170,20 @@ fn stages(encoder: &mut DescriptorEncoder<'_>, rows: &RouteCounterRows<'_>) -> f
 
 fn upstream(encoder: &mut DescriptorEncoder<'_>, rows: &RouteCounterRows<'_>) -> fmt::Result {
     const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-    let mut metric = encoder.encode_descriptor(
-        "hookgate_upstream_answers",
-        "Responses of the upstream, by status class",
-        None,
-        MetricType::Counter,
-    )?;
+    let mut family = FamilyEncoder::begin(encoder, &traffic::UPSTREAM_ANSWERS)?;
     for (route, counters) in rows.iter().filter(|(route, _)| *route != NO_ROUTE) {
         for (class, count) in CLASSES.into_iter().zip(&counters.upstream_status) {
-            let labels = [("route", *route), ("status", class)];
-            counter(&mut metric, &labels, read(count))?;
+            family.count(&[*route, class], read(count))?;
         }
     }
-    let mut metric = encoder.encode_descriptor(
-        "hookgate_stored_events",
-        "Events committed to the store",
-        None,
-        MetricType::Counter,
-    )?;
+    let mut family = FamilyEncoder::begin(encoder, &traffic::STORED_EVENTS)?;
     for (route, counters) in rows.iter().filter(|(route, _)| *route != NO_ROUTE) {
-        counter(&mut metric, &[("route", *route)], read(&counters.stored))?;
+        family.count(&[*route], read(&counters.stored))?;
     }
-    let mut metric = encoder.encode_descriptor(
-        "hookgate_forward_errors",
-        "Events that could not be forwarded to the upstream, by kind of error",
-        None,
-        MetricType::Counter,
-    )?;
+    let mut family = FamilyEncoder::begin(encoder, &traffic::FORWARD_ERRORS)?;
     for (route, counters) in rows {
         for (kind, count) in counters.forward_errors.iter() {
-            counter(&mut metric, &[("route", *route), ("kind", kind)], count)?;
+            family.count(&[*route, kind], count)?;
         }
     }
     Ok(())
@@ -257,51 +191,25 @@ fn upstream(encoder: &mut DescriptorEncoder<'_>, rows: &RouteCounterRows<'_>) ->
 
 impl MetricsScrape {
     fn config(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut metric = encoder.encode_descriptor(
-            "hookgate_config_reloads",
-            "Config reloads, by outcome",
-            None,
-            MetricType::Counter,
-        )?;
-        let outcomes = [
-            ("applied", &self.0.reloads_applied),
-            ("refused", &self.0.reloads_refused),
-        ];
-        for (outcome, count) in outcomes {
-            counter(&mut metric, &[("outcome", outcome)], read(count))?;
-        }
-        encoder
-            .encode_descriptor(
-                "hookgate_config_loaded_timestamp_seconds",
-                "Time at which the config in use was loaded",
-                None,
-                MetricType::Gauge,
-            )?
-            .encode_gauge(&self.0.last_reload.load(Ordering::Relaxed))?;
+        let mut family = FamilyEncoder::begin(encoder, &operation::CONFIG_RELOADS)?;
+        family.count(&["applied"], read(&self.0.reloads_applied))?;
+        family.count(&["refused"], read(&self.0.reloads_refused))?;
+        let loaded = self.0.last_reload.load(Ordering::Relaxed);
+        FamilyEncoder::begin(encoder, &operation::CONFIG_LOADED_TIMESTAMP_SECONDS)?
+            .moment(&[], loaded)?;
         let certificates = lock(&self.0.certificates);
         // Read at the scrape, because certificates are renewed while the gate runs.
         let infos = certificates.as_ref().map(|infos| infos());
-        let mut metric = encoder.encode_descriptor(
-            "hookgate_certificate_not_after_timestamp_seconds",
-            "Expiry time of each certificate in use",
-            None,
-            MetricType::Gauge,
-        )?;
+        let mut family =
+            FamilyEncoder::begin(encoder, &operation::CERTIFICATE_NOT_AFTER_TIMESTAMP_SECONDS)?;
         for (name, not_after) in infos.unwrap_or_default() {
-            let labels = [("name", name.as_str())];
-            metric.encode_family(&labels)?.encode_gauge(&not_after)?;
+            family.moment(&[name.as_str()], not_after)?;
         }
-        let mut metric = encoder.encode_descriptor(
-            "hookgate_secret_until_timestamp_seconds",
-            "Expiry time of a route's secret, for secrets with `until`",
-            None,
-            MetricType::Gauge,
-        )?;
+        let mut family = FamilyEncoder::begin(encoder, &operation::SECRET_UNTIL_TIMESTAMP_SECONDS)?;
         for end in lock(&self.0.secrets).iter() {
-            let labels = [("route", end.route.as_str()), ("secret", &*end.label)];
             // OpenMetrics counts time in seconds.
             let until = end.until_ms.div_euclid(1000);
-            metric.encode_family(&labels)?.encode_gauge(&until)?;
+            family.moment(&[end.route.as_str(), &*end.label], until)?;
         }
         Ok(())
     }
@@ -309,150 +217,62 @@ impl MetricsScrape {
     fn ranges(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let ranges = lock(&self.0.ranges);
         let live = ranges.as_ref().map(|read| read()).unwrap_or_default();
-        let mut metric = encoder.encode_descriptor(
-            "hookgate_ip_ranges_read_timestamp_seconds",
-            "Day on which the address ranges of each provider were last read",
-            None,
-            MetricType::Gauge,
-        )?;
+        let mut family =
+            FamilyEncoder::begin(encoder, &operation::IP_RANGES_READ_TIMESTAMP_SECONDS)?;
         for (id, live) in &live {
             // A day that cannot be parsed has no timestamp to show.
-            let Some(read) = clock::day_start(&live.ranges().read) else {
-                continue;
-            };
-            let labels = [("provider", id.as_str())];
-            metric.encode_family(&labels)?.encode_gauge(&read)?;
+            if let Some(read) = clock::day_start(&live.ranges().read) {
+                family.moment(&[id.as_str()], read)?;
+            }
         }
-        let mut metric = encoder.encode_descriptor(
-            "hookgate_ip_ranges_refreshes",
-            "Refreshes of published address ranges, by outcome; `kept`: the list was not accepted",
-            None,
-            MetricType::Counter,
-        )?;
+        let mut family = FamilyEncoder::begin(encoder, &operation::IP_RANGES_REFRESHES)?;
         for (id, live) in &live {
             for (outcome, count) in live.refreshes() {
-                let labels = [("provider", id.as_str()), ("outcome", outcome)];
-                counter(&mut metric, &labels, count)?;
+                family.count(&[id.as_str(), outcome], count)?;
             }
         }
         Ok(())
     }
 
     fn log(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let counts = [
-            (
-                "hookgate_log_lines_dropped",
-                "Log lines dropped because the log queue was full",
-                self.0.logger.dropped(),
-            ),
-            (
-                "hookgate_log_lines_withheld",
-                "Log lines suppressed by the rate limit per source",
-                self.0.suppressor.total(),
-            ),
-            (
-                "hookgate_panics",
-                "Panics; each ended at most one request",
-                read(&self.0.panics),
-            ),
-        ];
-        for (name, help, count) in counts {
-            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            metric.encode_counter::<NoLabelSet, u64, f64>(&count, None)?;
-        }
-        Ok(())
+        let dropped = self.0.logger.dropped();
+        single(encoder, &operation::LOG_LINES_DROPPED, dropped)?;
+        let withheld = self.0.suppressor.total();
+        single(encoder, &operation::LOG_LINES_WITHHELD, withheld)?;
+        single(encoder, &operation::PANICS, read(&self.0.panics))
     }
 
     /// Encodes the metrics that other modules registered.
     fn registered(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         for source in lock(&self.0.sources).iter() {
-            let kind = match source.growth {
-                MetricGrowth::Counter => MetricType::Counter,
-                MetricGrowth::Gauge => MetricType::Gauge,
-            };
-            let mut metric = encoder.encode_descriptor(source.name, source.help, None, kind)?;
-            let value = (source.read)();
-            match source.growth {
-                MetricGrowth::Counter => {
-                    metric.encode_counter::<NoLabelSet, u64, f64>(&value, None)?
-                }
-                MetricGrowth::Gauge => metric.encode_gauge(&value)?,
-            }
+            single(encoder, source.row, (source.read)())?;
         }
         Ok(())
     }
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut metric = encoder.encode_descriptor(
-            "hookgate_build",
-            "Version of the running program",
-            None,
-            MetricType::Info,
-        )?;
-        metric.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
-        // The client libraries of Prometheus use the same names, so common dashboards find them.
+        FamilyEncoder::begin(encoder, &operation::BUILD)?.info(&[env!("CARGO_PKG_VERSION")])?;
         if let Some(seconds) = process::cpu_seconds() {
-            encoder
-                .encode_descriptor(
-                    "process_cpu_seconds",
-                    "CPU time of all threads",
-                    None,
-                    MetricType::Counter,
-                )?
-                .encode_counter::<NoLabelSet, f64, f64>(&seconds, None)?;
+            FamilyEncoder::begin(encoder, &operation::PROCESS_CPU_SECONDS)?
+                .seconds(&[], seconds)?;
         }
-        let gauges = [
+        let started = u64::try_from(self.0.started).ok();
+        for (row, value) in [
+            (&operation::PROCESS_MAX_FDS, process::most_files()),
+            (&operation::PROCESS_START_TIME_SECONDS, started),
             (
-                "process_max_fds",
-                "Maximum number of open file descriptors",
-                process::most_files(),
-            ),
-            (
-                "process_start_time_seconds",
-                "Time at which the process started",
-                u64::try_from(self.0.started).ok(),
-            ),
-            (
-                "process_resident_memory_bytes",
-                "Resident memory",
+                &operation::PROCESS_RESIDENT_MEMORY_BYTES,
                 process::resident_bytes(),
             ),
-            (
-                "process_open_fds",
-                "Number of open file descriptors",
-                process::open_files(),
-            ),
-        ];
-        for (name, help, value) in gauges {
+            (&operation::PROCESS_OPEN_FDS, process::open_files()),
+        ] {
             // Values that the kernel did not give are left out.
-            let Some(value) = value else {
-                continue;
-            };
-            encoder
-                .encode_descriptor(name, help, None, MetricType::Gauge)?
-                .encode_gauge(&value)?;
+            if let Some(value) = value {
+                single(encoder, row, value)?;
+            }
         }
         Ok(())
     }
-}
-
-/// Encodes one row for each outcome of a route's requests.
-fn outcomes(metric: &mut MetricEncoder<'_>, route: &str, counts: &[(&str, u64)]) -> fmt::Result {
-    for &(outcome, count) in counts {
-        counter(metric, &[("route", route), ("outcome", outcome)], count)?;
-    }
-    Ok(())
-}
-
-/// Encodes one row of a counter family.
-pub(super) fn counter<const N: usize>(
-    metric: &mut MetricEncoder<'_>,
-    labels: &[(&str, &str); N],
-    count: u64,
-) -> fmt::Result {
-    metric
-        .encode_family(labels)?
-        .encode_counter::<NoLabelSet, u64, f64>(&count, None)
 }
 
 fn read(count: &AtomicU64) -> u64 {

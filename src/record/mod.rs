@@ -9,11 +9,13 @@ pub(crate) mod audit;
 mod connections;
 pub(crate) mod counters;
 pub(crate) mod deliveries;
+mod family_encoder;
 pub(crate) mod histogram;
 pub(crate) mod history;
 pub(crate) mod log;
 pub(crate) mod log_line;
 mod log_suppression;
+pub(crate) mod metric_table;
 mod metrics;
 pub(crate) mod otlp;
 mod process;
@@ -47,6 +49,7 @@ use crate::record::counters::RouteCounters;
 use crate::record::deliveries::DestinationCounters;
 use crate::record::log::LineLogger;
 use crate::record::log_suppression::{LineDecision, LineKind, LogSuppressor, SuppressedLines};
+use crate::record::metric_table::MetricRow;
 use crate::record::recent_verdicts::RecentVerdicts;
 use crate::record::rejected_requests::RejectedRequests;
 
@@ -97,16 +100,8 @@ pub(crate) struct TelemetryRecorder {
 
 /// A metric whose value another module counts; a scrape reads it by a callback.
 struct ExternalMetric {
-    name: &'static str,
-    help: &'static str,
-    growth: MetricGrowth,
+    row: &'static MetricRow,
     read: Box<dyn Fn() -> u64 + Send + Sync>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum MetricGrowth {
-    Counter,
-    Gauge,
 }
 
 /// Callback that returns the names and expiry times of the certificates in use, in seconds since the epoch.
@@ -255,24 +250,19 @@ impl TelemetryRecorder {
         self.logger.write(line);
     }
 
-    /// Adds a gauge that another module maintains. Names follow `hookgate_<noun>_<unit>`.
-    pub(crate) fn register_gauge(
+    /// Adds a counter or gauge without labels that another module maintains.
+    pub(crate) fn register_metric(
         &self,
-        name: &'static str,
-        help: &'static str,
+        row: &'static MetricRow,
         read: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
-        self.register(name, help, MetricGrowth::Gauge, Box::new(read));
-    }
-
-    /// Adds a counter that another module maintains. The name is given without `_total`.
-    pub(crate) fn register_counter(
-        &self,
-        name: &'static str,
-        help: &'static str,
-        read: impl Fn() -> u64 + Send + Sync + 'static,
-    ) {
-        self.register(name, help, MetricGrowth::Counter, Box::new(read));
+        let mut sources = lock(&self.sources);
+        // A row that is registered again replaces the first one: OpenMetrics forbids a family that appears twice.
+        sources.retain(|source| source.row.name != row.name);
+        sources.push(ExternalMetric {
+            row,
+            read: Box::new(read),
+        });
     }
 
     /// Adds the expiry times of the certificates in use, in seconds since the epoch, by name.
@@ -317,24 +307,6 @@ impl TelemetryRecorder {
         }
         self.log_forgotten();
         self.logger.close();
-    }
-
-    fn register(
-        &self,
-        name: &'static str,
-        help: &'static str,
-        growth: MetricGrowth,
-        read: Box<dyn Fn() -> u64 + Send + Sync>,
-    ) {
-        let mut sources = lock(&self.sources);
-        // A name that is registered again replaces the first one: OpenMetrics forbids a family that appears twice.
-        sources.retain(|source| source.name != name);
-        sources.push(ExternalMetric {
-            name,
-            help,
-            growth,
-            read,
-        });
     }
 
     fn sweep(&self, now: Instant) {

@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::DescriptorEncoder;
 
 use crate::model::clock::ClockReading;
 use crate::model::delivery::DeliveryState;
+use crate::record::family_encoder::{FamilyEncoder, single};
+use crate::record::metric_table::storage;
 use crate::record::{TelemetryRecorder, lock};
 use crate::store::rows::DestinationRow;
 use crate::store::{Store, StoreError, StoreStatistics};
@@ -141,35 +142,14 @@ pub(super) fn encode(
     };
     // Health and bounds are known without a query, so they appear even if the store does not respond.
     let healthy = u64::from(watch.store.is_healthy());
-    gauge(
-        encoder,
-        "hookgate_store_healthy",
-        "1 if the store accepts commits; 0: a write failed and the store is being reopened",
-        healthy,
-    )?;
-    let min_free = watch.bounds.min_free;
-    gauge(
-        encoder,
-        "hookgate_store_min_free_bytes",
-        "Minimum free space on the store's disk; below it no event is accepted (`min_free`)",
-        min_free,
-    )?;
-    if let Some(max_size) = watch.bounds.max_size {
-        gauge(
-            encoder,
-            "hookgate_store_max_size_bytes",
-            "Maximum size of the store; beyond it no event is accepted (`max_size`)",
-            max_size,
-        )?;
+    single(encoder, &storage::STORE_HEALTHY, healthy)?;
+    let bounds = &watch.bounds;
+    single(encoder, &storage::STORE_MIN_FREE_BYTES, bounds.min_free)?;
+    if let Some(max_size) = bounds.max_size {
+        single(encoder, &storage::STORE_MAX_SIZE_BYTES, max_size)?;
     }
-    encoder
-        .encode_descriptor(
-            "hookgate_store_looks_failed",
-            "Scrapes that could not query the store and show older values",
-            None,
-            MetricType::Counter,
-        )?
-        .encode_counter::<NoLabelSet, u64, f64>(&watch.failed.load(Ordering::Relaxed), None)?;
+    let failed = watch.failed.load(Ordering::Relaxed);
+    single(encoder, &storage::STORE_LOOKS_FAILED, failed)?;
     let seen = lock(&watch.reading).clone();
     // No query has succeeded yet.
     let Some(seen) = seen else {
@@ -189,178 +169,66 @@ pub(super) fn encode(
 
 fn file(encoder: &mut DescriptorEncoder<'_>, seen: &StoreReading) -> fmt::Result {
     let stats = &seen.stats;
-    let gauges = [
-        (
-            "hookgate_store_events",
-            "Events in the store",
-            Some(stats.events),
-        ),
-        (
-            "hookgate_store_claims",
-            "Dedup keys of spent events in the store",
-            Some(stats.claims),
-        ),
-        (
-            "hookgate_store_size_bytes",
-            "Size of the store's file and its write-ahead log",
-            Some(stats.size),
-        ),
-        (
-            "hookgate_store_spare_bytes",
-            "Unused bytes in the store's file, which new rows use again",
-            Some(stats.spare),
-        ),
-        (
-            "hookgate_store_log_bytes",
-            "Size of the write-ahead log, which checkpoints write back into the file",
-            Some(stats.log),
-        ),
-        (
-            "hookgate_store_disk_free_bytes",
-            "Free space on the store's disk",
-            stats.disk_free,
-        ),
-        (
-            "hookgate_store_look_timestamp_seconds",
-            "Time at which these values were read from the store",
-            u64::try_from(seen.at.unix_seconds()).ok(),
-        ),
-    ];
-    for (name, help, value) in gauges {
+    let read_at = u64::try_from(seen.at.unix_seconds()).ok();
+    for (row, value) in [
+        (&storage::STORE_EVENTS, Some(stats.events)),
+        (&storage::STORE_CLAIMS, Some(stats.claims)),
+        (&storage::STORE_SIZE_BYTES, Some(stats.size)),
+        (&storage::STORE_SPARE_BYTES, Some(stats.spare)),
+        (&storage::STORE_LOG_BYTES, Some(stats.log)),
+        (&storage::STORE_DISK_FREE_BYTES, stats.disk_free),
+        (&storage::STORE_LOOK_TIMESTAMP_SECONDS, read_at),
+        (&storage::STORE_GROUPS, Some(stats.groups)),
+        (&storage::STORE_GROUPED, Some(stats.grouped)),
+        (&storage::STORE_CHECKPOINTS, Some(stats.checkpoints)),
+        (&storage::STORE_REOPENED, Some(stats.reopened)),
+    ] {
         if let Some(value) = value {
-            gauge(encoder, name, help, value)?;
+            single(encoder, row, value)?;
         }
     }
-    let counters = [
-        (
-            "hookgate_store_groups",
-            "Transactions of the store's writer",
-            stats.groups,
-        ),
-        (
-            "hookgate_store_grouped",
-            "Commits, claimed deliveries and outcomes in these transactions",
-            stats.grouped,
-        ),
-        (
-            "hookgate_store_checkpoints",
-            "Checkpoints: the write-ahead log was written back into the file",
-            stats.checkpoints,
-        ),
-        (
-            "hookgate_store_reopened",
-            "Times that the store was reopened after a failed write",
-            stats.reopened,
-        ),
-    ];
-    for (name, help, value) in counters {
-        encoder
-            .encode_descriptor(name, help, None, MetricType::Counter)?
-            .encode_counter::<NoLabelSet, u64, f64>(&value, None)?;
-    }
     let written = Duration::from_micros(stats.written_us).as_secs_f64();
-    encoder
-        .encode_descriptor(
-            "hookgate_store_write_seconds",
-            "Time that the writer spent on its transactions, until they were durable",
-            None,
-            MetricType::Counter,
-        )?
-        .encode_counter::<NoLabelSet, f64, f64>(&written, None)
+    FamilyEncoder::begin(encoder, &storage::STORE_WRITE_SECONDS)?.seconds(&[], written)
 }
 
 fn replays(encoder: &mut DescriptorEncoder<'_>, seen: &StoreReading) -> fmt::Result {
-    let mut metric = encoder.encode_descriptor(
-        "hookgate_replays_open",
-        "Replays that are not finished, by state",
-        None,
-        MetricType::Gauge,
-    )?;
-    let states = [
-        ("running", seen.replays.running),
-        ("paused", seen.replays.paused),
-    ];
-    for (state, count) in states {
-        metric
-            .encode_family(&[("state", state)])?
-            .encode_gauge(&count)?;
-    }
-    gauge(
-        encoder,
-        "hookgate_replay_deliveries_left",
-        "Deliveries that open replays still have to make",
-        seen.replays.remaining,
-    )
+    let mut family = FamilyEncoder::begin(encoder, &storage::REPLAYS_OPEN)?;
+    family.count(&["running"], seen.replays.running)?;
+    family.count(&["paused"], seen.replays.paused)?;
+    let remaining = seen.replays.remaining;
+    single(encoder, &storage::REPLAY_DELIVERIES_LEFT, remaining)
 }
 
-/// Selects a yes-or-no value of a destination.
-type DestinationFlag = fn(&DestinationRow) -> bool;
-
 fn queue(encoder: &mut DescriptorEncoder<'_>, rows: &[&DestinationRow]) -> fmt::Result {
-    let mut metric = encoder.encode_descriptor(
-        "hookgate_queue_deliveries",
-        "Deliveries in the store by destination and state, without those that retention removed",
-        None,
-        MetricType::Gauge,
-    )?;
+    let mut family = FamilyEncoder::begin(encoder, &storage::QUEUE_DELIVERIES)?;
     for row in rows {
+        let [route, destination] = labels(row);
         for (state, count) in DeliveryState::ALL.into_iter().zip(row.deliveries) {
-            let [route, destination] = labels(row);
-            let labels = [route, destination, ("state", state.word())];
-            metric.encode_family(&labels)?.encode_gauge(&count)?;
+            family.count(&[route, destination, state.word()], count)?;
         }
     }
     let now_ms = ClockReading::read().unix_ms;
-    let age = move |row: &DestinationRow| {
+    let mut family = FamilyEncoder::begin(encoder, &storage::QUEUE_OLDEST_AGE_SECONDS)?;
+    for row in rows {
         // The wall clock may have been set back; a negative age counts as zero.
         let since = row.oldest_open_ms.unwrap_or(now_ms);
         let age_ms = u64::try_from(now_ms.saturating_sub(since)).unwrap_or(0);
-        Duration::from_millis(age_ms).as_secs_f64()
-    };
-    let mut metric = encoder.encode_descriptor(
-        "hookgate_queue_oldest_age_seconds",
-        "Age of the oldest pending delivery; 0 if no delivery is pending",
-        None,
-        MetricType::Gauge,
-    )?;
-    for row in rows {
-        metric
-            .encode_family(&labels(row))?
-            .encode_gauge(&age(row))?;
+        family.seconds(&labels(row), Duration::from_millis(age_ms).as_secs_f64())?;
     }
-    let switches: [(_, _, DestinationFlag); 2] = [
-        (
-            "hookgate_destination_paused",
-            "1 if an operator paused the destination or its route",
-            |row| row.is_paused || row.is_route_paused,
-        ),
-        (
-            "hookgate_destination_disabled",
-            "1 if the destination was disabled because it responded with 410",
-            |row| row.disabled.is_some(),
-        ),
-    ];
-    for (name, help, read) in switches {
-        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for row in rows {
-            let value = u64::from(read(row));
-            metric.encode_family(&labels(row))?.encode_gauge(&value)?;
-        }
+    let mut family = FamilyEncoder::begin(encoder, &storage::DESTINATION_PAUSED)?;
+    for row in rows {
+        let is_paused = row.is_paused || row.is_route_paused;
+        family.count(&labels(row), u64::from(is_paused))?;
+    }
+    let mut family = FamilyEncoder::begin(encoder, &storage::DESTINATION_DISABLED)?;
+    for row in rows {
+        family.count(&labels(row), u64::from(row.disabled.is_some()))?;
     }
     Ok(())
 }
 
-fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
-    encoder
-        .encode_descriptor(name, help, None, MetricType::Gauge)?
-        .encode_gauge(&value)
-}
-
-fn labels(row: &DestinationRow) -> [(&str, &str); 2] {
-    [
-        ("route", row.route.as_str()),
-        ("destination", row.name.as_str()),
-    ]
+fn labels(row: &DestinationRow) -> [&str; 2] {
+    [row.route.as_str(), row.name.as_str()]
 }
 
 fn dead(row: &DestinationRow) -> u64 {

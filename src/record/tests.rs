@@ -17,6 +17,7 @@ use crate::model::ids::{EventId, RequestId, RouteName};
 use crate::model::source::RequestSource;
 use crate::record::log::LineLogger;
 use crate::record::log_line::LineEncoding;
+use crate::record::metric_table::traffic;
 use crate::record::testing::Kept;
 use crate::record::{ExchangeSummary, TelemetryRecorder};
 
@@ -290,15 +291,10 @@ fn families(metrics: &str) -> Vec<&str> {
 #[test]
 fn the_metrics_text_is_whole_and_each_family_appears_once() {
     let fixture = fixture(false);
-    fixture
-        .recorder
-        .register_gauge("hookgate_dedup_entries", "Ids", || 5);
-    fixture
-        .recorder
-        .register_counter("hookgate_dedup_evictions", "Ids", || 6);
-    fixture
-        .recorder
-        .register_gauge("hookgate_dedup_entries", "Ids", || 7);
+    let recorder = &fixture.recorder;
+    recorder.register_metric(&traffic::DEDUP_ENTRIES, || 5);
+    recorder.register_metric(&traffic::DEDUP_EVICTED, || 6);
+    recorder.register_metric(&traffic::DEDUP_ENTRIES, || 7);
     fixture
         .recorder
         .register_certificates(|| vec![("a.example\"\n".to_owned(), 1_900_000_000)]);
@@ -335,7 +331,7 @@ fn the_metrics_text_is_whole_and_each_family_appears_once() {
         "hookgate_config_reloads_total{outcome=\"refused\"} 1",
         "hookgate_certificate_not_after_timestamp_seconds{name=\"a.example\\\"\\n\"} 1900000000",
         "hookgate_dedup_entries 7",
-        "hookgate_dedup_evictions_total 6",
+        "hookgate_dedup_evicted_total 6",
         "hookgate_build_info{version=",
         "process_resident_memory_bytes ",
     ] {

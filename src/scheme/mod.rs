@@ -43,6 +43,7 @@ mod template;
 mod text;
 mod token;
 mod whole_request;
+pub(crate) mod words;
 
 pub(crate) use crate::scheme::error::SchemeError;
 pub(crate) use crate::scheme::head::RequestHead;

@@ -33,11 +33,12 @@ impl SignatureFormat {
         let text = text
             .strip_prefix(self.prefix.as_bytes())
             .ok_or("does not begin with the prefix of this scheme's signatures")?;
-        let (encoding, fault) = match self.encoding {
-            SignatureEncoding::Hex => (HEXLOWER_PERMISSIVE, "is not hexadecimal"),
-            SignatureEncoding::Base64 => (BASE64, "is not base64"),
-            SignatureEncoding::Base64Url => (BASE64URL, "is not URL-safe base64"),
-            SignatureEncoding::Base64UrlUnpadded => (BASE64URL_NOPAD, "is not URL-safe base64"),
+        let fault = self.encoding.fault();
+        let encoding = match self.encoding {
+            SignatureEncoding::Hex => HEXLOWER_PERMISSIVE,
+            SignatureEncoding::Base64 => BASE64,
+            SignatureEncoding::Base64Url => BASE64URL,
+            SignatureEncoding::Base64UrlUnpadded => BASE64URL_NOPAD,
         };
         const LENGTH: &str = "does not have the length of a signature";
         // The length is checked first, so a long header is never decoded.

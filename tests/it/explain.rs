@@ -74,7 +74,7 @@ fn a_request_with_the_secret_of_another_route_is_explained() {
         "route     stripe (stripe)\n",
         "verdict   refused: bad-signature\n",
         "check     signature.",
-        "expected  an HMAC with SHA-256 in hexadecimal with the route's secret\n",
+        "expected  HMAC-SHA256 in hexadecimal with the route's secret\n",
         "secret of the route `stripe-test`",
         "fix       Set this route's secret",
     ] {

@@ -5,6 +5,10 @@
 use clap::Args;
 
 use crate::admin::documents::{BulkChangeResult, DeliveryAction, DeliveryDocument, DeliveryList};
+use crate::admin::resources::{
+    CANCEL_DELIVERIES, CANCEL_DELIVERY, DISCARD_DELIVERIES, DISCARD_DELIVERY, RETRY_DELIVERIES,
+    RETRY_DELIVERY,
+};
 use crate::cli::admin_client::AdminClient;
 use crate::cli::admin_options::AdminOptions;
 use crate::cli::confirm::{self, block_on, confirm};
@@ -83,11 +87,16 @@ async fn change_these(
     action: DeliveryAction,
 ) -> Result<(), CommandFailure> {
     let word = action.word();
+    let resource = match action {
+        DeliveryAction::Retry => &RETRY_DELIVERY,
+        DeliveryAction::Cancel => &CANCEL_DELIVERY,
+        DeliveryAction::Discard => &DISCARD_DELIVERY,
+    };
     let mut changed = Vec::new();
     let mut failed = 0_usize;
     for id in &arguments.ids {
         let doing = format!("requesting `{word}` of delivery {id}");
-        let path = format!("/api/v1/deliveries/{id}/{word}");
+        let path = resource.at(&[&id.to_string()]);
         // One request for each: a delivery that cannot be changed must not stop the others.
         match client.post::<DeliveryDocument>(&doing, &path).await {
             Ok(delivery) => changed.push(delivery),
@@ -120,11 +129,15 @@ async fn change_many(
     action: DeliveryAction,
 ) -> Result<(), CommandFailure> {
     let word = action.word();
-    let path = format!("/api/v1/deliveries/{word}");
+    let path = match action {
+        DeliveryAction::Retry => RETRY_DELIVERIES.path,
+        DeliveryAction::Cancel => CANCEL_DELIVERIES.path,
+        DeliveryAction::Discard => DISCARD_DELIVERIES.path,
+    };
     let asked = arguments.filters.many(arguments.all, true);
     // A dry run first: the number goes into the question.
     let doing = format!("counting the deliveries for `{word}`");
-    let found: BulkChangeResult = client.post_many(&doing, &path, &asked).await?;
+    let found: BulkChangeResult = client.post_many(&doing, path, &asked).await?;
     // With nothing to change, no question is asked.
     if arguments.dry_run || found.count == 0 {
         match arguments.json {
@@ -148,7 +161,7 @@ async fn change_many(
         "requesting `{word}` of {}",
         confirm::deliveries(found.count)
     );
-    let changed: BulkChangeResult = client.post_many(&doing, &path, &asked).await?;
+    let changed: BulkChangeResult = client.post_many(&doing, path, &asked).await?;
     match arguments.json {
         true => print_json(&changed),
         false => {

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use crate::admin::documents::{DeliveryAction, DeliveryDetail, DeliveryDocument, DeliveryList};
+use crate::admin::resources::{LIST_DELIVERIES, SHOW_DELIVERY};
 use crate::cli::admin_client::AdminClient;
 use crate::cli::admin_options::AdminOptions;
 use crate::cli::confirm::block_on;
@@ -83,7 +84,7 @@ pub(super) struct DeliveriesShowArguments {
 
 const LISTING: ListDefinition<DeliveryList, DeliveryDocument> = ListDefinition {
     doing: "listing deliveries",
-    path: "/api/v1/deliveries",
+    path: LIST_DELIVERIES.path,
     open: |part| (part.deliveries, part.next),
     close: |deliveries, next| DeliveryList { deliveries, next },
     table,
@@ -118,7 +119,7 @@ async fn show(
     arguments: &DeliveriesShowArguments,
 ) -> Result<(), CommandFailure> {
     let doing = format!("showing delivery {}", arguments.id);
-    let path = format!("/api/v1/deliveries/{}", arguments.id);
+    let path = SHOW_DELIVERY.at(&[&arguments.id.to_string()]);
     let detail: DeliveryDetail = client.get(&doing, &path).await?;
     if arguments.json {
         print_json(&detail);

@@ -1,8 +1,5 @@
 //! `hookgate providers`: lists the supported providers and shows one in detail.
 
-mod describe;
-mod describe_jwt;
-mod http_signature;
 pub(super) mod refresh;
 mod route;
 mod show;
@@ -17,6 +14,7 @@ use crate::cli::output::{BAD, FAINT, STRONG, styled};
 use crate::document::suggest;
 use crate::providers::challenge::ProviderChallenge;
 use crate::providers::{self, Provider, ProviderEvidence};
+use crate::scheme::words;
 
 /// Prints the list of providers, one line each.
 pub(super) fn list(json: bool) -> ExitCode {
@@ -101,7 +99,7 @@ fn row(provider: &Provider) -> [String; 5] {
     [
         provider.id.clone(),
         provider.name.clone(),
-        describe::family(&provider.scheme),
+        words::family(&provider.scheme),
         challenge.to_owned(),
         proof(provider).to_owned(),
     ]
@@ -112,7 +110,7 @@ fn row_json(provider: &Provider) -> serde_json::Value {
         "id": provider.id,
         "name": provider.name,
         "docs": provider.docs,
-        "signature": describe::family(&provider.scheme),
+        "signature": words::family(&provider.scheme),
         "challenge": provider.challenge.map(ProviderChallenge::name),
         "proof": proof(provider),
         "ip_ranges": provider.ip_ranges.as_ref().map(|ranges| &ranges.read),

@@ -3,11 +3,13 @@
 use serde_json::{Value as Json, json};
 
 use crate::cli::output::{FAINT, STRONG, styled};
-use crate::cli::providers::{describe, proof, route};
+use crate::cli::providers::{proof, route};
+use crate::model::span;
 use crate::providers::challenge::ProviderChallenge;
 use crate::providers::identity::{ResponseUse, RetrySigning, SigningTenant};
 use crate::providers::{IpRanges, Provider, ProviderEvidence};
 use crate::scheme::spec::SchemeFamily;
+use crate::scheme::words;
 
 /// Maximum columns of a line: easy to read, and fits nearly every terminal.
 const WIDTH: usize = 100;
@@ -30,9 +32,9 @@ pub(super) fn text(provider: &Provider) -> String {
     section(
         &mut out,
         "How it signs",
-        &describe::describe(&provider.scheme, provider.tolerance),
+        &words::lines(&provider.scheme, provider.tolerance),
     );
-    let open = describe::not_signed(&provider.scheme);
+    let open = words::not_signed(&provider.scheme);
     let open = open.iter().chain(&provider.unsigned);
     bullets(&mut out, "Not signed", open);
     section(&mut out, "Event identity", &identity(provider));
@@ -54,12 +56,12 @@ pub(super) fn text(provider: &Provider) -> String {
 
 /// Builds the JSON document with the same facts.
 pub(super) fn json(provider: &Provider) -> Json {
-    let scheme = describe::describe(&provider.scheme, provider.tolerance);
+    let scheme = words::lines(&provider.scheme, provider.tolerance);
     let scheme: serde_json::Map<String, Json> = scheme
         .into_iter()
         .map(|(label, text)| (label.replace(' ', "_"), Json::from(text)))
         .collect();
-    let open = describe::not_signed(&provider.scheme);
+    let open = words::not_signed(&provider.scheme);
     let unsigned: Vec<_> = open.iter().chain(&provider.unsigned).collect();
     let seconds = |time: std::time::Duration| time.as_secs();
     json!({
@@ -68,7 +70,7 @@ pub(super) fn json(provider: &Provider) -> Json {
         "docs": provider.docs,
         "about": provider.about,
         "setup": provider.setup,
-        "family": describe::family(&provider.scheme),
+        "family": words::family(&provider.scheme),
         "scheme": scheme,
         "not_signed": unsigned,
         "tolerance_seconds": provider.scheme.is_dated().then(|| seconds(provider.tolerance)),
@@ -193,7 +195,7 @@ fn identity_json(provider: &Provider) -> Json {
 fn behaviour(provider: &Provider) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     if let Some(retries) = &provider.retries {
-        let timeout = retries.timeout.map(describe::duration);
+        let timeout = retries.timeout.map(span::format_as_config);
         let parts = [
             timeout.map(|time| format!("waits {time} for a response")),
             retries
@@ -209,7 +211,7 @@ fn behaviour(provider: &Provider) -> Vec<(&'static str, String)> {
     if let Some(time) = provider.retry_horizon {
         let text = format!(
             "after {}, so dedup remembers events at least that long",
-            describe::duration(time)
+            span::format_as_config(time)
         );
         lines.push(("gives up", text));
     }

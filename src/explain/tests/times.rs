@@ -51,7 +51,7 @@ fn milliseconds_for_seconds_and_other_units() {
     let seen = signed(&spec("slack"), TEXT, "/a", BODY);
     let explanation = proves(&config, &seen, "stale-timestamp", "timestamp-unit");
     assert!(
-        says(&explanation).contains("as seconds"),
+        says(&explanation).contains("as Unix seconds"),
         "{explanation:#?}"
     );
     // No scheme verifies microseconds, but their length shows the unit.

@@ -17,7 +17,6 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::Full;
 use prometheus_client::encoding::DescriptorEncoder;
-use prometheus_client::metrics::MetricType;
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -29,7 +28,8 @@ use crate::model::ids::RequestId;
 use crate::model::trace::{TraceContext, TracePart};
 use crate::net::client::ConnectionPool;
 use crate::record::deliveries::AttemptReport;
-use crate::record::metrics::counter;
+use crate::record::family_encoder::FamilyEncoder;
+use crate::record::metric_table::operation;
 use crate::record::otlp::messages::{
     InstrumentationScope, OtlpResource, OtlpSpan, ResourceSpans, ScopeSpans, TraceExport,
 };
@@ -318,20 +318,13 @@ pub(super) fn encode(
         return Ok(());
     };
     let counts = &tracer.counts;
-    let mut metric = encoder.encode_descriptor(
-        "hookgate_trace_spans",
-        "Trace spans by outcome: exported, or dropped because the queue was full or the collector rejected them",
-        None,
-        MetricType::Counter,
-    )?;
-    let outcomes = [
+    let mut family = FamilyEncoder::begin(encoder, &operation::TRACE_SPANS)?;
+    for (outcome, count) in [
         ("exported", &counts.exported),
         ("no_room", &counts.queue_full),
         ("not_taken", &counts.not_taken),
-    ];
-    for (outcome, count) in outcomes {
-        let count = count.load(Ordering::Relaxed);
-        counter(&mut metric, &[("outcome", outcome)], count)?;
+    ] {
+        family.count(&[outcome], count.load(Ordering::Relaxed))?;
     }
     Ok(())
 }

@@ -91,22 +91,6 @@ impl fmt::Display for KeyPart {
     }
 }
 
-impl fmt::Display for FieldLocation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Header(name) => write!(f, "the header `{name}`"),
-            Self::Query(name) => write!(f, "the query parameter `{name}`"),
-            Self::Claim(name) => write!(f, "the claim `{name}`"),
-            Self::Form(name) => write!(f, "the form field `{name}`"),
-            Self::FormJson(name, pointer) => {
-                let path = pointer.join("/");
-                write!(f, "`/{path}` in the JSON of the form field `{name}`")
-            }
-            Self::Json(pointer) => write!(f, "`/{}` in the body", pointer.join("/")),
-        }
-    }
-}
-
 impl SchemeSpec {
     /// Returns whether requests carry a signature: a shared token signs nothing.
     #[must_use]

@@ -6,13 +6,13 @@ mod certificate;
 mod http_signature;
 mod identity;
 mod jwt;
+mod names;
 mod properties;
 mod redact;
 mod template;
 mod variants;
 
-pub use certificate::CertificateKind;
-pub(crate) use certificate::CertificateSpec;
+pub(crate) use certificate::{CertificateKind, CertificateSpec};
 pub(crate) use http_signature::{
     CONTENT_DIGEST, ComponentSource, FieldForm, HttpAlgorithm, HttpParameter, HttpSpec,
     SignatureComponent,
@@ -125,24 +125,6 @@ pub enum KeyAlgorithm {
     RsaPssSha512,
 }
 
-impl KeyAlgorithm {
-    /// Returns the usual name of the algorithm.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ed25519 => "Ed25519",
-            Self::EcdsaP256 | Self::EcdsaP256Fixed => "ECDSA P-256",
-            Self::EcdsaP256Sha1 => "ECDSA P-256 with SHA-1",
-            Self::EcdsaP384 | Self::EcdsaP384Fixed => "ECDSA P-384",
-            Self::RsaSha1 => "RSA-SHA1",
-            Self::RsaSha256 => "RSA-SHA256",
-            Self::RsaSha256OfDigest => "RSA-SHA256 over a SHA-256",
-            Self::RsaSha512 => "RSA-SHA512",
-            Self::RsaPssSha512 => "RSA-PSS-SHA512",
-        }
-    }
-}
-
 /// Rule for one value of the request: `{ header = "BOX-SIGNATURE-VERSION", value = "1" }`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SchemeRequirement {
@@ -196,21 +178,6 @@ pub enum DigestAlgorithm {
     Sha512,
     /// Keccak-256 as in Ethereum, which differs from SHA-3; only for plain digests.
     Keccak256,
-}
-
-impl DigestAlgorithm {
-    /// Returns the name for people, such as `SHA-256`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Md5 => "MD5",
-            Self::Sha1 => "SHA-1",
-            Self::Sha256 => "SHA-256",
-            Self::Sha384 => "SHA-384",
-            Self::Sha512 => "SHA-512",
-            Self::Keccak256 => "Keccak-256",
-        }
-    }
 }
 
 /// Encoding of a signature in its header.

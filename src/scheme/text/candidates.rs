@@ -218,14 +218,7 @@ fn decode(spec: &TextSpec, prefix: &str, value: &[u8]) -> Result<Vec<u8>, &'stat
     if text.len() > MAX_SIGNATURE_LEN * 2 {
         return Err("is too long");
     }
-    let fault = match spec.encoding {
-        SignatureEncoding::Hex => "is not hexadecimal",
-        SignatureEncoding::Base64 => "is not base64",
-        SignatureEncoding::Base64Url | SignatureEncoding::Base64UrlUnpadded => {
-            "is not URL-safe base64"
-        }
-    };
-    let decoded = sign::decode(spec.encoding, text).ok_or(fault)?;
+    let decoded = sign::decode(spec.encoding, text).ok_or(spec.encoding.fault())?;
     let is_fit = match &spec.method {
         SignMethod::Hmac(algorithm) | SignMethod::Hash(algorithm) => {
             decoded.len() == crate::scheme::mac::digest_len(*algorithm)

@@ -1,0 +1,157 @@
+//! A resource of the admin API: its path, its handler and the role that it needs.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::IntoResponse;
+use http::{Method, StatusCode};
+use utoipa::openapi::HttpMethod;
+use utoipa::openapi::path::Paths;
+use utoipa_axum::router::UtoipaMethodRouter;
+
+use crate::admin::AdminState;
+use crate::admin::access::{AdminCaller, AdminRole};
+use crate::admin::path::segment;
+use crate::admin::problem::AdminProblem;
+
+/// Handler of a resource, with the description that its `utoipa::path` attribute makes.
+type ResourceHandler = fn() -> UtoipaMethodRouter<Arc<AdminState>>;
+
+/// Row of the list of resources.
+#[derive(Debug)]
+pub struct ApiResource {
+    /// Name of the operation: the `operationId` in the OpenAPI document, and the action in the audit log.
+    pub operation: &'static str,
+    /// Tag that groups the operations of the document.
+    pub tag: &'static str,
+    /// Path with parameters in braces.
+    pub path: &'static str,
+    /// Role that a client needs.
+    pub role: AdminRole,
+    is_change: bool,
+    is_audited: bool,
+    handler: ResourceHandler,
+}
+
+/// Builds a resource that a viewer may read.
+pub(super) const fn read(
+    handler: ResourceHandler,
+    operation: &'static str,
+    tag: &'static str,
+    path: &'static str,
+) -> ApiResource {
+    ApiResource {
+        operation,
+        tag,
+        path,
+        role: AdminRole::Viewer,
+        is_change: false,
+        is_audited: false,
+        handler,
+    }
+}
+
+/// Builds a change, which needs an operator and is always audited.
+pub(super) const fn change(
+    handler: ResourceHandler,
+    operation: &'static str,
+    tag: &'static str,
+    path: &'static str,
+) -> ApiResource {
+    ApiResource {
+        role: AdminRole::Operator,
+        is_change: true,
+        is_audited: true,
+        ..read(handler, operation, tag, path)
+    }
+}
+
+impl ApiResource {
+    /// Lets only operators read the resource.
+    pub(super) const fn for_operators(self) -> Self {
+        Self {
+            role: AdminRole::Operator,
+            ..self
+        }
+    }
+
+    /// Audits reads too, because they return what a sender sent and not only data about it.
+    pub(super) const fn audited(self) -> Self {
+        Self {
+            is_audited: true,
+            ..self
+        }
+    }
+
+    /// Returns the method of the resource.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        match self.is_change {
+            true => Method::POST,
+            false => Method::GET,
+        }
+    }
+
+    /// Returns true if the audit log records requests for the resource.
+    pub(super) fn is_audited(&self) -> bool {
+        self.is_audited
+    }
+
+    /// Returns the path with these values for its parameters, in their order.
+    pub(crate) fn at(&self, values: &[&str]) -> String {
+        let mut values = values.iter();
+        let filled = self
+            .path
+            .split('/')
+            .map(|part| match part.starts_with('{') {
+                true => values
+                    .next()
+                    .map_or_else(String::new, |value| segment(value)),
+                false => part.to_owned(),
+            });
+        filled.collect::<Vec<_>>().join("/")
+    }
+
+    /// Returns the handler behind the check of the role, with its description for the document.
+    ///
+    /// A handler whose attribute has another method than the row is not mounted.
+    pub(super) fn routes(&self) -> UtoipaMethodRouter<Arc<AdminState>> {
+        let (schemas, mut described, router) = (self.handler)();
+        let mut paths = Paths::new();
+        // The attribute of a handler has no path, no tag and no id: this row has them.
+        let item = described.paths.remove("").unwrap_or_default();
+        let (method, operation) = match self.is_change {
+            true => (HttpMethod::Post, item.post),
+            false => (HttpMethod::Get, item.get),
+        };
+        if let Some(mut operation) = operation {
+            operation.operation_id = Some(self.operation.to_owned());
+            operation.tags = Some(vec![self.tag.to_owned()]);
+            paths.add_path_operation(self.path, vec![method], operation);
+        }
+        let role = self.role;
+        let check = move |Extension(who): Extension<AdminCaller>, request: Request, next: Next| async move {
+            match need_role(&who, role) {
+                Ok(()) => next.run(request).await,
+                Err(problem) => problem.into_response(),
+            }
+        };
+        (schemas, paths, router.route_layer(from_fn(check)))
+    }
+}
+
+/// Rejects a client whose role is not enough.
+pub(super) fn need_role(who: &AdminCaller, role: AdminRole) -> Result<(), AdminProblem> {
+    if role == AdminRole::Viewer || who.is_operator() {
+        return Ok(());
+    }
+    Err(AdminProblem::new(
+        StatusCode::FORBIDDEN,
+        format!(
+            "the token `{}` has the role `viewer`, and this needs `operator` (`role` in `[[admin.tokens]]`)",
+            who.name
+        ),
+    ))
+}
