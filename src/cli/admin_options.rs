@@ -85,7 +85,7 @@ impl AdminOptions {
     fn trust(&self) -> Result<Arc<ClientConfig>, CommandFailure> {
         let authority = self.admin_ca.as_deref();
         let authority = authority.filter(|path| !path.as_os_str().is_empty());
-        let tls = OwnTls::read(&OutgoingClient::new(), authority, None);
+        let tls = OwnTls::read(|| OutgoingClient::new().roots(), authority, None);
         let tls = tls.map_err(|err| {
             CommandFailure::usage(chain(&err))
                 .doing("reading the authorities to trust for the admin listener")

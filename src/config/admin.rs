@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::LoadContext;
+use crate::config::load_context::LoadContext;
 use crate::config::model::{AdminListen, AdminRole, AdminSection, AdminToken};
 use crate::config::{secrets, tls};
 use crate::document::TextSpan;

@@ -6,9 +6,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::config::file;
+use crate::config::load_context::LoadContext;
 use crate::config::model::TenantRule;
-use crate::config::verification::SchemeOrigin;
-use crate::config::{LoadContext, file};
+use crate::config::scheme_origin::SchemeOrigin;
 use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 use crate::document::table::{TomlTable, TomlValue, ValueFault};
 use crate::document::value;

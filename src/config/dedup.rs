@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::model::{DedupRule, MissingId, ReplayRule};
-use crate::config::verification::SchemeOrigin;
+use crate::config::scheme_origin::SchemeOrigin;
 use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 use crate::document::table::{TomlTable, TomlValue, ValueFault};
 use crate::document::value;

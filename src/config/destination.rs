@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::config::load_context::LoadContext;
 use crate::config::model::{DeliveryOrder, DestinationSection, RouteMode, UpstreamSettings};
-use crate::config::verification::SchemeOrigin;
-use crate::config::{
-    LoadContext, destination_tls, filter, retry, secrets, sign_upstream, upstream,
-};
+use crate::config::scheme_origin::SchemeOrigin;
+use crate::config::{destination_tls, filter, retry, secrets, sign_upstream, upstream};
 use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 use crate::document::table::{SpannedValue, TomlTable, TomlValue, ValueFault};
 use crate::document::{TextSpan, value};

@@ -1,6 +1,6 @@
 //! `[routes.NAME.destinations.NAME.tls]`: CAs and a client certificate for one destination.
 
-use crate::config::LoadContext;
+use crate::config::load_context::LoadContext;
 use crate::config::model::DestinationTls;
 use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 use crate::document::table::{TomlTable, ValueFault};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::config::scheme_origin::SchemeOrigin;
 use crate::config::unsigned_filters;
-use crate::config::verification::SchemeOrigin;
 use crate::criteria::when::{WhenError, WhenExpression};
 use crate::document::key::{KeyDefinition, ValueKind};
 use crate::document::table::{TomlTable, ValueFault};

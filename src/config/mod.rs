@@ -4,8 +4,10 @@
 //! module uses no network and no DNS. It reads the clock only to find secrets that have expired.
 
 pub(crate) mod effective;
+mod load_context;
 pub(crate) mod model;
 pub(crate) mod reference;
+mod scheme_origin;
 
 mod admin;
 mod audience;
@@ -34,6 +36,7 @@ mod upstream;
 mod upstreams;
 mod verification;
 
+use crate::config::load_context::LoadContext;
 use std::path::{Path, PathBuf};
 
 use http::Uri;
@@ -66,13 +69,6 @@ pub(crate) struct ExaminedConfig {
     pub client_ca: Option<(PathBuf, TextSpan)>,
     /// The URLs of upstreams and destinations that could be read, with their locations.
     pub upstreams: Vec<(Uri, TextSpan)>,
-}
-
-/// Values that every section may need beside its table.
-struct LoadContext {
-    /// The folder of the config file; relative paths start here.
-    folder: PathBuf,
-    now: ClockReading,
 }
 
 /// Largest config file in bytes. A config of a thousand routes has 200 KiB; a larger file is probably the wrong one.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::model::{ModeName, RouteMode};
-use crate::config::verification::SchemeOrigin;
+use crate::config::scheme_origin::SchemeOrigin;
 use crate::document::TextSpan;
 use crate::document::key::{KeyDefinition, ValueKind};
 use crate::document::table::{TomlTable, TomlValue, ValueFault};

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::config::LoadContext;
 use crate::config::destination::{self, DestinationBasis};
+use crate::config::load_context::LoadContext;
 use crate::config::model::{
     DeliveryOrder, DestinationSection, EnforceMode, PathRule, Route, RouteMode, UpstreamBranch,
 };
-use crate::config::verification::SchemeOrigin;
+use crate::config::scheme_origin::SchemeOrigin;
 use crate::config::{
     audience, dedup, filter, mode, schemas, secrets, sign_upstream, socket, upstream, upstreams,
     verification,

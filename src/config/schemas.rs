@@ -6,9 +6,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::file;
+use crate::config::load_context::LoadContext;
 use crate::config::model::SchemaRule;
-use crate::config::verification::SchemeOrigin;
-use crate::config::{LoadContext, file};
+use crate::config::scheme_origin::SchemeOrigin;
 use crate::criteria::schema::EventSchema;
 use crate::document::key::{KeyDefinition, ValueKind};
 use crate::document::table::{TomlTable, TomlValue, ValueFault};

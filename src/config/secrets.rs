@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use crate::config::load_context::LoadContext;
 use crate::config::model::{SecretEntry, SecretSource};
 use crate::config::secret_strength::weakness;
-use crate::config::{LoadContext, file, secret_text};
+use crate::config::{file, secret_text};
 use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 use crate::document::mask::looks_like_variable;
 use crate::document::table::{TomlTable, TomlValue, ValueFault};

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::config::verification::SchemeOrigin;
-use crate::config::{LoadContext, secrets};
+use crate::config::load_context::LoadContext;
+use crate::config::scheme_origin::SchemeOrigin;
+use crate::config::secrets;
 use crate::document::key::{KeyDefinition, ValueKind};
 use crate::document::table::{TomlTable, ValueFault};
 use crate::scheme::standard_webhooks::{ID, SIGNATURE, SigningKey, SigningKeyError, TIMESTAMP};

@@ -2,9 +2,9 @@
 //!
 //! The kernel identifies the user of the app, so these requests need no secret.
 
-use crate::config::LoadContext;
+use crate::config::load_context::LoadContext;
 use crate::config::model::{LocalSocket, RouteMode};
-use crate::config::verification::SchemeOrigin;
+use crate::config::scheme_origin::SchemeOrigin;
 use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 use crate::document::table::{TomlTable, TomlValue, ValueFault};
 use crate::document::value;

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::load_context::LoadContext;
 use crate::config::model::{RetentionSection, StoreSection};
-use crate::config::{LoadContext, secrets};
+use crate::config::secrets;
 use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 use crate::document::table::{TomlTable, TomlValue, ValueFault};
 use crate::document::value;

@@ -2,8 +2,9 @@
 
 use http::{HeaderName, HeaderValue, Uri};
 
+use crate::config::load_context::LoadContext;
 use crate::config::model::TelemetrySection;
-use crate::config::{LoadContext, secrets};
+use crate::config::secrets;
 use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 use crate::document::table::{TomlTable, ValueFault};
 use crate::document::value;

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::LoadContext;
+use crate::config::load_context::LoadContext;
 use crate::config::model::{CertificateFiles, TlsSection, TlsVersion};
 use crate::document::TextSpan;
 use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};

@@ -3,7 +3,7 @@
 //! A client can send a captured request again with another such value, for example as an event of another type, which
 //! then passes a filter that the original type would not pass.
 
-use crate::config::verification::SchemeOrigin;
+use crate::config::scheme_origin::SchemeOrigin;
 use crate::criteria::when::WhenExpression;
 use crate::document::key::KeyDefinition;
 use crate::document::table::ValueFault;

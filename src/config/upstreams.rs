@@ -2,7 +2,7 @@
 
 use crate::config::filter;
 use crate::config::model::{UpstreamBranch, UpstreamSettings};
-use crate::config::verification::SchemeOrigin;
+use crate::config::scheme_origin::SchemeOrigin;
 use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 use crate::document::table::{TomlTable, ValueFault};
 use crate::document::value;

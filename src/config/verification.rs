@@ -1,32 +1,25 @@
 //! Verification keys of a route: provider or scheme, secrets, tolerance, addresses, dedup.
 
+use crate::config::scheme_origin::SchemeOrigin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::LoadContext;
 use crate::config::dedup::{self, DedupBasis};
+use crate::config::load_context::LoadContext;
 use crate::config::model::{AllowIps, DedupRule, SecretEntry, TenantRule};
 use crate::config::{audience, secrets};
 use crate::document::key::{KeyDefinition, ValueKind};
 use crate::document::table::{SpannedValue, TomlTable, TomlValue, ValueFault};
-use crate::document::{TextSpan, suggest, value};
+use crate::document::{suggest, value};
 use crate::model::secret::Secret;
 use crate::providers::challenge::{OnChallenge, ProviderChallenge};
 use crate::providers::{self, Provider};
 use crate::scheme::boundary;
 use crate::scheme::parse::{self, parse_spec};
-use crate::scheme::spec::SchemeSpec;
 use crate::scheme::{Scheme, SchemeError};
 
 /// 5 minutes, the default of the libraries of Stripe and Standard Webhooks.
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
-
-/// The scheme of a route and its source: a provider, or the route itself.
-pub(super) struct SchemeOrigin {
-    pub(super) provider: Option<Arc<Provider>>,
-    pub(super) spec: SchemeSpec,
-    pub(super) span: TextSpan,
-}
 
 /// Verification settings of one route.
 pub(super) struct VerificationRules {

@@ -184,7 +184,7 @@ fn pool_key(
         Some(tls) => {
             let identity = tls.client.as_ref();
             let identity = identity.map(|(chain, key)| (chain.as_path(), key.as_path()));
-            let own = OwnTls::read(client, tls.ca.as_deref(), identity);
+            let own = OwnTls::read(|| client.roots(), tls.ca.as_deref(), identity);
             Some(own.map_err(PlanError::Client)?)
         }
     };

@@ -3,20 +3,16 @@
 //! Every string below a key for secrets is replaced by `*` of the same width before anything is rendered. Lines that
 //! are not TOML may have been parsed wrongly, so they are masked by their text instead.
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-
-use crate::document::report::DiagnosticReport;
 use crate::document::suggest;
 
 /// Parts of key names whose values may be secrets, also where the operator wrote one there by mistake.
 const SECRET_WORDS: [&str; 5] = ["secret", "token", "passw", "_key", "sign_upstream"];
 
 /// The key for headers that hookgate sends; any of them may be a credential of the other side.
-const HEADERS: &str = "headers";
+pub(super) const HEADERS: &str = "headers";
 
 /// Keys below a secret's table whose text says where the secret is, and is not a secret itself.
-const PLACES: [&str; 12] = [
+pub(super) const PLACES: [&str; 12] = [
     "env",
     "file",
     "credential",
@@ -31,46 +27,6 @@ const PLACES: [&str; 12] = [
     "until",
 ];
 
-/// Marks each literal secret of the parsed text for masking in the report.
-pub(crate) fn mask_secrets(root: &DeTable<'_>, report: &mut DiagnosticReport) {
-    for (key, value) in root {
-        mask_table(key.get_ref(), value, false, report);
-    }
-}
-
-fn mask_table(
-    key: &str,
-    value: &Spanned<DeValue<'_>>,
-    inherited: bool,
-    report: &mut DiagnosticReport,
-) {
-    let is_secret = inherited || may_hold_secret(key) || key == HEADERS;
-    match value.get_ref() {
-        DeValue::Table(table) => {
-            for (key, value) in table {
-                // A key such as `env` below a secret holds the secret's location, which helps the operator.
-                let is_place = PLACES.contains(&key.get_ref().as_ref());
-                mask_table(key.get_ref(), value, is_secret && !is_place, report);
-            }
-        }
-        DeValue::Array(items) => {
-            for item in items {
-                mask_table(key, item, is_secret, report);
-            }
-        }
-        // A URL may contain a password. The config rejects such URLs, but the rejection shows the line.
-        DeValue::String(text) if text.contains("://") && text.contains('@') => {
-            report.mask(value.span().into());
-        }
-        // An operator may have pasted the secret where the name of its variable belongs.
-        DeValue::String(text) if key == "env" && !looks_like_variable(text) => {
-            report.mask(value.span().into());
-        }
-        _ if is_secret => report.mask(value.span().into()),
-        _ => {}
-    }
-}
-
 /// Returns true for a name such as `STRIPE_SECRET`, which may be shown.
 pub(crate) fn looks_like_variable(text: &str) -> bool {
     text.bytes()
@@ -78,7 +34,7 @@ pub(crate) fn looks_like_variable(text: &str) -> bool {
 }
 
 /// Returns true for `secret`, `token`, their misspellings, and names that contain a secret word.
-fn may_hold_secret(key: &str) -> bool {
+pub(super) fn may_hold_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     SECRET_WORDS.iter().any(|word| key.contains(word))
         || suggest::nearest(&key, ["secret", "token"]).is_some()

@@ -6,6 +6,7 @@
 pub(crate) mod key;
 pub(crate) mod mask;
 pub(crate) mod report;
+mod secret_mask;
 mod source;
 pub(crate) mod suggest;
 pub(crate) mod table;
@@ -45,7 +46,7 @@ impl<'a> TomlDocument<'a> {
             last_line = line;
         }
         // Before anything can be rendered, so that no caller can forget it.
-        mask::mask_secrets(root.get_ref(), &mut report);
+        secret_mask::mask_secrets(root.get_ref(), &mut report);
         Self {
             root: root.into_inner(),
             report: RefCell::new(report),

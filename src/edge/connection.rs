@@ -26,7 +26,7 @@ use crate::edge::event::{ConnectionRefusal, EdgeEvent};
 use crate::edge::handler::RequestHandler;
 use crate::edge::head_guard::IdleCarryover;
 use crate::edge::limits::SourceSlot;
-use crate::edge::server::EdgeServer;
+use crate::edge::server_state::EdgeServer;
 use crate::edge::settings::EdgeSettings;
 use crate::edge::source::{PeerAddress, is_trusted};
 use crate::edge::stop_signal::StopSignal;

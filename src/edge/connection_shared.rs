@@ -4,7 +4,7 @@ use crate::edge::connection_watch::StallKind;
 use crate::edge::event::EdgeEvent;
 use crate::edge::handler::RequestHandler;
 use crate::edge::head_check::HeadFault;
-use crate::edge::server::EdgeServer;
+use crate::edge::server_state::EdgeServer;
 use crate::edge::settings::EdgeSettings;
 use crate::edge::source::{PeerAddress, sender};
 use crate::model::source::RequestSource;

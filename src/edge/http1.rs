@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use http::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use tokio::time::{Instant, sleep_until};
 
@@ -29,9 +28,6 @@ use crate::edge::transport::ConnectionTransport;
 /// Time that a connection without a request keeps its hyper state. Long enough for a sender that sends requests one
 /// after the other.
 const PAUSE: Duration = Duration::from_millis(250);
-
-/// Minimum size of hyper's buffer. A head of `max_header_size` must also fit.
-const LEAST_BUFFER: usize = 64 * 1024;
 
 /// The reason why driving a connection ended.
 pub(super) enum Http1Outcome {
@@ -60,18 +56,6 @@ enum Http1Turn {
     Pause,
     Stalled(StallKind),
     Aborted,
-}
-
-/// Returns hyper's settings for HTTP/1. Its own timeout for heads is off, since the guard has that deadline.
-pub(super) fn builder(max_header_size: usize) -> Builder {
-    let mut builder = Builder::new();
-    builder
-        .header_read_timeout(None)
-        .max_buf_size(max_header_size.saturating_add(8192).max(LEAST_BUFFER))
-        .half_close(false)
-        .keep_alive(true)
-        .pipeline_flush(false);
-    builder
 }
 
 /// Returns the length of a pause. It is bounded, so that parking does not use up a short `idle_timeout`.

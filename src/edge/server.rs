@@ -6,6 +6,7 @@ use crate::edge::error::EdgeError;
 use crate::edge::event::{ConnectionRefusal, EdgeEvent};
 use crate::edge::handler::RequestHandler;
 use crate::edge::limits::{ConnectionLimits, ConnectionSlot};
+pub(crate) use crate::edge::server_state::{EdgeObserver, EdgeServer};
 use crate::edge::settings::EdgeSettings;
 use crate::edge::stop_signal::StopSignal;
 use crate::edge::{connection, listener};
@@ -21,17 +22,6 @@ use tokio_util::task::TaskTracker;
 
 /// Pause after a failed `accept`. A common cause is a lack of file descriptors, which become free when connections end.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// The receiver of edge events. It is called from the tasks of connections, so it must not block.
-pub(crate) type EdgeObserver = Arc<dyn Fn(EdgeEvent) + Send + Sync>;
-
-/// The state that all listeners and connections share.
-pub(crate) struct EdgeServer {
-    settings: ArcSwap<EdgeSettings>,
-    pub(super) limits: Arc<ConnectionLimits>,
-    counters: Arc<EdgeCounters>,
-    observer: EdgeObserver,
-}
 
 impl EdgeServer {
     /// Creates an edge without listeners, and reports expired certificates to the observer.

@@ -3,6 +3,7 @@
 //! A connection holds the settings from its begin to its end, so a reload never changes the rules of an open
 //! connection.
 
+use crate::edge::http1_builder;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,6 @@ use rustls::ServerConfig;
 use crate::config::model::{ProxyProtocol, ServerSection, TlsSection};
 use crate::edge::certificates::CertificateStore;
 use crate::edge::error::EdgeError;
-use crate::edge::http1;
 use crate::edge::tls::server_config;
 
 /// The settings of one configuration snapshot.
@@ -50,7 +50,7 @@ impl EdgeSettings {
         let tls = tls.map(TlsSettings::build).transpose()?;
         Ok(Self {
             tls,
-            http1: http1::builder(server.max_header_size),
+            http1: http1_builder::builder(server.max_header_size),
             trusted_proxies: server.trusted_proxies.clone(),
             proxy_protocol: server.proxy_protocol,
             max_connections: server.max_connections,

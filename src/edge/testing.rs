@@ -22,7 +22,7 @@ use crate::config::model::{
 };
 use crate::document::TextSpan;
 use crate::edge::listener;
-use crate::edge::server::EdgeServer;
+use crate::edge::server_state::EdgeServer;
 use crate::edge::settings::EdgeSettings;
 use crate::model::source::RequestSource;
 use crate::net::response::{HttpResponse, ResponseBody};

@@ -11,7 +11,7 @@ use http::StatusCode;
 use crate::gate::filter::FilterKind;
 use crate::gate::reject::RejectReason;
 use crate::gate::verdict::{GateDecision, Verdict};
-use crate::record::ExchangeSummary;
+use crate::record::exchange_summary::ExchangeSummary;
 use crate::record::histogram::LatencyHistogram;
 use crate::record::history::RouteHistory;
 

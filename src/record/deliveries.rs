@@ -2,6 +2,7 @@
 //!
 //! `deliver` reports each attempt once. Counters belong to a destination and survive a reload.
 
+pub(crate) use crate::record::destination_counters::DestinationCounters;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,28 +15,12 @@ use crate::model::clock::ClockReading;
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
 use crate::model::trace::TraceContext;
+use crate::record::TelemetryRecorder;
 use crate::record::counters::ByKind;
 use crate::record::family_encoder::FamilyEncoder;
 use crate::record::histogram::{LONG_BOUNDS, LatencyHistogram};
+use crate::record::lock::lock;
 use crate::record::metric_table::storage;
-use crate::record::{TelemetryRecorder, lock};
-
-/// Counters and histograms of one destination.
-#[derive(Debug)]
-pub(crate) struct DestinationCounters {
-    attempts: ByKind,
-    delivered: AtomicU64,
-    delayed: AtomicU64,
-    dead: AtomicU64,
-    took: LatencyHistogram,
-    /// Time from the acceptance of an event to its delivery. Replays are left out: they would report the age of the
-    /// event.
-    lag: LatencyHistogram,
-    /// Number of attempts that are currently in flight.
-    pub in_flight: AtomicU64,
-    /// State of the circuit breaker; 0: closed, 1: half open, 2: open.
-    pub breaker: AtomicU64,
-}
 
 impl Default for DestinationCounters {
     fn default() -> Self {

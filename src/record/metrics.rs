@@ -17,9 +17,10 @@ use crate::gate::reject::RejectReason;
 use crate::model::clock;
 use crate::record::counters::{RequestStage, RouteCounters};
 use crate::record::family_encoder::{FamilyEncoder, single};
+use crate::record::lock::lock;
 use crate::record::metric_table::{operation, traffic};
 use crate::record::{
-    TelemetryRecorder, admin_counters, connections, deliveries, lock, otlp, process, store_metrics,
+    TelemetryRecorder, admin_counters, connections, deliveries, otlp, process, store_metrics,
 };
 
 /// Value of the label `route` for requests that matched no route.

@@ -9,9 +9,12 @@ pub(crate) mod audit;
 mod connections;
 pub(crate) mod counters;
 pub(crate) mod deliveries;
+mod destination_counters;
+mod exchange_summary;
 mod family_encoder;
 pub(crate) mod histogram;
 pub(crate) mod history;
+mod lock;
 pub(crate) mod log;
 pub(crate) mod log_line;
 mod log_suppression;
@@ -29,14 +32,15 @@ mod testing;
 mod tests;
 mod tracing_layer;
 
+pub(crate) use crate::record::exchange_summary::ExchangeSummary;
+use crate::record::lock::lock;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
 use tracing::Level;
 
 use crate::edge::counters::EdgeCounters;
@@ -46,7 +50,7 @@ use crate::model::ids::RouteName;
 use crate::model::source::SourceKey;
 use crate::ranges::LiveRanges;
 use crate::record::counters::RouteCounters;
-use crate::record::deliveries::DestinationCounters;
+use crate::record::destination_counters::DestinationCounters;
 use crate::record::log::LineLogger;
 use crate::record::log_suppression::{LineDecision, LineKind, LogSuppressor, SuppressedLines};
 use crate::record::metric_table::MetricRow;
@@ -55,23 +59,6 @@ use crate::record::rejected_requests::RejectedRequests;
 
 /// Interval at which the log reports how many lines were suppressed.
 const SWEEP_PERIOD: Duration = Duration::from_secs(10);
-
-/// Result of a request beyond the gate's verdict: the response, the upstream call and the time.
-#[derive(Clone, Debug)]
-pub(crate) struct ExchangeSummary {
-    /// Status of the response to the sender.
-    pub response_status: StatusCode,
-    /// Status of the upstream's response; `None` without a response.
-    pub upstream_status: Option<StatusCode>,
-    /// Time from forwarding the request until the upstream's response head; zero where nothing was forwarded.
-    pub upstream_time: Duration,
-    /// Cause of a failed forward: the kind of error, and its text with all causes.
-    pub forward_error: Option<(&'static str, String)>,
-    /// True if the event was committed to the store.
-    pub is_stored: bool,
-    /// Time from reading the request head to the end of the response.
-    pub total: Duration,
-}
 
 /// Sink for everything that happens: writes log lines, updates counters and keeps the recent history.
 pub(crate) struct TelemetryRecorder {
@@ -394,9 +381,4 @@ impl fmt::Debug for TelemetryRecorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Recorder")
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Code under these locks only inserts, removes or replaces whole values, so a panic leaves no partial state.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

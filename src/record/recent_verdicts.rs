@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use crate::gate::reject::{Reject, RejectReason};
 use crate::gate::verdict::{GateDecision, Verdict};
 use crate::model::ids::RequestId;
-use crate::record::ExchangeSummary;
+use crate::record::exchange_summary::ExchangeSummary;
 
 /// Entries that a reader copies under one hold of the lock, which bounds how long requests wait for it.
 const PART: usize = 256;

@@ -11,7 +11,7 @@ use tracing::Level;
 use crate::criteria::schema::SchemaViolation;
 use crate::gate::reject::{Reject, RejectReason};
 use crate::gate::verdict::{GateDecision, Verdict};
-use crate::record::ExchangeSummary;
+use crate::record::exchange_summary::ExchangeSummary;
 use crate::record::log::LineLogger;
 use crate::record::log_line::LogLine;
 

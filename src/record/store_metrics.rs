@@ -13,9 +13,10 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 use crate::model::clock::ClockReading;
 use crate::model::delivery::DeliveryState;
+use crate::record::TelemetryRecorder;
 use crate::record::family_encoder::{FamilyEncoder, single};
+use crate::record::lock::lock;
 use crate::record::metric_table::storage;
-use crate::record::{TelemetryRecorder, lock};
 use crate::store::rows::DestinationRow;
 use crate::store::{Store, StoreError, StoreStatistics};
 

@@ -15,11 +15,12 @@ use crate::gate::verdict::{GateCheck, GateDecision, Verdict};
 use crate::model::clock::ClockReading;
 use crate::model::ids::{EventId, RequestId, RouteName};
 use crate::model::source::RequestSource;
+use crate::record::TelemetryRecorder;
+use crate::record::exchange_summary::ExchangeSummary;
 use crate::record::log::LineLogger;
 use crate::record::log_line::LineEncoding;
 use crate::record::metric_table::traffic;
 use crate::record::testing::Kept;
-use crate::record::{ExchangeSummary, TelemetryRecorder};
 
 struct Fixture {
     recorder: Arc<TelemetryRecorder>,

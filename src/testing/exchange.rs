@@ -89,7 +89,7 @@ impl SendTarget {
             ServerTrust::Roots(roots) => (OutgoingClient::with_roots(roots), None),
             ServerTrust::File(path) => {
                 let client = OutgoingClient::new();
-                let own = OwnTls::read(&client, Some(&path), None).map_err(failed)?;
+                let own = OwnTls::read(|| client.roots(), Some(&path), None).map_err(failed)?;
                 (client, Some(own))
             }
             ServerTrust::Anybody => (

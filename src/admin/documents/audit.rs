@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::admin::documents::ApiTimestamp;
+use crate::admin::documents::values::ApiTimestamp;
 
 /// An action of an operator, or an attempt that was rejected.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]

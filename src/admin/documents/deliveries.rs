@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::admin::documents::{ApiTimestamp, DeliveryStateName};
+use crate::admin::documents::values::{ApiTimestamp, DeliveryStateName};
 
 /// The delivery of one event to one destination.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]

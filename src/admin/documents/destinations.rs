@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::admin::documents::{ApiTimestamp, StateCounts};
+use crate::admin::documents::values::{ApiTimestamp, StateCounts};
 
 /// Health of a destination, as its worker sees it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::admin::documents::{ApiTimestamp, DeliveryDocument, StateCounts};
+use crate::admin::documents::deliveries::DeliveryDocument;
+
+use crate::admin::documents::values::{ApiTimestamp, StateCounts};
 
 /// An event in a list.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]

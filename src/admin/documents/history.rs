@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::admin::documents::{ApiTimestamp, VerdictDocument};
+use crate::admin::documents::verdicts::VerdictDocument;
+
+use crate::admin::documents::values::ApiTimestamp;
 
 /// The number of requests with one reason.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]

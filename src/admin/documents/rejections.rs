@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::admin::documents::{ApiTimestamp, HeaderDocument, ReasonExplanation};
+use crate::admin::documents::events::HeaderDocument;
+use crate::admin::documents::verdicts::ReasonExplanation;
+
+use crate::admin::documents::values::ApiTimestamp;
 
 /// A rejected request in memory, or one that failed a check in monitor mode.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]

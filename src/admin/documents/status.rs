@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::admin::documents::{ApiTimestamp, StateCounts};
+use crate::admin::documents::values::{ApiTimestamp, StateCounts};
 
 /// Content and health of the store.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]

@@ -1,6 +1,5 @@
 //! Outgoing TLS settings of one destination.
 
-use crate::net::client::OutgoingClient;
 use crate::net::client::error::ClientError;
 use crate::net::client::tls::{InsecureVerifier, certificates, config, private};
 use rustls::{ClientConfig, RootCertStore};
@@ -20,19 +19,19 @@ pub(crate) struct OwnTls {
 }
 
 impl OwnTls {
-    /// Reads the files. Without `ca`, the roots of `client` apply.
+    /// Reads the files. Without `ca`, `system_roots` apply.
     ///
     /// # Errors
     /// A file cannot be read or lacks the expected content, or the key does not belong to the certificate.
     pub(crate) fn read(
-        client: &OutgoingClient,
+        system_roots: impl FnOnce() -> Result<RootCertStore, ClientError>,
         ca: Option<&Path>,
         identity: Option<(&Path, &Path)>,
     ) -> Result<Self, ClientError> {
         // Hashes the files in a fixed order, so that equal files give equal settings.
         let mut seen = Sha256::new();
         let roots = match ca {
-            None => client.roots()?,
+            None => system_roots()?,
             Some(path) => {
                 let mut roots = RootCertStore::empty();
                 for certificate in certificates(path, &mut seen)? {

@@ -27,13 +27,15 @@ use crate::gate::verdict::Verdict;
 use crate::model::ids::RequestId;
 use crate::model::trace::{TraceContext, TracePart};
 use crate::net::client::ConnectionPool;
+use crate::record::TelemetryRecorder;
 use crate::record::deliveries::AttemptReport;
+use crate::record::exchange_summary::ExchangeSummary;
 use crate::record::family_encoder::FamilyEncoder;
+use crate::record::lock::lock;
 use crate::record::metric_table::operation;
 use crate::record::otlp::messages::{
     InstrumentationScope, OtlpResource, OtlpSpan, ResourceSpans, ScopeSpans, TraceExport,
 };
-use crate::record::{ExchangeSummary, TelemetryRecorder, lock};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");

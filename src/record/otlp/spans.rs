@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::gate::verdict::{GateDecision, Verdict};
 use crate::model::clock::ClockReading;
 use crate::model::trace::{TraceContext, TracePart};
-use crate::record::ExchangeSummary;
 use crate::record::deliveries::AttemptReport;
+use crate::record::exchange_summary::ExchangeSummary;
 use crate::record::otlp::messages::{
     AnyValue, KeyValue, OtlpSpan, OtlpValue, SpanKind, SpanStatus, SpanStatusCode,
 };

@@ -1,6 +1,6 @@
 //! Analysis of a template: finds values whose end is ambiguous.
 
-use crate::scheme::boundary::{BodyStart, ForbiddenText, HeaderListing, ValueRule};
+use crate::scheme::boundary::rule::{BodyStart, ForbiddenText, HeaderListing, ValueRule};
 use crate::scheme::spec::{
     SchemeFamily, SchemeLocation, SchemeSpec, SignMethod, SignedTemplate, TemplatePart, TimeUnit,
     TimestampSpec,

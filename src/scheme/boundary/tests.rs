@@ -4,6 +4,8 @@ use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use sha1::{Digest as _, Sha1};
 
+use http::HeaderName;
+
 use super::*;
 use crate::providers;
 

@@ -24,13 +24,14 @@ use crate::store::sqlite::commit::SealedEvent;
 use crate::store::sqlite::event::StoredEventRow;
 use crate::store::sqlite::finish::SealedAttempt;
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
+use crate::store::sqlite::list_numbers::numbers;
 use crate::store::sqlite::merge::RunOrder;
 use crate::store::sqlite::names::DestinationEntry;
 use crate::store::sqlite::queue::{TaskUrgency, enqueue_task};
 use crate::store::sqlite::readers::{LONG_PATIENCE, PATIENCE};
 use crate::store::sqlite::seal::{ContentSealer, SealedPart, UnsealError};
 use crate::store::sqlite::search::ListBounds;
-use crate::store::sqlite::{StoreInner, head, numbers, purge, read, replay, stats, text_search};
+use crate::store::sqlite::{StoreInner, head, purge, read, replay, stats, text_search};
 
 /// Bytes that a queue entry counts for, beside its payload.
 const TASK_SIZE: usize = 512;

@@ -16,7 +16,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use crate::model::clock::instant;
 use crate::store::sqlite::connect;
-use crate::store::sqlite::readers::out_of_order;
+use crate::store::sqlite::out_of_order::out_of_order;
 
 /// Pages in the log from which it should start over: 64 MiB.
 const ENOUGH: i64 = 16_000;

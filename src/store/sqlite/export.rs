@@ -16,13 +16,14 @@ use crate::store::error::StoreError;
 use crate::store::rows::StoredEvent;
 use crate::store::sqlite::connect;
 use crate::store::sqlite::event::StoredEventRow;
+use crate::store::sqlite::list_numbers::numbers;
 use crate::store::sqlite::names::NameTable;
 use crate::store::sqlite::read::attempts;
 use crate::store::sqlite::seal::ContentSealer;
-use crate::store::sqlite::{numbers, time_index};
+use crate::store::sqlite::time_index;
 
 /// Events that one transaction reads.
-const AT_ONCE: i64 = 256;
+pub(super) const AT_ONCE: i64 = 256;
 
 pub(in crate::store) fn export(
     path: &Path,

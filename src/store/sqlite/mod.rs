@@ -11,6 +11,7 @@ mod change;
 pub(super) mod check;
 mod checkpoint;
 mod clock;
+mod clock_row;
 mod commit;
 mod connect;
 pub(super) mod copy;
@@ -25,10 +26,12 @@ mod head;
 mod id_index;
 mod lane_counts;
 mod limits;
+mod list_numbers;
 mod merge;
 mod migrate;
 mod names;
 mod open;
+mod out_of_order;
 mod purge;
 mod queue;
 mod quick_check;
@@ -48,6 +51,7 @@ mod undo_group;
 mod wal;
 mod writer;
 
+use crate::store::sqlite::list_numbers::numbers;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -55,7 +59,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rusqlite::Connection;
 
 use crate::model::error;
 use crate::model::ids::{DestinationName, RouteName};
@@ -191,7 +194,7 @@ impl StoreShared {
             false => &self.faults.before_commit,
         };
         match fault.swap(false, Ordering::SeqCst) {
-            true => Err(readers::out_of_order()),
+            true => Err(out_of_order::out_of_order()),
             false => Ok(()),
         }
     }
@@ -209,7 +212,7 @@ impl StoreShared {
     #[cfg(test)]
     fn test_checkpoint(&self) -> rusqlite::Result<()> {
         match self.faults.checkpoint.swap(false, Ordering::SeqCst) {
-            true => Err(readers::out_of_order()),
+            true => Err(out_of_order::out_of_order()),
             false => Ok(()),
         }
     }
@@ -326,15 +329,4 @@ impl Drop for StoreInner {
 fn thread_failed(err: &std::io::Error) -> rusqlite::Error {
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOMEM);
     rusqlite::Error::SqliteFailure(code, Some(err.to_string()))
-}
-
-/// Returns all rows of a statement whose only column is a number.
-fn numbers(
-    conn: &Connection,
-    sql: &str,
-    values: impl rusqlite::Params,
-) -> rusqlite::Result<Vec<i64>> {
-    let mut stmt = conn.prepare_cached(sql)?;
-    let rows = stmt.query_map(values, |row| row.get(0))?;
-    rows.collect()
 }

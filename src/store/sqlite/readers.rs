@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, ffi};
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::Semaphore;
 
 use crate::model::clock;
@@ -182,10 +182,4 @@ impl StoreShared {
         conn.prepare_cached("ROLLBACK")?.execute([])?;
         looked
     }
-}
-
-/// Returns the error for tasks and queries while the file is being opened again.
-pub(super) fn out_of_order() -> rusqlite::Error {
-    let text = "a write failed, and the file is being opened again".to_owned();
-    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR), Some(text))
 }

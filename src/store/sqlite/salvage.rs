@@ -28,13 +28,14 @@ use crate::store::sqlite::connect::{FileLock, io_failed, open_failed};
 use crate::store::sqlite::event::StoredEventRow;
 use crate::store::sqlite::export::{EventExport, event_fields};
 use crate::store::sqlite::head::EventHead;
+use crate::store::sqlite::list_numbers::numbers;
 use crate::store::sqlite::migrate::migrate;
 use crate::store::sqlite::names::NameTable;
 use crate::store::sqlite::seal::ContentSealer;
-use crate::store::sqlite::{numbers, wal};
+use crate::store::sqlite::wal;
 
 /// Events that one query looks for.
-const AT_ONCE: i64 = 256;
+pub(super) const AT_ONCE: i64 = 256;
 
 pub(in crate::store) fn salvage(
     path: &Path,

@@ -9,12 +9,13 @@ use crate::model::delivery::DeliveryState;
 use crate::model::ids::RequestId;
 use crate::store::search::DeliverySearch;
 use crate::store::sqlite::filter::SearchFilter;
+use crate::store::sqlite::id_index;
 use crate::store::sqlite::lane_counts::{LaneCount, LaneTally};
+use crate::store::sqlite::list_numbers::numbers;
 use crate::store::sqlite::merge::{IndexRun, MergedRuns, RunOrder, RunPart};
 use crate::store::sqlite::names::{DeliveryLane, NameTable};
 use crate::store::sqlite::readers::ReadTransaction;
 use crate::store::sqlite::time_index::{self, EventRange};
-use crate::store::sqlite::{id_index, numbers};
 
 /// Largest number of events with one id. More can only come from hash collisions.
 const MAX_NAMED: usize = 10_000;

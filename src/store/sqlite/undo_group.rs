@@ -7,7 +7,7 @@
 use rusqlite::params;
 
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure, UndoEntry};
-use crate::store::sqlite::numbers;
+use crate::store::sqlite::list_numbers::numbers;
 
 impl GroupWork {
     /// Removes what was reported as failed and is in the file nevertheless.

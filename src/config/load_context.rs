@@ -1,0 +1,11 @@
+//! Values that every section may need beside its table.
+
+use crate::model::clock::ClockReading;
+use std::path::PathBuf;
+
+/// Values that every section may need beside its table.
+pub(crate) struct LoadContext {
+    /// The folder of the config file; relative paths start here.
+    pub(super) folder: PathBuf,
+    pub(super) now: ClockReading,
+}

@@ -1,0 +1,46 @@
+//! Finds the literal secrets of a parsed config, for masking in reports.
+
+use crate::document::mask::{HEADERS, PLACES, looks_like_variable, may_hold_secret};
+use crate::document::report::DiagnosticReport;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Marks each literal secret of the parsed text for masking in the report.
+pub(crate) fn mask_secrets(root: &DeTable<'_>, report: &mut DiagnosticReport) {
+    for (key, value) in root {
+        mask_table(key.get_ref(), value, false, report);
+    }
+}
+
+pub(crate) fn mask_table(
+    key: &str,
+    value: &Spanned<DeValue<'_>>,
+    inherited: bool,
+    report: &mut DiagnosticReport,
+) {
+    let is_secret = inherited || may_hold_secret(key) || key == HEADERS;
+    match value.get_ref() {
+        DeValue::Table(table) => {
+            for (key, value) in table {
+                // A key such as `env` below a secret holds the secret's location, which helps the operator.
+                let is_place = PLACES.contains(&key.get_ref().as_ref());
+                mask_table(key.get_ref(), value, is_secret && !is_place, report);
+            }
+        }
+        DeValue::Array(items) => {
+            for item in items {
+                mask_table(key, item, is_secret, report);
+            }
+        }
+        // A URL may contain a password. The config rejects such URLs, but the rejection shows the line.
+        DeValue::String(text) if text.contains("://") && text.contains('@') => {
+            report.mask(value.span().into());
+        }
+        // An operator may have pasted the secret where the name of its variable belongs.
+        DeValue::String(text) if key == "env" && !looks_like_variable(text) => {
+            report.mask(value.span().into());
+        }
+        _ if is_secret => report.mask(value.span().into()),
+        _ => {}
+    }
+}

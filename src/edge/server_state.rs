@@ -1,0 +1,19 @@
+//! The state that all listeners share.
+
+use crate::edge::counters::EdgeCounters;
+use crate::edge::event::EdgeEvent;
+use crate::edge::limits::ConnectionLimits;
+use crate::edge::settings::EdgeSettings;
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+
+/// The receiver of edge events. It is called from the tasks of connections, so it must not block.
+pub(crate) type EdgeObserver = Arc<dyn Fn(EdgeEvent) + Send + Sync>;
+
+/// The state that all listeners and connections share.
+pub(crate) struct EdgeServer {
+    pub(super) settings: ArcSwap<EdgeSettings>,
+    pub(super) limits: Arc<ConnectionLimits>,
+    pub(super) counters: Arc<EdgeCounters>,
+    pub(super) observer: EdgeObserver,
+}

@@ -1,0 +1,22 @@
+//! The counters of one destination.
+
+use crate::record::counters::ByKind;
+use crate::record::histogram::LatencyHistogram;
+use std::sync::atomic::AtomicU64;
+
+/// Counters and histograms of one destination.
+#[derive(Debug)]
+pub(crate) struct DestinationCounters {
+    pub(super) attempts: ByKind,
+    pub(super) delivered: AtomicU64,
+    pub(super) delayed: AtomicU64,
+    pub(super) dead: AtomicU64,
+    pub(super) took: LatencyHistogram,
+    /// Time from the acceptance of an event to its delivery. Replays are left out: they would report the age of the
+    /// event.
+    pub(super) lag: LatencyHistogram,
+    /// Number of attempts that are currently in flight.
+    pub in_flight: AtomicU64,
+    /// State of the circuit breaker; 0: closed, 1: half open, 2: open.
+    pub breaker: AtomicU64,
+}
