@@ -15,7 +15,7 @@ use crate::app::{hardening, systemd};
 use crate::config::{self, LoadedConfig};
 use crate::document::report::ReportStyle;
 use crate::model::error::chain;
-use crate::record::log;
+use crate::record::tracing_layer;
 
 /// Exit code for an invalid config; systemd does not restart the service then (`RestartPreventExitStatus=`).
 const EXIT_CONFIG: u8 = 2;
@@ -57,7 +57,8 @@ fn serve(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     // Before any thread starts, because it changes the environment.
     let handed = systemd::listeners()?;
-    let logger = log::init(&loaded.config.log, systemd::stderr()).map_err(StartError::Log)?;
+    let logger =
+        tracing_layer::init(&loaded.config.log, systemd::stderr()).map_err(StartError::Log)?;
     let runtime = runtime()?;
     // Spawned, so that the workers do the work and not this thread beside them.
     let path = path.to_owned();

@@ -15,7 +15,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tracing::Level;
 
-use crate::config::model::{LogFormat, LogSection};
+use crate::config::model::LogFormat;
 use crate::model::clock::ClockReading;
 use crate::record::log_line::{LineEncoding, LogLine};
 
@@ -75,23 +75,13 @@ struct LoggerState {
 }
 
 /// Output of the writer thread.
-enum LogSink {
+pub(super) enum LogSink {
     Stream(Box<dyn Write + Send>),
     Journal(UnixDatagram),
 }
 
-/// Starts the log of the process as configured, and routes `tracing` events into it.
-///
-/// # Errors
-/// If no thread can be started, or if a global subscriber is already installed.
-pub(crate) fn init(log: &LogSection, stderr: StderrKind) -> Result<Arc<LineLogger>, LogError> {
-    let (encoding, sink) = choose(log.format, stderr);
-    let logger = LineLogger::start(encoding, log.level, sink)?;
-    crate::record::tracing_layer::install(&logger).map_err(|_| LogError::Installed)?;
-    Ok(logger)
-}
-
-fn choose(format: LogFormat, stderr: StderrKind) -> (LineEncoding, LogSink) {
+/// Chooses encoding and destination of the lines.
+pub(super) fn choose(format: LogFormat, stderr: StderrKind) -> (LineEncoding, LogSink) {
     let stream = || LogSink::Stream(Box::new(io::stderr()));
     match format {
         LogFormat::Text => (LineEncoding::Text, stream()),
@@ -174,7 +164,11 @@ impl LineLogger {
             .unwrap_or(Level::INFO)
     }
 
-    fn start(encoding: LineEncoding, level: Level, sink: LogSink) -> Result<Arc<Self>, LogError> {
+    pub(super) fn start(
+        encoding: LineEncoding,
+        level: Level,
+        sink: LogSink,
+    ) -> Result<Arc<Self>, LogError> {
         let (sender, receiver) = sync_channel(QUEUE_LINES);
         // A channel without messages: its disconnection is the signal that the thread has ended.
         let (alive, ended) = sync_channel(0);

@@ -30,7 +30,7 @@ pub(crate) mod store_metrics;
 mod testing;
 #[cfg(test)]
 mod tests;
-mod tracing_layer;
+pub(crate) mod tracing_layer;
 
 pub(crate) use crate::record::exchange_summary::ExchangeSummary;
 use crate::record::lock::lock;

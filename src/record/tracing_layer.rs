@@ -13,15 +13,27 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+use crate::config::model::LogSection;
 use crate::model::clock::ClockReading;
-use crate::record::log::LineLogger;
+use crate::record::log::{self, LineLogger, LogError, StderrKind};
 use crate::record::log_line::{LogLine, MESSAGE_LIMIT};
 
 /// Prefix of hookgate's own targets. Libraries are logged only from warnings on, or at level `trace`.
 const OWN_TARGET: &str = "hookgate";
 
+/// Starts the log of the process as configured, and routes `tracing` events into it.
+///
+/// # Errors
+/// If no thread can be started, or if a global subscriber is already installed.
+pub(crate) fn init(section: &LogSection, stderr: StderrKind) -> Result<Arc<LineLogger>, LogError> {
+    let (encoding, sink) = log::choose(section.format, stderr);
+    let logger = LineLogger::start(encoding, section.level, sink)?;
+    install(&logger).map_err(|_| LogError::Installed)?;
+    Ok(logger)
+}
+
 /// Installs the log as the global `tracing` subscriber of the process.
-pub(super) fn install(logger: &Arc<LineLogger>) -> Result<(), SetGlobalDefaultError> {
+fn install(logger: &Arc<LineLogger>) -> Result<(), SetGlobalDefaultError> {
     set_global_default(Registry::default().with(TracingLayer(Arc::clone(logger))))
 }
 
