@@ -17,8 +17,8 @@ use crate::model::clock::ClockReading;
 /// Bytes of a body that is larger than `max_body` of the demo's routes.
 const OVERSIZE: usize = 100_000;
 
-/// Requests of a flood: more than the per-source rate limit and its burst allow, even on a machine that takes a second
-/// to send them.
+/// Requests of a flood: more than the per-source rate limit and its burst allow, even on a machine that takes half a
+/// minute to send them.
 const FLOOD: usize = 60;
 
 /// Request of the demo, with its expected outcome: one line of the table.

@@ -130,8 +130,8 @@ fn config_text(folder: &Path, app: SocketAddr, secrets: &DemoSecrets) -> String 
         )
     };
     [
-        // A low rate limit, so that the flood of the demo exceeds it within a second.
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nper_source_rate_limit = \"20/s\"\n\n".to_owned(),
+        // A low rate, so that the flood of the demo exceeds it however slow the machine is.
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nper_source_rate_limit = { per_second = 1, burst = 20 }\n\n".to_owned(),
         format!("[tls]\ncert = \"{folder}/cert.pem\"\nkey = \"{folder}/key.pem\"\n\n"),
         route("stripe", "stripe", &secrets.stripe, ""),
         route("github", "github", &secrets.github, ""),

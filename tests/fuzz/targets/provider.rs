@@ -70,7 +70,9 @@ impl Request {
         for line in lines {
             let colon = line.iter().position(|byte| *byte == b':')?;
             let name = HeaderName::from_bytes(&line[..colon]).ok()?;
-            headers.append(name, HeaderValue::from_bytes(&line[colon + 1..]).ok()?);
+            // White space around a value is no part of it (RFC 9110, section 5.5): no listener passes it on.
+            let value = line[colon + 1..].trim_ascii();
+            headers.append(name, HeaderValue::from_bytes(value).ok()?);
         }
         let uri: Uri = target.parse().ok()?;
         target.starts_with('/').then_some(())?;
