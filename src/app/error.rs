@@ -1,5 +1,10 @@
 //! Errors from starting the gate, or from building a new config.
 
+use std::io;
+use std::net::SocketAddr;
+
+use thiserror::Error;
+
 use crate::admin::AdminError;
 use crate::deliver::PlanError;
 use crate::dispatch::TargetError;
@@ -9,9 +14,6 @@ use crate::net::client::ClientError;
 use crate::record::log::LogError;
 use crate::scheme::SchemeError;
 use crate::store::StoreError;
-use std::io;
-use std::net::SocketAddr;
-use thiserror::Error;
 
 /// Error from starting the gate, or from building a new config.
 #[derive(Debug, Error)]

@@ -1,5 +1,13 @@
 //! Settings that only a restart can change, and the start of a gate.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpListener;
+
 use crate::admin::controls::{GateSource, GateStatus};
 use crate::admin::tls::AdminTls;
 use crate::admin::{self, AdminError};
@@ -9,12 +17,6 @@ use crate::config::model::{AdminListen, AdminToken, GateConfig, TelemetrySection
 use crate::edge::{EdgeServer, listener};
 use crate::model::clock::ClockReading;
 use crate::pipeline::Pipeline;
-use sha2::{Digest as _, Sha256};
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::TcpListener;
 
 /// Time for tasks to notice that they were aborted, after `shutdown_timeout` is over.
 pub(crate) const ABORT_GRACE: Duration = Duration::from_secs(1);

@@ -19,6 +19,5 @@ mod store_runtime;
 pub(crate) mod systemd;
 mod traces;
 
-pub(crate) use crate::app::running_gate::RunningGate;
-
 pub(crate) use crate::app::run::run;
+pub(crate) use crate::app::running_gate::RunningGate;

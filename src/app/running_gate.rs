@@ -1,5 +1,16 @@
 //! A running gate: its parts, and how they end.
 
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Level;
+
 use crate::admin::config_view::ConfigView;
 use crate::admin::controls::ReloadRequest;
 use crate::admin::tls::AdminTls;
@@ -25,15 +36,6 @@ use crate::pipeline::{Generation, Pipeline};
 use crate::record::TelemetryRecorder;
 use crate::record::log::LineLogger;
 use crate::record::metric_table::traffic;
-use arc_swap::ArcSwap;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::Level;
 
 /// The running gate with all its parts.
 pub(crate) struct RunningGate {

@@ -1,7 +1,8 @@
 //! Values that every section may need beside its table.
 
-use crate::model::clock::ClockReading;
 use std::path::PathBuf;
+
+use crate::model::clock::ClockReading;
 
 /// Values that every section may need beside its table.
 pub(crate) struct LoadContext {

@@ -36,10 +36,11 @@ mod upstream;
 mod upstreams;
 mod verification;
 
-use crate::config::load_context::LoadContext;
 use std::path::{Path, PathBuf};
 
 use http::Uri;
+
+use crate::config::load_context::LoadContext;
 
 #[cfg(test)]
 pub(crate) use crate::config::dedup::usual_dedup;

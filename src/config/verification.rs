@@ -1,12 +1,12 @@
 //! Verification keys of a route: provider or scheme, secrets, tolerance, addresses, dedup.
 
-use crate::config::scheme_origin::SchemeOrigin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::dedup::{self, DedupBasis};
 use crate::config::load_context::LoadContext;
 use crate::config::model::{AllowIps, DedupRule, SecretEntry, TenantRule};
+use crate::config::scheme_origin::SchemeOrigin;
 use crate::config::{audience, secrets};
 use crate::document::key::{KeyDefinition, ValueKind};
 use crate::document::table::{SpannedValue, TomlTable, TomlValue, ValueFault};

@@ -24,7 +24,6 @@ pub(crate) mod verdict;
 mod worker;
 mod worker_message;
 
-use crate::deliver::chance::chance;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::deliver::breaker::BreakerState;
+use crate::deliver::chance::chance;
 use crate::deliver::health::{SharedHealth, WorkerHealth};
 use crate::deliver::outcome::AttemptFacts;
 pub(crate) use crate::deliver::plan::DeliveryPlan;

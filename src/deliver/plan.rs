@@ -2,7 +2,6 @@
 //!
 //! Each configuration snapshot compiles new plans. A running attempt ends under the plan with which it started.
 
-pub(crate) use crate::deliver::plan_error::PlanError;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use http::uri::Scheme as UriScheme;
 use http::{HeaderName, HeaderValue};
 
 use crate::config::model::{DeliveryOrder, DestinationSection, RetryPolicy, Route};
+pub(crate) use crate::deliver::plan_error::PlanError;
 use crate::deliver::schedule;
 use crate::deliver::signing::DeliverySigner;
 use crate::model::ids::{DestinationName, RouteName};

@@ -5,7 +5,6 @@
 //! Attempts run as their own tasks. They report the end of the exchange, which frees a permit, and later the stored
 //! outcome. At most `concurrency` events are in memory.
 
-use crate::deliver::worker_message::{WorkerMessage, WorkerShared};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -20,6 +19,7 @@ use crate::deliver::breaker::{BreakerAllowance, BreakerState, CircuitBreaker, He
 use crate::deliver::chance::chance;
 use crate::deliver::plan::DeliveryPlan;
 use crate::deliver::schedule;
+use crate::deliver::worker_message::{WorkerMessage, WorkerShared};
 use crate::model::clock::{ClockReading, instant};
 use crate::model::error::chain;
 use crate::record::TelemetryRecorder;

@@ -1,12 +1,14 @@
 //! Messages to a worker, and the state that it shares.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use tokio::sync::{Notify, mpsc};
+
 use crate::deliver::breaker::HealthSignal;
 use crate::deliver::health::SharedHealth;
 use crate::record::deliveries::DestinationCounters;
 use crate::store::rows::NextState;
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use tokio::sync::{Notify, mpsc};
 
 /// State that a worker shares with its attempts and the deliverer.
 pub(super) struct WorkerShared {

@@ -1,8 +1,9 @@
 //! The error of every request that hookgate sends to an app, a destination or a collector.
 
+use http::StatusCode;
+
 use crate::net::client::{ConnectError, ExchangeError};
 use crate::net::response_check::ResponseFault;
-use http::StatusCode;
 
 /// Reason why a request got no response that can be used. The texts name no role: an upstream, a destination and a
 /// collector fail in the same ways.

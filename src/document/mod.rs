@@ -12,14 +12,14 @@ pub(crate) mod suggest;
 pub(crate) mod table;
 pub(crate) mod value;
 
-pub use crate::document::source::SourceText;
-pub use crate::document::source::TextSpan;
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use toml::de::{DeTable, Error as SyntaxError};
 
 use crate::document::report::{ConfigDiagnostic, DiagnosticReport, DiagnosticSeverity};
+pub use crate::document::source::SourceText;
+pub use crate::document::source::TextSpan;
 use crate::document::table::TomlTable;
 
 /// A parsed text with the diagnostics found in it so far.

@@ -1,9 +1,10 @@
 //! Finds the literal secrets of a parsed config, for masking in reports.
 
-use crate::document::mask::{HEADERS, PLACES, looks_like_variable, may_hold_secret};
-use crate::document::report::DiagnosticReport;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+use crate::document::mask::{HEADERS, PLACES, looks_like_variable, may_hold_secret};
+use crate::document::report::DiagnosticReport;
 
 /// Marks each literal secret of the parsed text for masking in the report.
 pub(crate) fn mask_secrets(root: &DeTable<'_>, report: &mut DiagnosticReport) {

@@ -5,7 +5,6 @@
 //! The future of an idle connection must stay small. Phases that need much memory are boxed, and their memory is freed
 //! when they end.
 
-use crate::edge::connection_shared::ConnectionShared;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -21,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::config::model::ProxyProtocol;
+use crate::edge::connection_shared::ConnectionShared;
 use crate::edge::connection_watch::StallKind;
 use crate::edge::event::{ConnectionRefusal, EdgeEvent};
 use crate::edge::handler::RequestHandler;

@@ -1,5 +1,10 @@
 //! The part of a connection that its protocols share.
 
+use std::sync::Arc;
+
+use http::{HeaderValue, Request, header};
+use hyper::body::Incoming;
+
 use crate::edge::connection_watch::StallKind;
 use crate::edge::event::EdgeEvent;
 use crate::edge::handler::RequestHandler;
@@ -10,9 +15,6 @@ use crate::edge::source::{PeerAddress, sender};
 use crate::model::source::RequestSource;
 use crate::net::problem;
 use crate::net::response::{HttpResponse, ResponseBody};
-use http::{HeaderValue, Request, header};
-use hyper::body::Incoming;
-use std::sync::Arc;
 
 /// The data that all requests of one connection share.
 pub(super) struct ConnectionShared<H> {

@@ -1,7 +1,8 @@
 //! Errors of the listeners and their settings.
 
-use crate::edge::certificates::CertificateError;
 use thiserror::Error;
+
+use crate::edge::certificates::CertificateError;
 
 /// The reason why settings cannot be built.
 #[derive(Debug, Error)]

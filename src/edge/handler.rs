@@ -1,9 +1,10 @@
 //! The handler that the listeners pass requests to.
 
-use crate::model::source::RequestSource;
-use crate::net::response::HttpResponse;
 use http::Request;
 use hyper::body::Incoming;
+
+use crate::model::source::RequestSource;
+use crate::net::response::HttpResponse;
 
 /// The handler of requests: a cloneable function from request and source to a future response.
 pub(crate) trait RequestHandler: Clone + Send + Sync + 'static {

@@ -1,5 +1,14 @@
 //! The running listeners.
 
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
 use crate::edge::certificates::CertificateInfo;
 use crate::edge::counters::EdgeCounters;
 use crate::edge::error::EdgeError;
@@ -12,13 +21,6 @@ use crate::edge::stop_signal::StopSignal;
 use crate::edge::{connection, listener};
 use crate::model::clock::ClockReading;
 use crate::model::source::canonical;
-use arc_swap::ArcSwap;
-use std::io;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// Pause after a failed `accept`. A common cause is a lack of file descriptors, which become free when connections end.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

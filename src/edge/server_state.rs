@@ -1,11 +1,13 @@
 //! The state that all listeners share.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
 use crate::edge::counters::EdgeCounters;
 use crate::edge::event::EdgeEvent;
 use crate::edge::limits::ConnectionLimits;
 use crate::edge::settings::EdgeSettings;
-use arc_swap::ArcSwap;
-use std::sync::Arc;
 
 /// The receiver of edge events. It is called from the tasks of connections, so it must not block.
 pub(crate) type EdgeObserver = Arc<dyn Fn(EdgeEvent) + Send + Sync>;

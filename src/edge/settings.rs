@@ -3,7 +3,6 @@
 //! A connection holds the settings from its begin to its end, so a reload never changes the rules of an open
 //! connection.
 
-use crate::edge::http1_builder;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use rustls::ServerConfig;
 use crate::config::model::{ProxyProtocol, ServerSection, TlsSection};
 use crate::edge::certificates::CertificateStore;
 use crate::edge::error::EdgeError;
+use crate::edge::http1_builder;
 use crate::edge::tls::server_config;
 
 /// The settings of one configuration snapshot.

@@ -2,13 +2,13 @@
 //!
 //! The gate fills one in beside every admission, so that no code path can skip it; `record` logs and counts it.
 
-pub use crate::gate::check::GateCheck;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Method;
 
 use crate::gate::batch::BatchTypes;
+pub use crate::gate::check::GateCheck;
 use crate::gate::check_timings::CheckTimings;
 use crate::gate::dedup::DedupKey;
 use crate::gate::filter_kind::FilterKind;

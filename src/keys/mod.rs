@@ -13,8 +13,6 @@ mod fault;
 mod files;
 mod slot;
 
-use crate::keys::fault::HELD;
-pub(crate) use crate::keys::fault::KeyFault;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +24,8 @@ use moka::sync::Cache;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
 
+use crate::keys::fault::HELD;
+pub(crate) use crate::keys::fault::KeyFault;
 use crate::keys::files::KeyFiles;
 use crate::keys::slot::{FetchedKeys, KeySlot};
 use crate::model::clock::{self, ClockReading};

@@ -11,7 +11,6 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::ranges::plausibility;
-
 use crate::ranges::sender_ranges::{RangesEndpoint, SenderRanges};
 
 /// Version of the file format.

@@ -11,7 +11,6 @@ mod published;
 mod refresh;
 mod sender_ranges;
 
-pub(crate) use crate::ranges::sender_ranges::{RangesEndpoint, SenderRanges};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -21,8 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 
 use crate::providers::Provider;
-
 pub(crate) use crate::ranges::refresh::{RangeChange, RangeRefresh, RefreshError};
+pub(crate) use crate::ranges::sender_ranges::{RangesEndpoint, SenderRanges};
 
 /// Ranges of one provider that are in use; all its routes share them.
 #[derive(Debug)]

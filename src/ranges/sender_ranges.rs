@@ -1,8 +1,9 @@
 //! The published address ranges of one sender.
 
+use ipnet::IpNet;
+
 use crate::net::remote_url::RemoteUrl;
 use crate::providers::{Provider, RangesFormat};
-use ipnet::IpNet;
 
 /// Address ranges of one provider, as of one day.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -2,7 +2,6 @@
 //!
 //! `deliver` reports each attempt once. Counters belong to a destination and survive a reload.
 
-pub(crate) use crate::record::destination_counters::DestinationCounters;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +16,7 @@ use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
 use crate::model::trace::TraceContext;
 use crate::record::TelemetryRecorder;
 use crate::record::counters::ByKind;
+pub(crate) use crate::record::destination_counters::DestinationCounters;
 use crate::record::family_encoder::FamilyEncoder;
 use crate::record::histogram::{LONG_BOUNDS, LatencyHistogram};
 use crate::record::lock::lock;

@@ -1,8 +1,9 @@
 //! The counters of one destination.
 
+use std::sync::atomic::AtomicU64;
+
 use crate::record::counters::ByKind;
 use crate::record::histogram::LatencyHistogram;
-use std::sync::atomic::AtomicU64;
 
 /// Counters and histograms of one destination.
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 //! The summary of one exchange, for reports.
 
-use http::StatusCode;
 use std::time::Duration;
+
+use http::StatusCode;
 
 /// Result of a request beyond the gate's verdict: the response, the upstream call and the time.
 #[derive(Clone, Debug)]

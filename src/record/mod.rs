@@ -32,8 +32,6 @@ mod testing;
 mod tests;
 pub(crate) mod tracing_layer;
 
-pub(crate) use crate::record::exchange_summary::ExchangeSummary;
-use crate::record::lock::lock;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::PanicHookInfo;
@@ -51,6 +49,8 @@ use crate::model::source::SourceKey;
 use crate::ranges::LiveRanges;
 use crate::record::counters::RouteCounters;
 use crate::record::destination_counters::DestinationCounters;
+pub(crate) use crate::record::exchange_summary::ExchangeSummary;
+use crate::record::lock::lock;
 use crate::record::log::LineLogger;
 use crate::record::log_suppression::{LineDecision, LineKind, LogSuppressor, SuppressedLines};
 use crate::record::metric_table::MetricRow;

@@ -11,9 +11,8 @@
 mod finder;
 mod rule;
 
-use crate::scheme::boundary::rule::{BodyStart, HeaderListing, ValueRule, is_text};
-
 use crate::scheme::boundary::finder::{BoundaryFinder, listing};
+use crate::scheme::boundary::rule::{BodyStart, HeaderListing, ValueRule, is_text};
 use crate::scheme::head::RequestHead;
 use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::spec::{SchemeLocation, SchemeSpec};

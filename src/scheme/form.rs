@@ -3,11 +3,11 @@
 //! Strict, because signatures depend on it: a broken escape or text that is not UTF-8 is an error, and the number of
 //! fields is bounded.
 
-pub(crate) use crate::scheme::form_field::FormField;
 use std::borrow::Cow;
 
 use http::{HeaderMap, header};
 
+pub(crate) use crate::scheme::form_field::FormField;
 use crate::scheme::multipart;
 use crate::scheme::read_head::percent_decode;
 

@@ -3,8 +3,6 @@
 //! Each key is prepared once at load time; a request clones the keyed state. With several current secrets, each MAC
 //! runs over the same bytes, and every signature of the request is compared with every MAC without an early exit.
 
-use crate::scheme::read_head;
-use crate::scheme::signature_format;
 use http::HeaderName;
 
 use crate::model::secret::Secret;
@@ -14,9 +12,11 @@ use crate::scheme::key;
 use crate::scheme::mac::KeyedMac;
 use crate::scheme::material::{PresentedProof, SignatureMaterial};
 use crate::scheme::material_fault::MaterialFault;
+use crate::scheme::read_head;
 use crate::scheme::secret_set::SecretSet;
 use crate::scheme::sent_timestamp::SentTimestamp;
 use crate::scheme::sign::{self, SignError, SignatureParts, ToSign};
+use crate::scheme::signature_format;
 use crate::scheme::signature_format::{SignatureFormat, SignatureList};
 use crate::scheme::signature_match::SignatureMatch;
 use crate::scheme::spec::{

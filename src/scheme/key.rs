@@ -3,7 +3,6 @@
 //! Config runs it for each secret at load time, so that an unusable secret is an error there and not a rejection later.
 
 use data_encoding::{BASE64, BASE64_NOPAD, HEXLOWER_PERMISSIVE};
-
 use zeroize::Zeroizing;
 
 use crate::model::secret::Secret;

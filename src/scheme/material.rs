@@ -3,14 +3,14 @@
 //! Strict on purpose. A value that two parsers could read differently is rejected, because the app may read it the
 //! other way. Providers never send such values.
 
-pub(crate) use crate::scheme::read_head::read_query;
-use crate::scheme::sent_timestamp::SentTimestamp;
-pub(crate) use crate::scheme::sent_timestamp::SignedTime;
-use crate::scheme::signature_format::SignatureList;
 use std::borrow::Cow;
 
 use crate::scheme::http_signature::HttpCandidate;
 use crate::scheme::jwt::token::ParsedJwt;
+pub(crate) use crate::scheme::read_head::read_query;
+use crate::scheme::sent_timestamp::SentTimestamp;
+pub(crate) use crate::scheme::sent_timestamp::SignedTime;
+use crate::scheme::signature_format::SignatureList;
 
 /// Unverified values of the head that a scheme needs.
 pub struct SignatureMaterial<'h> {

@@ -1,7 +1,8 @@
 //! Reasons why a request has no usable signature material.
 
-use crate::scheme::spec::SchemeLocation;
 use std::borrow::Cow;
+
+use crate::scheme::spec::SchemeLocation;
 
 /// Reason why a request has no usable material.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -45,23 +45,23 @@ mod token;
 mod whole_request;
 pub(crate) mod words;
 
-pub(crate) use crate::scheme::error::SchemeError;
-pub(crate) use crate::scheme::head::RequestHead;
-pub(crate) use crate::scheme::secret_set::{MAX_SECRETS, SecretSet};
-pub(crate) use crate::scheme::signature_match::{SignatureMatch, ValidityWindow};
 use http::HeaderName;
 
 use crate::model::secret::Secret;
 use crate::scheme::certificate::{CertificateScheme, CertificateVerifier};
+pub(crate) use crate::scheme::error::SchemeError;
+pub(crate) use crate::scheme::head::RequestHead;
 use crate::scheme::hmac::{HmacScheme, HmacVerifier};
 use crate::scheme::http_signature::{HttpScheme, HttpVerifier};
 use crate::scheme::jwt::{JwtScheme, JwtVerifier};
 pub(crate) use crate::scheme::material::SignatureMaterial;
 pub(crate) use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::remote_keys::{KeyNeed, RemoteKeys};
+pub(crate) use crate::scheme::secret_set::{MAX_SECRETS, SecretSet};
 pub(crate) use crate::scheme::sent_timestamp::SignedTime;
 pub use crate::scheme::sign::ToSign;
 pub(crate) use crate::scheme::sign::{SignError, SignatureParts, with_query};
+pub(crate) use crate::scheme::signature_match::{SignatureMatch, ValidityWindow};
 use crate::scheme::spec::{SchemeFamily, SchemeSpec, SecretForm};
 use crate::scheme::text::{TextScheme, TextVerifier};
 use crate::scheme::token::{TokenScheme, TokenVerifier};

@@ -1,10 +1,12 @@
 //! Reads single values of a request head: headers, query parameters, and the target.
 
+use std::borrow::Cow;
+
+use http::HeaderName;
+
 use crate::scheme::head::RequestHead;
 use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::spec::SchemeLocation;
-use http::HeaderName;
-use std::borrow::Cow;
 
 /// Reads the only value at a location in the head.
 pub(super) fn read<'h>(

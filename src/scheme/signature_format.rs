@@ -1,8 +1,9 @@
 //! Formats of signatures: encodings, prefixes, and lists.
 
+use data_encoding::{BASE64, BASE64URL, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
+
 use crate::scheme::mac::{DigestBytes, digest_len};
 use crate::scheme::spec::{DigestAlgorithm, ListSpec, SignatureEncoding};
-use data_encoding::{BASE64, BASE64URL, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 
 /// Limit of signatures in one list. A sender that rotates its secret sends two; each costs a decode and a comparison.
 pub(crate) const MAX_SIGNATURES: usize = 16;

@@ -1,9 +1,8 @@
 //! Tests of whole schemes: requests that they accept, and requests that they reject.
 
 use http::header::{AUTHORIZATION, HeaderValue};
-use proptest::prelude::*;
-
 use http::{HeaderMap, Method, Uri};
+use proptest::prelude::*;
 
 use super::*;
 use crate::scheme::spec::*;

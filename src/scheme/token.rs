@@ -3,7 +3,6 @@
 //! Nothing of the request is signed, so a client that has seen one request can make others. The body is hashed anyway,
 //! so that dedup can distinguish bodies.
 
-use crate::scheme::read_head;
 use std::borrow::Cow;
 
 use data_encoding::BASE64;
@@ -16,6 +15,7 @@ use crate::scheme::head::RequestHead;
 use crate::scheme::key;
 use crate::scheme::material::{PresentedProof, SignatureMaterial};
 use crate::scheme::material_fault::MaterialFault;
+use crate::scheme::read_head;
 use crate::scheme::secret_set::SecretSet;
 use crate::scheme::sign::{SignError, SignatureParts, ToSign};
 use crate::scheme::signature_match::SignatureMatch;

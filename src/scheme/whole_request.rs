@@ -1,15 +1,14 @@
 //! The whole body of a request, with its form fields and JSON values parsed on first use.
 
-use crate::scheme::read_head;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use crate::scheme::form;
-
 use crate::scheme::form_field::FormField;
 use crate::scheme::head::RequestHead;
 use crate::scheme::json_values::{PickError, PickedValue, ValuePicker};
 use crate::scheme::material_fault::MaterialFault;
+use crate::scheme::read_head;
 use crate::scheme::spec::SchemeLocation;
 
 /// The JSON pointers that a scheme reads, joined for one pass.

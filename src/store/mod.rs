@@ -18,11 +18,6 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
-pub use crate::store::error::StoreError;
-pub(crate) use crate::store::options::PurgeResult;
-pub use crate::store::options::RetentionLimits;
-pub use crate::store::options::StoreOptions;
-pub use crate::store::options::StoreStatistics;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,6 +27,11 @@ use crate::model::delivery::DeliveryId;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::model::secret::Secret;
 use crate::store::audit::{ActionRow, ActionSearch, OperatorAction};
+pub use crate::store::error::StoreError;
+pub(crate) use crate::store::options::PurgeResult;
+pub use crate::store::options::RetentionLimits;
+pub use crate::store::options::StoreOptions;
+pub use crate::store::options::StoreStatistics;
 use crate::store::rows::{
     CommitOutcome, DestinationId, DestinationRow, DueDelivery, FinishedAttempt, NewEvent,
     SpentClaim, StoredEvent,

@@ -1,7 +1,8 @@
 //! Options, limits and figures of the store.
 
-use crate::model::secret::Secret;
 use std::path::PathBuf;
+
+use crate::model::secret::Secret;
 
 /// Settings with which a store is opened.
 pub struct StoreOptions {

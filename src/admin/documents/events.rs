@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::admin::documents::deliveries::DeliveryDocument;
-
 use crate::admin::documents::values::{ApiTimestamp, StateCounts};
 
 /// An event in a list.

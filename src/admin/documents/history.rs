@@ -3,9 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::admin::documents::verdicts::VerdictDocument;
-
 use crate::admin::documents::values::ApiTimestamp;
+use crate::admin::documents::verdicts::VerdictDocument;
 
 /// The number of requests with one reason.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]

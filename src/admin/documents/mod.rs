@@ -15,11 +15,6 @@ mod status;
 mod values;
 mod verdicts;
 
-pub(crate) use crate::admin::documents::values::DeliveryStateName;
-pub(crate) use crate::admin::documents::values::{
-    ApiTimestamp, DeliveryAction, ProblemDocument, RawBytes, StateCounts,
-};
-
 pub(crate) use crate::admin::documents::audit::{AuditEntries, AuditEntry};
 pub(crate) use crate::admin::documents::deliveries::{
     AttemptDocument, AttemptList, BulkChangeResult, DeliveryDetail, DeliveryDocument, DeliveryList,
@@ -45,6 +40,10 @@ pub(crate) use crate::admin::documents::routes::{
     ProviderList, ReloadResult, RouteDestination, RouteDocument, RouteList,
 };
 pub(crate) use crate::admin::documents::status::{AttentionItem, StatusDocument, StoreStats};
+pub(crate) use crate::admin::documents::values::DeliveryStateName;
+pub(crate) use crate::admin::documents::values::{
+    ApiTimestamp, DeliveryAction, ProblemDocument, RawBytes, StateCounts,
+};
 pub(crate) use crate::admin::documents::verdicts::{
     CheckOutcome, ReasonExplanation, StageTiming, VerdictDetail, VerdictDocument, VerdictList,
 };

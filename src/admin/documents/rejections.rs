@@ -4,9 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::admin::documents::events::HeaderDocument;
-use crate::admin::documents::verdicts::ReasonExplanation;
-
 use crate::admin::documents::values::ApiTimestamp;
+use crate::admin::documents::verdicts::ReasonExplanation;
 
 /// A rejected request in memory, or one that failed a check in monitor mode.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]

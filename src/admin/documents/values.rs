@@ -1,9 +1,11 @@
 //! Values that several documents have.
 
-use crate::model::delivery::{DeliveryState, DeliveryStep};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
+
+use crate::model::delivery::{DeliveryState, DeliveryStep};
 
 /// Raw bytes in a response; used only in the OpenAPI document.
 #[derive(Debug, ToSchema)]

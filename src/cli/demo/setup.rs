@@ -2,7 +2,6 @@
 //!
 //! It also sends the requests of the demo one after the other, and collects what the gate and the app made of each.
 
-use crate::cli::demo::secrets::DemoSecrets;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use crate::cli::demo::events::DemoStep;
 use crate::cli::demo::log_capture::{LogCapture, LoggedVerdict};
 use crate::cli::demo::receiver::DemoUpstream;
 use crate::cli::demo::report::StepOutcome;
+use crate::cli::demo::secrets::DemoSecrets;
 use crate::config;
 use crate::document::report::ReportStyle;
 use crate::testing::PrivateFolder;

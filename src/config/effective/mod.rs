@@ -14,7 +14,6 @@ mod upstream;
 mod verification;
 
 pub(crate) use crate::config::effective::document::EffectiveValue;
-
 use crate::config::effective::document::SectionDocument;
 use crate::config::model::GateConfig;
 use crate::config::{ADMIN, LOG, ROOT, ROUTES, SERVER, STORE, TELEMETRY, TLS};

@@ -1,14 +1,16 @@
 //! Tests that generated files are up to date, and that each key row matches the code that reads it.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use serde_json::Value as Json;
+
 use super::*;
 use crate::config::load_text;
 use crate::config::reference::example::example;
 use crate::config::reference::markdown::markdown;
 use crate::document::report::ReportStyle;
-use serde_json::Value as Json;
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::{env, fs};
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)

@@ -1,11 +1,11 @@
 //! Tests of the value parsers: the forms that each one accepts and rejects.
 
-use super::*;
-use crate::document::TomlDocument;
-use crate::document::source::SourceText;
 use proptest::prelude::*;
 
+use super::*;
+use crate::document::TomlDocument;
 use crate::document::key::{KeyDefinition, ValueKind};
+use crate::document::source::SourceText;
 
 static KEY: KeyDefinition = KeyDefinition {
     name: "a",

@@ -15,7 +15,6 @@ mod own_tls;
 mod stream;
 mod tls;
 
-pub(crate) use crate::net::client::error::ClientError;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -35,6 +34,7 @@ use tokio::time::{Sleep, sleep};
 use crate::model::clock;
 pub(crate) use crate::net::client::connect::ConnectError;
 use crate::net::client::connect::{ConnectOrigin, NetworkReach};
+pub(crate) use crate::net::client::error::ClientError;
 pub(crate) use crate::net::client::own_tls::OwnTls;
 use crate::net::client::stream::{ReadinessProbe, UpstreamStream};
 use crate::net::egress::EgressResolver;

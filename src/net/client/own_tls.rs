@@ -1,12 +1,14 @@
 //! Outgoing TLS settings of one destination.
 
-use crate::net::client::error::ClientError;
-use crate::net::client::tls::{InsecureVerifier, certificates, config, private};
-use rustls::{ClientConfig, RootCertStore};
-use sha2::{Digest as _, Sha256};
 use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
+
+use rustls::{ClientConfig, RootCertStore};
+use sha2::{Digest as _, Sha256};
+
+use crate::net::client::error::ClientError;
+use crate::net::client::tls::{InsecureVerifier, certificates, config, private};
 
 /// Trust anchors and a client certificate, read from files.
 ///

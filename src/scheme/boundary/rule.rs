@@ -1,14 +1,16 @@
 //! Rules for single values, bodies and header lists.
 
+use std::borrow::Cow;
+
+use http::HeaderName;
+use memchr::memmem;
+
 use crate::scheme::head::RequestHead;
 use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::read_head;
 use crate::scheme::sent_timestamp::SentTimestamp;
 use crate::scheme::spec::{SchemeLocation, TimeUnit};
 use crate::scheme::whole_request::WholeRequest;
-use http::HeaderName;
-use memchr::memmem;
-use std::borrow::Cow;
 
 /// Earliest plausible time: a second of the year 2001, in milliseconds. From then on seconds have ten digits.
 pub(crate) const FIRST_SECOND: i64 = 1_000_000_000_000;

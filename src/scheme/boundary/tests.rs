@@ -1,10 +1,9 @@
 //! Tests with handmade requests that have a second reading: the signed reading passes, the other does not.
 
 use data_encoding::HEXLOWER;
+use http::HeaderName;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use sha1::{Digest as _, Sha1};
-
-use http::HeaderName;
 
 use super::*;
 use crate::providers;

@@ -3,7 +3,6 @@
 //! The route's secret is the webhook id, which binds a signature to one webhook: every PayPal account can have signed
 //! events sent to any URL under an id of its own. The checksum is a CRC, for which it is easy to make another body.
 
-use crate::scheme::read_head;
 use data_encoding::BASE64;
 use http::HeaderName;
 
@@ -11,6 +10,7 @@ use crate::net::remote_url::RemoteUrl;
 use crate::scheme::certificate::{CertificateMessage, CertificateScheme, SenderCertificate};
 use crate::scheme::head::RequestHead;
 use crate::scheme::material_fault::MaterialFault;
+use crate::scheme::read_head;
 use crate::scheme::remote_keys::KeySource;
 use crate::scheme::secret_set::SecretSet;
 use crate::scheme::spec::KeyAlgorithm;

@@ -3,8 +3,6 @@
 //! All of it is in the head, and the work is linear in the head: at most [`MAX_COMPONENTS`] components, at most
 //! [`MAX_BASE`] bytes of values in total, and at most [`MAX_PARSED`] bytes for each value that is parsed.
 
-use crate::scheme::escape::escape_query;
-use crate::scheme::read_head;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
@@ -12,10 +10,12 @@ use data_encoding::BASE64;
 use http::HeaderName;
 use sfv::{Dictionary, FieldType as _, InnerList, Item, List, ListEntry, Parser};
 
+use crate::scheme::escape::escape_query;
 use crate::scheme::head::RequestHead;
 use crate::scheme::http_signature::component;
 use crate::scheme::http_signature::origin::PublicOrigin;
 use crate::scheme::material_fault::MaterialFault;
+use crate::scheme::read_head;
 use crate::scheme::spec::{ComponentSource, FieldForm, SignatureComponent};
 
 /// Limit of components in one signature.

@@ -1,6 +1,5 @@
 //! Claims of a verified token, compared with the route and the request: issuer, audience, times, body and URL.
 
-use crate::scheme::read_head;
 use std::borrow::Cow;
 
 use serde_json::Value;
@@ -10,6 +9,7 @@ use crate::scheme::head::RequestHead;
 use crate::scheme::jwt::token::StrictObject;
 use crate::scheme::mac::digest;
 use crate::scheme::material_fault::MaterialFault;
+use crate::scheme::read_head;
 use crate::scheme::sent_timestamp::SignedTime;
 use crate::scheme::sign;
 use crate::scheme::signature_match::ValidityWindow;

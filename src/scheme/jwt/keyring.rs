@@ -1,5 +1,7 @@
 //! Keys of a token scheme: the route's own keys, or the source of the sender's keys.
 
+use std::sync::Arc;
+
 use crate::model::secret::Secret;
 use crate::net::remote_url::RemoteUrl;
 use crate::scheme::error::SchemeError;
@@ -12,7 +14,6 @@ use crate::scheme::public_key::PublicKey;
 use crate::scheme::remote_keys::{KeyCredentials, KeyNeed, KeySource};
 use crate::scheme::secret_set::SecretSet;
 use crate::scheme::spec::{JwtAlgorithm, JwtKeys, JwtSpec, KeyAlgorithm};
-use std::sync::Arc;
 
 /// Keys of a token scheme, or their source.
 pub(super) enum JwtKeyring {

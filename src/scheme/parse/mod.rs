@@ -11,7 +11,6 @@ mod jwt;
 mod locations;
 mod template;
 
-use crate::scheme::parse::values::{ENCODINGS, optional, secret_form};
 pub(crate) use jwt::{fixed_claims, remote_url};
 
 use crate::document::key::KeyDefinition;
@@ -24,6 +23,7 @@ use crate::scheme::parse::keys::{
     TIMESTAMP, TOKEN, TOLERANCE_CLAIM, TYPE, URL_CLAIM, VERSION,
 };
 use crate::scheme::parse::template::template;
+use crate::scheme::parse::values::{ENCODINGS, optional, secret_form};
 use crate::scheme::spec::{
     CertificateKind, DigestAlgorithm, FieldLocation, GzipText, HmacSpec, KeyAlgorithm,
     SchemeFamily, SchemeSpec, SchemeVariants, SecretForm, SignMethod, SignatureSpec,

@@ -1,11 +1,12 @@
 //! Tests of valid schemes, and of the messages for invalid ones.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::document::report::ReportStyle;
 use crate::document::{SourceText, TomlDocument};
 use crate::scheme::parse::template::parse_template;
 use crate::scheme::spec::{FieldLocation, TemplatePart};
-use proptest::prelude::*;
 
 fn parse(text: &str) -> Result<SchemeSpec, String> {
     let source = SourceText::new("scheme.toml", text.to_owned());

@@ -1,12 +1,12 @@
 //! Signatures of a request at all locations of the scheme, each with its timestamp.
 
-use crate::scheme::signature_format;
 use std::borrow::Cow;
 
 use crate::scheme::json_values::{PickedValue, ValuePicker};
 use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::sent_timestamp::SentTimestamp;
 use crate::scheme::sign;
+use crate::scheme::signature_format;
 use crate::scheme::spec::{
     ListSpec, SignMethod, SignatureEncoding, SignatureSpec, TextSpec, TimeUnit, TimestampSpec,
 };

@@ -1,7 +1,5 @@
 //! Composes the signed text from the parts of a whole request.
 
-use crate::scheme::form_field;
-use crate::scheme::read_head;
 use std::borrow::Cow;
 use std::collections::HashSet;
 
@@ -10,10 +8,12 @@ use http::HeaderName;
 use zeroize::Zeroizing;
 
 use crate::scheme::form;
+use crate::scheme::form_field;
 use crate::scheme::mac::digest;
 use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::multipart;
 use crate::scheme::public_url;
+use crate::scheme::read_head;
 use crate::scheme::sign;
 use crate::scheme::spec::{DigestAlgorithm, SchemeLocation, TemplatePart};
 use crate::scheme::whole_request::WholeRequest;

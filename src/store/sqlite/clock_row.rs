@@ -1,9 +1,10 @@
 //! The row in which the clock of the store survives a restart.
 
+use rusqlite::params;
+
 use crate::model::delivery::DeliveryState;
 use crate::store::sqlite::clock::AT_ONCE;
 use crate::store::sqlite::group_work::GroupWork;
-use rusqlite::params;
 
 impl GroupWork {
     /// Makes all waiting deliveries due now, in bounded transactions, because the rest of their pauses is unknown.

@@ -51,7 +51,6 @@ mod undo_group;
 mod wal;
 mod writer;
 
-use crate::store::sqlite::list_numbers::numbers;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -67,6 +66,7 @@ use crate::store::options::{StoreOptions, StoreStatistics};
 use crate::store::rows::DestinationId;
 use crate::store::sqlite::clock::StoreClock;
 use crate::store::sqlite::connect::open_failed;
+use crate::store::sqlite::list_numbers::numbers;
 use crate::store::sqlite::names::NameTable;
 use crate::store::sqlite::open::{DestinationAliases, OpenStore};
 use crate::store::sqlite::purge::PurgeSweeps;

@@ -9,7 +9,6 @@ mod request_buffer;
 mod respond;
 mod serve;
 
-pub use crate::testing::receiver::received::ReceivedRequest;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -21,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::net::request_file::RequestFile;
 use crate::testing::error::TestingError;
+pub use crate::testing::receiver::received::ReceivedRequest;
 use crate::testing::receiver::request_buffer::RequestBuffer;
 pub use crate::testing::receiver::respond::ResponseBehavior;
 

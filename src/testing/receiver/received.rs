@@ -1,9 +1,11 @@
 //! A request that the receiver has recorded.
 
-use crate::net::request_file::{self, RequestFile};
+use std::net::SocketAddr;
+
 use data_encoding::BASE64;
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+
+use crate::net::request_file::{self, RequestFile};
 
 /// Request as the receiver got it.
 #[derive(Clone, Debug)]
