@@ -16,7 +16,7 @@ mod report;
 mod request_ids;
 mod stored;
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use http::{HeaderName, Method, Request, StatusCode, Version, header};
@@ -127,11 +127,8 @@ impl Pipeline {
         }
         let verdict = Box::new(Verdict::new(id, source, now));
         let deciding = pin!(self.decide(generation, request, now, verdict));
-        let answer = match contain(deciding).await {
-            Ok(answer) => answer,
-            Err(CaughtPanic) => closing(self.gave_up(Verdict::new(id, source, now)), version, true),
-        };
-        with_id(answer, id)
+        let unknown = || Verdict::new(id, source, now);
+        with_id(self.answer(deciding, unknown, version).await, id)
     }
 
     /// Responds to a request on a route's Unix socket, whose sender is a user of this machine.
@@ -147,11 +144,21 @@ impl Pipeline {
         let version = request.version();
         let verdict = Box::new(Verdict::new(id, source, now));
         let deciding = pin!(self.decide_user(generation, (route, user), request, verdict));
-        let answer = match contain(deciding).await {
+        let unknown = || Verdict::new(id, source, now);
+        with_id(self.answer(deciding, unknown, version).await, id)
+    }
+
+    /// Waits for the response. A panic on the way leads to a 500 with the verdict of `unknown`, and closes the connection.
+    async fn answer(
+        &self,
+        deciding: Pin<&mut impl Future<Output = HttpResponse>>,
+        unknown: impl FnOnce() -> Verdict,
+        version: Version,
+    ) -> HttpResponse {
+        match contain(deciding).await {
             Ok(answer) => answer,
-            Err(CaughtPanic) => closing(self.gave_up(Verdict::new(id, source, now)), version, true),
-        };
-        with_id(answer, id)
+            Err(CaughtPanic) => closing(self.gave_up(unknown()), version, true),
+        }
     }
 
     /// Responds to a request from the network, and reads the rest of its body.
