@@ -1,7 +1,7 @@
-//! Build script that compiles the provider files and the test payloads into the program.
+//! Build script that compiles the test payloads into the program.
 //!
-//! It writes `provider_files.rs` and `payload_files.rs` to `$OUT_DIR`. Each is an array of names and texts, so that the
-//! program needs no data files at run time.
+//! It writes `payload_files.rs` to `$OUT_DIR`: an array of names and texts, so that the program needs no data files at
+//! run time.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -12,12 +12,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let root = env::var("CARGO_MANIFEST_DIR")?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     println!("cargo::rerun-if-changed=src/build.rs");
-
-    let folder = Path::new(&root).join("src/providers");
-    println!("cargo::rerun-if-changed={}", folder.display());
-    let files = sorted(&folder, "toml")?;
-    let files = files.iter().map(|path| (name(path), path));
-    fs::write(out.join("provider_files.rs"), list(files)?)?;
 
     // Payloads have one folder for each provider. Cargo watches a folder for new and removed files only if that folder
     // itself is named, so each one is.

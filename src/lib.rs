@@ -8,10 +8,6 @@ mod model;
 mod net;
 
 mod criteria;
-mod document;
-mod scheme;
-
-mod providers;
 
 mod config;
 

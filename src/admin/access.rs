@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use hookgate_verify::model::secret::TokenDigest;
 
 pub(crate) use crate::config::model::AdminRole;
 use crate::config::model::AdminToken;
 use crate::model::clock;
-use crate::model::secret::TokenDigest;
 use crate::model::source::SourceKey;
 
 /// Wrong tokens that a source may send before it has to wait.
@@ -225,7 +225,7 @@ fn entries(tokens: &[AdminToken]) -> Vec<TokenEntry> {
 /// Builds a token for tests.
 #[cfg(test)]
 pub(crate) fn token(name: &str, role: AdminRole, text: &str) -> AdminToken {
-    let secret = crate::model::secret::Secret::new(text.as_bytes().to_vec());
+    let secret = hookgate_verify::model::secret::Secret::new(text.as_bytes().to_vec());
     AdminToken {
         name: name.into(),
         role,

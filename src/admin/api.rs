@@ -12,6 +12,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
+use hookgate_verify::model::secret::TokenDigest;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use tower_service::Service;
@@ -26,7 +27,6 @@ use crate::admin::operations::{self, RequestedOperation};
 use crate::admin::problem::AdminProblem;
 use crate::admin::resources::all_resources;
 use crate::admin::{AdminState, ConnectionContext, deliveries};
-use crate::model::secret::TokenDigest;
 
 /// Path prefix of the API.
 pub(super) const PREFIX: &str = "/api/";

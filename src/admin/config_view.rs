@@ -5,14 +5,15 @@
 
 use std::collections::HashMap;
 
+use hookgate_verify::document::suggest;
+use hookgate_verify::net::redact;
+use hookgate_verify::scheme::spec::SchemeSpec;
+
 use crate::admin::documents::{CheckedSecret, RouteDestination, RouteDocument};
 use crate::admin::problem::AdminProblem;
 use crate::config::effective::{EffectiveValue, effective};
 use crate::config::model::{self, EnforceMode, GateConfig, PathRule};
-use crate::document::suggest;
 use crate::model::ids::RouteName;
-use crate::net::redact;
-use crate::scheme::spec::SchemeSpec;
 
 /// Facts about one config.
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use hookgate_verify::document::suggest;
 
 use crate::admin::AdminState;
 use crate::admin::controls::DestinationHealth;
@@ -13,7 +14,6 @@ use crate::admin::documents::{
 };
 use crate::admin::parameters::PathParameter;
 use crate::admin::problem::AdminProblem;
-use crate::document::suggest;
 use crate::model::ids::{DestinationName, RouteName};
 use crate::store::Store;
 use crate::store::rows::DestinationRow;

@@ -5,6 +5,7 @@
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequestParts, Path, Query};
 use bytes::Bytes;
+use hookgate_verify::document::value;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, Uri, header};
 use jiff::Timestamp;
@@ -15,7 +16,6 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::admin::documents::DeliveryStateName;
 use crate::admin::problem::AdminProblem;
-use crate::document::value;
 use crate::model::clock;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::store::search::{DeliverySearch, EventSearch, ListPage};

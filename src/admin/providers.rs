@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use hookgate_verify::document::suggest;
+use hookgate_verify::providers::{self, ProviderEvidence};
 
 use crate::admin::documents::{ProblemDocument, ProviderDetail, ProviderDocument, ProviderList};
 use crate::admin::parameters::PathParameter;
 use crate::admin::problem::AdminProblem;
 use crate::admin::{AdminState, deliveries};
-use crate::document::suggest;
-use crate::providers::{self, ProviderEvidence};
 
 /// Lists the providers of the catalogue, sorted by id
 #[utoipa::path(

@@ -3,11 +3,11 @@
 //! The scheme of the event's route knows which headers and parameters carry credentials. If the route left the config,
 //! a list of known names decides.
 
+use hookgate_verify::net::redact;
 use http::HeaderName;
 
 use crate::admin::config_view::ConfigView;
 use crate::admin::documents::HeaderDocument;
-use crate::net::redact;
 use crate::store::rows::StoredEvent;
 
 /// Returns all headers; a value that may be a secret is `None`.

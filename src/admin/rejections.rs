@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use hookgate_verify::net::redact::MASK;
 use http::Uri;
 use serde::Deserialize;
 
@@ -19,7 +20,6 @@ use crate::explain::RefusalExplanation;
 use crate::gate::reject::Reject;
 use crate::gate::verdict::GateDecision;
 use crate::model::ids::RouteName;
-use crate::net::redact::MASK;
 use crate::record::rejected_requests::{RejectedGroup, RejectedRequest};
 
 /// Filter for rejected requests. A request must match every field that is set.

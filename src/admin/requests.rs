@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
+use hookgate_verify::net::redact::MASK;
 use http::StatusCode;
 
 use crate::admin::config_view::ConfigView;
@@ -13,7 +14,6 @@ use crate::admin::parameters::{self, PathParameter};
 use crate::admin::problem::AdminProblem;
 use crate::admin::{AdminState, events, redact};
 use crate::model::ids::RequestId;
-use crate::net::redact::MASK;
 use crate::net::request_file::{RECEIVED, REQUEST_ID, ROUTE, RequestFile, SOURCE};
 use crate::store::rows::StoredEvent;
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use hookgate_verify::scheme::SchemeError;
 use thiserror::Error;
 
 use crate::admin::AdminError;
@@ -12,7 +13,6 @@ use crate::edge::EdgeError;
 use crate::model::ids::{DestinationName, RouteName};
 use crate::net::client::ClientError;
 use crate::record::log::LogError;
-use crate::scheme::SchemeError;
 use crate::store::StoreError;
 
 /// Error from starting the gate, or from building a new config.

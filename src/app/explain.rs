@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use hookgate_verify::net::redact::MASK;
 use http::{HeaderMap, HeaderValue, Version};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -12,7 +13,6 @@ use crate::explain::{
     EarlierRequest, PastRequest, RecordedRefusal, RefusalExplainer, RefusalExplanation, is_repeat,
 };
 use crate::model::ids::RequestId;
-use crate::net::redact::MASK;
 use crate::pipeline::Generation;
 use crate::record::TelemetryRecorder;
 use crate::record::rejected_requests::RejectedRequest;

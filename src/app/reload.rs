@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
+use hookgate_verify::document::report::{DiagnosticReport, ReportStyle};
 use thiserror::Error;
 use tracing::Level;
 
@@ -20,7 +21,6 @@ use crate::app::running_gate::RunningGate;
 use crate::app::store_runtime::StoreRuntime;
 use crate::config::model::RouteMode;
 use crate::config::{self, LoadedConfig};
-use crate::document::report::{DiagnosticReport, ReportStyle};
 use crate::edge::EdgeError;
 use crate::edge::settings::EdgeSettings;
 use crate::model::error::chain;

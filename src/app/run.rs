@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookgate_verify::document::report::ReportStyle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
 
@@ -13,7 +14,6 @@ use crate::app::error::StartError;
 use crate::app::running_gate::RunningGate;
 use crate::app::{hardening, systemd};
 use crate::config::{self, LoadedConfig};
-use crate::document::report::ReportStyle;
 use crate::model::error::chain;
 use crate::record::tracing_layer;
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use hookgate_verify::document::report::DiagnosticReport;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,6 @@ use crate::app::store_runtime::StoreRuntime;
 use crate::app::{cross_reload, explain, generation, local, store_runtime, systemd, traces};
 use crate::config::LoadedConfig;
 use crate::console;
-use crate::document::report::DiagnosticReport;
 use crate::edge::EdgeServer;
 use crate::edge::settings::EdgeSettings;
 use crate::model::clock::ClockReading;

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use hookgate_verify::model::secret::Secret;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +23,6 @@ use crate::deliver::{DeliveryEngine, DeliveryPlan};
 use crate::inbox::retention::RetentionCounters;
 use crate::inbox::{Inbox, retention};
 use crate::model::error::chain;
-use crate::model::secret::Secret;
 use crate::net::client::OutgoingClient;
 use crate::record::TelemetryRecorder;
 use crate::record::metric_table::storage;

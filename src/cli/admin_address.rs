@@ -4,10 +4,10 @@
 
 use std::path::PathBuf;
 
+use hookgate_verify::net::host;
 use http::uri::Authority;
 
 use crate::cli::failure::CommandFailure;
-use crate::net::host;
 
 /// Address of an admin listener: a Unix socket, loopback TCP, or TLS.
 #[derive(Clone, PartialEq, Eq, Debug)]

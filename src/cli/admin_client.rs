@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use hookgate_verify::model::secret::Secret;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -27,7 +28,6 @@ use crate::cli::admin_address::AdminAddress;
 use crate::cli::failure::CommandFailure;
 use crate::cli::output::clean;
 use crate::model::error::chain;
-use crate::model::secret::Secret;
 
 /// Limit for connecting, the TLS handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
+use hookgate_verify::model::secret::Secret;
 use rustls::ClientConfig;
 
 use crate::cli::admin_address::AdminAddress;
@@ -17,7 +18,6 @@ use crate::cli::admin_client::AdminClient;
 use crate::cli::config_file::{self, ConfigFile};
 use crate::cli::failure::CommandFailure;
 use crate::model::error::chain;
-use crate::model::secret::Secret;
 use crate::net::client::{OutgoingClient, OwnTls};
 
 /// Address of the admin listener in the systemd unit.

@@ -11,19 +11,19 @@ use std::thread;
 use std::time::Duration;
 
 use anstream::{ColorChoice, println};
+use hookgate_verify::document::TextSpan;
+use hookgate_verify::document::report::{
+    ConfigDiagnostic, DiagnosticReport, DiagnosticSeverity, ReportStyle,
+};
+use hookgate_verify::net::host;
+use hookgate_verify::net::special_addresses::is_forbidden;
 use http::Uri;
 
 use crate::config::model::CertificateFiles;
 use crate::config::{self, ExaminedConfig};
-use crate::document::TextSpan;
-use crate::document::report::{
-    ConfigDiagnostic, DiagnosticReport, DiagnosticSeverity, ReportStyle,
-};
 use crate::edge::certificates::{self, CertificateError, CertificatePair};
 use crate::model::clock::ClockReading;
 use crate::model::error;
-use crate::net::host;
-use crate::net::special_addresses::is_forbidden;
 
 /// Remaining seconds below which a certificate is reported. Let's Encrypt certificates are renewed 30 days before they
 /// expire, so with 14 days left, renewal has failed for two weeks.

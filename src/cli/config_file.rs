@@ -7,11 +7,11 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hookgate_verify::model::secret::Secret;
 use toml::{Table, Value};
 use zeroize::Zeroizing;
 
 use crate::cli::failure::CommandFailure;
-use crate::model::secret::Secret;
 use crate::net::text_file;
 
 /// Maximum size of a config file. A larger file is another file by mistake.

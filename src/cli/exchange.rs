@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use hookgate_verify::document::value::parse_duration;
+use hookgate_verify::scheme::spec::{SchemeFamily, SchemeLocation, SchemeSpec};
 use serde_json::{Value, json};
 
 use crate::cli::failure::CommandFailure;
 use crate::cli::output::{BAD, FAINT, GOOD, STRONG, clean, styled};
 use crate::cli::signer::failure;
-use crate::document::value::parse_duration;
 use crate::net::request_file::RequestFile;
-use crate::scheme::spec::{SchemeFamily, SchemeLocation, SchemeSpec};
 use crate::testing::{ReceivedResponse, SendTarget, ServerTrust};
 
 /// Characters of a body that are shown at most.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use hookgate_verify::document::report::ReportStyle;
 use http::Version;
 
 use crate::admin::resources::EXPLAIN_REJECTION;
@@ -17,7 +18,6 @@ use crate::cli::confirm::block_on;
 use crate::cli::failure::CommandFailure;
 use crate::cli::output::{BAD, FAINT, GOOD, STRONG, clean, print, print_json, styled};
 use crate::config::model::GateConfig;
-use crate::document::report::ReportStyle;
 use crate::explain::{PastRequest, RefusalExplainer, RefusalExplanation};
 use crate::gate::Gate;
 use crate::gate::rules::RouteRules;
@@ -179,7 +179,7 @@ fn read(
 fn explainer(config: GateConfig) -> Result<RefusalExplainer, CommandFailure> {
     let folder: Option<PathBuf> = config.server.state_dir;
     let ranges = RangeBook::new(folder);
-    let failed = |err: crate::scheme::SchemeError| CommandFailure::usage(err.to_string());
+    let failed = |err: hookgate_verify::scheme::SchemeError| CommandFailure::usage(err.to_string());
     let mut rules = Vec::with_capacity(config.routes.len());
     for route in config.routes {
         // Ranges that were refreshed on this machine count, as they do for the gate.

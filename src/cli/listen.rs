@@ -10,6 +10,9 @@ use std::pin::pin;
 use std::process::ExitCode;
 
 use clap::Args;
+use hookgate_verify::model::span;
+use hookgate_verify::scheme::RequestHead;
+use hookgate_verify::scheme::spec::SchemeLocation;
 use serde_json::json;
 
 use crate::cli::confirm::{block_on, interrupted};
@@ -21,10 +24,7 @@ use crate::config::model::SecretEntry;
 use crate::gate::reject::Reject;
 use crate::gate::signature::RouteVerifier;
 use crate::model::clock::ClockReading;
-use crate::model::span;
 use crate::net::request_file::RequestFile;
-use crate::scheme::RequestHead;
-use crate::scheme::spec::SchemeLocation;
 use crate::testing::receiver::RequestJudge;
 use crate::testing::{ReceivedRequest, ResponseBehavior, WebhookReceiver};
 
@@ -149,7 +149,7 @@ fn save(folder: &Path, received: &ReceivedRequest) -> Result<(), CommandFailure>
 
 /// Returns the header or parameter that carries the secret itself, which is not printed.
 fn redacted_name(known: &SenderProfile) -> Option<String> {
-    use crate::scheme::spec::{SchemeFamily, TokenLocation};
+    use hookgate_verify::scheme::spec::{SchemeFamily, TokenLocation};
     let SchemeFamily::Token(token) = &known.spec.family else {
         return None;
     };
@@ -164,7 +164,7 @@ fn redacted_name(known: &SenderProfile) -> Option<String> {
 
 /// Builds the function that verifies the signature of each request as a gate would.
 fn judge(known: &SenderProfile, origin: &str) -> Result<RequestJudge, CommandFailure> {
-    let secret = crate::model::secret::Secret::new(known.secret.expose().to_vec());
+    let secret = hookgate_verify::model::secret::Secret::new(known.secret.expose().to_vec());
     let entry = SecretEntry::new("1", secret);
     // Without `--public-url`, schemes that sign the URL are verified against the address that the sender calls.
     let public_url = known.public_url.as_deref().unwrap_or(origin);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use hookgate_verify::net::redact::MASK;
 use http::Uri;
 
 use crate::cli::confirm::block_on;
@@ -12,7 +13,6 @@ use crate::cli::failure::{self, CommandFailure};
 use crate::cli::output::{clean, print, print_json};
 use crate::cli::signer::{self, SignerOptions};
 use crate::model::clock::ClockReading;
-use crate::net::redact::MASK;
 use crate::net::request_file::{BODY, RequestFile, is_framing};
 use crate::testing::EventSender;
 

@@ -7,18 +7,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use hookgate_verify::document::report::ReportStyle;
+use hookgate_verify::document::suggest;
+use hookgate_verify::model::secret::Secret;
+use hookgate_verify::providers;
+use hookgate_verify::scheme::spec::SchemeSpec;
 use http::Uri;
 
 use crate::cli::config_file::read_secret;
 use crate::cli::failure::CommandFailure;
 use crate::config;
 use crate::config::model::{GateConfig, Route};
-use crate::document::report::ReportStyle;
-use crate::document::suggest;
 use crate::model::clock::ClockReading;
-use crate::model::secret::Secret;
-use crate::providers;
-use crate::scheme::spec::SchemeSpec;
 use crate::testing::TestingError;
 
 /// Options for the sender of events: provider, secret and URL.

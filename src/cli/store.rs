@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use hookgate_verify::model::secret::Secret;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -20,7 +21,6 @@ use crate::cli::output::{clean, facts, print, print_json};
 use crate::cli::times;
 use crate::model::clock::ClockReading;
 use crate::model::error::chain;
-use crate::model::secret::Secret;
 use crate::store::partial::PartialFile;
 use crate::store::{self, StoreError};
 

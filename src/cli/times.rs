@@ -1,8 +1,9 @@
 //! Times for people: to the second in UTC, and relative to now.
 
+use hookgate_verify::model::span;
+
 use crate::admin::documents::ApiTimestamp;
 use crate::model::clock::ClockReading;
-use crate::model::span;
 
 /// Formats a time to the second, in UTC.
 pub(super) fn exact(moment: ApiTimestamp) -> String {

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hookgate_verify::document::TextSpan;
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use hookgate_verify::document::table::{TomlTable, TomlValue, ValueFault};
+use hookgate_verify::document::value;
+
 use crate::config::load_context::LoadContext;
 use crate::config::model::{AdminListen, AdminRole, AdminSection, AdminToken};
 use crate::config::{secrets, tls};
-use crate::document::TextSpan;
-use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
-use crate::document::table::{TomlTable, TomlValue, ValueFault};
-use crate::document::value;
 
 /// Name of the `token` of `[admin]` itself in the audit log.
 pub(super) const SINGLE: &str = "admin";

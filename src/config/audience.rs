@@ -6,20 +6,21 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use hookgate_verify::document::table::{TomlTable, TomlValue, ValueFault};
+use hookgate_verify::document::value;
+use hookgate_verify::providers::Provider;
+use hookgate_verify::providers::identity::SigningTenant;
+use hookgate_verify::scheme::jwk::KeySet;
+use hookgate_verify::scheme::parse::{self, fixed_claims, remote_url};
+use hookgate_verify::scheme::spec::{
+    FieldLocation, JwtKeys, PublishedKeys, SchemeFamily, SchemeSpec, TokenAudience,
+};
+
 use crate::config::file;
 use crate::config::load_context::LoadContext;
 use crate::config::model::TenantRule;
 use crate::config::scheme_origin::SchemeOrigin;
-use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
-use crate::document::table::{TomlTable, TomlValue, ValueFault};
-use crate::document::value;
-use crate::providers::Provider;
-use crate::providers::identity::SigningTenant;
-use crate::scheme::jwk::KeySet;
-use crate::scheme::parse::{self, fixed_claims, remote_url};
-use crate::scheme::spec::{
-    FieldLocation, JwtKeys, PublishedKeys, SchemeFamily, SchemeSpec, TokenAudience,
-};
 
 /// Largest key set file in bytes, the same as for a key set that is fetched.
 const MAX_BYTES: u64 = 256 << 10;
@@ -205,7 +206,7 @@ fn without_set() -> ValueFault {
 fn own_url(
     value: &TomlValue<'_>,
     published: &PublishedKeys,
-) -> Result<crate::net::remote_url::RemoteUrl, ValueFault> {
+) -> Result<hookgate_verify::net::remote_url::RemoteUrl, ValueFault> {
     let url = remote_url(value)?;
     if let Some(fixed) = &published.url {
         return Err(ValueFault::new(

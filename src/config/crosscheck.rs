@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 
+use hookgate_verify::document::table::{TomlTable, ValueFault};
+
 use crate::config::STORE;
 use crate::config::admin::SpannedAdminSection;
 use crate::config::model::{AdminListen, PathRule, RouteMode, StoreSection, TlsSection};
 use crate::config::route::SpannedRoute;
 use crate::config::server::SpannedServerSection;
 use crate::config::store::URL;
-use crate::document::table::{TomlTable, ValueFault};
 
 /// The sections other than `[server]` and the routes.
 pub(super) struct OtherSections<'a> {

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use hookgate_verify::document::table::{TomlTable, TomlValue, ValueFault};
+use hookgate_verify::document::value;
+use hookgate_verify::model::span::format_as_config;
+use hookgate_verify::providers::Provider;
+use hookgate_verify::scheme::spec::{IdentityKey, SchemeSpec};
+
 use crate::config::model::{DedupRule, MissingId, ReplayRule};
 use crate::config::scheme_origin::SchemeOrigin;
-use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
-use crate::document::table::{TomlTable, TomlValue, ValueFault};
-use crate::document::value;
-use crate::model::span::format_as_config;
-use crate::providers::Provider;
-use crate::scheme::spec::{IdentityKey, SchemeSpec};
 
 /// 7 days: longer than all but a few retry schedules, and a spent id takes few bytes.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);

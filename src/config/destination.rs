@@ -6,20 +6,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use hookgate_verify::document::table::{SpannedValue, TomlTable, TomlValue, ValueFault};
+use hookgate_verify::document::{TextSpan, value};
+use hookgate_verify::model::secret::Secret;
+use hookgate_verify::net::host;
+use hookgate_verify::net::special_addresses::is_public;
+use hookgate_verify::scheme::standard_webhooks::SigningKey;
 use http::{HeaderName, HeaderValue};
 
 use crate::config::load_context::LoadContext;
 use crate::config::model::{DeliveryOrder, DestinationSection, RouteMode, UpstreamSettings};
 use crate::config::scheme_origin::SchemeOrigin;
 use crate::config::{destination_tls, filter, retry, secrets, sign_upstream, upstream};
-use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
-use crate::document::table::{SpannedValue, TomlTable, TomlValue, ValueFault};
-use crate::document::{TextSpan, value};
 use crate::model::ids::DestinationName;
-use crate::model::secret::Secret;
-use crate::net::host;
-use crate::net::special_addresses::is_public;
-use crate::scheme::standard_webhooks::SigningKey;
 
 /// Name of the destination for the route's `upstream`.
 pub(super) const UPSTREAM_NAME: &str = "upstream";

@@ -1,10 +1,11 @@
 //! `[routes.NAME.destinations.NAME.tls]`: CAs and a client certificate for one destination.
 
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use hookgate_verify::document::table::{TomlTable, ValueFault};
+use hookgate_verify::document::value;
+
 use crate::config::load_context::LoadContext;
 use crate::config::model::DestinationTls;
-use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
-use crate::document::table::{TomlTable, ValueFault};
-use crate::document::value;
 
 /// Reads the table. Relative paths start at the folder of the config.
 pub(super) fn read(mut table: TomlTable<'_>, context: &LoadContext) -> DestinationTls {

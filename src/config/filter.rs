@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use hookgate_verify::document::key::{KeyDefinition, ValueKind};
+use hookgate_verify::document::table::{TomlTable, ValueFault};
+use hookgate_verify::document::value;
+use hookgate_verify::model::glob::PatternList;
+use hookgate_verify::scheme::spec::{FieldLocation, SchemeSpec};
+
 use crate::config::scheme_origin::SchemeOrigin;
 use crate::config::unsigned_filters;
 use crate::criteria::when::{WhenError, WhenExpression};
-use crate::document::key::{KeyDefinition, ValueKind};
-use crate::document::table::{TomlTable, ValueFault};
-use crate::document::value;
-use crate::model::glob::PatternList;
-use crate::scheme::spec::{FieldLocation, SchemeSpec};
 
 /// Patterns for the events of a route that reach the app.
 #[derive(Default)]

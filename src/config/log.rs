@@ -1,11 +1,11 @@
 //! `[log]`: format and level of the logs.
 
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use hookgate_verify::document::table::TomlTable;
+use hookgate_verify::document::value;
 use tracing::Level;
 
 use crate::config::model::{LogFormat, LogSection};
-use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
-use crate::document::table::TomlTable;
-use crate::document::value;
 
 const LEVELS: [(&str, Level); 5] = [
     ("error", Level::ERROR),

@@ -38,18 +38,17 @@ mod verification;
 
 use std::path::{Path, PathBuf};
 
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use hookgate_verify::document::report::{ConfigDiagnostic, DiagnosticReport, DiagnosticSeverity};
+use hookgate_verify::document::table::TomlTable;
+use hookgate_verify::document::{SourceText, TextSpan, TomlDocument};
 use http::Uri;
-
-use crate::config::load_context::LoadContext;
 
 #[cfg(test)]
 pub(crate) use crate::config::dedup::usual_dedup;
 use crate::config::destination::UPSTREAM_NAME;
+use crate::config::load_context::LoadContext;
 use crate::config::model::{CertificateFiles, GateConfig, TlsSection};
-use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
-use crate::document::report::{ConfigDiagnostic, DiagnosticReport, DiagnosticSeverity};
-use crate::document::table::TomlTable;
-use crate::document::{SourceText, TextSpan, TomlDocument};
 use crate::model::clock::ClockReading;
 
 /// Configuration that loaded without errors.

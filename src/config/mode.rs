@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use hookgate_verify::document::TextSpan;
+use hookgate_verify::document::key::{KeyDefinition, ValueKind};
+use hookgate_verify::document::table::{TomlTable, TomlValue, ValueFault};
+use hookgate_verify::document::value;
+use hookgate_verify::scheme::spec::SchemeFamily;
+
 use crate::config::model::{ModeName, RouteMode};
 use crate::config::scheme_origin::SchemeOrigin;
-use crate::document::TextSpan;
-use crate::document::key::{KeyDefinition, ValueKind};
-use crate::document::table::{TomlTable, TomlValue, ValueFault};
-use crate::document::value;
-use crate::scheme::spec::SchemeFamily;
 
 // Below the timeouts of senders, which end the connection first (GitHub 10 s, Stripe 20 s). Slack's 3 s are shorter,
 // but most apps meet them.

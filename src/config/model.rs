@@ -8,21 +8,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookgate_verify::document::TextSpan;
+use hookgate_verify::document::value::choice_word;
+use hookgate_verify::model::glob::{GlobPattern, PatternList};
+use hookgate_verify::model::rate::RateLimit;
+use hookgate_verify::model::secret::Secret;
+use hookgate_verify::providers::Provider;
+use hookgate_verify::providers::challenge::OnChallenge;
+use hookgate_verify::scheme::spec::{FieldLocation, IdentityKey, SchemeSpec};
+use hookgate_verify::scheme::standard_webhooks::SigningKey;
 use http::{HeaderName, HeaderValue, Method, Uri};
 use ipnet::IpNet;
 
 use crate::criteria::schema::EventSchema;
 use crate::criteria::when::WhenExpression;
-use crate::document::TextSpan;
-use crate::document::value::choice_word;
-use crate::model::glob::{GlobPattern, PatternList};
 use crate::model::ids::{DestinationName, RouteName};
-use crate::model::rate::RateLimit;
-use crate::model::secret::Secret;
-use crate::providers::Provider;
-use crate::providers::challenge::OnChallenge;
-use crate::scheme::spec::{FieldLocation, IdentityKey, SchemeSpec};
-use crate::scheme::standard_webhooks::SigningKey;
 
 /// The contents of one config file.
 pub struct GateConfig {

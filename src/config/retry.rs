@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use hookgate_verify::document::table::{TomlTable, TomlValue, ValueFault};
+use hookgate_verify::document::value;
+
 use crate::config::model::{RetryPauses, RetryPolicy};
-use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
-use crate::document::table::{TomlTable, TomlValue, ValueFault};
-use crate::document::value;
 
 const SECOND: Duration = Duration::from_secs(1);
 

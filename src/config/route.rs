@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use hookgate_verify::document::table::{SpannedValue, TomlTable, TomlValue, ValueFault};
+use hookgate_verify::document::{TextSpan, value};
+use hookgate_verify::scheme::public_url;
 use http::Method;
 
 use crate::config::destination::{self, DestinationBasis};
@@ -16,11 +20,7 @@ use crate::config::{
 };
 use crate::criteria::json;
 use crate::criteria::when::WhenExpression;
-use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
-use crate::document::table::{SpannedValue, TomlTable, TomlValue, ValueFault};
-use crate::document::{TextSpan, value};
 use crate::model::ids::RouteName;
-use crate::scheme::public_url;
 
 /// A route with the span of its path, which later checks point at.
 pub(super) struct SpannedRoute {

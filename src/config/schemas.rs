@@ -6,15 +6,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hookgate_verify::document::key::{KeyDefinition, ValueKind};
+use hookgate_verify::document::table::{TomlTable, TomlValue, ValueFault};
+use hookgate_verify::document::value;
+use hookgate_verify::model::glob::GlobPattern;
+
 use crate::config::file;
 use crate::config::load_context::LoadContext;
 use crate::config::model::SchemaRule;
 use crate::config::scheme_origin::SchemeOrigin;
 use crate::criteria::schema::EventSchema;
-use crate::document::key::{KeyDefinition, ValueKind};
-use crate::document::table::{TomlTable, TomlValue, ValueFault};
-use crate::document::value;
-use crate::model::glob::GlobPattern;
 
 /// Largest schema file in bytes. Published schemas of whole APIs stay below; a larger file is probably the wrong one.
 const MAX_FILE: u64 = 4 << 20;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::document::TextSpan;
-use crate::providers::Provider;
-use crate::scheme::spec::SchemeSpec;
+use hookgate_verify::document::TextSpan;
+use hookgate_verify::providers::Provider;
+use hookgate_verify::scheme::spec::SchemeSpec;
 
 /// The scheme of a route and its source: a provider, or the route itself.
 pub(super) struct SchemeOrigin {

@@ -1,8 +1,7 @@
 //! Strength check for secrets: too short, sequential, or a well-known placeholder.
 
+use hookgate_verify::document::table::ValueFault;
 use zeroize::Zeroizing;
-
-use crate::document::table::ValueFault;
 
 /// Shortest accepted key, in bytes. A shorter one can be found by brute force.
 const MIN_BYTES: usize = 8;

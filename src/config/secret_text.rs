@@ -2,7 +2,7 @@
 //!
 //! Never an error, since a provider may issue any text. No message contains a part of the secret.
 
-use crate::document::table::ValueFault;
+use hookgate_verify::document::table::ValueFault;
 
 /// Straight quotes, and the typographic ones that word processors make of them.
 const QUOTES: [&str; 11] = [

@@ -7,20 +7,20 @@ use std::env;
 use std::path::Path;
 use std::sync::Arc;
 
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use hookgate_verify::document::mask::looks_like_variable;
+use hookgate_verify::document::table::{TomlTable, TomlValue, ValueFault};
+use hookgate_verify::document::value;
+use hookgate_verify::model::secret::Secret;
+use hookgate_verify::net::redact;
+use hookgate_verify::scheme::spec::{SchemeFamily, SchemeSpec, TokenLocation};
+use hookgate_verify::scheme::{MAX_SECRETS, Scheme};
 use zeroize::Zeroizing;
 
 use crate::config::load_context::LoadContext;
 use crate::config::model::{SecretEntry, SecretSource};
 use crate::config::secret_strength::weakness;
 use crate::config::{file, secret_text};
-use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
-use crate::document::mask::looks_like_variable;
-use crate::document::table::{TomlTable, TomlValue, ValueFault};
-use crate::document::value;
-use crate::model::secret::Secret;
-use crate::net::redact;
-use crate::scheme::spec::{SchemeFamily, SchemeSpec, TokenLocation};
-use crate::scheme::{MAX_SECRETS, Scheme};
 
 /// Largest secret file in bytes. No provider's secret is nearly as large; a larger file is probably the wrong one.
 const MAX_BYTES: u64 = 64 << 10;

@@ -4,13 +4,14 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hookgate_verify::document::TextSpan;
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use hookgate_verify::document::table::{TomlTable, TomlValue, ValueFault};
+use hookgate_verify::document::value;
+use hookgate_verify::model::rate::RateLimit;
+
 use crate::config::model::{ProxyProtocol, ServerSection};
 use crate::config::route::raw_path;
-use crate::document::TextSpan;
-use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
-use crate::document::table::{TomlTable, TomlValue, ValueFault};
-use crate::document::value;
-use crate::model::rate::RateLimit;
 
 /// `[server]` with the spans that later checks point at.
 pub(super) struct SpannedServerSection {

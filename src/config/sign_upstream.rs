@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use hookgate_verify::document::key::{KeyDefinition, ValueKind};
+use hookgate_verify::document::table::{TomlTable, ValueFault};
+use hookgate_verify::scheme::standard_webhooks::{
+    ID, SIGNATURE, SigningKey, SigningKeyError, TIMESTAMP,
+};
+
 use crate::config::load_context::LoadContext;
 use crate::config::scheme_origin::SchemeOrigin;
 use crate::config::secrets;
-use crate::document::key::{KeyDefinition, ValueKind};
-use crate::document::table::{TomlTable, ValueFault};
-use crate::scheme::standard_webhooks::{ID, SIGNATURE, SigningKey, SigningKeyError, TIMESTAMP};
 
 /// Limit of signatures on one request: usually one, or two while a key is rotated.
 const MAX_KEYS: usize = 4;

@@ -2,12 +2,13 @@
 //!
 //! The kernel identifies the user of the app, so these requests need no secret.
 
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use hookgate_verify::document::table::{TomlTable, TomlValue, ValueFault};
+use hookgate_verify::document::value;
+
 use crate::config::load_context::LoadContext;
 use crate::config::model::{LocalSocket, RouteMode};
 use crate::config::scheme_origin::SchemeOrigin;
-use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
-use crate::document::table::{TomlTable, TomlValue, ValueFault};
-use crate::document::value;
 
 /// Reads the table; returns `None` if the route has no usable socket.
 pub(super) fn read(

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use hookgate_verify::document::table::{TomlTable, TomlValue, ValueFault};
+use hookgate_verify::document::value;
+use hookgate_verify::model::secret::Secret;
+
 use crate::config::load_context::LoadContext;
 use crate::config::model::{RetentionSection, StoreSection};
 use crate::config::secrets;
-use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
-use crate::document::table::{TomlTable, TomlValue, ValueFault};
-use crate::document::value;
-use crate::model::secret::Secret;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

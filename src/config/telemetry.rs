@@ -1,14 +1,14 @@
 //! `[telemetry]`: export of traces to an OpenTelemetry collector.
 
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use hookgate_verify::document::table::{TomlTable, ValueFault};
+use hookgate_verify::document::value;
+use hookgate_verify::model::secret::Secret;
 use http::{HeaderName, HeaderValue, Uri};
 
 use crate::config::load_context::LoadContext;
 use crate::config::model::TelemetrySection;
 use crate::config::secrets;
-use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
-use crate::document::table::{TomlTable, ValueFault};
-use crate::document::value;
-use crate::model::secret::Secret;
 
 /// Path of the signal for traces below the collector's URL, as OTLP over HTTP defines it.
 pub(super) const TRACES_PATH: &str = "/v1/traces";

@@ -1,11 +1,11 @@
 //! Tests for loading a config.
 
+use hookgate_verify::document::report::ReportStyle;
+use hookgate_verify::document::value::choice_words;
 use proptest::prelude::*;
 
 use crate::config::model::{DedupRule, DeliveryOrder, MissingId, ModeName, ReplayRule, RouteMode};
 use crate::config::{LoadedConfig, load_text};
-use crate::document::report::ReportStyle;
-use crate::document::value::choice_words;
 
 const MINIMAL: &str = "[routes.a]
 path = \"/a\"

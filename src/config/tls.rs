@@ -4,12 +4,13 @@
 
 use std::path::PathBuf;
 
+use hookgate_verify::document::TextSpan;
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use hookgate_verify::document::table::{SpannedValue, TomlTable, ValueFault};
+use hookgate_verify::document::value;
+
 use crate::config::load_context::LoadContext;
 use crate::config::model::{CertificateFiles, TlsSection, TlsVersion};
-use crate::document::TextSpan;
-use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
-use crate::document::table::{SpannedValue, TomlTable, ValueFault};
-use crate::document::value;
 
 impl TlsSection {
     /// Returns default settings without any certificates.

@@ -3,11 +3,12 @@
 //! A client can send a captured request again with another such value, for example as an event of another type, which
 //! then passes a filter that the original type would not pass.
 
+use hookgate_verify::document::key::KeyDefinition;
+use hookgate_verify::document::table::ValueFault;
+use hookgate_verify::scheme::spec::{FieldLocation, SchemeFamily, SchemeSpec, TemplatePart};
+
 use crate::config::scheme_origin::SchemeOrigin;
 use crate::criteria::when::WhenExpression;
-use crate::document::key::KeyDefinition;
-use crate::document::table::ValueFault;
-use crate::scheme::spec::{FieldLocation, SchemeFamily, SchemeSpec, TemplatePart};
 
 /// Returns the fields that the signature does not cover. For a shared token it returns an empty list: the token covers
 /// nothing, and a client that has seen it can write whole requests.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use hookgate_verify::document::key::{KeyDefinition, ValueKind};
+use hookgate_verify::document::table::{TomlTable, ValueFault};
+use hookgate_verify::document::value;
+
 use crate::config::model::{EnforceMode, RouteMode, UpstreamSettings};
-use crate::document::key::{KeyDefinition, ValueKind};
-use crate::document::table::{TomlTable, ValueFault};
-use crate::document::value;
 
 /// Reads the upstream of a route; returns `None` if its URL is absent or wrong.
 pub(super) fn read(table: &mut TomlTable<'_>, mode: RouteMode) -> Option<UpstreamSettings> {

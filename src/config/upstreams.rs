@@ -1,11 +1,12 @@
 //! `[[routes.NAME.upstreams]]`: other upstreams for some of a route's events.
 
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use hookgate_verify::document::table::{TomlTable, ValueFault};
+use hookgate_verify::document::value;
+
 use crate::config::filter;
 use crate::config::model::{UpstreamBranch, UpstreamSettings};
 use crate::config::scheme_origin::SchemeOrigin;
-use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
-use crate::document::table::{TomlTable, ValueFault};
-use crate::document::value;
 
 /// Reads the entries. All settings except the URL are those of the route's `upstream`, which gets all other events.
 pub(super) fn read(

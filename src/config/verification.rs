@@ -3,20 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookgate_verify::document::key::{KeyDefinition, ValueKind};
+use hookgate_verify::document::table::{SpannedValue, TomlTable, TomlValue, ValueFault};
+use hookgate_verify::document::{suggest, value};
+use hookgate_verify::model::secret::Secret;
+use hookgate_verify::providers::challenge::{OnChallenge, ProviderChallenge};
+use hookgate_verify::providers::{self, Provider};
+use hookgate_verify::scheme::boundary;
+use hookgate_verify::scheme::parse::{self, parse_spec};
+use hookgate_verify::scheme::{Scheme, SchemeError};
+
 use crate::config::dedup::{self, DedupBasis};
 use crate::config::load_context::LoadContext;
 use crate::config::model::{AllowIps, DedupRule, SecretEntry, TenantRule};
 use crate::config::scheme_origin::SchemeOrigin;
 use crate::config::{audience, secrets};
-use crate::document::key::{KeyDefinition, ValueKind};
-use crate::document::table::{SpannedValue, TomlTable, TomlValue, ValueFault};
-use crate::document::{suggest, value};
-use crate::model::secret::Secret;
-use crate::providers::challenge::{OnChallenge, ProviderChallenge};
-use crate::providers::{self, Provider};
-use crate::scheme::boundary;
-use crate::scheme::parse::{self, parse_spec};
-use crate::scheme::{Scheme, SchemeError};
 
 /// 5 minutes, the default of the libraries of Stripe and Standard Webhooks.
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);

@@ -4,10 +4,10 @@ use std::borrow::Borrow;
 use std::fmt;
 
 use askama::filters::HtmlSafe;
+use hookgate_verify::model::span;
 
 use crate::admin::documents::{ApiTimestamp, DeliveryDocument, DeliveryStateName, StateCounts};
 use crate::model::clock::ClockReading;
-use crate::model::span;
 
 /// A moment that renders as a `<time>` element.
 pub(super) struct DisplayTime {

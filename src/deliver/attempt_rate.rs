@@ -4,8 +4,9 @@
 
 use std::time::{Duration, Instant};
 
+use hookgate_verify::model::rate::RateLimit;
+
 use crate::model::clock::ClockReading;
-use crate::model::rate::RateLimit;
 
 /// A token bucket of attempts. Unlike a limiter that is asked once per request, it reports how many attempts may start
 /// before any delivery is taken from the store.

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookgate_verify::model::rate::RateLimit;
+use hookgate_verify::scheme::spec::{FieldLocation, SchemeFamily};
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, TRANSFER_ENCODING};
 use http::uri::Scheme as UriScheme;
 use http::{HeaderName, HeaderValue};
@@ -14,10 +16,8 @@ pub(crate) use crate::deliver::plan_error::PlanError;
 use crate::deliver::schedule;
 use crate::deliver::signing::DeliverySigner;
 use crate::model::ids::{DestinationName, RouteName};
-use crate::model::rate::RateLimit;
 use crate::net::client::{ConnectionPool, OutgoingClient, OwnTls, PoolKey};
 use crate::net::target_path::TargetPath;
-use crate::scheme::spec::{FieldLocation, SchemeFamily};
 use crate::store::rows::DestinationId;
 
 /// The compiled form of one destination.

@@ -1,7 +1,8 @@
 //! Errors of a delivery plan.
 
+use hookgate_verify::scheme::SchemeError;
+
 use crate::net::client::ClientError;
-use crate::scheme::SchemeError;
 
 /// Why a destination cannot be compiled.
 #[derive(Debug, thiserror::Error)]

@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
+use hookgate_verify::scheme::gzip;
+use hookgate_verify::scheme::spec::{GzipText, HeaderFamilies};
+use hookgate_verify::scheme::standard_webhooks::{ID, SIGNATURE, SigningKey, TIMESTAMP};
+use hookgate_verify::scheme::{RequestHead, Scheme, SignError, ToSign, with_query};
 use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::config::model::{DestinationSection, Route};
 use crate::deliver::plan_error::PlanError;
-use crate::scheme::gzip;
-use crate::scheme::spec::{GzipText, HeaderFamilies};
-use crate::scheme::standard_webhooks::{ID, SIGNATURE, SigningKey, TIMESTAMP};
-use crate::scheme::{RequestHead, Scheme, SignError, ToSign, with_query};
 use crate::store::rows::StoredEvent;
 
 /// The signing keys of one destination.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookgate_verify::model::glob::PatternList;
 use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue, Uri};
 
 use crate::config::model::{Route, RouteMode, UpstreamSettings};
 use crate::dispatch::sign::RequestSigner;
 use crate::gate::verdict::Verdict;
-use crate::model::glob::PatternList;
 use crate::net::client::{ClientError, ConnectionPool, OutgoingClient, PoolKey};
 use crate::net::target_path::TargetPath;
 

@@ -4,6 +4,7 @@
 //! `Content-Length`, and there are no trailers. The client's framing must never reach the upstream. The gate sets its
 //! own headers after it has vetted the client's, so no client can set or remove them.
 
+use hookgate_verify::scheme::standard_webhooks::{ID, message_id};
 use http::header::HOST;
 use http::{HeaderName, HeaderValue, Request};
 use http_body_util::Full;
@@ -17,7 +18,6 @@ use crate::net::event_headers::{
     RequestOrigin, insert_event, insert_origin, set_length, set_marks,
 };
 use crate::net::headers::{ATTEMPT, vet_request_headers};
-use crate::scheme::standard_webhooks::{ID, message_id};
 
 const VERDICT: HeaderName = HeaderName::from_static("hookgate-verdict");
 

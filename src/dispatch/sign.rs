@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 
+use hookgate_verify::scheme::standard_webhooks::{
+    ID, SIGNATURE, SigningKey, TIMESTAMP, message_id,
+};
 use http::{HeaderMap, HeaderValue};
 
 use crate::model::clock::ClockReading;
-use crate::scheme::standard_webhooks::{ID, SIGNATURE, SigningKey, TIMESTAMP, message_id};
 
 /// Signing keys of one route.
 pub(super) struct RequestSigner {

@@ -7,6 +7,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hookgate_verify::scheme::spec::{
+    FieldLocation, SchemeFamily, SchemeSpec, SchemeVariants, TokenLocation, TokenSpec,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body_util::BodyExt;
 use proptest::prelude::*;
@@ -22,9 +25,6 @@ use crate::model::ids::{EventId, RequestId, RouteName};
 use crate::model::source::RequestSource;
 use crate::net::client::OutgoingClient;
 use crate::net::event_headers::EventMarks;
-use crate::scheme::spec::{
-    FieldLocation, SchemeFamily, SchemeSpec, SchemeVariants, TokenLocation, TokenSpec,
-};
 
 /// One step of the scripted upstream on a connection.
 #[derive(Clone)]

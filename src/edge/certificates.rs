@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use hookgate_verify::net::host::without_root;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -22,7 +23,6 @@ use zeroize::Zeroizing;
 
 use crate::config::model::CertificateFiles;
 use crate::model::clock::ClockReading;
-use crate::net::host::without_root;
 use crate::net::text_file;
 
 /// The reason why a certificate cannot be used.

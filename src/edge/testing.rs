@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hookgate_verify::document::TextSpan;
 use http::Request;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -20,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 use crate::config::model::{
     CertificateFiles, ProxyProtocol, ServerSection, TlsSection, TlsVersion,
 };
-use crate::document::TextSpan;
 use crate::edge::listener;
 use crate::edge::server_state::EdgeServer;
 use crate::edge::settings::EdgeSettings;

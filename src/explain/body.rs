@@ -6,13 +6,13 @@ use std::io::Read;
 
 use data_encoding::BASE64;
 use flate2::read::{GzDecoder, ZlibDecoder};
+use hookgate_verify::scheme::form;
 use http::header;
 
 use crate::explain::case::RefusalCase;
 use crate::explain::cause::{CauseFinding, RefusalCause};
 use crate::explain::json;
 use crate::explain::trial::TrialBudget;
-use crate::scheme::form;
 
 /// Maximum size of a decompressed body in bytes, against decompression bombs.
 const MAX_UNPACKED: u64 = 32 << 20;

@@ -5,14 +5,15 @@
 
 use std::borrow::Cow;
 
+use hookgate_verify::scheme::material::read_query;
+use hookgate_verify::scheme::spec::SchemeLocation;
+
 use crate::config::model::Route;
 use crate::explain::cause::CauseFinding;
 use crate::explain::trial::{TrialBudget, VerificationTrial, timeless};
 use crate::explain::{PastRequest, RefusalExplainer, body, head, secret, sender, text, time, url};
 use crate::gate::reject::Reject;
 use crate::model::clock::ClockReading;
-use crate::scheme::material::read_query;
-use crate::scheme::spec::SchemeLocation;
 
 /// A reject under investigation, with its request and route.
 pub(super) struct RefusalCase<'c> {

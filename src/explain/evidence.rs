@@ -2,14 +2,14 @@
 //!
 //! A description must never show the value of a signature or a token, only its form.
 
+use hookgate_verify::scheme::spec::{SchemeFamily, SchemeLocation, SchemeSpec, TokenLocation};
+use hookgate_verify::scheme::words;
 use http::header;
 
 use crate::config::model::{PathRule, Route};
 use crate::explain::{PastRequest, RefusalExplainer, head, time};
 use crate::gate::reject::Reject;
 use crate::gate::rules::RouteRules;
-use crate::scheme::spec::{SchemeFamily, SchemeLocation, SchemeSpec, TokenLocation};
-use crate::scheme::words;
 
 /// Texts for `expected` and `found` of an explanation.
 pub(super) struct CheckEvidence {

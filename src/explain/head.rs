@@ -1,6 +1,11 @@
 //! Hypotheses about headers: renamed, dropped, doubled or cut, and other signature formats.
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
+use hookgate_verify::scheme::spec::{
+    DigestAlgorithm, SchemeFamily, SchemeLocation, SchemeSpec, SignMethod, SignatureEncoding,
+    SignatureSpec, TokenLocation,
+};
+use hookgate_verify::scheme::{Scheme, ToSign};
 use http::{HeaderName, HeaderValue};
 
 use crate::explain::case::RefusalCase;
@@ -8,11 +13,6 @@ use crate::explain::cause::{CauseFinding, RefusalCause};
 use crate::explain::time;
 use crate::explain::trial::{TrialBudget, VerificationTrial};
 use crate::gate::reject::Reject;
-use crate::scheme::spec::{
-    DigestAlgorithm, SchemeFamily, SchemeLocation, SchemeSpec, SignMethod, SignatureEncoding,
-    SignatureSpec, TokenLocation,
-};
-use crate::scheme::{Scheme, ToSign};
 
 /// Maximum number of headers that are tried in place of a missing one.
 const MAX_HEADERS: usize = 100;

@@ -29,6 +29,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hookgate_verify::scheme::SchemeError;
 use http::{HeaderMap, Method, Request, Uri, Version};
 use http_body_util::Full;
 use serde::{Deserialize, Serialize};
@@ -49,7 +50,6 @@ use crate::gate::verdict::{GateCheck, Verdict};
 use crate::model::clock::ClockReading;
 use crate::model::ids::{RequestId, RouteName};
 use crate::model::source::RequestSource;
-use crate::scheme::SchemeError;
 
 /// A signed time before this (September 2001) must be in another unit.
 const PLAUSIBLE: i64 = 1_000_000_000;

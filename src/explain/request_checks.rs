@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use hookgate_verify::net::host::{self, without_root};
 use http::header;
 
 use crate::config::model::{PathRule, Route};
@@ -11,7 +12,6 @@ use crate::explain::{PastRequest, RefusalExplainer};
 use crate::gate::reject::Reject;
 use crate::gate::rules::RouteRules;
 use crate::gate::verdict::GateDecision;
-use crate::net::host::{self, without_root};
 
 /// Finds a route that nearly matches: another host, a slash or a case too many, or the same end of the path.
 pub(super) fn no_route(explainer: &RefusalExplainer, seen: &PastRequest) -> Option<CauseFinding> {

@@ -5,13 +5,13 @@
 use data_encoding::{
     BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE,
 };
+use hookgate_verify::scheme::spec::{SchemeFamily, SchemeSpec, SecretEncoding, SecretForm};
 use zeroize::Zeroizing;
 
 use crate::config::model::SecretEntry;
 use crate::explain::case::RefusalCase;
 use crate::explain::cause::{CauseFinding, RefusalCause};
 use crate::explain::trial::{TrialBudget, VerificationTrial, timeless};
-use crate::scheme::spec::{SchemeFamily, SchemeSpec, SecretEncoding, SecretForm};
 
 /// Prefixes that providers show in front of their keys.
 const PREFIXES: [&str; 5] = ["whsec_", "v1,whsec_", "whpk_", "sk_", "ss_"];

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
+use hookgate_verify::providers::{self, Provider};
+
 use crate::explain::case::RefusalCase;
 use crate::explain::cause::{CauseFinding, RefusalCause};
 use crate::explain::head;
 use crate::explain::trial::TrialBudget;
 use crate::gate::reject::Reject;
-use crate::providers::{self, Provider};
 
 /// Maximum number of providers that are named if several use the same headers.
 const MAX_NAMED: usize = 3;

@@ -12,18 +12,18 @@ mod times;
 mod urls;
 
 use bytes::Bytes;
+use hookgate_verify::document::report::ReportStyle;
+use hookgate_verify::model::secret::Secret;
+use hookgate_verify::providers;
+use hookgate_verify::scheme::spec::SchemeSpec;
+use hookgate_verify::scheme::{RequestHead, Scheme, ToSign};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
 use crate::config::{self, model::GateConfig};
-use crate::document::report::ReportStyle;
 use crate::explain::{PastRequest, RefusalExplainer, RefusalExplanation};
 use crate::gate::Gate;
 use crate::gate::rules::RouteRules;
 use crate::model::ids::RouteName;
-use crate::model::secret::Secret;
-use crate::providers;
-use crate::scheme::spec::SchemeSpec;
-use crate::scheme::{RequestHead, Scheme, ToSign};
 
 pub(super) const TEXT: &str = "kT7vQ2xW9mZ4pL8nB3cR6yH1dF5gJ0sA";
 pub(super) const OTHER: &str = "uE8iO3aX6bN1mV4cY9zK2jW7hG5fD0tS";

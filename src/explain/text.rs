@@ -1,9 +1,10 @@
 //! Hypotheses about the signed text: the sender signs another template than the scheme's.
 
+use hookgate_verify::scheme::spec::{SchemeFamily, SchemeSpec, SignedTemplate, TemplatePart};
+
 use crate::explain::case::RefusalCase;
 use crate::explain::cause::{CauseFinding, RefusalCause};
 use crate::explain::trial::TrialBudget;
-use crate::scheme::spec::{SchemeFamily, SchemeSpec, SignedTemplate, TemplatePart};
 
 /// Finds the first other template under which the request verifies.
 pub(super) fn find(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use hookgate_verify::model::span;
+use hookgate_verify::scheme::spec::{
+    SchemeFamily, SchemeLocation, SchemeSpec, TimeUnit, TimestampSpec,
+};
 use http::header;
 
 use crate::explain::case::RefusalCase;
@@ -9,8 +13,6 @@ use crate::explain::cause::{CauseFinding, RefusalCause};
 use crate::explain::trial::TrialBudget;
 use crate::gate::reject::Reject;
 use crate::model::clock::ClockReading;
-use crate::model::span;
-use crate::scheme::spec::{SchemeFamily, SchemeLocation, SchemeSpec, TimeUnit, TimestampSpec};
 
 /// Maximum difference in seconds of two clocks that count as agreeing.
 const CLOSE: i64 = 90;

@@ -6,15 +6,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hookgate_verify::model::secret::Secret;
+use hookgate_verify::scheme::RequestHead;
+use hookgate_verify::scheme::spec::SchemeSpec;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use crate::config::model::{Route, SecretEntry};
 use crate::gate::reject::Reject;
 use crate::gate::signature::RouteVerifier;
 use crate::model::clock::{ClockReading, instant};
-use crate::model::secret::Secret;
-use crate::scheme::RequestHead;
-use crate::scheme::spec::SchemeSpec;
 
 /// Maximum number of tries for one request, about as many as all hypotheses make for a route with a few secrets.
 const MAX_TRIES: u32 = 3000;

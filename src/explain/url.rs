@@ -4,15 +4,15 @@
 
 use std::borrow::Cow;
 
+use hookgate_verify::scheme::public_url;
+use hookgate_verify::scheme::spec::{
+    SchemeFamily, SchemeSpec, SignatureComponent, TemplatePart, TokenAudience,
+};
 use http::{HeaderMap, Uri};
 
 use crate::explain::case::RefusalCase;
 use crate::explain::cause::{CauseFinding, RefusalCause};
 use crate::explain::trial::TrialBudget;
-use crate::scheme::public_url;
-use crate::scheme::spec::{
-    SchemeFamily, SchemeSpec, SignatureComponent, TemplatePart, TokenAudience,
-};
 
 /// Maximum number of origins that are tried.
 const MAX_ORIGINS: usize = 64;

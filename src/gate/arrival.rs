@@ -3,6 +3,7 @@
 //! Owned by `admit` and not by the checks, so that a reject can report what had arrived when they ended.
 
 use bytes::Bytes;
+use hookgate_verify::scheme::RequestHead;
 use http::request::Parts;
 use http::{HeaderMap, Request};
 use http_body::Body;
@@ -13,7 +14,6 @@ use crate::gate::reject::Reject;
 use crate::gate::verdict::Verdict;
 use crate::net::event_headers::EventMarks;
 use crate::net::read_body::{BodyFault, BodyHead, BodyLimits, read_body};
-use crate::scheme::RequestHead;
 
 /// A request whose checks have begun.
 pub(super) struct ArrivingRequest<B> {

@@ -2,8 +2,9 @@
 //!
 //! A batch is wanted if one of its events is. The body is read in one pass, and only the distinct types are kept.
 
+use hookgate_verify::scheme::spec::BatchSpec;
+
 use crate::gate::walk::{WalkedValue, walk_values};
-use crate::scheme::spec::BatchSpec;
 
 /// Limit of the distinct types kept for one batch. A batch with more counts as wanted by every filter, so that no event
 /// is lost.

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use hookgate_verify::scheme::form;
 use http::HeaderMap;
 use serde_json::{Map, Value};
 
@@ -15,7 +16,6 @@ use crate::gate::event::{Event, EventParts};
 use crate::gate::reject::Reject;
 use crate::gate::verdict::Verdict;
 use crate::model::ids::{EventId, RouteName};
-use crate::scheme::form;
 
 /// The condition of one route or destination; `None` is always true.
 pub(crate) struct EventCondition(Option<Arc<WhenExpression>>);
@@ -163,6 +163,7 @@ fn query(request: &EventParts) -> Result<Value, Reject> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use hookgate_verify::scheme::spec::BatchSpec;
     use http::{Method, Uri};
 
     use super::*;
@@ -172,7 +173,6 @@ mod tests {
     use crate::model::ids::RequestId;
     use crate::model::source::RequestSource;
     use crate::net::event_headers::EventMarks;
-    use crate::scheme::spec::BatchSpec;
 
     const BATCH: &str = r#"[{"type":"a","n":1},{"type":"b","n":2},{"type":"c","n":3}]"#;
 

@@ -5,13 +5,13 @@
 //! type. The parts are boxed: they are large, and a request is moved many times.
 
 use bytes::Bytes;
+use hookgate_verify::scheme::RequestHead;
 use http::{HeaderMap, Method, Uri};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::ids::{EventId, RequestId};
 use crate::model::source::RequestSource;
 use crate::net::event_headers::EventMarks;
-use crate::scheme::RequestHead;
 
 /// One verified webhook, in a type that only the gate can create.
 pub(crate) struct Event {

@@ -5,11 +5,12 @@
 //! config. It gets a 2xx, since the sender did nothing wrong and would otherwise only retry. An event whose type or
 //! version is not known for certain is rejected instead: nothing shows whether the app wants it.
 
+use hookgate_verify::model::glob::PatternList;
+
 use crate::config::model::Route;
 pub(crate) use crate::gate::filter_kind::FilterKind;
 use crate::gate::reject::Reject;
 use crate::gate::verdict::Verdict;
-use crate::model::glob::PatternList;
 
 /// The filter of one route.
 pub(super) struct RouteFilter {

@@ -3,6 +3,7 @@
 //! `edge` has checked HTTP/1 heads byte by byte. These checks apply to both protocols, so that a request is rejected
 //! for the same reason over HTTP/1 and HTTP/2.
 
+use hookgate_verify::net::host::without_root;
 use http::header::{self, HeaderMap};
 use http::request::Parts;
 use http::{Method, Version};
@@ -10,7 +11,6 @@ use http::{Method, Version};
 use crate::config::model::Route;
 use crate::gate::reject::{FramingFault, Reject};
 use crate::net::headers::{HeaderOccurrence, single};
-use crate::net::host::without_root;
 
 /// Checks the head of a request for a route. Returns the declared length of the body.
 pub(super) fn check(route: &Route, parts: &Parts) -> Result<Option<u64>, Reject> {

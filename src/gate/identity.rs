@@ -6,6 +6,11 @@
 
 use std::borrow::Cow;
 
+use hookgate_verify::scheme::json_values::{PickError, PickedValue, ValuePicker};
+use hookgate_verify::scheme::jwt::claim_text;
+use hookgate_verify::scheme::material::read_query;
+use hookgate_verify::scheme::spec::{BatchSpec, FieldLocation, IdentityKey, KeyPart, SchemeSpec};
+use hookgate_verify::scheme::{MaterialFault, RequestHead};
 use http::HeaderName;
 
 use crate::gate::batch::{BatchReader, BatchTypes};
@@ -14,11 +19,6 @@ use crate::gate::reject::Reject;
 use crate::gate::single_values::{FormFields, OnceNames};
 use crate::gate::tenant::{TenantList, TenantNames};
 use crate::model::ids::EventId;
-use crate::scheme::json_values::{PickError, PickedValue, ValuePicker};
-use crate::scheme::jwt::claim_text;
-use crate::scheme::material::read_query;
-use crate::scheme::spec::{BatchSpec, FieldLocation, IdentityKey, KeyPart, SchemeSpec};
-use crate::scheme::{MaterialFault, RequestHead};
 
 /// The locations of the ids, types and dedup keys of one route's events.
 pub struct IdentityRules {
@@ -409,10 +409,10 @@ fn read_word(places: &[CompiledLocation], request: &mut IdentityReader<'_>) -> O
 
 #[cfg(test)]
 mod tests {
+    use hookgate_verify::scheme::spec::{SchemeFamily, SchemeVariants, TokenLocation, TokenSpec};
     use http::{HeaderMap, HeaderValue, Method, Uri};
 
     use super::*;
-    use crate::scheme::spec::{SchemeFamily, SchemeVariants, TokenLocation, TokenSpec};
 
     fn json(pointer: &[&str]) -> FieldLocation {
         FieldLocation::Json(pointer.iter().map(|key| (*key).to_owned()).collect())

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use hookgate_verify::scheme::locate;
+use hookgate_verify::scheme::spec::{
+    SchemeFamily, SchemeLocation, SchemeSpec, SignatureComponent, TemplatePart,
+};
 use http::Uri;
 use sha2::{Digest as _, Sha256};
 
@@ -11,10 +15,6 @@ use crate::gate::event::EventParts;
 use crate::gate::identity::KeyText;
 use crate::gate::reject::Reject;
 use crate::model::ids::EventId;
-use crate::scheme::locate;
-use crate::scheme::spec::{
-    SchemeFamily, SchemeLocation, SchemeSpec, SignatureComponent, TemplatePart,
-};
 
 /// The rule by which the dedup keys of one route's events are made.
 pub(super) struct KeyRule {
@@ -226,9 +226,10 @@ fn signs_url(spec: &SchemeSpec) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hookgate_verify::document::{SourceText, TomlDocument};
+    use hookgate_verify::scheme::parse::parse_spec;
+
     use super::*;
-    use crate::document::{SourceText, TomlDocument};
-    use crate::scheme::parse::parse_spec;
 
     /// Fails when two events that differ only in a signed query get one key.
     #[test]

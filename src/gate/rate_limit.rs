@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use governor::clock::Clock;
 use governor::{DefaultDirectRateLimiter, Quota};
+use hookgate_verify::model::rate::RateLimit;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::model::clock::instant;
-use crate::model::rate::RateLimit;
 use crate::model::source::SourceKey;
 
 /// Capacity of the table of sources: about 20 MiB at most.

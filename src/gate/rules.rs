@@ -6,6 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use hookgate_verify::model::secret::Secret;
+use hookgate_verify::providers::challenge::OnChallenge;
+use hookgate_verify::scheme::SchemeError;
 use ipnet::IpNet;
 
 use crate::config::model::{EnforceMode, Route, RouteMode, SecretEntry};
@@ -23,10 +26,7 @@ use crate::gate::signature::RouteVerifier;
 use crate::gate::tenant::TenantNames;
 use crate::model::clock::ClockReading;
 use crate::model::ids::EventId;
-use crate::model::secret::Secret;
-use crate::providers::challenge::OnChallenge;
 use crate::ranges::LiveRanges;
-use crate::scheme::SchemeError;
 
 /// The compiled rules of one route.
 pub(crate) struct RouteRules {

@@ -6,20 +6,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookgate_verify::model::secret::Secret;
+use hookgate_verify::scheme::boundary::BoundaryRules;
+use hookgate_verify::scheme::gzip::{self, GzipFault};
+use hookgate_verify::scheme::remote_keys::{KeyNeed, RemoteKeys};
+use hookgate_verify::scheme::spec::{GzipText, HeaderFamilies, SchemeSpec};
+use hookgate_verify::scheme::{
+    MaterialFault, RequestHead, Scheme, SchemeError, SchemeVerifier, SecretSet, SignedTime,
+    ValidityWindow,
+};
 use http::HeaderMap;
 
 use crate::config::model::{Route, SecretEntry};
 use crate::gate::reject::Reject;
 use crate::model::clock::ClockReading;
-use crate::model::secret::Secret;
-use crate::scheme::boundary::BoundaryRules;
-use crate::scheme::gzip::{self, GzipFault};
-use crate::scheme::remote_keys::{KeyNeed, RemoteKeys};
-use crate::scheme::spec::{GzipText, HeaderFamilies, SchemeSpec};
-use crate::scheme::{
-    MaterialFault, RequestHead, Scheme, SchemeError, SchemeVerifier, SecretSet, SignedTime,
-    ValidityWindow,
-};
 
 /// Limit of a decompressed body if no route sets one.
 const DEFAULT_MAX_PLAIN: usize = 25 * 1024 * 1024;
@@ -294,15 +294,15 @@ fn reject(fault: MaterialFault) -> Reject {
 mod tests {
     use std::sync::LazyLock;
 
-    use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-
-    use super::*;
-    use crate::scheme::ToSign;
-    use crate::scheme::spec::{
+    use hookgate_verify::scheme::ToSign;
+    use hookgate_verify::scheme::spec::{
         DigestAlgorithm, HmacSpec, SchemeFamily, SchemeLocation, SchemeVariants, SecretForm,
         SignatureEncoding, SignatureSpec, SignedTemplate, TemplatePart, TimeUnit, TimestampSpec,
         TokenLocation, TokenSpec,
     };
+    use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+
+    use super::*;
 
     fn spec(unit: TimeUnit) -> SchemeSpec {
         let place = |name| SchemeLocation::Header(HeaderName::from_static(name));

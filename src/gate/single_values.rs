@@ -4,13 +4,13 @@
 //! deduplicate and count one event while the app works on another. Equal values are rejected too: no sender repeats
 //! them.
 
+use hookgate_verify::scheme::form::{self, FormField};
+use hookgate_verify::scheme::material::read_query;
+use hookgate_verify::scheme::spec::FieldLocation;
+use hookgate_verify::scheme::{MaterialFault, RequestHead};
 use http::HeaderName;
 
 use crate::gate::reject::Reject;
-use crate::scheme::form::{self, FormField};
-use crate::scheme::material::read_query;
-use crate::scheme::spec::FieldLocation;
-use crate::scheme::{MaterialFault, RequestHead};
 
 /// The fields of a form, or why it cannot be read.
 pub(super) type FormFields<'b> = Result<Vec<FormField<'b>>, &'static str>;

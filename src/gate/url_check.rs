@@ -4,6 +4,8 @@
 //! to the source's address and rate, and then gets a response, or is forwarded as unverified if the route says so.
 
 use bytes::Bytes;
+use hookgate_verify::net::remote_url::RemoteUrl;
+use hookgate_verify::providers::challenge::{OnChallenge, ProviderChallenge};
 use http::Uri;
 use http::request::Parts;
 use http_body::Body;
@@ -23,9 +25,7 @@ use crate::model::clock::ClockReading;
 use crate::model::error;
 use crate::net::fetch::FetchLimits;
 use crate::net::read_body::{BodyHead, BodyLimits};
-use crate::net::remote_url::RemoteUrl;
 use crate::net::response::{HttpResponse, ResponseBody};
-use crate::providers::challenge::{OnChallenge, ProviderChallenge};
 
 /// Limit of the body of an unsigned check, in bytes.
 const MAX_BODY: usize = 16 * 1024;

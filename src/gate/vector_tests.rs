@@ -17,6 +17,10 @@ use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
+use hookgate_verify::model::secret::Secret;
+use hookgate_verify::providers::{self, Provider};
+use hookgate_verify::scheme::gzip;
+use hookgate_verify::scheme::spec::{GzipText, HeaderFamilies, SchemeFamily};
 use http::Uri;
 use serde::Deserialize;
 
@@ -26,11 +30,7 @@ use crate::gate::challenge;
 use crate::gate::identity::{IdentityFacts, IdentityRules};
 use crate::gate::reject::Reject;
 use crate::model::ids::EventId;
-use crate::model::secret::Secret;
 use crate::net::response::ResponseBody;
-use crate::providers::{self, Provider};
-use crate::scheme::gzip;
-use crate::scheme::spec::{GzipText, HeaderFamilies, SchemeFamily};
 
 #[derive(Deserialize)]
 struct File {
@@ -80,7 +80,7 @@ fn path() -> String {
 
 /// Runs `check` over every vector of every provider, and reports all that fail.
 fn each(check: impl Fn(&Provider, &Vector)) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/providers");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/verify/providers");
     let mut failed = Vec::new();
     for provider in providers::all() {
         let file = folder.join(format!("{}.toml", provider.id));

@@ -8,6 +8,7 @@ pub(crate) mod subscriptions;
 
 use std::time::Duration;
 
+use hookgate_verify::scheme::standard_webhooks::message_id;
 use http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest as _, Sha256};
 
@@ -21,7 +22,6 @@ use crate::model::delivery::DeliveryId;
 use crate::model::error;
 use crate::model::ids::EventId;
 use crate::net::event_headers::set_marks;
-use crate::scheme::standard_webhooks::message_id;
 use crate::store::rows::{
     ClaimRow, CommitOutcome, DestinationId, NewDelivery, NewEvent, SpentClaim, StoredEvent,
 };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hookgate_verify::model::glob::PatternList;
 use http::HeaderName;
 use sha2::{Digest as _, Sha256};
 
@@ -12,7 +13,6 @@ use crate::gate::condition::EventCondition;
 use crate::gate::event::Event;
 use crate::gate::reject::Reject;
 use crate::gate::verdict::Verdict;
-use crate::model::glob::PatternList;
 use crate::model::ids::RouteName;
 use crate::store::rows::DestinationId;
 

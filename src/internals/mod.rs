@@ -2,12 +2,32 @@
 
 mod admin_of_store;
 
+pub use hookgate_verify::document::report::ReportStyle;
+pub use hookgate_verify::document::{SourceText, TextSpan, TomlDocument};
+pub use hookgate_verify::model::glob::GlobPattern;
+pub use hookgate_verify::model::secret::Secret;
+pub use hookgate_verify::providers::challenge::ProviderChallenge;
+pub use hookgate_verify::providers::identity::{ResponseUse, RetrySigning, SigningTenant};
+pub use hookgate_verify::providers::{Provider, all as all_providers, find as find_provider};
+pub use hookgate_verify::scheme::ToSign;
+pub use hookgate_verify::scheme::form::read as read_form;
+pub use hookgate_verify::scheme::gzip::plain as decompress;
+pub use hookgate_verify::scheme::head::RequestHead;
+pub use hookgate_verify::scheme::parse::parse_spec;
+pub use hookgate_verify::scheme::remote_keys::RemoteKeys;
+pub use hookgate_verify::scheme::spec::{
+    BodyClaim, DigestAlgorithm, DigestClaim, FieldLocation, IdentityKey, JwtAlgorithm, JwtKeys,
+    JwtLocation, JwtSpec, KeyAlgorithm, KeyPart, ListSpec, RequirementRule, SchemeFamily,
+    SchemeLocation, SchemeSpec, SecretEncoding, SecretForm, SignMethod, SignatureEncoding,
+    SignatureSpec, SignedTemplate, TemplatePart, TextSpec, TimeUnit, TimestampSpec, TokenAudience,
+    TokenLocation, UrlClaim,
+};
+pub use hookgate_verify::scheme::words::{id_signed, summary as scheme_summary, time_signed};
+
 pub use crate::admin::api_resource::ApiResource;
 pub use crate::admin::resources::all_resources;
 pub use crate::config::load_text;
 pub use crate::config::model::SecretEntry;
-pub use crate::document::report::ReportStyle;
-pub use crate::document::{SourceText, TextSpan, TomlDocument};
 pub use crate::edge::chunk_check::ChunkScanner;
 pub use crate::edge::head_check::{EndFinder, check_head};
 pub use crate::gate::dedup::{ClaimLimits, ClaimResult, ClaimTable, DedupKey, DedupKeys};
@@ -18,27 +38,8 @@ pub use crate::gate::verdict::GateCheck;
 pub use crate::internals::admin_of_store::AdminOfStore;
 pub use crate::model::clock::{ClockReading, instant};
 pub use crate::model::delivery::{DeliveryId, DeliveryState};
-pub use crate::model::glob::GlobPattern;
 pub use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
-pub use crate::model::secret::Secret;
-pub use crate::providers::challenge::ProviderChallenge;
-pub use crate::providers::identity::{ResponseUse, RetrySigning, SigningTenant};
-pub use crate::providers::{Provider, all as all_providers, find as find_provider};
 pub use crate::record::metric_table::{MetricKind, MetricRow, all_metrics};
-pub use crate::scheme::ToSign;
-pub use crate::scheme::form::read as read_form;
-pub use crate::scheme::gzip::plain as decompress;
-pub use crate::scheme::head::RequestHead;
-pub use crate::scheme::parse::parse_spec;
-pub use crate::scheme::remote_keys::RemoteKeys;
-pub use crate::scheme::spec::{
-    BodyClaim, DigestAlgorithm, DigestClaim, FieldLocation, IdentityKey, JwtAlgorithm, JwtKeys,
-    JwtLocation, JwtSpec, KeyAlgorithm, KeyPart, ListSpec, RequirementRule, SchemeFamily,
-    SchemeLocation, SchemeSpec, SecretEncoding, SecretForm, SignMethod, SignatureEncoding,
-    SignatureSpec, SignedTemplate, TemplatePart, TextSpec, TimeUnit, TimestampSpec, TokenAudience,
-    TokenLocation, UrlClaim,
-};
-pub use crate::scheme::words::{id_signed, summary as scheme_summary, time_signed};
 pub use crate::store::rows::{
     AttemptRecord, ClaimRow, CommitOutcome, DestinationId, FinishedAttempt, NewDelivery, NewEvent,
     NextState, StoredEvent,

@@ -12,10 +12,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use data_encoding::{BASE64, HEXLOWER};
+use hookgate_verify::scheme::remote_keys::KeySource;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-
-use crate::scheme::remote_keys::KeySource;
 
 /// Version of the file format.
 const VERSION: u32 = 1;

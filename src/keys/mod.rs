@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota};
+use hookgate_verify::scheme::remote_keys::{KeyNeed, KeySource, RemoteKeys};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::OwnedMutexGuard;
@@ -33,7 +34,6 @@ use crate::model::error::chain;
 use crate::model::ids::RouteName;
 use crate::net::client::OutgoingClient;
 use crate::net::fetch::{FetchLimits, HttpsFetcher};
-use crate::scheme::remote_keys::{KeyNeed, KeySource, RemoteKeys};
 
 /// Limit of cached sources. Configs name a handful, and requests some dozens.
 const MAX_SOURCES: u64 = 512;
@@ -147,7 +147,7 @@ impl KeyCache {
         let recalled = tokio::task::spawn_blocking(move || {
             let now = ClockReading::read().unix_ms;
             let (text, age) = files.load(&wanted, HELD, now)?;
-            let keys = wanted.parse(&text, &client.roots().ok()?, now);
+            let keys = wanted.parse(&text, &client.roots().ok()?.roots, now);
             Some((keys.ok()?, age))
         });
         let (keys, age) = recalled.await.ok()??;
@@ -230,7 +230,7 @@ impl KeyCache {
         let read = tokio::task::spawn_blocking(move || {
             let roots = client.roots().map_err(|err| chain(&err))?;
             let now = ClockReading::read().unix_ms;
-            let parsed = source.parse(&text, &roots, now);
+            let parsed = source.parse(&text, &roots.roots, now);
             let parsed =
                 parsed.map_err(|fault| format!("the response of `{}` {fault}", source.url()))?;
             if let Some(Err(error)) = files.map(|files| files.save(&source, &text, now)) {

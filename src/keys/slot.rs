@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use governor::{DefaultDirectRateLimiter, Quota};
+use hookgate_verify::scheme::remote_keys::{KeyNeed, RemoteKeys};
 
 use crate::keys::fault::{HELD, KeyFault};
-use crate::scheme::remote_keys::{KeyNeed, RemoteKeys};
 
 /// Fetches of a source that are allowed at once: enough for a sender that rotates its keys twice right after our start.
 const TRIES: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);

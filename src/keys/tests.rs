@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use hookgate_verify::net::remote_url::RemoteUrl;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::net::remote_url::RemoteUrl;
 use crate::net::testing;
 
 /// Server that publishes one key, whose name can change.
@@ -95,7 +95,10 @@ impl Publisher {
             .get_with(self.need("one").source, KeySlot::new);
         let set = format!(r#"{{"keys":[{{{POINT},"kid":"one"}}]}}"#);
         let roots = rustls::RootCertStore::empty();
-        let keys = self.need("one").source.parse(set.as_bytes(), &roots, 0);
+        let keys = self
+            .need("one")
+            .source
+            .parse(set.as_bytes(), &roots.roots, 0);
         let since: Instant = clock::instant().checked_sub(ago).unwrap();
         slot.store_keys(Arc::new(keys.ok().unwrap()), since);
     }

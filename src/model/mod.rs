@@ -5,10 +5,6 @@
 pub(crate) mod clock;
 pub(crate) mod delivery;
 pub(crate) mod error;
-pub(crate) mod glob;
 pub(crate) mod ids;
-pub(crate) mod rate;
-pub(crate) mod secret;
 pub(crate) mod source;
-pub(crate) mod span;
 pub(crate) mod trace;

@@ -15,8 +15,7 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-
-use crate::net::special_addresses::is_public;
+use hookgate_verify::net::special_addresses::is_public;
 
 /// The reason why a name has no address.
 #[derive(Debug, thiserror::Error)]

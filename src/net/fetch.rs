@@ -12,6 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use hookgate_verify::net::remote_url::RemoteUrl;
 use http::{HeaderName, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::Full;
@@ -22,7 +23,6 @@ use tokio::time::timeout;
 use crate::net::client::{
     ClientError, ConnectError, ConnectionLease, ExchangeError, OutgoingClient, PoolKey,
 };
-use crate::net::remote_url::RemoteUrl;
 
 /// Maximum number of concurrent fetches. Others wait, within their deadline.
 const MAX_CONCURRENT: usize = 16;

@@ -10,16 +10,12 @@ pub(crate) mod egress;
 pub(crate) mod event_headers;
 pub(crate) mod fetch;
 pub(crate) mod headers;
-pub(crate) mod host;
 pub(crate) mod plain_path;
 pub(crate) mod problem;
 pub(crate) mod read_body;
-pub(crate) mod redact;
-pub(crate) mod remote_url;
 pub(crate) mod request_file;
 pub(crate) mod response;
 pub(crate) mod response_check;
-pub(crate) mod special_addresses;
 pub(crate) mod target_path;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -5,6 +5,7 @@
 //! `data` and optionally `id`, `type`, `delay` and `priority`; the text of `data` is delivered byte for byte. Unlike
 //! untrusted clients, these senders get detailed errors.
 
+use hookgate_verify::scheme::standard_webhooks::message_id;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 
@@ -21,7 +22,6 @@ use crate::pipeline::acceptance::DurableAcceptance;
 use crate::pipeline::batch;
 use crate::pipeline::exchange::UpstreamExchange;
 use crate::pipeline::local_reply::{DELAY, PRIORITY, accept_reply, answer, terms};
-use crate::scheme::standard_webhooks::message_id;
 
 const BATCH: &str = "application/x-ndjson";
 

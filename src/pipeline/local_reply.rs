@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use hookgate_verify::document::value::parse_duration;
+use hookgate_verify::scheme::standard_webhooks::message_id;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::document::value::parse_duration;
 use crate::gate::dedup::Claim;
 use crate::gate::event::Event;
 use crate::gate::reject::Reject;
@@ -16,7 +17,6 @@ use crate::model::ids::EventId;
 use crate::net::response::{HttpResponse, ResponseBody};
 use crate::pipeline::acceptance::DurableAcceptance;
 use crate::pipeline::exchange::{EventEnd, UpstreamExchange};
-use crate::scheme::standard_webhooks::message_id;
 
 pub(super) const DELAY: HeaderName = HeaderName::from_static("hookgate-delay");
 pub(super) const PRIORITY: HeaderName = HeaderName::from_static("hookgate-priority");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hookgate_verify::providers::challenge::ProviderChallenge;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 use crate::gate::reject::Reject;
@@ -10,7 +11,6 @@ use crate::model::clock::instant;
 use crate::net::problem;
 use crate::net::response::{HttpResponse, ResponseBody};
 use crate::pipeline::generation::CompiledRoute;
-use crate::providers::challenge::ProviderChallenge;
 use crate::record::{ExchangeSummary, TelemetryRecorder};
 
 /// Returns the summary of a request that got this response.

@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use hookgate_verify::providers::Provider;
 
-use crate::providers::Provider;
 pub(crate) use crate::ranges::refresh::{RangeChange, RangeRefresh, RefreshError};
 pub(crate) use crate::ranges::sender_ranges::{RangesEndpoint, SenderRanges};
 

@@ -2,9 +2,8 @@
 //!
 //! A list is compared with addresses that no provider can have, and with the ranges that were known before.
 
+use hookgate_verify::net::special_addresses;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-
-use crate::net::special_addresses;
 
 /// Shortest accepted prefix of IPv4. A whole /8 belongs to a cloud, not to one of its customers.
 const WIDEST_V4: u8 = 10;

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
+use hookgate_verify::providers::RangesFormat;
 use ipnet::IpNet;
 use serde_json::Value;
 
 use crate::criteria::json::{self, JsonFault};
-use crate::providers::RangesFormat;
 
 /// Maximum number of ranges: more than any known provider publishes (Atlassian has some 300), and few enough for a
 /// linear search.

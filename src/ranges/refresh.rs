@@ -4,11 +4,11 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hookgate_verify::net::remote_url::RemoteUrl;
 use ipnet::IpNet;
 
 use crate::model::clock::{self, ClockReading};
 use crate::net::fetch::{FetchError, FetchLimits, HttpsFetcher};
-use crate::net::remote_url::RemoteUrl;
 use crate::ranges::plausibility::{self, ImplausibleRanges};
 use crate::ranges::published::{self, PublishedFault};
 use crate::ranges::sender_ranges::{RangesEndpoint, SenderRanges};

@@ -1,9 +1,8 @@
 //! The published address ranges of one sender.
 
+use hookgate_verify::net::remote_url::RemoteUrl;
+use hookgate_verify::providers::{Provider, RangesFormat};
 use ipnet::IpNet;
-
-use crate::net::remote_url::RemoteUrl;
-use crate::providers::{Provider, RangesFormat};
 
 /// Address ranges of one provider, as of one day.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use hookgate_verify::providers::RangesFormat;
+use hookgate_verify::providers::{self, IpRanges};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -10,8 +12,6 @@ use super::*;
 use crate::net::client::OutgoingClient;
 use crate::net::fetch::HttpsFetcher;
 use crate::net::testing;
-use crate::providers::RangesFormat;
-use crate::providers::{self, IpRanges};
 use crate::ranges::plausibility::ImplausibleRanges;
 
 /// Provider whose list can change.
@@ -59,9 +59,10 @@ impl Publisher {
 
     /// Returns a provider with the ranges of `KNOWN`, as of this day.
     fn provider(&self, read: &str) -> Provider {
-        let mut provider = providers::parsed(
+        let provider = providers::parse(
             "id = \"a\"\nname = \"A\"\ndocs = \"x\"\n[scheme]\ntype = \"token\"\ntoken = { query = \"t\" }\n[identity]\nkey = { nothing = true, source = \"x\" }\nretries_resign = { value = \"unknown\", source = \"x\" }\nresponse = { value = \"ignored\", source = \"x\" }\ntenant = { value = \"customer\", source = \"x\" }\n",
         );
+        let mut provider = provider.ok().unwrap();
         provider.ip_ranges = Some(IpRanges {
             read: read.to_owned(),
             url: format!("https://localhost:{}/ips.txt", self.port),

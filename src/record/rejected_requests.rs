@@ -17,16 +17,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use hookgate_verify::net::redact::MASK;
+use hookgate_verify::scheme::spec::SchemeSpec;
 use http::{HeaderMap, HeaderName, Method, Uri, header};
 
 use crate::gate::reject::{Reject, RejectReason};
 use crate::gate::verdict::Verdict;
 use crate::model::ids::{RequestId, RouteName};
 use crate::model::source::SourceKey;
-use crate::net::redact::MASK;
 use crate::net::request_file::{BODY, RECEIVED, REFUSED, REQUEST_ID, ROUTE, RequestFile, SOURCE};
 use crate::record::recent_verdicts::bounded_verdict;
-use crate::scheme::spec::SchemeSpec;
 
 /// Requests kept of one source under one route and reason.
 const PER_SOURCE: usize = 4;
@@ -395,12 +395,13 @@ fn copied(verdict: &Verdict, came: &ReceivedParts<'_>) -> RejectedRequest {
 mod tests {
     use std::net::SocketAddr;
 
+    use hookgate_verify::providers;
+    use hookgate_verify::scheme::spec::{SchemeFamily, SchemeVariants, TokenLocation, TokenSpec};
+
     use super::*;
     use crate::gate::verdict::GateDecision;
     use crate::model::clock::ClockReading;
     use crate::model::source::RequestSource;
-    use crate::providers;
-    use crate::scheme::spec::{SchemeFamily, SchemeVariants, TokenLocation, TokenSpec};
 
     const START: i64 = 1_700_000_000_000;
 

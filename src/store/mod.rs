@@ -22,10 +22,11 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use hookgate_verify::model::secret::Secret;
+
 use crate::model::clock::ClockReading;
 use crate::model::delivery::DeliveryId;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
-use crate::model::secret::Secret;
 use crate::store::audit::{ActionRow, ActionSearch, OperatorAction};
 pub use crate::store::error::StoreError;
 pub(crate) use crate::store::options::PurgeResult;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::model::secret::Secret;
+use hookgate_verify::model::secret::Secret;
 
 /// Settings with which a store is opened.
 pub struct StoreOptions {

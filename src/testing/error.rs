@@ -1,9 +1,10 @@
 //! The error of the test tools.
 
+use hookgate_verify::document::report::{DiagnosticReport, ReportStyle};
+use hookgate_verify::scheme::{SchemeError, SignError};
+
 use crate::config;
-use crate::document::report::{DiagnosticReport, ReportStyle};
 use crate::net::request_file::RequestFileError;
-use crate::scheme::{SchemeError, SignError};
 
 /// Error of a test tool.
 #[derive(Debug, thiserror::Error)]

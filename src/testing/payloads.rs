@@ -84,8 +84,9 @@ fn without_breaks(json: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use hookgate_verify::providers;
+
     use super::*;
-    use crate::providers;
 
     #[test]
     fn white_space_goes_but_not_in_text() {

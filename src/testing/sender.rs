@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use data_encoding::{BASE64, HEXLOWER};
+use hookgate_verify::model::secret::Secret;
+use hookgate_verify::providers::{self, Provider};
+use hookgate_verify::scheme::spec::{
+    SchemeFamily, SchemeLocation, SchemeSpec, SecretEncoding, TokenLocation,
+};
+use hookgate_verify::scheme::{RequestHead, Scheme, ToSign, with_query};
 use http::{HeaderName, Method, Uri};
 
 use crate::model::clock::ClockReading;
-use crate::model::secret::Secret;
 use crate::net::request_file::RequestFile;
-use crate::providers::{self, Provider};
-use crate::scheme::spec::{
-    SchemeFamily, SchemeLocation, SchemeSpec, SecretEncoding, TokenLocation,
-};
-use crate::scheme::{RequestHead, Scheme, ToSign, with_query};
 use crate::testing::error::TestingError;
 use crate::testing::exchange::split;
 use crate::testing::{payloads, placeholders, shape};
@@ -246,7 +246,7 @@ impl EventSender {
     fn name_type(&self, event: &mut RequestFile, event_type: &str) {
         for field in &self.spec.event_type {
             // Headers only: a type in the body is part of the payload.
-            if let crate::scheme::spec::FieldLocation::Header(name) = field {
+            if let hookgate_verify::scheme::spec::FieldLocation::Header(name) = field {
                 event.set_header(name.as_str(), event_type);
                 return;
             }

@@ -1,15 +1,15 @@
 //! Generates minimal events, for providers without payloads and for custom schemes.
 
 use bytes::Bytes;
+use hookgate_verify::scheme::spec::{
+    FieldLocation, RequirementRule, SchemeFamily, SchemeLocation, SchemeSpec, TemplatePart,
+    TimeUnit, TimestampSpec,
+};
 use http::{HeaderName, Method};
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use crate::net::request_file::RequestFile;
-use crate::scheme::spec::{
-    FieldLocation, RequirementRule, SchemeFamily, SchemeLocation, SchemeSpec, TemplatePart,
-    TimeUnit, TimestampSpec,
-};
 use crate::testing::placeholders;
 
 /// Highest index of a list that `put` extends; the entries before it are null.

@@ -1,6 +1,7 @@
 //! Deliveries as text: a list, or one delivery with its attempts.
 
 use comfy_table::{Cell, Color};
+use hookgate_verify::model::span;
 
 use crate::admin::documents::{
     AttemptDocument, DeliveryDetail, DeliveryDocument, DeliveryStateName,
@@ -9,7 +10,6 @@ use crate::cli::output::{BAD, GOOD, STRONG, clean, clean_or_dash, facts, lines, 
 use crate::cli::times;
 use crate::model::clock::ClockReading;
 use crate::model::delivery::DeliveryState;
-use crate::model::span;
 
 const HEADER: [&str; 8] = [
     "ID",

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use hookgate_verify::document::report::ReportStyle;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::app::RunningGate;
@@ -18,7 +19,6 @@ use crate::cli::demo::receiver::DemoUpstream;
 use crate::cli::demo::report::StepOutcome;
 use crate::cli::demo::secrets::DemoSecrets;
 use crate::config;
-use crate::document::report::ReportStyle;
 use crate::testing::PrivateFolder;
 
 /// Limit for the log line of a request, which may appear after the response.

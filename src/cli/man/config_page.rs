@@ -1,9 +1,10 @@
 //! The page hookgate.toml(5): every section and key of the config file, from the definitions of the keys.
 
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition};
+
 use crate::cli::man::ManPage;
 use crate::cli::man::roff_text::RoffText;
 use crate::config::reference::{self, ListedSection};
-use crate::document::key::{KeyDefinition, SectionDefinition};
 
 const NAME: &str = "hookgate.toml";
 

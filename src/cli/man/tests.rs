@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use hookgate_verify::document::report::ReportStyle;
+
 use super::*;
 use crate::cli::CommandLine;
 use crate::config::{load_text, reference};
-use crate::document::report::ReportStyle;
 
 /// Macros and requests that the pages may use; groff and mandoc know all of them.
 const MACROS: [&str; 14] = [

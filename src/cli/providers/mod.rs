@@ -7,14 +7,14 @@ mod show;
 use std::io::Write;
 use std::process::ExitCode;
 
+use hookgate_verify::document::suggest;
+use hookgate_verify::providers::challenge::ProviderChallenge;
+use hookgate_verify::providers::{self, Provider, ProviderEvidence};
+use hookgate_verify::scheme::words;
 use serde_json::json;
 
 use crate::cli::EXIT_USAGE;
 use crate::cli::output::{BAD, FAINT, STRONG, styled};
-use crate::document::suggest;
-use crate::providers::challenge::ProviderChallenge;
-use crate::providers::{self, Provider, ProviderEvidence};
-use crate::scheme::words;
 
 /// Prints the list of providers, one line each.
 pub(super) fn list(json: bool) -> ExitCode {

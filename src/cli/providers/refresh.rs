@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use hookgate_verify::providers::{self, Provider};
 use serde_json::{Value as Json, json};
 
 use crate::app::systemd;
@@ -13,7 +14,6 @@ use crate::cli::providers::{print, refused, unknown};
 use crate::model::error::chain;
 use crate::net::client::OutgoingClient;
 use crate::net::fetch::HttpsFetcher;
-use crate::providers::{self, Provider};
 use crate::ranges::{LiveRanges, RangeBook, RangeChange, RangeRefresh, RefreshError, SenderRanges};
 
 /// Exit code where some providers could not be updated.

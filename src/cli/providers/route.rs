@@ -1,12 +1,12 @@
 //! Generates the route of a provider, ready to paste into a config.
 
-use crate::providers::Provider;
-use crate::providers::challenge::ProviderChallenge;
-use crate::providers::identity::SigningTenant;
-use crate::scheme::spec::{
+use hookgate_verify::providers::Provider;
+use hookgate_verify::providers::challenge::ProviderChallenge;
+use hookgate_verify::providers::identity::SigningTenant;
+use hookgate_verify::scheme::spec::{
     CertificateKind, JwtKeys, PublishedKeys, SchemeFamily, SchemeSpec, TokenAudience,
 };
-use crate::scheme::{Scheme, SchemeError};
+use hookgate_verify::scheme::{Scheme, SchemeError};
 
 /// Generates the route with the keys that the provider needs, and no others.
 pub(super) fn sample(provider: &Provider) -> String {
@@ -108,9 +108,11 @@ fn needs_public_url(provider: &Provider) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hookgate_verify::document::report::ReportStyle;
+    use hookgate_verify::providers;
+
     use super::*;
-    use crate::document::report::ReportStyle;
-    use crate::{config, providers};
+    use crate::config;
 
     #[derive(serde::Deserialize)]
     struct File {
@@ -160,7 +162,8 @@ mod tests {
 
     #[test]
     fn each_sample_loads() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/providers");
+        let folder =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/verify/providers");
         for provider in providers::all() {
             let id = &provider.id;
             let file = std::fs::read_to_string(folder.join(format!("{id}.toml"))).unwrap();

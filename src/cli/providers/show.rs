@@ -1,15 +1,15 @@
 //! Formats one provider in detail, as text and as JSON.
 
+use hookgate_verify::model::span;
+use hookgate_verify::providers::challenge::ProviderChallenge;
+use hookgate_verify::providers::identity::{ResponseUse, RetrySigning, SigningTenant};
+use hookgate_verify::providers::{IpRanges, Provider, ProviderEvidence};
+use hookgate_verify::scheme::spec::SchemeFamily;
+use hookgate_verify::scheme::words;
 use serde_json::{Value as Json, json};
 
 use crate::cli::output::{FAINT, STRONG, styled};
 use crate::cli::providers::{proof, route};
-use crate::model::span;
-use crate::providers::challenge::ProviderChallenge;
-use crate::providers::identity::{ResponseUse, RetrySigning, SigningTenant};
-use crate::providers::{IpRanges, Provider, ProviderEvidence};
-use crate::scheme::spec::SchemeFamily;
-use crate::scheme::words;
 
 /// Maximum columns of a line: easy to read, and fits nearly every terminal.
 const WIDTH: usize = 100;
@@ -317,8 +317,9 @@ fn wrap(out: &mut String, lead: &str, text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use hookgate_verify::providers;
+
     use super::*;
-    use crate::providers;
 
     #[test]
     fn each_provider_is_shown_in_lines_that_fit() {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::ValueEnum;
+use hookgate_verify::scheme::spec::{SchemeLocation, SchemeSpec};
 use http::Method;
 
 use crate::cli::failure::CommandFailure;
 use crate::net::request_file::RequestFile;
-use crate::scheme::spec::{SchemeLocation, SchemeSpec};
 use crate::testing::EventSender;
 
 /// Minimum distance of a wrong timestamp from now. It is more if the tolerance of the route needs more.

@@ -1,9 +1,9 @@
 //! `send --list`: payloads by provider and type, then the providers without payloads.
 
+use hookgate_verify::providers;
 use serde_json::json;
 
 use crate::cli::output::{lines, list, print, print_json};
-use crate::providers;
 use crate::testing::{can_send, payloads};
 
 /// Prints the payloads of one provider, or of all.

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
+use hookgate_verify::providers::{self, Provider};
+use hookgate_verify::scheme::spec::SchemeSpec;
 
 use crate::cli::confirm::block_on;
 use crate::cli::exchange::{ConnectOptions, answer_text, document, request_text, secret_location};
@@ -22,8 +24,6 @@ use crate::cli::send::defect::RequestDefect;
 use crate::cli::signer::{self, SenderProfile, SignerOptions};
 use crate::model::clock::ClockReading;
 use crate::net::request_file::RequestFile;
-use crate::providers::{self, Provider};
-use crate::scheme::spec::SchemeSpec;
 use crate::testing::{self, EventSender, ReceivedResponse};
 
 /// Bytes of an oversized body where no limit is known: twice the default `max_body` of a route.

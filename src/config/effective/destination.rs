@@ -1,5 +1,8 @@
 //! `[routes.NAME.destinations.NAME]`: every key of a destination.
 
+use hookgate_verify::model::glob::PatternList;
+use hookgate_verify::net::redact;
+
 use crate::config::effective::document::{EffectiveValue, ExtraField, SectionDocument};
 use crate::config::effective::format;
 use crate::config::model::{
@@ -7,8 +10,6 @@ use crate::config::model::{
 };
 use crate::config::{destination, destination_tls, filter, retry, upstream};
 use crate::criteria::when::WhenExpression;
-use crate::model::glob::PatternList;
-use crate::net::redact;
 
 pub(super) fn destination(section: &DestinationSection) -> EffectiveValue {
     SectionDocument::new(&destination::SECTION)

@@ -4,11 +4,10 @@
 
 use std::fmt;
 
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value as Json;
-
-use crate::document::key::{KeyDefinition, SectionDefinition};
 
 /// One value of the effective config.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

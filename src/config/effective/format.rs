@@ -3,10 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use hookgate_verify::model::rate::RateLimit;
+use hookgate_verify::net::redact::MASK;
 use serde_json::{Value as Json, json};
-
-use crate::model::rate::RateLimit;
-use crate::net::redact::MASK;
 
 /// Formats a duration in the form of the config file.
 pub(super) fn duration(time: Duration) -> String {

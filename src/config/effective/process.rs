@@ -1,5 +1,8 @@
 //! Sections of the whole process: `[server]`, `[tls]`, `[admin]`, `[store]`, `[log]` and `[telemetry]`.
 
+use hookgate_verify::document::key::SectionDefinition;
+use hookgate_verify::net::redact;
+
 use crate::config::effective::document::{EffectiveValue, ExtraField, SectionDocument};
 use crate::config::effective::format;
 use crate::config::model::{
@@ -7,8 +10,6 @@ use crate::config::model::{
     ServerSection, StoreSection, TelemetrySection, TlsSection,
 };
 use crate::config::{admin, log, server, store, telemetry, tls};
-use crate::document::key::SectionDefinition;
-use crate::net::redact;
 
 pub(super) fn server(server: &ServerSection) -> EffectiveValue {
     let source_rate = server.per_source_rate_limit.map(format::rate);

@@ -1,5 +1,8 @@
 //! `[routes.NAME]`: every key of a route.
 
+use hookgate_verify::model::glob::PatternList;
+use hookgate_verify::net::redact;
+use hookgate_verify::providers::challenge::OnChallenge;
 use serde_json::{Map, Value as Json};
 
 use crate::config::effective::document::{EffectiveValue, ExtraField, SectionDocument};
@@ -10,9 +13,6 @@ use crate::config::{
     sign_upstream, socket, upstream as upstream_keys, upstreams, verification as verification_keys,
 };
 use crate::criteria::when::WhenExpression;
-use crate::model::glob::PatternList;
-use crate::net::redact;
-use crate::providers::challenge::OnChallenge;
 
 pub(super) fn route(route: &Route) -> EffectiveValue {
     let table = SectionDocument::new(&route::SECTION);

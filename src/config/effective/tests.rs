@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use hookgate_verify::document::report::ReportStyle;
+use hookgate_verify::providers;
+use hookgate_verify::scheme::parse::keys;
 use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::config::load_text;
-use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
-use crate::document::report::ReportStyle;
-use crate::providers;
-use crate::scheme::parse::keys;
 
 /// Sets every key of every section at least once.
 const CONFIG: &str = include_str!("every_key.toml");
@@ -277,7 +277,7 @@ fn values_and_extra_fields_are_those_that_apply() {
 /// Fails when a custom scheme is shown with another `type` than its file has.
 #[test]
 fn a_scheme_is_shown_with_its_type() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/providers");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/verify/providers");
     let mut compared = BTreeSet::new();
     for id in providers::ids() {
         let text = fs::read_to_string(folder.join(format!("{id}.toml"))).unwrap();

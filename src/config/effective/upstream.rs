@@ -1,12 +1,13 @@
 //! Upstreams of a route: the nested `upstream` table, and the other upstreams for some events.
 
+use hookgate_verify::document::key::SectionDefinition;
+use hookgate_verify::model::glob::PatternList;
+use hookgate_verify::net::redact;
+
 use crate::config::effective::document::{EffectiveValue, SectionDocument};
 use crate::config::effective::format;
 use crate::config::model::{UpstreamBranch, UpstreamSettings};
 use crate::config::{filter, upstream, upstreams};
-use crate::document::key::SectionDefinition;
-use crate::model::glob::PatternList;
-use crate::net::redact;
 
 /// Keys of an upstream in one table. The config file has them beside each other in the route.
 static NESTED_UPSTREAM: SectionDefinition = SectionDefinition {

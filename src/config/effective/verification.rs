@@ -1,14 +1,14 @@
 //! Verification keys of a route: scheme, secrets, customers, address ranges and dedup.
 
+use hookgate_verify::net::redact;
+use hookgate_verify::scheme::parse::keys;
+use hookgate_verify::scheme::spec::{FixedClaim, JwtKeys, SchemeFamily, SchemeSpec, TokenAudience};
 use serde_json::Value as Json;
 
 use crate::config::effective::document::{EffectiveValue, ExtraField, SectionDocument};
 use crate::config::effective::format;
 use crate::config::model::{AllowIps, DedupRule, Route, SecretEntry, SecretSource};
 use crate::config::{audience, dedup, secrets};
-use crate::net::redact;
-use crate::scheme::parse::keys;
-use crate::scheme::spec::{FixedClaim, JwtKeys, SchemeFamily, SchemeSpec, TokenAudience};
 
 /// Returns the type of a scheme of the operator's own; null with a provider.
 ///

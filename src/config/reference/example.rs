@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use hookgate_verify::document::key::{SectionDefinition, ValueKind};
+
 use crate::config::{admin, destination, log, route, server, store, telemetry, tls};
-use crate::document::key::{SectionDefinition, ValueKind};
 
 /// Lines of the example that are active, as (section, key, value).
 const ACTIVE: [(&str, &str, &str); 13] = [

@@ -1,10 +1,10 @@
 //! Generator of the JSON Schema of the config file.
 
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 use serde_json::{Map, Value as Json, json};
 
 use crate::config::ROOT;
 use crate::config::reference::toml_value::json_of;
-use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 
 /// Returns the JSON Schema (draft 2020-12) of the config file.
 pub(crate) fn schema() -> Json {

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition};
+
 use crate::config::reference::{default_text, sections};
-use crate::document::key::{KeyDefinition, SectionDefinition};
 
 /// Returns the tables of the config reference as Markdown.
 pub(super) fn markdown() -> String {

@@ -12,10 +12,11 @@ mod markdown;
 mod tests;
 mod toml_value;
 
+use hookgate_verify::document::key::{SectionDefinition, ValueKind};
+
 use crate::config::ROOT;
 pub(crate) use crate::config::reference::json_schema::schema;
 use crate::config::reference::toml_value::json_of;
-use crate::document::key::{SectionDefinition, ValueKind};
 
 /// A table of the config, as the reference lists it.
 pub(crate) struct ListedSection {

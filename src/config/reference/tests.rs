@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use hookgate_verify::document::report::ReportStyle;
 use serde_json::Value as Json;
 
 use super::*;
 use crate::config::load_text;
 use crate::config::reference::example::example;
 use crate::config::reference::markdown::markdown;
-use crate::document::report::ReportStyle;
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)

@@ -1,18 +1,21 @@
 //! Tests of mistakes with headers, signature formats, signed texts and the sender.
 
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, HEXLOWER};
+use hookgate_verify::scheme::spec::{
+    DigestAlgorithm, SchemeFamily, SchemeSpec, SignedTemplate, TemplatePart,
+};
 
 use super::{
     JSON, KEY, OTHER, TEXT, check, proves, route, says, signed, spec, with_header, without,
-};
-use crate::scheme::spec::{
-    DigestAlgorithm, SchemeFamily, SchemeSpec, SignedTemplate, TemplatePart,
 };
 
 const BODY: &[u8] = JSON.as_bytes();
 
 /// Returns the scheme of a provider with a change applied.
-fn altered(provider: &str, change: impl FnOnce(&mut crate::scheme::spec::HmacSpec)) -> SchemeSpec {
+fn altered(
+    provider: &str,
+    change: impl FnOnce(&mut hookgate_verify::scheme::spec::HmacSpec),
+) -> SchemeSpec {
     let mut spec = spec(provider);
     match &mut spec.family {
         SchemeFamily::Hmac(family) => change(family),

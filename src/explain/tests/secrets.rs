@@ -71,7 +71,7 @@ fn a_sender_that_decodes_a_secret_which_the_scheme_takes_as_text() {
 #[test]
 fn a_sender_that_signs_with_the_text_which_the_scheme_decodes() {
     let mut as_text = spec("standard_webhooks");
-    if let crate::scheme::spec::SchemeFamily::Hmac(family) = &mut as_text.family {
+    if let hookgate_verify::scheme::spec::SchemeFamily::Hmac(family) = &mut as_text.family {
         family.secret = Default::default();
     }
     let config = route("a", "standard_webhooks", KEY, "");

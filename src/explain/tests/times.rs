@@ -1,12 +1,12 @@
 //! Tests with wrong timestamps.
 
 use bytes::Bytes;
+use hookgate_verify::scheme::spec::{SchemeFamily, SchemeSpec, TimeUnit};
 
 use super::{
     JSON, KEY, T, TEXT, check, explain, explainer, proves, route, says, signed, spec, with_header,
 };
 use crate::explain::{OtherAge, PastRequest};
-use crate::scheme::spec::{SchemeFamily, SchemeSpec, TimeUnit};
 
 const BODY: &[u8] = JSON.as_bytes();
 

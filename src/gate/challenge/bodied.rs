@@ -2,6 +2,8 @@
 //!
 //! Only a request without any signature is considered, and only a small body of exactly one form, which no event has.
 
+use hookgate_verify::providers::challenge::ProviderChallenge;
+use hookgate_verify::scheme::{RequestHead, form};
 use http::Method;
 use serde_json::Value;
 
@@ -10,8 +12,6 @@ use crate::gate::challenge::unsigned::ChallengeMaterial;
 use crate::gate::challenge::{MAX_BODY, empty, fit, json_answer};
 use crate::gate::reject::Reject;
 use crate::net::response::HttpResponse;
-use crate::providers::challenge::ProviderChallenge;
-use crate::scheme::{RequestHead, form};
 
 /// Limit of Slack's verification token in characters; it has 24.
 const MAX_TOKEN: usize = 64;
@@ -146,10 +146,10 @@ fn echo(text: &str) -> HttpResponse {
 
 #[cfg(test)]
 mod tests {
+    use hookgate_verify::model::secret::Secret;
     use http::{HeaderMap, Uri};
 
     use super::*;
-    use crate::model::secret::Secret;
     use crate::net::response::ResponseBody;
 
     fn ask(kind: ProviderChallenge, body: &str) -> Option<Result<String, Reject>> {

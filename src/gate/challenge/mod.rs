@@ -10,18 +10,18 @@ pub(in crate::gate) mod unsigned;
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
+use hookgate_verify::model::secret::Secret;
+use hookgate_verify::net::remote_url::RemoteUrl;
+use hookgate_verify::providers::challenge::ProviderChallenge;
+use hookgate_verify::scheme::RequestHead;
+use hookgate_verify::scheme::certificate::is_sns_host;
+use hookgate_verify::scheme::json_values::{PickedValue, ValuePicker};
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 
 use crate::criteria::json;
 use crate::gate::reject::Reject;
-use crate::model::secret::Secret;
-use crate::net::remote_url::RemoteUrl;
 use crate::net::response::{HttpResponse, ResponseBody};
-use crate::providers::challenge::ProviderChallenge;
-use crate::scheme::RequestHead;
-use crate::scheme::certificate::is_sns_host;
-use crate::scheme::json_values::{PickedValue, ValuePicker};
 
 /// Limit of a check's body in bytes; Slack's have a few hundred.
 const MAX_BODY: usize = 16 * 1024;

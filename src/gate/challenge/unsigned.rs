@@ -5,18 +5,18 @@
 
 use aws_lc_rs::{digest, hmac};
 use data_encoding::{BASE64, HEXLOWER};
+use hookgate_verify::model::secret::Secret;
+use hookgate_verify::providers::challenge::ProviderChallenge;
+use hookgate_verify::scheme::form;
+use hookgate_verify::scheme::material::read_query;
+use hookgate_verify::scheme::{MaterialFault, RequestHead};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 
 use crate::criteria::json;
 use crate::gate::challenge::{empty, fit, json_answer, text};
 use crate::gate::reject::Reject;
-use crate::model::secret::Secret;
 use crate::net::response::{HttpResponse, ResponseBody};
-use crate::providers::challenge::ProviderChallenge;
-use crate::scheme::form;
-use crate::scheme::material::read_query;
-use crate::scheme::{MaterialFault, RequestHead};
 
 /// Limit of X's tokens in characters; they have about fifty.
 const MAX_CRC: usize = 256;

@@ -3,6 +3,14 @@
 use std::time::Duration;
 
 use data_encoding::BASE64;
+use hookgate_verify::model::secret::Secret;
+use hookgate_verify::net::remote_url::RemoteUrl;
+use hookgate_verify::providers::Provider;
+use hookgate_verify::scheme::RequestHead;
+use hookgate_verify::scheme::remote_keys::{KeyNeed, RemoteKeys};
+use hookgate_verify::scheme::spec::{
+    FixedClaim, HeaderFamilies, JwtKeys, SchemeFamily, SchemeSpec, TokenAudience,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -13,14 +21,6 @@ use crate::config::model::SecretEntry;
 use crate::gate::reject::Reject;
 use crate::gate::signature::RouteVerifier;
 use crate::model::clock::ClockReading;
-use crate::model::secret::Secret;
-use crate::net::remote_url::RemoteUrl;
-use crate::providers::Provider;
-use crate::scheme::RequestHead;
-use crate::scheme::remote_keys::{KeyNeed, RemoteKeys};
-use crate::scheme::spec::{
-    FixedClaim, HeaderFamilies, JwtKeys, SchemeFamily, SchemeSpec, TokenAudience,
-};
 
 /// A request, and the settings of the route that it is sent to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -165,7 +165,9 @@ impl Case {
             roots.add(root).unwrap();
         }
         let text = self.fetched.as_ref().expect("the vector has `fetched`");
-        let keys = need.source.parse(text.as_bytes(), &roots, self.now * 1000);
+        let keys = need
+            .source
+            .parse(text.as_bytes(), &roots.roots, self.now * 1000);
         let keys = keys.map_err(|fault| Reject::KeyUnavailable {
             fault: fault.into(),
         })?;

@@ -10,6 +10,10 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
+use hookgate_verify::document::report::ReportStyle;
+use hookgate_verify::providers;
+use hookgate_verify::scheme::RequestHead;
+use hookgate_verify::scheme::spec::{JwtLocation, SchemeFamily, SchemeSpec};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use rustix::time::{ClockId, clock_gettime};
 use serde::de::IgnoredAny;
@@ -21,13 +25,9 @@ use super::each;
 use super::spot::{Spot, spots};
 use crate::config::load_text;
 use crate::config::model::Route;
-use crate::document::report::ReportStyle;
 use crate::gate::challenge::bodied;
 use crate::gate::signature::RouteVerifier;
 use crate::model::clock::ClockReading;
-use crate::providers;
-use crate::scheme::RequestHead;
-use crate::scheme::spec::{JwtLocation, SchemeFamily, SchemeSpec};
 
 /// The default of `max_body`.
 const MIB: usize = 1 << 20;

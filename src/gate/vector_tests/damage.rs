@@ -5,13 +5,14 @@
 
 use std::time::Duration;
 
+use hookgate_verify::net::remote_url::RemoteUrl;
+use hookgate_verify::providers::Provider;
+use hookgate_verify::scheme::spec::{ListSpec, SchemeSpec, SignatureEncoding};
+
 use super::case::Case;
 use super::elsewhere::covers;
 use super::spot::{Role, Spot, envelope_with, in_envelope, parts, spots};
 use super::{Vector, each, name};
-use crate::net::remote_url::RemoteUrl;
-use crate::providers::Provider;
-use crate::scheme::spec::{ListSpec, SchemeSpec, SignatureEncoding};
 
 /// Returns a vector without the values that its verification does not need, such as a second signature.
 pub(super) fn minimal(provider: &Provider, vector: &Vector) -> Case {

@@ -1,13 +1,13 @@
 //! Tests of vectors sent with another method, path, host or form, if the scheme signs it.
 
+use hookgate_verify::scheme::public_url;
+use hookgate_verify::scheme::spec::{SchemeFamily, SchemeSpec, TemplatePart, TokenAudience};
 use http::Method;
 
 use super::case::Case;
 use super::damage::{minimal, refused};
 use super::each;
 use super::spot::parts;
-use crate::scheme::public_url;
-use crate::scheme::spec::{SchemeFamily, SchemeSpec, TemplatePart, TokenAudience};
 
 /// The aspects of a request that a part of the signed text covers, besides single values.
 #[derive(Default)]

@@ -8,6 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hookgate_verify::providers::identity::RetrySigning;
+use hookgate_verify::providers::{self, Provider};
+use hookgate_verify::scheme::locate;
+use hookgate_verify::scheme::spec::{FieldLocation, KeyPart, SchemeFamily, SchemeLocation};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -21,10 +25,6 @@ use crate::gate::identity::{IdentityFacts, IdentityRules, KeyText};
 use crate::gate::key_rule::KeyRule;
 use crate::model::source::RequestSource;
 use crate::net::event_headers::EventMarks;
-use crate::providers::identity::RetrySigning;
-use crate::providers::{self, Provider};
-use crate::scheme::locate;
-use crate::scheme::spec::{FieldLocation, KeyPart, SchemeFamily, SchemeLocation};
 
 #[derive(Deserialize)]
 struct File {
@@ -157,7 +157,7 @@ fn request(sample: &Sample) -> EventParts {
 
 /// Runs `check` over every provider with its samples, and with samples made of its vectors.
 fn each(mut check: impl FnMut(&Arc<Provider>, &[Sample], &[Sample])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/providers");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/verify/providers");
     for provider in providers::all() {
         let file = folder.join(format!("{}.toml", provider.id));
         let text = std::fs::read_to_string(&file).unwrap();

@@ -1,15 +1,15 @@
 //! Tests of vectors under other secrets, algorithms and encodings.
 
+use hookgate_verify::scheme::spec::{
+    BodyClaim, DigestAlgorithm, JwtAlgorithm, JwtKeys, JwtSpec, KeyAlgorithm, SchemeFamily,
+    SchemeSpec, SecretEncoding, SignMethod, SignatureEncoding,
+};
 use sha2::{Digest as _, Sha256};
 
 use super::case::Case;
 use super::damage::{minimal, refused};
 use super::spot::{Role, spots};
 use super::{each, name};
-use crate::scheme::spec::{
-    BodyClaim, DigestAlgorithm, JwtAlgorithm, JwtKeys, JwtSpec, KeyAlgorithm, SchemeFamily,
-    SchemeSpec, SecretEncoding, SignMethod, SignatureEncoding,
-};
 
 // Fails when the key is cut, padded or not used: `Mac::new(algorithm, b"")`.
 #[test]

@@ -8,6 +8,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hookgate_verify::document::report::ReportStyle;
+use hookgate_verify::providers::challenge::ProviderChallenge;
+use hookgate_verify::providers::{self, Provider};
 use http::{HeaderValue, Method, Request};
 use http_body_util::{BodyExt, Full};
 
@@ -15,15 +18,12 @@ use super::case::Case;
 use super::spot::{Role, Spot, spots};
 use super::{File, Vector};
 use crate::config;
-use crate::document::report::ReportStyle;
 use crate::gate::rules::RouteRules;
 use crate::gate::verdict::Verdict;
 use crate::gate::{Gate, GateAdmission};
 use crate::model::clock::ClockReading;
 use crate::model::ids::RequestId;
 use crate::model::source::RequestSource;
-use crate::providers::challenge::ProviderChallenge;
-use crate::providers::{self, Provider};
 
 /// Texts for checks to sign: some that checks accept, and some that events could have.
 const TEXTS: [&str; 8] = [
@@ -234,7 +234,7 @@ fn forgeries(provider: &Provider, whole: &Case, text: &str, piece: &str) -> Vec<
 /// the signature of an event.
 #[tokio::test]
 async fn no_response_to_an_unverified_request_signs_an_event() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/providers");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/verify/providers");
     let mut verified = Vec::new();
     for provider in providers::all()
         .iter()
@@ -293,7 +293,8 @@ async fn no_response_to_an_unverified_request_signs_an_event() {
 async fn no_check_with_the_text_of_an_event_is_forwarded() {
     for id in ["twitter", "braintree"] {
         let provider = providers::find(id).unwrap();
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/providers");
+        let folder =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/verify/providers");
         let text = std::fs::read_to_string(folder.join(format!("{id}.toml"))).unwrap();
         let file: File = toml::from_str(&text).unwrap();
         let vector = file.vectors.first().unwrap();

@@ -7,6 +7,12 @@
 //! design: a client that has one signed request can send it with its fields split elsewhere. The last test checks the
 //! properties that hold nevertheless, and lists these senders.
 
+use hookgate_verify::model::secret::Secret;
+use hookgate_verify::providers::Provider;
+use hookgate_verify::scheme::spec::{
+    FieldLocation, SchemeFamily, SchemeLocation, SchemeSpec, TemplatePart, TimestampSpec,
+};
+use hookgate_verify::scheme::{Scheme, ToSign};
 use http::{HeaderValue, header};
 use url::form_urlencoded;
 
@@ -16,12 +22,6 @@ use super::spot::Spot;
 use super::{Vector, each, name};
 use crate::gate::identity::{IdentityFacts, IdentityRules};
 use crate::gate::reject::Reject;
-use crate::model::secret::Secret;
-use crate::providers::Provider;
-use crate::scheme::spec::{
-    FieldLocation, SchemeFamily, SchemeLocation, SchemeSpec, TemplatePart, TimestampSpec,
-};
-use crate::scheme::{Scheme, ToSign};
 
 const IDS: [&str; 3] = ["msg_1", "msg.1700000300", "a.1700000300.b"];
 

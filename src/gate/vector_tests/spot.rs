@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
+use hookgate_verify::scheme::spec::{
+    CertificateKind, FieldLocation, JwtLocation, ListSpec, SchemeFamily, SchemeLocation,
+    SchemeSpec, SignatureEncoding, SignatureSpec, TemplatePart, TimestampSpec, TokenLocation,
+};
 use http::{HeaderName, HeaderValue, header};
 use serde_json::value::RawValue;
 
 use super::case::Case;
-use crate::scheme::spec::{
-    CertificateKind, FieldLocation, JwtLocation, ListSpec, SchemeFamily, SchemeLocation,
-    SchemeSpec, SignatureEncoding, SignatureSpec, TemplatePart, TimestampSpec, TokenLocation,
-};
 
 /// The location of a value.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac::{Algorithm, HMAC_SHA256, HMAC_SHA384, HMAC_SHA512, Key, sign};
 use data_encoding::BASE64URL_NOPAD;
+use hookgate_verify::scheme::spec::{
+    FixedClaim, JwtAlgorithm, JwtLocation, JwtSpec, SchemeFamily, SchemeSpec, TokenAudience,
+};
 use serde_json::Value;
 
 use super::case::Case;
 use super::damage::{minimal, refused};
 use super::spot::{Role, Spot, spots};
 use super::{each, name};
-use crate::scheme::spec::{
-    FixedClaim, JwtAlgorithm, JwtLocation, JwtSpec, SchemeFamily, SchemeSpec, TokenAudience,
-};
 
 /// A century: longer than any leeway or validity period.
 const LONG: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -52,7 +52,7 @@ fn with_token(spec: &JwtSpec, case: &Case, prefix: &str, parts: &[String; 3]) ->
     }
 }
 
-fn spot(place: &crate::scheme::spec::SchemeLocation) -> Spot {
+fn spot(place: &hookgate_verify::scheme::spec::SchemeLocation) -> Spot {
     Spot::of(place)
 }
 

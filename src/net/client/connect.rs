@@ -11,6 +11,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookgate_verify::net::host;
+use hookgate_verify::net::special_addresses::is_forbidden;
 use http::uri::Authority;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -19,8 +21,6 @@ use tokio_rustls::TlsConnector;
 
 use crate::net::client::stream::{ProbedStream, ReadinessProbe, UpstreamStream};
 use crate::net::egress::{EgressResolver, ResolveError};
-use crate::net::host;
-use crate::net::special_addresses::is_forbidden;
 
 /// The reason why no connection was opened. No byte of the request was written.
 #[derive(Debug, thiserror::Error)]

@@ -25,9 +25,9 @@ use std::fmt::Write as _;
 use std::io;
 
 use bytes::Bytes;
+use hookgate_verify::net::redact::MASK;
 use http::{HeaderMap, Method, header};
 
-use crate::net::redact::MASK;
 use crate::net::request_file::part::header_of;
 
 /// Maximum size of everything before the body, comments included, in bytes.

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use data_encoding::{BASE64, HEXLOWER};
+use hookgate_verify::model::secret::Secret;
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
 use crate::model::delivery::{DeliveryId, DeliveryState};
-use crate::model::secret::Secret;
 use crate::store::error::StoreError;
 use crate::store::rows::StoredEvent;
 use crate::store::sqlite::connect;

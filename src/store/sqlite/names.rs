@@ -5,9 +5,9 @@
 
 use std::collections::HashMap;
 
+use hookgate_verify::model::glob::GlobPattern;
 use rusqlite::Connection;
 
-use crate::model::glob::GlobPattern;
 use crate::model::ids::{DestinationName, RouteName};
 use crate::store::search::EventSearch;
 

@@ -11,13 +11,13 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use hookgate_verify::model::secret::Secret;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::delivery::DeliveryState;
 use crate::model::error::chain;
-use crate::model::secret::Secret;
 use crate::store::SalvageResult;
 use crate::store::error::StoreError;
 use crate::store::partial::PartialFile;

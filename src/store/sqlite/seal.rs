@@ -10,9 +10,8 @@
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf;
+use hookgate_verify::model::secret::Secret;
 use rusqlite::{Connection, OptionalExtension, params};
-
-use crate::model::secret::Secret;
 
 /// Number in place of a key for content in clear.
 const CLEAR: i64 = 0;

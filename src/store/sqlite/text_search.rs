@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
+use hookgate_verify::net::redact;
 use memchr::memmem::Finder;
 
 use crate::model::clock;
-use crate::net::redact;
 use crate::store::rows::StoredEvent;
 use crate::store::search::{EventRow, EventSearch, ListPage};
 use crate::store::sqlite::event::StoredEventRow;

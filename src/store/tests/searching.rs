@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use hookgate_verify::model::glob::GlobPattern;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::glob::GlobPattern;
 use crate::store::search::{DeliveryRow, EventRow, ReplaySearch};
 
 const ROUTES: [&str; 3] = ["github", "stripe", "shop"];

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::document::value::parse_duration;
+use hookgate_verify::document::value::parse_duration;
 
 /// Delay of `slow` without a duration.
 const SLOW: Duration = Duration::from_secs(10);

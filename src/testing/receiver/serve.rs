@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hookgate_verify::net::host;
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, header};
@@ -21,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::model::clock::ClockReading;
-use crate::net::host;
 use crate::net::request_file::{self, RequestFile};
 use crate::testing::placeholders;
 use crate::testing::receiver::received::ReceivedRequest;

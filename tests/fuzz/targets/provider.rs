@@ -377,7 +377,7 @@ fn is_near(now: &[u8], then: &[u8]) -> bool {
 
 static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
     let mut cases = Vec::new();
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/providers");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crates/verify/providers");
     for provider in all_providers() {
         let text = std::fs::read_to_string(format!("{folder}/{}.toml", provider.id)).unwrap();
         let file: File = toml::from_str(&text).unwrap();

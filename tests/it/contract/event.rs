@@ -57,7 +57,7 @@ impl Events {
     /// Reads the samples of a provider file. Where it has fewer than two, changes each part of the key in turn; where
     /// nothing names an event, two requests with equal bytes are two events.
     pub fn read(provider: &Arc<Provider>) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/providers");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/verify/providers");
         let text = std::fs::read_to_string(folder.join(format!("{}.toml", provider.id)));
         let file: File = toml::from_str(&text.unwrap()).unwrap();
         let vectors = || file.vectors.iter().filter(|one| one.challenge.is_none());

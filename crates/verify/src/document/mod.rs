@@ -1,0 +1,125 @@
+//! TOML documents with spans and diagnostics, so that one load reports every error.
+//!
+//! `scheme`, `providers` and `config` read their tables through this module. It knows no key or section of the config,
+//! reads no file and opens no socket.
+
+pub mod key;
+pub mod mask;
+pub mod report;
+mod secret_mask;
+mod source;
+pub mod suggest;
+pub mod table;
+pub mod value;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use toml::de::{DeTable, Error as SyntaxError};
+
+use crate::document::report::{ConfigDiagnostic, DiagnosticReport, DiagnosticSeverity};
+pub use crate::document::source::SourceText;
+pub use crate::document::source::TextSpan;
+use crate::document::table::TomlTable;
+
+/// A parsed text with the diagnostics found in it so far.
+#[derive(Debug)]
+pub struct TomlDocument<'a> {
+    root: DeTable<'a>,
+    report: RefCell<DiagnosticReport>,
+}
+
+impl<'a> TomlDocument<'a> {
+    /// Parses the whole text. Syntax errors go into the report; the root holds all entries that the parser could read.
+    #[must_use]
+    pub fn parse(source: &'a Arc<SourceText>) -> Self {
+        let (root, errors) = DeTable::parse_recoverable(&source.text);
+        let mut report = DiagnosticReport::new(Arc::clone(source));
+        // One mistake makes the parser fail several times. The first message of a line is the useful one.
+        let mut last_line = 0;
+        for err in &errors {
+            let offset = err.span().map_or(source.text.len(), |span| span.start);
+            let line = source.position(offset).line;
+            if line != last_line {
+                report.syntax_error(syntax_diagnostic(err, source));
+            }
+            last_line = line;
+        }
+        // Before anything can be rendered, so that no caller can forget it.
+        secret_mask::mask_secrets(root.get_ref(), &mut report);
+        Self {
+            root: root.into_inner(),
+            report: RefCell::new(report),
+        }
+    }
+
+    /// Returns the top-level table.
+    #[must_use]
+    pub fn root(&self) -> TomlTable<'_> {
+        TomlTable::new(&self.root, TextSpan::default(), String::new(), &self.report)
+    }
+
+    /// Returns the diagnostics, sorted by position.
+    #[must_use]
+    pub fn into_report(self) -> DiagnosticReport {
+        let mut report = self.report.into_inner();
+        report.sort();
+        report
+    }
+}
+
+fn syntax_diagnostic(err: &SyntaxError, source: &SourceText) -> ConfigDiagnostic {
+    let end = source.text.len();
+    let span = err.span().unwrap_or(end..end);
+    ConfigDiagnostic {
+        severity: DiagnosticSeverity::Error,
+        span: Some(span.into()),
+        message: format!("this is not TOML: {}", err.message()),
+        label: String::new(),
+        help: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::source::TextPosition;
+
+    #[test]
+    fn positions_count_characters_from_one() {
+        let source = SourceText::new("a.toml", "a = \"ä\"\nbé = 1\n".to_owned());
+        assert_eq!(source.position(0), TextPosition { line: 1, column: 1 });
+        // Byte 6 is inside `ä`, byte 7 the quote after it.
+        assert_eq!(source.position(6), TextPosition { line: 1, column: 6 });
+        assert_eq!(source.position(7), TextPosition { line: 1, column: 7 });
+        assert_eq!(source.position(9), TextPosition { line: 2, column: 1 });
+        assert_eq!(source.position(999), TextPosition { line: 3, column: 1 });
+    }
+
+    #[test]
+    fn one_syntax_error_per_line() {
+        let source = SourceText::new("a.toml", "a = = = [\nb = 1\nc = }}}\n".to_owned());
+        let report = TomlDocument::parse(&source).into_report();
+        let mut lines: Vec<_> = report
+            .diagnostics()
+            .iter()
+            .map(|diagnostic| source.position(diagnostic.span.unwrap().start).line)
+            .collect();
+        let count = lines.len();
+        lines.dedup();
+        assert!(count >= 2, "{count}");
+        assert_eq!(lines.len(), count);
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error_and_no_overflow() {
+        for text in [
+            "a = ".to_owned() + &"[".repeat(100_000),
+            "a = ".to_owned() + &"{a=".repeat(100_000),
+            "a.".repeat(100_000) + "a = 1",
+        ] {
+            let source = SourceText::new("a.toml", text);
+            assert!(TomlDocument::parse(&source).into_report().has_errors());
+        }
+    }
+}
