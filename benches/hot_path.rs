@@ -10,8 +10,8 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hookgate::internals::{
     ClaimLimits, ClaimResult, ClaimTable, ClockReading, DedupKey, DedupKeys as EventKeys,
-    IdentityFacts, IdentityKey, IdentityRules, RemoteKeys, RequestHead, RouteVerifier, SchemeSpec,
-    Secret, SecretEntry, ToSign, find_provider,
+    IdentityFacts, IdentityKey, IdentityRules, RemoteKeys, RequestHead, SchemeSpec, Secret,
+    SecretEntry, SignatureVerifier, ToSign, find_provider,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
@@ -22,7 +22,7 @@ const CHUNK: usize = 8 * 1024;
 
 /// One signed request of a provider.
 struct Signed {
-    keys: RouteVerifier,
+    keys: SignatureVerifier,
     rules: IdentityRules,
     uri: Uri,
     headers: HeaderMap,
@@ -43,7 +43,7 @@ impl Signed {
         let provider = find_provider(provider).expect("the provider is compiled in");
         let spec: &SchemeSpec = &provider.scheme;
         let entries: Vec<SecretEntry> = (1..=secrets).map(|n| entry(&n.to_string())).collect();
-        let keys = RouteVerifier::new(spec, &entries, None, Duration::from_secs(300));
+        let keys = SignatureVerifier::new(spec, &entries, None, Duration::from_secs(300));
         let keys = keys.expect("the provider's scheme takes any text as its secret");
         let body = body(size);
         let (uri, mut headers) = (Uri::from_static("/webhook"), HeaderMap::new());
@@ -94,7 +94,7 @@ impl Signed {
     fn verify(&self) -> [u8; 32] {
         let mut pending = self
             .keys
-            .open(self.head(), &self.now)
+            .open(self.head(), self.now.unix_ms)
             .expect("the head is right");
         for chunk in self.body.chunks(CHUNK) {
             pending.update(chunk);
@@ -140,7 +140,7 @@ mod families {
             secret: Secret::new(secret.as_bytes().to_vec()),
             ..entry("1")
         };
-        let keys = RouteVerifier::new(&spec, &[entry], Some(URL), Duration::from_secs(300));
+        let keys = SignatureVerifier::new(&spec, &[entry], Some(URL), Duration::from_secs(300));
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(*name, value.parse().expect("it is ASCII"));
@@ -230,7 +230,7 @@ mod families {
         if let SchemeFamily::Certificate(family) = &mut spec.family {
             family.topics = vector.audience;
         }
-        let keys = RouteVerifier::new(&spec, &[entry("1")], None, Duration::from_secs(300));
+        let keys = SignatureVerifier::new(&spec, &[entry("1")], None, Duration::from_secs(300));
         let mut signed = Signed {
             rules: identity_rules(&spec),
             keys: keys.expect("they go together"),
@@ -242,7 +242,7 @@ mod families {
         };
         let mut pending = signed
             .keys
-            .open(signed.head(), &signed.now)
+            .open(signed.head(), signed.now.unix_ms)
             .expect("it opens");
         pending.update(&signed.body);
         let need = pending.need(&signed.body).expect("the body is right");

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Mutex;
 
+use hookgate_verify::identity::event_id::EventId;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +16,7 @@ use super::resources::all_resources;
 use super::*;
 use crate::config::model::{AdminListen, AdminRole};
 use crate::model::delivery::DeliveryId;
-use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
+use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::record::log::LineLogger;
 use crate::record::log_line::LineEncoding;
 use crate::store::StoreOptions;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 use bytes::Bytes;
+use hookgate_verify::identity::event_id::EventId;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -20,7 +21,7 @@ use crate::admin::parameters::PathParameter;
 use crate::admin::problem::AdminProblem;
 use crate::admin::{AdminState, ConnectionContext, deliveries, destinations};
 use crate::model::clock::ClockReading;
-use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
+use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::store::rows::{CommitOutcome, DestinationRow, NewDelivery, NewEvent, StoredEvent};
 
 /// Value of the header `Hookgate-Provider`.

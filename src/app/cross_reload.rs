@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hookgate_verify::identity::dedup_key::DedupKey;
 use hookgate_verify::model::rate::RateLimit;
 
 use crate::app::error::StartError;
 use crate::config::model::{DedupRule, GateConfig, Route};
-use crate::gate::dedup::{ClaimLimits, ClaimTable, DedupKey};
+use crate::gate::dedup::{ClaimLimits, ClaimTable};
 use crate::gate::rate_limit::{RouteRateLimiter, SourceLimiters};
 use crate::keys::KeyCache;
 use crate::model::ids::RouteName;

@@ -13,6 +13,7 @@ use clap::Args;
 use hookgate_verify::model::span;
 use hookgate_verify::scheme::RequestHead;
 use hookgate_verify::scheme::spec::SchemeLocation;
+use hookgate_verify::signature::SignatureVerifier;
 use serde_json::json;
 
 use crate::cli::confirm::{block_on, interrupted};
@@ -22,8 +23,6 @@ use crate::cli::output::{BAD, GOOD, STRONG, print, styled};
 use crate::cli::signer::{self, SenderProfile, SignerOptions};
 use crate::config::model::SecretEntry;
 use crate::gate::reject::Reject;
-use crate::gate::signature::RouteVerifier;
-use crate::model::clock::ClockReading;
 use crate::net::request_file::RequestFile;
 use crate::testing::receiver::RequestJudge;
 use crate::testing::{ReceivedRequest, ResponseBehavior, WebhookReceiver};
@@ -168,7 +167,7 @@ fn judge(known: &SenderProfile, origin: &str) -> Result<RequestJudge, CommandFai
     let entry = SecretEntry::new("1", secret);
     // Without `--public-url`, schemes that sign the URL are verified against the address that the sender calls.
     let public_url = known.public_url.as_deref().unwrap_or(origin);
-    let keys = RouteVerifier::new(&known.spec, &[entry], Some(public_url), known.tolerance);
+    let keys = SignatureVerifier::new(&known.spec, &[entry], Some(public_url), known.tolerance);
     let keys = keys.map_err(|error| CommandFailure::usage(error.to_string()))?;
     Ok(Box::new(move |request, unix_ms| {
         let verified = verify(&keys, request, unix_ms);
@@ -178,7 +177,7 @@ fn judge(known: &SenderProfile, origin: &str) -> Result<RequestJudge, CommandFai
     }))
 }
 
-fn verify(keys: &RouteVerifier, request: &RequestFile, unix_ms: i64) -> Result<(), Reject> {
+fn verify(keys: &SignatureVerifier, request: &RequestFile, unix_ms: i64) -> Result<(), Reject> {
     let malformed = |fault| Reject::MalformedMaterial {
         name: "the request".into(),
         fault,
@@ -197,18 +196,15 @@ fn verify(keys: &RouteVerifier, request: &RequestFile, unix_ms: i64) -> Result<(
         headers: own_names.as_deref().unwrap_or(&headers),
     };
     // The time of arrival, not of this call, decides whether the timestamp is fresh.
-    let now = ClockReading {
-        unix_ms,
-        ..ClockReading::read()
-    };
-    let mut pending = keys.open(head, &now)?;
+    let mut pending = keys.open(head, unix_ms)?;
     pending.update(&request.body);
     if pending.need(&request.body)?.is_some() {
         return Err(Reject::KeyUnavailable {
             fault: "the sender's key must be fetched, which `hookgate listen` does not do".into(),
         });
     }
-    pending.finish(&request.body, None).map(|_| ())
+    pending.finish(&request.body, None)?;
+    Ok(())
 }
 
 /// Formats a rejection: its reason, the explanation, and the detail that helps most.

@@ -17,6 +17,7 @@ use hookgate_verify::providers::Provider;
 use hookgate_verify::providers::challenge::OnChallenge;
 use hookgate_verify::scheme::spec::{FieldLocation, IdentityKey, SchemeSpec};
 use hookgate_verify::scheme::standard_webhooks::SigningKey;
+use hookgate_verify::signature::DatedSecret;
 use http::{HeaderName, HeaderValue, Method, Uri};
 use ipnet::IpNet;
 
@@ -592,6 +593,18 @@ pub enum SecretSource {
     Credential,
     /// The sender: it publishes its keys, so the config sets no secret.
     Sender,
+}
+
+impl<'s> From<&'s SecretEntry> for DatedSecret<'s> {
+    fn from(entry: &'s SecretEntry) -> Self {
+        // The verifier needs neither the place of the secret nor its span.
+        Self {
+            label: Arc::clone(&entry.label),
+            secret: &entry.secret,
+            not_before_ms: entry.not_before_ms,
+            until_ms: entry.until_ms,
+        }
+    }
 }
 
 impl SecretEntry {

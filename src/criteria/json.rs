@@ -20,7 +20,7 @@ pub(crate) const MAX_BODY: usize = 4 << 20;
 
 /// Reason why a body is not valid, unambiguous JSON.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum JsonFault {
+pub(crate) enum JsonFault {
     /// The bytes are not JSON, or there is more after the JSON value.
     #[error("the body is not JSON")]
     NotJson,

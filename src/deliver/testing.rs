@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hookgate_verify::identity::event_id::EventId;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -15,7 +16,7 @@ use crate::config::load_text;
 use crate::deliver::plan::DeliveryPlan;
 use crate::model::clock::ClockReading;
 use crate::model::delivery::DeliveryId;
-use crate::model::ids::{EventId, RequestId, RouteName};
+use crate::model::ids::{RequestId, RouteName};
 use crate::net::client::OutgoingClient;
 use crate::store::rows::{DestinationId, DueDelivery, StoredEvent};
 

@@ -4,6 +4,7 @@
 //! `Content-Length`, and there are no trailers. The client's framing must never reach the upstream. The gate sets its
 //! own headers after it has vetted the client's, so no client can set or remove them.
 
+use hookgate_verify::identity::event_id::EventId;
 use hookgate_verify::scheme::standard_webhooks::{ID, message_id};
 use http::header::HOST;
 use http::{HeaderName, HeaderValue, Request};
@@ -13,7 +14,7 @@ use crate::dispatch::endpoint::UpstreamTarget;
 use crate::dispatch::error::DispatchError;
 use crate::dispatch::sign::RequestSigner;
 use crate::gate::event::{Event, OwnedRequest, UnverifiedRequest};
-use crate::model::ids::{EventId, RequestId};
+use crate::model::ids::RequestId;
 use crate::net::event_headers::{
     RequestOrigin, insert_event, insert_origin, set_length, set_marks,
 };

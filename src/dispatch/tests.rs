@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hookgate_verify::identity::event_id::EventId;
 use hookgate_verify::scheme::spec::{
     FieldLocation, SchemeFamily, SchemeSpec, SchemeVariants, TokenLocation, TokenSpec,
 };
@@ -21,7 +22,7 @@ use crate::config::model::{EnforceMode, PathRule, Route, RouteMode, UpstreamSett
 use crate::dispatch::endpoint::UpstreamTarget;
 use crate::gate::event::{Event, EventFacts, OwnedRequest, UnverifiedRequest};
 use crate::model::clock;
-use crate::model::ids::{EventId, RequestId, RouteName};
+use crate::model::ids::{RequestId, RouteName};
 use crate::model::source::RequestSource;
 use crate::net::client::OutgoingClient;
 use crate::net::event_headers::EventMarks;

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use hookgate_verify::model::secret::Secret;
 use hookgate_verify::scheme::RequestHead;
 use hookgate_verify::scheme::spec::SchemeSpec;
+use hookgate_verify::signature::SignatureVerifier;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use crate::config::model::{Route, SecretEntry};
 use crate::gate::reject::Reject;
-use crate::gate::signature::RouteVerifier;
 use crate::model::clock::{ClockReading, instant};
 
 /// Maximum number of tries for one request, about as many as all hypotheses make for a route with a few secrets.
@@ -95,13 +95,13 @@ impl<'a> VerificationTrial<'a> {
     /// Runs the gate's verification and returns the label of the secret that matched.
     fn verify(&self) -> Result<Arc<str>, Reject> {
         let public_url = self.public_url.as_deref();
-        let keys = RouteVerifier::new(&self.spec, &self.secrets, public_url, self.tolerance);
+        let keys = SignatureVerifier::new(&self.spec, &*self.secrets, public_url, self.tolerance);
         // A combination that does not compile, such as a secret that this scheme cannot use, cannot verify.
         let keys = keys.map_err(|_| Reject::BadSignature)?;
         let own_names = keys.own_names(&self.headers)?;
         let mut head = self.head();
         head.headers = own_names.as_deref().unwrap_or(head.headers);
-        let mut pending = keys.open(head, &self.now)?;
+        let mut pending = keys.open(head, self.now.unix_ms)?;
         pending.update(&self.body);
         if pending.need(&self.body)?.is_some() {
             // A key that must be fetched first ends the try: an explanation makes no network requests.

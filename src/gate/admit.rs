@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hookgate_verify::identity::KeyText;
+use hookgate_verify::signature::{PendingVerification, VerifiedSignature};
 use http::request::Parts;
 use http::{HeaderMap, Request};
 use http_body::Body;
@@ -22,12 +24,10 @@ use crate::gate::dedup_check::{ClaimDecision, claim};
 use crate::gate::event::{Event, EventParts, RefusedRequest, UnverifiedRequest};
 use crate::gate::filter_kind::FilterKind;
 use crate::gate::framing;
-use crate::gate::identity::KeyText;
 use crate::gate::rate_limit::SourceCharge;
 use crate::gate::reject::Reject;
 use crate::gate::rules::RouteRules;
 use crate::gate::shared::Gate;
-use crate::gate::signature::{PendingVerification, VerifiedSignature};
 use crate::gate::url_check;
 use crate::gate::verdict::{GateDecision, Verdict};
 use crate::gate::verify::verify;
@@ -124,7 +124,7 @@ impl Gate {
         verdict.begin(GateCheck::Material);
         *own_names = rules.keys.own_names(&head.headers)?;
         let headers = own_names.as_deref().unwrap_or(&head.headers);
-        let pending = rules.keys.open(scheme_head(head, headers), now)?;
+        let pending = rules.keys.open(scheme_head(head, headers), now.unix_ms)?;
 
         let body_head = BodyHead {
             declared,

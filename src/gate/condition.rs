@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use hookgate_verify::identity::event_id::EventId;
 use hookgate_verify::scheme::form;
 use http::HeaderMap;
 use serde_json::{Map, Value};
@@ -15,7 +16,7 @@ use crate::criteria::when::{VARIABLES, WhenExpression};
 use crate::gate::event::{Event, EventParts};
 use crate::gate::reject::Reject;
 use crate::gate::verdict::Verdict;
-use crate::model::ids::{EventId, RouteName};
+use crate::model::ids::RouteName;
 
 /// The condition of one route or destination; `None` is always true.
 pub(crate) struct EventCondition(Option<Arc<WhenExpression>>);
@@ -163,12 +164,12 @@ fn query(request: &EventParts) -> Result<Value, Reject> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use hookgate_verify::identity::batch::BatchReader;
     use hookgate_verify::scheme::spec::BatchSpec;
     use http::{Method, Uri};
 
     use super::*;
     use crate::criteria::json::PARSED;
-    use crate::gate::batch::BatchReader;
     use crate::model::clock::ClockReading;
     use crate::model::ids::RequestId;
     use crate::model::source::RequestSource;

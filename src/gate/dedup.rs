@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use hookgate_verify::identity::dedup_key::DedupKey;
 use http::StatusCode;
 use tokio::sync::oneshot;
 
-pub use crate::gate::key::DedupKey;
-use crate::gate::key::KeyHashes;
+use crate::gate::key_hash::KeyHashes;
 use crate::gate::spent_ids::SpentIds;
 use crate::model::clock::instant;
 

@@ -1,11 +1,11 @@
 //! The dedup check: claims the keys of an event, and waits for its first copy where one is in flight.
 
+use hookgate_verify::identity::KeyText;
 use http::StatusCode;
 
 use crate::config::model::ReplayRule;
 use crate::gate::dedup::{self, Claim, ClaimResult};
 use crate::gate::event::EventParts;
-use crate::gate::identity::KeyText;
 use crate::gate::reject::Reject;
 use crate::gate::rules::RouteRules;
 use crate::gate::verdict::Verdict;

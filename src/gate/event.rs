@@ -5,11 +5,12 @@
 //! type. The parts are boxed: they are large, and a request is moved many times.
 
 use bytes::Bytes;
+use hookgate_verify::identity::event_id::EventId;
 use hookgate_verify::scheme::RequestHead;
 use http::{HeaderMap, Method, Uri};
 use sha2::{Digest as _, Sha256};
 
-use crate::model::ids::{EventId, RequestId};
+use crate::model::ids::RequestId;
 use crate::model::source::RequestSource;
 use crate::net::event_headers::EventMarks;
 

@@ -2,7 +2,7 @@
 
 /// The setting of a route that excludes an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FilterKind {
+pub(crate) enum FilterKind {
     /// The `events` setting of the route.
     Events,
     /// The `versions` setting of the route.
@@ -13,11 +13,11 @@ pub enum FilterKind {
 
 impl FilterKind {
     /// Every setting, in the order of the checks.
-    pub const ALL: [Self; 3] = [Self::Events, Self::Versions, Self::When];
+    pub(crate) const ALL: [Self; 3] = [Self::Events, Self::Versions, Self::When];
 
     /// Returns the label in logs and metrics: the config key.
     #[must_use]
-    pub fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         match self {
             Self::Events => "events",
             Self::Versions => "versions",

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use hookgate_verify::identity::KeyText;
+use hookgate_verify::identity::dedup_key::DedupKey;
+use hookgate_verify::identity::event_id::EventId;
 use hookgate_verify::scheme::locate;
 use hookgate_verify::scheme::spec::{
     SchemeFamily, SchemeLocation, SchemeSpec, SignatureComponent, TemplatePart,
@@ -10,11 +13,9 @@ use http::Uri;
 use sha2::{Digest as _, Sha256};
 
 use crate::config::model::{DedupRule, MissingId, PathRule, ReplayRule, Route};
-use crate::gate::dedup::{DedupKey, DedupKeys};
+use crate::gate::dedup::DedupKeys;
 use crate::gate::event::EventParts;
-use crate::gate::identity::KeyText;
 use crate::gate::reject::Reject;
-use crate::model::ids::EventId;
 
 /// The rule by which the dedup keys of one route's events are made.
 pub(super) struct KeyRule {

@@ -7,7 +7,6 @@
 mod admission;
 mod admit;
 mod arrival;
-mod batch;
 pub(crate) mod budget;
 pub(crate) mod challenge;
 mod check;
@@ -19,8 +18,7 @@ pub(crate) mod event;
 pub(crate) mod filter;
 mod filter_kind;
 mod framing;
-pub(crate) mod identity;
-mod key;
+mod key_hash;
 mod key_rule;
 pub(crate) mod rate_limit;
 pub(crate) mod reject;
@@ -28,15 +26,11 @@ pub(crate) mod route;
 pub(crate) mod rules;
 mod schema;
 mod shared;
-pub(crate) mod signature;
-mod single_values;
 mod socket_peer;
 mod spent_ids;
-mod tenant;
 mod url_check;
 pub(crate) mod verdict;
 mod verify;
-mod walk;
 
 #[cfg(test)]
 mod vector_tests;

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookgate_verify::VerifyError;
 use http::{Method, StatusCode};
 
 use crate::criteria::json::JsonFault;
@@ -30,7 +31,7 @@ const KEY_DELAY: Duration = Duration::from_secs(15);
 
 /// A reject with its evidence. Evidence never holds a secret or an expected signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reject {
+pub(crate) enum Reject {
     /// No route has this host and path; made by [`Reject::no_route`].
     NoRoute {
         /// Host of the request, cut to the evidence limit.
@@ -183,7 +184,7 @@ pub enum Reject {
 
 /// The rule that a head violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FramingFault {
+pub(crate) enum FramingFault {
     /// `CONNECT`, `TRACE`, or a target that is not a path.
     Target,
     /// `Transfer-Encoding` other than `chunked`, or beside `Content-Length`.
@@ -199,7 +200,7 @@ pub enum FramingFault {
 impl FramingFault {
     /// Returns the `fault` in the log.
     #[must_use]
-    pub fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         match self {
             Self::Target => "target",
             Self::TransferEncoding => "transfer-encoding",
@@ -271,10 +272,37 @@ pub struct ReasonMeaning {
     pub look_at: &'static str,
 }
 
+impl From<VerifyError> for Reject {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::NoCurrentSecret => Self::NoCurrentSecret,
+            VerifyError::MissingMaterial { name } => Self::MissingMaterial { name },
+            VerifyError::MalformedMaterial { name, fault } => {
+                Self::MalformedMaterial { name, fault }
+            }
+            VerifyError::StaleTimestamp {
+                age_seconds,
+                tolerance,
+            } => Self::StaleTimestamp {
+                age_seconds,
+                tolerance,
+            },
+            VerifyError::BadSignature => Self::BadSignature,
+            VerifyError::BodyTooLarge { limit } => Self::BodyTooLarge { limit },
+            VerifyError::WrongTenant => Self::WrongTenant,
+            // The gate fetches keys itself, so it never gets this one.
+            VerifyError::KeyNeeded { url } => Self::KeyUnavailable {
+                fault: format!("the key at {url} was not fetched").into(),
+            },
+            VerifyError::Identity { fault } => Self::Identity { fault },
+        }
+    }
+}
+
 impl Reject {
     /// Builds a `NoRoute` reject. Host and path are cut to [`EVIDENCE_LIMIT`] characters.
     #[must_use]
-    pub fn no_route(host: &str, path: &str) -> Self {
+    pub(crate) fn no_route(host: &str, path: &str) -> Self {
         Self::NoRoute {
             host: bounded(host),
             path: bounded(path),
@@ -283,7 +311,7 @@ impl Reject {
 
     /// Builds a `ContentType` reject. The type is cut to [`EVIDENCE_LIMIT`] characters.
     #[must_use]
-    pub fn content_type(found: &str) -> Self {
+    pub(crate) fn content_type(found: &str) -> Self {
         Self::ContentType {
             found: bounded(found),
         }
@@ -291,7 +319,7 @@ impl Reject {
 
     /// Returns the reason without its evidence.
     #[must_use]
-    pub fn reason(&self) -> RejectReason {
+    pub(crate) fn reason(&self) -> RejectReason {
         match self {
             Self::NoRoute { .. } => RejectReason::NoRoute,
             Self::Method { .. } => RejectReason::Method,
@@ -334,19 +362,19 @@ impl Reject {
 
     /// Returns the explanation of its reason.
     #[must_use]
-    pub fn explanation(&self) -> &'static ReasonMeaning {
+    pub(crate) fn explanation(&self) -> &'static ReasonMeaning {
         self.reason().explanation()
     }
 
     /// Returns the id of the reason in logs, metrics and docs.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         self.explanation().code
     }
 
     /// Returns the status of the response: always an error status.
     #[must_use]
-    pub fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             // A waiting copy repeats the first one's error. A success status here would acknowledge an event that
             // failed.
@@ -361,7 +389,7 @@ impl Reject {
 
     /// Returns the `Retry-After` of the response, for the reasons that a retry can cure.
     #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::SourceRate { retry_after }
             | Self::SourceBudget { retry_after }
@@ -376,7 +404,7 @@ impl Reject {
 
     /// Returns whether it is a security event: one that a forger, a scanner or a flood would cause.
     #[must_use]
-    pub fn is_security(&self) -> bool {
+    pub(crate) fn is_security(&self) -> bool {
         matches!(
             self.reason(),
             RejectReason::Framing

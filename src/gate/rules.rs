@@ -6,9 +6,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use hookgate_verify::identity::event_id::EventId;
+use hookgate_verify::identity::tenant::TenantNames;
+use hookgate_verify::identity::{IdentityFacts, IdentityRules};
 use hookgate_verify::model::secret::Secret;
 use hookgate_verify::providers::challenge::OnChallenge;
 use hookgate_verify::scheme::SchemeError;
+use hookgate_verify::signature::SignatureVerifier;
 use ipnet::IpNet;
 
 use crate::config::model::{EnforceMode, Route, RouteMode, SecretEntry};
@@ -17,21 +21,17 @@ use crate::gate::condition::EventCondition;
 use crate::gate::dedup::{ClaimTable, DedupKeys as EventKeys};
 use crate::gate::event::Event;
 use crate::gate::filter::RouteFilter;
-use crate::gate::identity::{IdentityFacts, IdentityRules};
 use crate::gate::key_rule::KeyRule;
 use crate::gate::rate_limit::RouteRateLimiter;
 use crate::gate::reject::Reject;
 use crate::gate::schema::RouteSchemas;
-use crate::gate::signature::RouteVerifier;
-use crate::gate::tenant::TenantNames;
 use crate::model::clock::ClockReading;
-use crate::model::ids::EventId;
 use crate::ranges::LiveRanges;
 
 /// The compiled rules of one route.
 pub(crate) struct RouteRules {
     pub(super) route: Arc<Route>,
-    pub(super) keys: RouteVerifier,
+    pub(super) keys: SignatureVerifier,
     pub(super) identity: IdentityRules,
     pub(super) key: Option<KeyRule>,
     pub(super) filter: RouteFilter,
@@ -59,7 +59,7 @@ impl RouteRules {
     ) -> Result<Self, SchemeError> {
         let id = route.provider.as_ref().map(|provider| &*provider.id);
         Ok(Self {
-            keys: RouteVerifier::compile(&route)?,
+            keys: compile_keys(&route)?,
             identity: compile_identity(&route),
             key: KeyRule::compile(&route),
             filter: RouteFilter::compile(&route),
@@ -217,6 +217,13 @@ impl RouteRules {
             false => Err(Reject::WrongTenant),
         }
     }
+}
+
+/// Compiles a route's scheme and secrets.
+pub(super) fn compile_keys(route: &Route) -> Result<SignatureVerifier, SchemeError> {
+    let public_url = route.public_url.as_deref();
+    let keys = SignatureVerifier::new(&route.scheme, &route.secrets, public_url, route.tolerance)?;
+    Ok(keys.with_max_body(route.max_body))
 }
 
 fn compile_identity(route: &Route) -> IdentityRules {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hookgate_verify::signature::VerifiedSignature;
 use http::Request;
 use http_body::Body;
 use sha2::{Digest as _, Sha256};
@@ -18,7 +19,6 @@ use crate::gate::framing;
 use crate::gate::reject::Reject;
 use crate::gate::rules::RouteRules;
 use crate::gate::shared::Gate;
-use crate::gate::signature::VerifiedSignature;
 use crate::gate::verdict::Verdict;
 use crate::net::read_body::BodyHead;
 

@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use hookgate_verify::identity::dedup_key::DedupKey;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use crate::gate::key::{DedupKey, KeyHashes};
+use crate::gate::key_hash::KeyHashes;
 use crate::model::clock::instant;
 
 /// Capacity of a bucket in ids.

@@ -4,6 +4,7 @@
 //! to the source's address and rate, and then gets a response, or is forwarded as unverified if the route says so.
 
 use bytes::Bytes;
+use hookgate_verify::VerifyError;
 use hookgate_verify::net::remote_url::RemoteUrl;
 use hookgate_verify::providers::challenge::{OnChallenge, ProviderChallenge};
 use http::Uri;
@@ -80,11 +81,11 @@ pub(super) fn find_unsigned(
     if !bodied::is_in_body(kind) || has_other_names() {
         return None;
     }
-    match rules.keys.open(read, now) {
-        Err(otherwise @ Reject::MissingMaterial { .. }) => Some(UnsignedCheck::InBody {
+    match rules.keys.open(read, now.unix_ms) {
+        Err(missing @ VerifyError::MissingMaterial { .. }) => Some(UnsignedCheck::InBody {
             kind,
             on_challenge,
-            otherwise,
+            otherwise: missing.into(),
         }),
         _ => None,
     }
@@ -99,7 +100,7 @@ pub(super) fn find_signed(
     rules.count_verified();
     let kind = rules.route.provider.as_ref()?.challenge?;
     // Gate or app signs such text for every client that sends a check, so the signature proves nothing.
-    if unsigned::is_signed_for_anyone(kind, &request.body) {
+    if kind.signs_for_anyone(&request.body) {
         return Some(Err(Reject::BadSignature));
     }
     let (_, on_challenge) = expected(rules)?;

@@ -17,6 +17,9 @@ use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
+use hookgate_verify::VerifyError;
+use hookgate_verify::identity::event_id::EventId;
+use hookgate_verify::identity::{IdentityFacts, IdentityRules};
 use hookgate_verify::model::secret::Secret;
 use hookgate_verify::providers::{self, Provider};
 use hookgate_verify::scheme::gzip;
@@ -27,9 +30,6 @@ use serde::Deserialize;
 use self::case::Case;
 use self::spot::{Spot, spots};
 use crate::gate::challenge;
-use crate::gate::identity::{IdentityFacts, IdentityRules};
-use crate::gate::reject::Reject;
-use crate::model::ids::EventId;
 use crate::net::response::ResponseBody;
 
 #[derive(Deserialize)]
@@ -205,11 +205,11 @@ fn refused(provider: &Provider, vector: &Vector, case: &Case) {
     let is_text = !matches!(&provider.scheme.family, SchemeFamily::Hmac(_))
         || provider.scheme.variants.gzip.is_some();
     match case.verdict(&provider.scheme) {
-        Some(Err(Reject::BadSignature)) => {}
+        Some(Err(VerifyError::BadSignature)) => {}
         Some(Err(
-            Reject::MissingMaterial { .. }
-            | Reject::MalformedMaterial { .. }
-            | Reject::StaleTimestamp { .. },
+            VerifyError::MissingMaterial { .. }
+            | VerifyError::MalformedMaterial { .. }
+            | VerifyError::StaleTimestamp { .. },
         )) if is_text => {}
         other => panic!("{}: {other:?}", name(provider, vector)),
     }
@@ -229,7 +229,7 @@ fn a_missing_or_doubled_header_is_named() {
             };
             let value = spot.read(&whole).unwrap();
             let missing = spot.write(&whole, &[]).unwrap();
-            let reject = Reject::MissingMaterial {
+            let reject = VerifyError::MissingMaterial {
                 name: header.as_str().into(),
             };
             let verdict = missing.verdict(&provider.scheme);
@@ -237,7 +237,7 @@ fn a_missing_or_doubled_header_is_named() {
             let doubled = spot.write(&whole, &[value.clone(), value]).unwrap();
             let verdict = doubled.verdict(&provider.scheme);
             assert!(
-                matches!(&verdict, Some(Err(Reject::MalformedMaterial { name, .. })) if **name == *header.as_str()),
+                matches!(&verdict, Some(Err(VerifyError::MalformedMaterial { name, .. })) if **name == *header.as_str()),
                 "{} with two {header}: {verdict:?}",
                 name(provider, vector)
             );

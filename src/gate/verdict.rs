@@ -5,16 +5,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hookgate_verify::identity::batch::BatchTypes;
+use hookgate_verify::identity::dedup_key::DedupKey;
+use hookgate_verify::identity::event_id::EventId;
 use http::Method;
 
-use crate::gate::batch::BatchTypes;
 pub use crate::gate::check::GateCheck;
 use crate::gate::check_timings::CheckTimings;
-use crate::gate::dedup::DedupKey;
 use crate::gate::filter_kind::FilterKind;
 use crate::gate::reject::Reject;
 use crate::model::clock::ClockReading;
-use crate::model::ids::{EventId, RequestId, RouteName};
+use crate::model::ids::{RequestId, RouteName};
 use crate::model::source::RequestSource;
 use crate::model::trace::TraceContext;
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use hookgate_verify::signature::{PendingVerification, VerifiedSignature};
 
 use crate::gate::budget::BudgetShare;
 use crate::gate::reject::Reject;
-use crate::gate::signature::{PendingVerification, VerifiedSignature};
 use crate::keys::{KeyCache, KeyFault};
 use crate::model::clock::instant;
 use crate::model::ids::RouteName;
@@ -34,9 +34,9 @@ pub(super) async fn verify(
     })?;
     let Some(need) = need else {
         let signed = pending.finish(body, None);
-        return signed.inspect_err(|_| {
+        return Ok(signed.inspect_err(|_| {
             charge(began);
-        });
+        })?);
     };
     let paid = charge(began);
     let mut quota = KeyQuota::new(share);
@@ -67,7 +67,7 @@ pub(super) async fn verify(
             charge(began);
         }
     }
-    signed
+    Ok(signed?)
 }
 
 /// Counts the keys that one request makes the gate fetch, at the cost of its source.

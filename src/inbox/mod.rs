@@ -8,11 +8,13 @@ pub(crate) mod subscriptions;
 
 use std::time::Duration;
 
+use hookgate_verify::identity::dedup_key::DedupKey;
+use hookgate_verify::identity::event_id::EventId;
 use hookgate_verify::scheme::standard_webhooks::message_id;
 use http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest as _, Sha256};
 
-use crate::gate::dedup::{DedupKey, DedupKeys};
+use crate::gate::dedup::DedupKeys;
 use crate::gate::event::{BorrowedRequest, Event};
 use crate::gate::reject::Reject;
 use crate::gate::verdict::Verdict;
@@ -20,7 +22,6 @@ use crate::inbox::subscriptions::RouteSubscriptions;
 use crate::model::clock::ClockReading;
 use crate::model::delivery::DeliveryId;
 use crate::model::error;
-use crate::model::ids::EventId;
 use crate::net::event_headers::set_marks;
 use crate::store::rows::{
     ClaimRow, CommitOutcome, DestinationId, NewDelivery, NewEvent, SpentClaim, StoredEvent,

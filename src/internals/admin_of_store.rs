@@ -4,12 +4,13 @@ use std::error::Error;
 use std::path::Path;
 
 use bytes::Bytes;
+use hookgate_verify::identity::event_id::EventId;
 use http::{HeaderMap, Method};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{AdminControls, AdminListener, AdminState, run_replays, serve};
 use crate::config::model::AdminListen;
-use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
+use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::record::TelemetryRecorder;
 use crate::record::log::LineLogger;
 use crate::record::log_line::LineEncoding;

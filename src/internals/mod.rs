@@ -4,6 +4,9 @@ mod admin_of_store;
 
 pub use hookgate_verify::document::report::ReportStyle;
 pub use hookgate_verify::document::{SourceText, TextSpan, TomlDocument};
+pub use hookgate_verify::identity::dedup_key::DedupKey;
+pub use hookgate_verify::identity::event_id::EventId;
+pub use hookgate_verify::identity::{IdentityFacts, IdentityRules};
 pub use hookgate_verify::model::glob::GlobPattern;
 pub use hookgate_verify::model::secret::Secret;
 pub use hookgate_verify::providers::challenge::ProviderChallenge;
@@ -23,6 +26,7 @@ pub use hookgate_verify::scheme::spec::{
     TokenLocation, UrlClaim,
 };
 pub use hookgate_verify::scheme::words::{id_signed, summary as scheme_summary, time_signed};
+pub use hookgate_verify::signature::SignatureVerifier;
 
 pub use crate::admin::api_resource::ApiResource;
 pub use crate::admin::resources::all_resources;
@@ -30,15 +34,13 @@ pub use crate::config::load_text;
 pub use crate::config::model::SecretEntry;
 pub use crate::edge::chunk_check::ChunkScanner;
 pub use crate::edge::head_check::{EndFinder, check_head};
-pub use crate::gate::dedup::{ClaimLimits, ClaimResult, ClaimTable, DedupKey, DedupKeys};
-pub use crate::gate::identity::{IdentityFacts, IdentityRules};
+pub use crate::gate::dedup::{ClaimLimits, ClaimResult, ClaimTable, DedupKeys};
 pub use crate::gate::reject::RejectReason;
-pub use crate::gate::signature::RouteVerifier;
 pub use crate::gate::verdict::GateCheck;
 pub use crate::internals::admin_of_store::AdminOfStore;
 pub use crate::model::clock::{ClockReading, instant};
 pub use crate::model::delivery::{DeliveryId, DeliveryState};
-pub use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
+pub use crate::model::ids::{DestinationName, RequestId, RouteName};
 pub use crate::record::metric_table::{MetricKind, MetricRow, all_metrics};
 pub use crate::store::rows::{
     AttemptRecord, ClaimRow, CommitOutcome, DestinationId, FinishedAttempt, NewDelivery, NewEvent,

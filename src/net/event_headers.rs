@@ -6,10 +6,11 @@
 use std::io::Write;
 use std::net::IpAddr;
 
+use hookgate_verify::identity::event_id::EventId;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use crate::model::ids::{EventId, RequestId};
+use crate::model::ids::RequestId;
 use crate::net::headers::{REQUEST_ID, request_id_value};
 
 const ROUTE: HeaderName = HeaderName::from_static("hookgate-route");

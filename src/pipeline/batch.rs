@@ -3,6 +3,7 @@
 //! All events of a batch go into one group of the store, so that they share one disk write.
 
 use futures_util::future::join_all;
+use hookgate_verify::identity::event_id::EventId;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -16,7 +17,7 @@ use crate::gate::verdict::Verdict;
 use crate::inbox::AcceptOptions;
 use crate::inbox::subscriptions::RouteSubscriptions;
 use crate::model::clock::ClockReading;
-use crate::model::ids::{EventId, RequestId};
+use crate::model::ids::RequestId;
 use crate::net::response::HttpResponse;
 use crate::pipeline::acceptance::DurableAcceptance;
 use crate::pipeline::exchange::{EventEnd, UpstreamExchange};

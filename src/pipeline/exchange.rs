@@ -194,8 +194,10 @@ pub(super) fn insert_trace(event: &mut Event, verdict: &Verdict) {
 mod tests {
     use std::time::Duration;
 
+    use hookgate_verify::identity::dedup_key::DedupKey;
+
     use super::*;
-    use crate::gate::dedup::{ClaimLimits, ClaimResult, ClaimTable, DedupKey, DedupKeys};
+    use crate::gate::dedup::{ClaimLimits, ClaimResult, ClaimTable, DedupKeys};
 
     fn ask(claims: &Arc<ClaimTable>) -> ClaimResult {
         claims.try_claim(DedupKeys {

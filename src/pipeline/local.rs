@@ -5,6 +5,7 @@
 //! `data` and optionally `id`, `type`, `delay` and `priority`; the text of `data` is delivered byte for byte. Unlike
 //! untrusted clients, these senders get detailed errors.
 
+use hookgate_verify::identity::event_id::EventId;
 use hookgate_verify::scheme::standard_webhooks::message_id;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
@@ -14,7 +15,6 @@ use crate::gate::event::Event;
 use crate::gate::verdict::Verdict;
 use crate::inbox::subscriptions::RouteSubscriptions;
 use crate::inbox::{AcceptOptions, AcceptOutcome};
-use crate::model::ids::EventId;
 use crate::net::event_headers::DUPLICATE;
 use crate::net::headers::{HeaderOccurrence, single};
 use crate::net::response::HttpResponse;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_verify::document::value::parse_duration;
+use hookgate_verify::identity::event_id::EventId;
 use hookgate_verify::scheme::standard_webhooks::message_id;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
@@ -13,7 +14,6 @@ use crate::gate::event::Event;
 use crate::gate::reject::Reject;
 use crate::gate::verdict::{GateDecision, Verdict};
 use crate::inbox::{AcceptOptions, AcceptOutcome};
-use crate::model::ids::EventId;
 use crate::net::response::{HttpResponse, ResponseBody};
 use crate::pipeline::acceptance::DurableAcceptance;
 use crate::pipeline::exchange::{EventEnd, UpstreamExchange};

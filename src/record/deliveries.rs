@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use hookgate_verify::identity::event_id::EventId;
 use prometheus_client::encoding::DescriptorEncoder;
 use tracing::Level;
 
 use crate::model::clock::ClockReading;
 use crate::model::delivery::{DeliveryId, DeliveryState};
-use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
+use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::model::trace::TraceContext;
 use crate::record::TelemetryRecorder;
 use crate::record::counters::ByKind;

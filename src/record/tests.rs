@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookgate_verify::identity::event_id::EventId;
 use http::{Method, StatusCode};
 use tracing::Level;
 
@@ -13,7 +14,7 @@ use crate::gate::filter::FilterKind;
 use crate::gate::reject::{FramingFault, Reject, RejectReason};
 use crate::gate::verdict::{GateCheck, GateDecision, Verdict};
 use crate::model::clock::ClockReading;
-use crate::model::ids::{EventId, RequestId, RouteName};
+use crate::model::ids::{RequestId, RouteName};
 use crate::model::source::RequestSource;
 use crate::record::TelemetryRecorder;
 use crate::record::exchange_summary::ExchangeSummary;

@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use hookgate_verify::identity::event_id::EventId;
 use http::{HeaderMap, Method};
 
 use crate::model::delivery::{DeliveryId, DeliveryState};
-use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
+use crate::model::ids::{DestinationName, RequestId, RouteName};
 
 /// The number of a destination in its store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

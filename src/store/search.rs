@@ -1,7 +1,9 @@
 //! Queries of operators: searches with pages, bulk changes and replays. The admin API uses these types.
 
+use hookgate_verify::identity::event_id::EventId;
+
 use crate::model::delivery::{DeliveryId, DeliveryState, DeliveryStep};
-use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
+use crate::model::ids::{DestinationName, RequestId, RouteName};
 
 /// Criteria for events. An event matches if it meets all criteria that are set.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -18,12 +18,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use hookgate_verify::identity::event_id::EventId;
 use hookgate_verify::model::secret::Secret;
 use http::{HeaderMap, HeaderValue, Method};
 use tempfile::TempDir;
 
 use crate::model::delivery::{DeliveryId, DeliveryState};
-use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
+use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::options::StoreOptions;

@@ -313,15 +313,17 @@ fn check_signable(spec: &SchemeSpec, provider: &str) -> Result<(), TestingError>
 mod tests {
     use std::time::Duration;
 
+    use hookgate_verify::signature::SignatureVerifier;
+
     use super::*;
     use crate::config::model::SecretEntry;
-    use crate::gate::signature::RouteVerifier;
 
     /// Verifies an event with the verification of the gate.
     fn is_taken(sender: &EventSender, secret: &str, event: &RequestFile) -> Result<(), String> {
         let entry = SecretEntry::new("1", Secret::new(secret.as_bytes().to_vec()));
         let public_url = Some(sender.public_url.as_str());
-        let keys = RouteVerifier::new(&sender.spec, &[entry], public_url, Duration::from_mins(5));
+        let keys =
+            SignatureVerifier::new(&sender.spec, &[entry], public_url, Duration::from_mins(5));
         let keys = keys.map_err(|error| error.to_string())?;
         let (uri, headers) = (event.target.parse().unwrap(), event.header_map().unwrap());
         let head = RequestHead {
@@ -329,7 +331,7 @@ mod tests {
             uri: &uri,
             headers: &headers,
         };
-        let pending = keys.open(head, &ClockReading::read());
+        let pending = keys.open(head, ClockReading::read().unix_ms);
         let mut pending = pending.map_err(|reject| format!("{reject:?}"))?;
         pending.update(&event.body);
         let signed = pending.finish(&event.body, None);

@@ -7,7 +7,6 @@ use aws_lc_rs::{digest, hmac};
 use data_encoding::{BASE64, HEXLOWER};
 use hookgate_verify::model::secret::Secret;
 use hookgate_verify::providers::challenge::ProviderChallenge;
-use hookgate_verify::scheme::form;
 use hookgate_verify::scheme::material::read_query;
 use hookgate_verify::scheme::{MaterialFault, RequestHead};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
@@ -149,8 +148,8 @@ fn echo(head: &RequestHead<'_>, name: &str) -> Option<Result<HttpResponse, Rejec
 /// (<https://docs.x.com/x-api/webhooks/introduction#challenge-response-checks-crc>).
 ///
 /// X signs its events in the same form with the same secret, and any client may send a check. So the gate signs only
-/// text that cannot be an event: short base64 or hexadecimal that is not valid JSON. Conversely `is_signed_for_anyone`
-/// rejects every event that is not a JSON object.
+/// text that cannot be an event: short base64 or hexadecimal that is not valid JSON. Conversely
+/// [`ProviderChallenge::signs_for_anyone`] rejects every event that is not a JSON object.
 fn crc(token: &str, means: &ChallengeMaterial<'_>) -> Result<HttpResponse, Reject> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+/=".contains(&byte);
     let is_json = serde_json::from_str::<serde::de::IgnoredAny>(token).is_ok();
@@ -221,22 +220,6 @@ fn ssl_check(head: &RequestHead<'_>) -> Option<Result<HttpResponse, Reject>> {
         "1" => Ok(empty()),
         _ => Err(malformed("ssl_check")),
     }))
-}
-
-/// Returns whether the signed text is one that a URL check may ask to sign, so that any client could have obtained the
-/// signature. No genuine event of these senders has such a text, whether gate or app responds to the checks.
-pub(in crate::gate) fn is_signed_for_anyone(challenge: ProviderChallenge, body: &[u8]) -> bool {
-    match challenge {
-        // Events are JSON objects.
-        ProviderChallenge::XCrc => !body.trim_ascii_start().starts_with(b"{"),
-        // A payload is base64 of XML, which begins with `PG`.
-        ProviderChallenge::Braintree => {
-            let fields = form::fields(body).unwrap_or_default();
-            let payload = form::one(&fields, "bt_payload").ok().flatten();
-            payload.is_none_or(is_hex)
-        }
-        _ => false,
-    }
 }
 
 /// Returns the query of a forwarded check: the check's own parameters as sent, and no others.

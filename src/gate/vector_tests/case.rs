@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use data_encoding::BASE64;
+use hookgate_verify::VerifyError;
 use hookgate_verify::model::secret::Secret;
 use hookgate_verify::net::remote_url::RemoteUrl;
 use hookgate_verify::providers::Provider;
@@ -11,6 +12,7 @@ use hookgate_verify::scheme::remote_keys::{KeyNeed, RemoteKeys};
 use hookgate_verify::scheme::spec::{
     FixedClaim, HeaderFamilies, JwtKeys, SchemeFamily, SchemeSpec, TokenAudience,
 };
+use hookgate_verify::signature::SignatureVerifier;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -18,9 +20,6 @@ use rustls::pki_types::pem::PemObject;
 
 use super::Vector;
 use crate::config::model::SecretEntry;
-use crate::gate::reject::Reject;
-use crate::gate::signature::RouteVerifier;
-use crate::model::clock::ClockReading;
 
 /// A request, and the settings of the route that it is sent to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -100,11 +99,11 @@ impl Case {
     }
 
     /// Returns the gate's verdict, or `None` if such a request or route cannot exist.
-    pub(super) fn verdict(&self, spec: &SchemeSpec) -> Option<Result<(), Reject>> {
+    pub(super) fn verdict(&self, spec: &SchemeSpec) -> Option<Result<(), VerifyError>> {
         let entry = SecretEntry::new("1", Secret::new(self.secret.clone()));
         let public_url = self.public_url.as_deref();
         let spec = &self.settled(spec);
-        let keys = RouteVerifier::new(spec, &[entry], public_url, self.tolerance).ok()?;
+        let keys = SignatureVerifier::new(spec, &[entry], public_url, self.tolerance).ok()?;
         let uri: Uri = self.target.parse().ok()?;
         let own_names = match keys.own_names(&self.headers) {
             Ok(own_names) => own_names,
@@ -112,7 +111,7 @@ impl Case {
         };
         let mut head = self.head(&uri);
         head.headers = own_names.as_deref().unwrap_or(head.headers);
-        let mut pending = match keys.open(head, &ClockReading::at_unix_seconds(self.now)) {
+        let mut pending = match keys.open(head, self.now * 1000) {
             Ok(mut pending) => {
                 pending.update(&self.body);
                 pending
@@ -159,7 +158,7 @@ impl Case {
     }
 
     /// Returns the keys that the `keys` module would fetch.
-    fn fetch(&self, need: &KeyNeed) -> Result<RemoteKeys, Reject> {
+    fn fetch(&self, need: &KeyNeed) -> Result<RemoteKeys, VerifyError> {
         let mut roots = RootCertStore::empty();
         for root in self.root.iter().flat_map(|pem| certificates(pem)) {
             roots.add(root).unwrap();
@@ -168,13 +167,14 @@ impl Case {
         let keys = need
             .source
             .parse(text.as_bytes(), &roots.roots, self.now * 1000);
-        let keys = keys.map_err(|fault| Reject::KeyUnavailable {
-            fault: fault.into(),
+        let keys = keys.map_err(|fault| VerifyError::MalformedMaterial {
+            name: "the fetched key".into(),
+            fault,
         })?;
         if keys.answer(need) {
             return Ok(keys);
         }
-        Err(Reject::MalformedMaterial {
+        Err(VerifyError::MalformedMaterial {
             name: "the token's `kid`".into(),
             fault: "matches no key of the sender",
         })

@@ -26,8 +26,7 @@ use super::spot::{Spot, spots};
 use crate::config::load_text;
 use crate::config::model::Route;
 use crate::gate::challenge::bodied;
-use crate::gate::signature::RouteVerifier;
-use crate::model::clock::ClockReading;
+use crate::gate::rules::compile_keys;
 
 /// The default of `max_body`.
 const MIB: usize = 1 << 20;
@@ -466,7 +465,7 @@ fn custom_schemes_cost_linear_work() {
     let reference = Reference::measure();
     for (name, scheme) in OWN {
         let route = own_route(name, scheme);
-        let keys = RouteVerifier::compile(&route).ok().unwrap();
+        let keys = compile_keys(&route).ok().unwrap();
         let mut headers = HeaderMap::new();
         headers.insert("x-signature", "0".repeat(128).parse().unwrap());
         let (method, uri) = (Method::POST, Uri::from_static("/a"));
@@ -482,7 +481,7 @@ fn custom_schemes_cost_linear_work() {
         }
         for (kind, body) in all {
             reference.check(&format!("{name}, {kind}"), || {
-                let Ok(mut pending) = keys.open(head, &ClockReading::at_unix_seconds(0)) else {
+                let Ok(mut pending) = keys.open(head, 0) else {
                     return;
                 };
                 pending.update(&body);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hookgate_verify::identity::{IdentityFacts, IdentityRules, KeyText};
 use hookgate_verify::providers::identity::RetrySigning;
 use hookgate_verify::providers::{self, Provider};
 use hookgate_verify::scheme::locate;
@@ -21,7 +22,6 @@ use crate::config::model::{PathRule, ReplayRule, Route};
 use crate::config::{self, usual_dedup};
 use crate::gate::dedup::{ClaimLimits, ClaimResult, ClaimTable};
 use crate::gate::event::EventParts;
-use crate::gate::identity::{IdentityFacts, IdentityRules, KeyText};
 use crate::gate::key_rule::KeyRule;
 use crate::model::source::RequestSource;
 use crate::net::event_headers::EventMarks;

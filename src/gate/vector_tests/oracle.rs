@@ -230,7 +230,7 @@ fn forgeries(provider: &Provider, whole: &Case, text: &str, piece: &str) -> Vec<
     found
 }
 
-/// Fails when `asked_and_signed` does not call `is_signed_for_anyone`: the response to X's or Braintree's check is then
+/// Fails when `asked_and_signed` does not call `signs_for_anyone`: the response to X's or Braintree's check is then
 /// the signature of an event.
 #[tokio::test]
 async fn no_response_to_an_unverified_request_signs_an_event() {

@@ -7,6 +7,8 @@
 //! design: a client that has one signed request can send it with its fields split elsewhere. The last test checks the
 //! properties that hold nevertheless, and lists these senders.
 
+use hookgate_verify::VerifyError;
+use hookgate_verify::identity::{IdentityFacts, IdentityRules};
 use hookgate_verify::model::secret::Secret;
 use hookgate_verify::providers::Provider;
 use hookgate_verify::scheme::spec::{
@@ -20,8 +22,6 @@ use super::case::Case;
 use super::damage::minimal;
 use super::spot::Spot;
 use super::{Vector, each, name};
-use crate::gate::identity::{IdentityFacts, IdentityRules};
-use crate::gate::reject::Reject;
 
 const IDS: [&str; 3] = ["msg_1", "msg.1700000300", "a.1700000300.b"];
 
@@ -303,7 +303,7 @@ fn no_other_cut_of_the_signed_text_is_another_request() {
         for case in signed(provider, vector) {
             // A rejected request was signed as well, so no other split of it may pass.
             let verdict = case.verdict(spec);
-            let is_part = |reject: &Reject| matches!(reject, Reject::MalformedMaterial { fault, .. } if fault.starts_with("is neither complete JSON"));
+            let is_part = |reject: &VerifyError| matches!(reject, VerifyError::MalformedMaterial { fault, .. } if fault.starts_with("is neither complete JSON"));
             if matches!(&verdict, Some(Err(reject)) if is_part(reject)) {
                 // No sender signs half a document.
                 continue;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use hookgate_verify::identity::event_id::EventId;
 use rusqlite::params;
 use rusqlite::types::ToSql;
 
 use crate::model::clock::ClockReading;
 use crate::model::delivery::{DeliveryId, DeliveryStep};
-use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
+use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::store::KEPT_ANSWER;
 use crate::store::error::StoreError;
 use crate::store::options::{PurgeResult, RetentionLimits, StoreStatistics};

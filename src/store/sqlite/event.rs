@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hookgate_verify::identity::event_id::EventId;
 use rusqlite::Connection;
 
-use crate::model::ids::{EventId, RequestId, RouteName};
+use crate::model::ids::{RequestId, RouteName};
 use crate::store::rows::StoredEvent;
 use crate::store::sqlite::head::EventHead;
 use crate::store::sqlite::names::NameTable;

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use hookgate_verify::identity::event_id::EventId;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::model::delivery::{DeliveryId, DeliveryState};
-use crate::model::ids::{EventId, RequestId, RouteName};
+use crate::model::ids::{RequestId, RouteName};
 use crate::store::error::StoreError;
 use crate::store::rows::{AttemptRecord, ClaimRow, DestinationId, DestinationRow, SpentClaim};
 use crate::store::search::{

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use hookgate::internals::{ClockReading, FieldLocation, IdentityFacts, IdentityRules, Provider, RequestHead, RouteVerifier, SchemeFamily, SchemeLocation, SchemeSpec, Secret, SecretEntry, SignatureSpec, TemplatePart, TimestampSpec, all_providers};
+use hookgate::internals::{ClockReading, FieldLocation, IdentityFacts, IdentityRules, Provider, RequestHead, SignatureVerifier, SchemeFamily, SchemeLocation, SchemeSpec, Secret, SecretEntry, SignatureSpec, TemplatePart, TimestampSpec, all_providers};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
@@ -43,7 +43,7 @@ struct Vector {
 /// Vector joined with its keys, and the request as text.
 struct Case {
     provider: &'static Provider,
-    keys: RouteVerifier,
+    keys: SignatureVerifier,
     now: ClockReading,
     text: Vec<u8>,
     whole: Request,
@@ -92,8 +92,8 @@ impl Request {
         }
     }
 
-    fn digest(&self, keys: &RouteVerifier, now: &ClockReading) -> Option<[u8; 32]> {
-        let mut pending = keys.open(self.head(), now).ok()?;
+    fn digest(&self, keys: &SignatureVerifier, now: &ClockReading) -> Option<[u8; 32]> {
+        let mut pending = keys.open(self.head(), now.unix_ms).ok()?;
         pending.update(&self.body);
         // Published keys have separate tests.
         if pending.need(&self.body).ok()?.is_some() {
@@ -256,7 +256,7 @@ impl Case {
         if let SchemeFamily::Certificate(family) = &mut scheme.family {
             family.topics = vector.audience;
         }
-        let keys = RouteVerifier::new(
+        let keys = SignatureVerifier::new(
             &scheme,
             &[entry],
             public_url,

@@ -7,26 +7,34 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-/// A key or token to verify or sign with. Only `config` builds one from text from outside.
+/// A key or token to verify or sign with.
+///
+/// ```
+/// use hookgate_verify::Secret;
+/// let kept = Secret::new(b"kept".to_vec());
+/// assert!(kept.is_equal(b"kept"));
+/// ```
+///
+/// Code that shows, copies or compares it by accident does not compile:
 ///
 /// ```compile_fail,E0369
-/// use hookgate::model::secret::Secret;
+/// use hookgate_verify::Secret;
 /// let kept = Secret::new(b"kept".to_vec());
 /// let _ = kept == Secret::new(b"shown".to_vec());
 /// ```
 ///
 /// ```compile_fail,E0277
-/// use hookgate::model::secret::Secret;
+/// use hookgate_verify::Secret;
 /// println!("{:?}", Secret::new(b"kept".to_vec()));
 /// ```
 ///
 /// ```compile_fail,E0277
-/// use hookgate::model::secret::Secret;
+/// use hookgate_verify::Secret;
 /// println!("{}", Secret::new(b"kept".to_vec()));
 /// ```
 ///
 /// ```compile_fail,E0599
-/// use hookgate::model::secret::Secret;
+/// use hookgate_verify::Secret;
 /// let _ = Secret::new(b"kept".to_vec()).clone();
 /// ```
 pub struct Secret(Zeroizing<Vec<u8>>);
@@ -57,13 +65,31 @@ impl Secret {
     }
 }
 
+impl From<Vec<u8>> for Secret {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::new(bytes)
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self::new(text.into_bytes())
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self::new(text.as_bytes().to_vec())
+    }
+}
+
 /// The SHA-256 digest of a token, for comparison in constant time.
 ///
 /// All digests have the same length, so a comparison does not reveal the length of the token. A digest is never
 /// printed.
 ///
 /// ```compile_fail,E0369
-/// use hookgate::model::secret::TokenDigest;
+/// use hookgate_verify::model::secret::TokenDigest;
 /// let kept = TokenDigest::of(b"kept");
 /// let _ = kept == TokenDigest::of(b"shown");
 /// ```

@@ -1,8 +1,9 @@
 //! The URL checks that providers make before they send, by name.
 //!
-//! The responses are in `gate/challenge`.
+//! This crate only names them. The program recognizes and answers them.
 
 use crate::document::value::choice_word;
+use crate::scheme::form;
 
 /// The action of a route on its sender's URL checks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,6 +136,24 @@ impl ProviderChallenge {
     pub fn name(self) -> &'static str {
         let row = Self::ALL.iter().find(|(_, kind)| *kind == self);
         row.map_or("", |(name, _)| name)
+    }
+
+    /// Returns whether the signed text is one that this URL check may ask to sign, so that any client could have obtained
+    /// the signature. No genuine event of these senders has such a text.
+    #[must_use]
+    pub fn signs_for_anyone(self, body: &[u8]) -> bool {
+        match self {
+            // Events are JSON objects.
+            Self::XCrc => !body.trim_ascii_start().starts_with(b"{"),
+            // A payload is base64 of XML, which begins with `PG`, and a challenge is hexadecimal.
+            Self::Braintree => {
+                let fields = form::fields(body).unwrap_or_default();
+                let payload = form::one(&fields, "bt_payload").ok().flatten();
+                let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+                payload.is_none_or(|text| text.bytes().all(is_digit))
+            }
+            _ => false,
+        }
     }
 
     /// Returns whether the route needs a `verify_token`. The token shows that the check is the provider's, since the

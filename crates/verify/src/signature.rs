@@ -6,26 +6,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookgate_verify::model::secret::Secret;
-use hookgate_verify::scheme::boundary::BoundaryRules;
-use hookgate_verify::scheme::gzip::{self, GzipFault};
-use hookgate_verify::scheme::remote_keys::{KeyNeed, RemoteKeys};
-use hookgate_verify::scheme::spec::{GzipText, HeaderFamilies, SchemeSpec};
-use hookgate_verify::scheme::{
-    MaterialFault, RequestHead, Scheme, SchemeError, SchemeVerifier, SecretSet, SignedTime,
-    ValidityWindow,
+use crate::model::secret::Secret;
+use crate::scheme::boundary::BoundaryRules;
+use crate::scheme::gzip::{self, GzipFault};
+use crate::scheme::remote_keys::{KeyNeed, RemoteKeys};
+use crate::scheme::spec::{GzipText, HeaderFamilies, SchemeSpec};
+use crate::scheme::{
+    RequestHead, Scheme, SchemeError, SchemeVerifier, SecretSet, SignedTime, ValidityWindow,
 };
 use http::HeaderMap;
 
-use crate::config::model::{Route, SecretEntry};
-use crate::gate::reject::Reject;
-use crate::model::clock::ClockReading;
+use crate::error::VerifyError;
 
 /// Limit of a decompressed body if no route sets one.
 const DEFAULT_MAX_PLAIN: usize = 25 * 1024 * 1024;
 
-/// The scheme and secrets of one route.
-pub struct RouteVerifier {
+/// A scheme with its secrets.
+pub struct SignatureVerifier {
     scheme: Scheme,
     /// `None` if no request of the scheme has a second reading.
     boundaries: Option<Box<BoundaryRules>>,
@@ -37,6 +34,18 @@ pub struct RouteVerifier {
     max_body: usize,
 }
 
+/// A secret with its name and the time in which it is valid.
+pub struct DatedSecret<'s> {
+    /// Name that [`VerifiedSignature`] reports.
+    pub label: Arc<str>,
+    /// The secret as the sender shows it.
+    pub secret: &'s Secret,
+    /// Start of its validity, in milliseconds since the Unix epoch.
+    pub not_before_ms: Option<i64>,
+    /// End of its validity (exclusive), in milliseconds since the Unix epoch.
+    pub until_ms: Option<i64>,
+}
+
 /// The validity period of a secret. The secret itself is in the scheme.
 struct SecretWindow {
     label: Arc<str>,
@@ -46,12 +55,12 @@ struct SecretWindow {
 
 /// A request whose head is right and whose body is arriving.
 pub struct PendingVerification<'a> {
-    keys: &'a RouteVerifier,
+    keys: &'a SignatureVerifier,
     head: RequestHead<'a>,
     /// The signed event id of the head; empty if the scheme reads no id there.
     id: &'a [u8],
     verifier: SchemeVerifier<'a>,
-    now: ClockReading,
+    unix_ms: i64,
 }
 
 /// A request whose signature is right.
@@ -65,32 +74,20 @@ pub struct VerifiedSignature {
     pub plain: Option<Box<[u8]>>,
 }
 
-impl RouteVerifier {
-    /// Compiles a route's scheme and secrets.
+impl SignatureVerifier {
+    /// Compiles a scheme and its secrets, with the default limit for decompressed bodies.
     ///
     /// # Errors
     /// Returns an error if a secret does not fit the scheme.
-    pub fn compile(route: &Route) -> Result<Self, SchemeError> {
-        let public_url = route.public_url.as_deref();
-        let keys = Self::new(&route.scheme, &route.secrets, public_url, route.tolerance)?;
-        Ok(Self {
-            max_body: route.max_body,
-            ..keys
-        })
-    }
-
-    /// Compiles a scheme and secrets without a route, with the default limit for decompressed bodies.
-    ///
-    /// # Errors
-    /// Returns an error if a secret does not fit the scheme.
-    pub fn new(
+    pub fn new<'s>(
         spec: &SchemeSpec,
-        secrets: &[SecretEntry],
+        secrets: impl IntoIterator<Item: Into<DatedSecret<'s>>>,
         public_url: Option<&str>,
         tolerance: Duration,
     ) -> Result<Self, SchemeError> {
         let boundaries = BoundaryRules::compile(spec);
-        let texts: Vec<&Secret> = secrets.iter().map(|entry| &entry.secret).collect();
+        let secrets: Vec<DatedSecret<'_>> = secrets.into_iter().map(Into::into).collect();
+        let texts: Vec<&Secret> = secrets.iter().map(|entry| entry.secret).collect();
         let entries = secrets.iter().map(|entry| SecretWindow {
             label: Arc::clone(&entry.label),
             not_before_ms: entry.not_before_ms,
@@ -107,28 +104,34 @@ impl RouteVerifier {
         })
     }
 
+    /// Sets the limit for decompressed bodies, in bytes.
+    #[must_use]
+    pub fn with_max_body(self, max_body: usize) -> Self {
+        Self { max_body, ..self }
+    }
+
     /// Returns the headers renamed to the names that the scheme reads, or `None` if they have those names. All later
     /// code reads the renamed headers.
     ///
     /// # Errors
-    /// [`Reject::MalformedMaterial`] if the request mixes both sets of names.
-    pub fn own_names(&self, headers: &HeaderMap) -> Result<Option<Box<HeaderMap>>, Reject> {
+    /// [`VerifyError::MalformedMaterial`] if the request mixes both sets of names.
+    pub fn own_names(&self, headers: &HeaderMap) -> Result<Option<Box<HeaderMap>>, VerifyError> {
         match &self.families {
             None => Ok(None),
-            Some(families) => families.own_names(headers).map_err(reject),
+            Some(families) => families.own_names(headers).map_err(VerifyError::from),
         }
     }
 
     /// Returns the decompressed body, or `None` if it is not compressed.
-    fn plain(&self, body: &[u8]) -> Result<Option<Box<[u8]>>, Reject> {
-        let malformed = |fault| Reject::MalformedMaterial {
+    fn plain(&self, body: &[u8]) -> Result<Option<Box<[u8]>>, VerifyError> {
+        let malformed = |fault| VerifyError::MalformedMaterial {
             name: "the body".into(),
             fault,
         };
         gzip::plain(body, self.max_body).map_err(|fault| match fault {
             GzipFault::Broken => malformed("is not one gzip stream"),
             GzipFault::Ratio => malformed("exceeds the allowed compression ratio"),
-            GzipFault::TooLarge => Reject::BodyTooLarge {
+            GzipFault::TooLarge => VerifyError::BodyTooLarge {
                 limit: self.max_body,
             },
         })
@@ -143,41 +146,41 @@ impl RouteVerifier {
     /// Checks the head: secrets, signature material and timestamp.
     ///
     /// # Errors
-    /// [`Reject::NoCurrentSecret`], [`Reject::MissingMaterial`], [`Reject::MalformedMaterial`],
-    /// [`Reject::StaleTimestamp`], or [`Reject::BadSignature`] where the head alone says so.
+    /// [`VerifyError::NoCurrentSecret`], [`VerifyError::MissingMaterial`], [`VerifyError::MalformedMaterial`],
+    /// [`VerifyError::StaleTimestamp`], or [`VerifyError::BadSignature`] where the head alone says so.
     pub fn open<'a>(
         &'a self,
         head: RequestHead<'a>,
-        now: &ClockReading,
-    ) -> Result<PendingVerification<'a>, Reject> {
+        unix_ms: i64,
+    ) -> Result<PendingVerification<'a>, VerifyError> {
         // Without a current secret, no signature can match.
-        let current = self.current(now);
+        let current = self.current(unix_ms);
         if current.is_empty() {
-            return Err(Reject::NoCurrentSecret);
+            return Err(VerifyError::NoCurrentSecret);
         }
-        let material = self.scheme.material(&head).map_err(reject)?;
+        let material = self.scheme.material(&head).map_err(VerifyError::from)?;
         if let Some(time) = material.signed_time() {
-            self.check_time(time, now)?;
+            self.check_time(time, unix_ms)?;
         }
         let id = material.id();
         let verifier = self.scheme.begin(material, head, current);
         // A wrong token, for example, is known before the body is read.
         if verifier.is_hopeless() {
-            return Err(Reject::BadSignature);
+            return Err(VerifyError::BadSignature);
         }
         Ok(PendingVerification {
             keys: self,
             head,
             id,
             verifier,
-            now: *now,
+            unix_ms,
         })
     }
 
-    fn current(&self, now: &ClockReading) -> SecretSet {
+    fn current(&self, unix_ms: i64) -> SecretSet {
         let is_current = |entry: &SecretWindow| {
-            entry.not_before_ms.is_none_or(|from| from <= now.unix_ms)
-                && entry.until_ms.is_none_or(|until| now.unix_ms < until)
+            entry.not_before_ms.is_none_or(|from| from <= unix_ms)
+                && entry.until_ms.is_none_or(|until| unix_ms < until)
         };
         let entries = self.entries.iter().enumerate();
         entries
@@ -186,21 +189,21 @@ impl RouteVerifier {
     }
 
     /// Checks a signed time. A time in whole seconds is compared with whole seconds, as the senders' own libraries do.
-    fn check_time(&self, time: SignedTime, now: &ClockReading) -> Result<(), Reject> {
+    fn check_time(&self, time: SignedTime, unix_ms: i64) -> Result<(), VerifyError> {
         let now_ms = if time.is_in_seconds {
-            now.unix_seconds().saturating_mul(1000)
+            unix_ms.div_euclid(1000).saturating_mul(1000)
         } else {
-            now.unix_ms
+            unix_ms
         };
         self.check_age(now_ms.saturating_sub(time.unix_ms))
     }
 
     /// Checks an age in both directions: a signature from the future would stay valid for as long as its sender likes.
-    fn check_age(&self, age_ms: i64) -> Result<(), Reject> {
+    fn check_age(&self, age_ms: i64) -> Result<(), VerifyError> {
         if u128::from(age_ms.unsigned_abs()) <= self.tolerance.as_millis() {
             return Ok(());
         }
-        Err(Reject::StaleTimestamp {
+        Err(VerifyError::StaleTimestamp {
             age_seconds: age_ms / 1000,
             tolerance: self.tolerance,
         })
@@ -219,20 +222,20 @@ impl PendingVerification<'_> {
     /// Returns the key to fetch before `finish`, if any; `body` is the whole body.
     ///
     /// # Errors
-    /// As for [`RouteVerifier::open`].
-    pub fn need(&mut self, body: &[u8]) -> Result<Option<KeyNeed>, Reject> {
-        self.verifier.need(body).map_err(reject)
+    /// As for [`SignatureVerifier::open`].
+    pub fn need(&mut self, body: &[u8]) -> Result<Option<KeyNeed>, VerifyError> {
+        self.verifier.need(body).map_err(VerifyError::from)
     }
 
     /// Compares the signature; `body` is the whole body, and `keys` holds what `need` asked for.
     ///
     /// # Errors
-    /// [`Reject::BadSignature`]; for schemes that read the body, also those of [`RouteVerifier::open`].
+    /// [`VerifyError::BadSignature`]; for schemes that read the body, also those of [`SignatureVerifier::open`].
     pub fn finish(
         mut self,
         body: &[u8],
         keys: Option<&RemoteKeys>,
-    ) -> Result<VerifiedSignature, Reject> {
+    ) -> Result<VerifiedSignature, VerifyError> {
         let mut plain = None;
         let mut signed = body;
         if self.keys.gzip == Some(GzipText::Plain) {
@@ -240,13 +243,16 @@ impl PendingVerification<'_> {
             signed = plain.as_deref().unwrap_or(body);
             self.verifier.update(signed);
         }
-        let found = self.verifier.finish(signed, keys).map_err(reject)?;
-        let found = found.ok_or(Reject::BadSignature)?;
+        let found = self
+            .verifier
+            .finish(signed, keys)
+            .map_err(VerifyError::from)?;
+        let found = found.ok_or(VerifyError::BadSignature)?;
         // A signature that is right for the joined text may still be split into other values: see `BoundaryRules`.
         if let Some(boundaries) = &self.keys.boundaries {
             boundaries
                 .check(&self.head, self.id, signed)
-                .map_err(reject)?;
+                .map_err(VerifyError::from)?;
         }
         // After the signature: bytes that are signed as sent are decompressed only once they are verified.
         if self.keys.gzip == Some(GzipText::Sent) {
@@ -254,14 +260,14 @@ impl PendingVerification<'_> {
         }
         // Some schemes sign the time in the body or a token, so it is known only now.
         if let Some(time) = found.signed_time {
-            self.keys.check_time(time, &self.now)?;
+            self.keys.check_time(time, self.unix_ms)?;
         }
         if let Some(validity) = found.validity {
-            check_validity(validity, &self.now)?;
+            check_validity(validity, self.unix_ms)?;
         }
         let entry = self.keys.entries.get(found.secret_index);
         Ok(VerifiedSignature {
-            label: Arc::clone(&entry.ok_or(Reject::BadSignature)?.label),
+            label: Arc::clone(&entry.ok_or(VerifyError::BadSignature)?.label),
             digest: found.digest,
             plain,
         })
@@ -269,33 +275,26 @@ impl PendingVerification<'_> {
 }
 
 /// Checks that the token or certificate is valid now.
-fn check_validity(validity: ValidityWindow, now: &ClockReading) -> Result<(), Reject> {
-    let malformed = |fault| Reject::MalformedMaterial {
+fn check_validity(validity: ValidityWindow, unix_ms: i64) -> Result<(), VerifyError> {
+    let malformed = |fault| VerifyError::MalformedMaterial {
         name: validity.name.into(),
         fault,
     };
-    if validity.from_ms.is_some_and(|from| now.unix_ms < from) {
+    if validity.from_ms.is_some_and(|from| unix_ms < from) {
         return Err(malformed("is not valid yet"));
     }
-    if validity.until_ms.is_some_and(|until| until <= now.unix_ms) {
+    if validity.until_ms.is_some_and(|until| until <= unix_ms) {
         return Err(malformed("has expired"));
     }
     Ok(())
-}
-
-fn reject(fault: MaterialFault) -> Reject {
-    match fault {
-        MaterialFault::Missing { name } => Reject::MissingMaterial { name },
-        MaterialFault::Malformed { name, fault } => Reject::MalformedMaterial { name, fault },
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
 
-    use hookgate_verify::scheme::ToSign;
-    use hookgate_verify::scheme::spec::{
+    use crate::scheme::ToSign;
+    use crate::scheme::spec::{
         DigestAlgorithm, HmacSpec, SchemeFamily, SchemeLocation, SchemeVariants, SecretForm,
         SignatureEncoding, SignatureSpec, SignedTemplate, TemplatePart, TimeUnit, TimestampSpec,
         TokenLocation, TokenSpec,
@@ -333,22 +332,30 @@ mod tests {
         }
     }
 
-    fn entry(label: &str, not_before_ms: Option<i64>, until_ms: Option<i64>) -> SecretEntry {
-        let secret = Secret::new(format!("secret {label}").into_bytes());
-        SecretEntry {
-            not_before_ms,
-            until_ms,
-            ..SecretEntry::new(label, secret)
-        }
+    /// A label, and the start and end of the secret's validity.
+    type Entry = (&'static str, Option<i64>, Option<i64>);
+
+    fn entry(label: &'static str, not_before_ms: Option<i64>, until_ms: Option<i64>) -> Entry {
+        (label, not_before_ms, until_ms)
     }
 
-    fn keys(unit: TimeUnit, entries: &[SecretEntry]) -> RouteVerifier {
-        RouteVerifier::new(&spec(unit), entries, None, Duration::from_mins(5)).unwrap()
+    fn keys(unit: TimeUnit, entries: &[Entry]) -> SignatureVerifier {
+        keys_of(&spec(unit), entries, Duration::from_mins(5))
     }
 
-    fn at(unix_ms: i64) -> ClockReading {
-        let now = ClockReading::at_unix_seconds(0);
-        ClockReading { unix_ms, ..now }
+    fn keys_of(spec: &SchemeSpec, entries: &[Entry], tolerance: Duration) -> SignatureVerifier {
+        let secret = |(label, _, _): &Entry| Secret::new(format!("secret {label}").into_bytes());
+        let secrets: Vec<Secret> = entries.iter().map(secret).collect();
+        let dated = entries
+            .iter()
+            .zip(&secrets)
+            .map(|(entry, secret)| DatedSecret {
+                label: entry.0.into(),
+                secret,
+                not_before_ms: entry.1,
+                until_ms: entry.2,
+            });
+        SignatureVerifier::new(spec, dated, None, tolerance).unwrap()
     }
 
     /// Returns the head of a POST to `/`.
@@ -365,11 +372,11 @@ mod tests {
 
     /// Signs at one time with one of the secrets, and verifies at another time.
     fn check(
-        keys: &RouteVerifier,
+        keys: &SignatureVerifier,
         index: usize,
         signed_ms: i64,
         now_ms: i64,
-    ) -> Result<String, Reject> {
+    ) -> Result<String, VerifyError> {
         let body = b"the body";
         let unsigned = HeaderMap::new();
         let to_sign = ToSign {
@@ -382,7 +389,7 @@ mod tests {
         for (name, value) in keys.scheme().sign(index, &to_sign).unwrap().headers {
             headers.insert(name, HeaderValue::from_str(&value).unwrap());
         }
-        let mut pending = keys.open(head(&headers), &at(now_ms))?;
+        let mut pending = keys.open(head(&headers), now_ms)?;
         for chunk in body.chunks(3) {
             pending.update(chunk);
         }
@@ -401,7 +408,7 @@ mod tests {
             (-300_001, -301),
             (i64::MAX - t, (i64::MAX - t) / 1000),
         ] {
-            let stale = Reject::StaleTimestamp {
+            let stale = VerifyError::StaleTimestamp {
                 age_seconds,
                 tolerance: Duration::from_mins(5),
             };
@@ -429,11 +436,14 @@ mod tests {
         ];
         let keys = keys(TimeUnit::Seconds, &entries);
         assert_eq!(check(&keys, 0, t, t - 1), Ok("old".to_owned()));
-        assert_eq!(check(&keys, 1, t, t - 1), Err(Reject::BadSignature));
-        assert_eq!(check(&keys, 0, t, t), Err(Reject::BadSignature));
+        assert_eq!(check(&keys, 1, t, t - 1), Err(VerifyError::BadSignature));
+        assert_eq!(check(&keys, 0, t, t), Err(VerifyError::BadSignature));
         assert_eq!(check(&keys, 1, t, t), Ok("new".to_owned()));
         assert_eq!(check(&keys, 1, t, t + 4999), Ok("new".to_owned()));
-        assert_eq!(check(&keys, 1, t, t + 5000), Err(Reject::NoCurrentSecret));
+        assert_eq!(
+            check(&keys, 1, t, t + 5000),
+            Err(VerifyError::NoCurrentSecret)
+        );
     }
 
     #[test]
@@ -444,7 +454,7 @@ mod tests {
             until_ms: Some(20),
         };
         for (now_ms, is_good) in [(9, false), (10, true), (19, true), (20, false)] {
-            let checked = check_validity(validity, &at(now_ms));
+            let checked = check_validity(validity, now_ms);
             assert_eq!(checked.is_ok(), is_good, "{now_ms}");
         }
     }
@@ -461,12 +471,14 @@ mod tests {
             }),
             ..spec(TimeUnit::Seconds)
         };
-        let keys =
-            RouteVerifier::new(&spec, &[entry("1", None, None)], None, Duration::MAX).unwrap();
+        let keys = keys_of(&spec, &[entry("1", None, None)], Duration::MAX);
         let mut headers = HeaderMap::new();
-        for (token, expected) in [("secret 1", None), ("secret 2", Some(Reject::BadSignature))] {
+        for (token, expected) in [
+            ("secret 1", None),
+            ("secret 2", Some(VerifyError::BadSignature)),
+        ] {
             headers.insert("x-token", HeaderValue::from_static(token));
-            let opened = keys.open(head(&headers), &at(0));
+            let opened = keys.open(head(&headers), 0);
             assert_eq!(opened.err(), expected, "{token}");
         }
     }
@@ -479,9 +491,9 @@ mod tests {
             "x-signature",
             HeaderValue::from_str(&"0".repeat(64)).unwrap(),
         );
-        let missing = Reject::MissingMaterial {
+        let missing = VerifyError::MissingMaterial {
             name: "x-time".into(),
         };
-        assert_eq!(keys.open(head(&headers), &at(0)).err(), Some(missing));
+        assert_eq!(keys.open(head(&headers), 0).err(), Some(missing));
     }
 }

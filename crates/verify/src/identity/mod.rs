@@ -4,21 +4,28 @@
 //! consider. Rejects repeated names first ([`single_values`](super::single_values)), so that each name has one value below. The body is
 //! parsed at most once, only if no header has the value, and only for the values wanted.
 
+pub mod batch;
+pub mod dedup_key;
+pub mod event_id;
+mod single_values;
+pub mod tenant;
+mod walk;
+
 use std::borrow::Cow;
 
-use hookgate_verify::scheme::json_values::{PickError, PickedValue, ValuePicker};
-use hookgate_verify::scheme::jwt::claim_text;
-use hookgate_verify::scheme::material::read_query;
-use hookgate_verify::scheme::spec::{BatchSpec, FieldLocation, IdentityKey, KeyPart, SchemeSpec};
-use hookgate_verify::scheme::{MaterialFault, RequestHead};
+use crate::scheme::json_values::{PickError, PickedValue, ValuePicker};
+use crate::scheme::jwt::claim_text;
+use crate::scheme::material::read_query;
+use crate::scheme::spec::{BatchSpec, FieldLocation, IdentityKey, KeyPart, SchemeSpec};
+use crate::scheme::{MaterialFault, RequestHead};
 use http::HeaderName;
 
-use crate::gate::batch::{BatchReader, BatchTypes};
-use crate::gate::key::DedupKey;
-use crate::gate::reject::Reject;
-use crate::gate::single_values::{FormFields, OnceNames};
-use crate::gate::tenant::{TenantList, TenantNames};
-use crate::model::ids::EventId;
+use crate::error::VerifyError;
+use crate::identity::batch::{BatchReader, BatchTypes};
+use crate::identity::dedup_key::DedupKey;
+use crate::identity::event_id::EventId;
+use crate::identity::single_values::{FormFields, OnceNames};
+use crate::identity::tenant::{TenantList, TenantNames};
 
 /// The locations of the ids, types and dedup keys of one route's events.
 pub struct IdentityRules {
@@ -194,9 +201,9 @@ impl IdentityRules {
     /// key; the route's `missing_id` decides about that.
     ///
     /// # Errors
-    /// [`Reject::Identity`] where a name that identifies the event occurs more than once: gate and app could read
+    /// [`VerifyError::Identity`] where a name that identifies the event occurs more than once: gate and app could read
     /// different values.
-    pub fn read(&self, head: &RequestHead<'_>, bytes: &[u8]) -> Result<EventIdentity, Reject> {
+    pub fn read(&self, head: &RequestHead<'_>, bytes: &[u8]) -> Result<EventIdentity, VerifyError> {
         let mut request = IdentityReader {
             rules: self,
             head,
@@ -204,7 +211,7 @@ impl IdentityRules {
             picked: None,
             form: self.once.check(head, bytes)?,
         };
-        let reject = |fault| Reject::Identity { fault };
+        let reject = |fault| VerifyError::Identity { fault };
         let event_id = read_text(&self.ids, &mut request).map_err(reject)?;
         let event_id = event_id.and_then(|text| EventId::parse(&text));
         Ok(EventIdentity {
@@ -409,7 +416,7 @@ fn read_word(places: &[CompiledLocation], request: &mut IdentityReader<'_>) -> O
 
 #[cfg(test)]
 mod tests {
-    use hookgate_verify::scheme::spec::{SchemeFamily, SchemeVariants, TokenLocation, TokenSpec};
+    use crate::scheme::spec::{SchemeFamily, SchemeVariants, TokenLocation, TokenSpec};
     use http::{HeaderMap, HeaderValue, Method, Uri};
 
     use super::*;
@@ -458,7 +465,7 @@ mod tests {
         };
         let identity = match rules().read(&head, body.as_bytes()) {
             Ok(identity) => identity,
-            Err(Reject::Identity { fault }) => return Err(fault),
+            Err(VerifyError::Identity { fault }) => return Err(fault),
             Err(other) => panic!("{other:?}"),
         };
         let has_key = identity.key != KeyText::Absent;

@@ -2,9 +2,9 @@
 //!
 //! A batch is wanted if one of its events is. The body is read in one pass, and only the distinct types are kept.
 
-use hookgate_verify::scheme::spec::BatchSpec;
+use crate::scheme::spec::BatchSpec;
 
-use crate::gate::walk::{WalkedValue, walk_values};
+use crate::identity::walk::{WalkedValue, walk_values};
 
 /// Limit of the distinct types kept for one batch. A batch with more counts as wanted by every filter, so that no event
 /// is lost.
@@ -21,7 +21,7 @@ pub struct BatchTypes {
 }
 
 /// The locations of the events of a batch and of their types.
-pub(super) struct BatchReader {
+pub struct BatchReader {
     steps: Box<[Box<str>]>,
     /// Number of steps at the end that are inside an element.
     inner: usize,
@@ -69,7 +69,8 @@ impl BatchTypes {
 
 impl BatchReader {
     /// Creates a reader; `None` if the sender's events have no type.
-    pub(super) fn new(spec: &BatchSpec) -> Option<Self> {
+    #[must_use]
+    pub fn new(spec: &BatchSpec) -> Option<Self> {
         let event_type = spec.event_type.as_ref()?;
         let steps = spec.elements.iter().chain(event_type);
         Some(Self {
@@ -79,7 +80,8 @@ impl BatchReader {
     }
 
     /// Reads the types. A body that is not JSON is not a batch.
-    pub(super) fn types(&self, body: &[u8]) -> BatchTypes {
+    #[must_use]
+    pub fn types(&self, body: &[u8]) -> BatchTypes {
         let mut types = BatchTypes::default();
         let is_whole = walk_values(body, &self.steps, self.inner, &mut |value| match value {
             WalkedValue::Text(text) => types.add(text),

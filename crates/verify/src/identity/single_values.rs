@@ -4,13 +4,13 @@
 //! deduplicate and count one event while the app works on another. Equal values are rejected too: no sender repeats
 //! them.
 
-use hookgate_verify::scheme::form::{self, FormField};
-use hookgate_verify::scheme::material::read_query;
-use hookgate_verify::scheme::spec::FieldLocation;
-use hookgate_verify::scheme::{MaterialFault, RequestHead};
+use crate::scheme::form::{self, FormField};
+use crate::scheme::material::read_query;
+use crate::scheme::spec::FieldLocation;
+use crate::scheme::{MaterialFault, RequestHead};
 use http::HeaderName;
 
-use crate::gate::reject::Reject;
+use crate::error::VerifyError;
 
 /// The fields of a form, or why it cannot be read.
 pub(super) type FormFields<'b> = Result<Vec<FormField<'b>>, &'static str>;
@@ -54,7 +54,7 @@ impl OnceNames {
         &self,
         head: &RequestHead<'_>,
         body: &'b [u8],
-    ) -> Result<Option<FormFields<'b>>, Reject> {
+    ) -> Result<Option<FormFields<'b>>, VerifyError> {
         let is_repeated = |name: &HeaderName| head.headers.get_all(name).iter().nth(1).is_some();
         if self.headers.iter().any(is_repeated) {
             return refused("a header that identifies the event occurs more than once");
@@ -91,6 +91,6 @@ fn insert<T: PartialEq>(names: &mut Vec<T>, name: T) {
     }
 }
 
-fn refused<T>(fault: &'static str) -> Result<T, Reject> {
-    Err(Reject::Identity { fault })
+fn refused<T>(fault: &'static str) -> Result<T, VerifyError> {
+    Err(VerifyError::Identity { fault })
 }

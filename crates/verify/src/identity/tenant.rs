@@ -3,9 +3,9 @@
 //! An event can name several: HighLevel sends the location, the company, or a list of locations. Each of them has to be
 //! one of the route's own, since the event is about all of them.
 
-use hookgate_verify::scheme::spec::FieldLocation;
+use crate::scheme::spec::FieldLocation;
 
-use crate::gate::walk::{WalkedValue, walk_values};
+use crate::identity::walk::{WalkedValue, walk_values};
 
 /// Tenants that are read from one request. An event that names more is refused.
 const MAX_TENANTS: usize = 10_000;

@@ -1,0 +1,380 @@
+//! Builds a [`Verifier`] for a sender of the catalogue, or for a scheme of one's own.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::document::report::ReportStyle;
+use crate::document::{SourceText, TomlDocument};
+use crate::identity::{IdentityFacts, IdentityRules};
+use crate::model::secret::Secret;
+use crate::net::remote_url::RemoteUrl;
+use crate::providers::identity::SigningTenant;
+use crate::providers::{self, Provider};
+use crate::scheme::SchemeError;
+use crate::scheme::jwk::KeySet;
+use crate::scheme::parse::parse_spec;
+use crate::scheme::spec::{
+    FieldLocation, FixedClaim, JwtKeys, SchemeFamily, SchemeSpec, TokenAudience,
+};
+use crate::signature::{DatedSecret, SignatureVerifier};
+use crate::verifier::{Verifier, unix_ms};
+
+/// Tolerance of a scheme of one's own, as in the libraries of Stripe and Standard Webhooks.
+const DEFAULT_TOLERANCE: Duration = Duration::from_mins(5);
+
+/// Settings of a [`Verifier`]. Start with [`Verifier::provider`] or [`Verifier::scheme`], and end with [`Self::build`].
+#[must_use]
+pub struct VerifierBuilder {
+    spec: SchemeSpec,
+    provider: Option<Arc<Provider>>,
+    secrets: Vec<BuilderSecret>,
+    public_url: Option<String>,
+    tolerance: Duration,
+    max_body: Option<usize>,
+    audience: Vec<String>,
+}
+
+struct BuilderSecret {
+    label: Arc<str>,
+    secret: Secret,
+    not_before_ms: Option<i64>,
+    until_ms: Option<i64>,
+}
+
+/// Reason why a [`Verifier`] cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The catalogue has no sender with this id.
+    #[error("there is no sender `{id}`; `provider_ids` returns all ids")]
+    UnknownProvider {
+        /// The id that was asked for.
+        id: String,
+    },
+    /// The text is not a scheme.
+    #[error("{report}")]
+    Scheme {
+        /// Each error with its line, as plain text.
+        report: String,
+    },
+    /// A setting is missing.
+    #[error("this sender needs `{setting}`")]
+    Missing {
+        /// Name of the builder's method.
+        setting: &'static str,
+    },
+    /// The tokens of this sender need a claim that only yours have.
+    #[error("this sender signs for all its customers with one key: set the claim `{name}`")]
+    NeedsClaim {
+        /// Name of the claim.
+        name: String,
+    },
+    /// The scheme contradicts itself, or it cannot use a secret.
+    #[error(transparent)]
+    Unusable(SchemeError),
+    /// The sender signs with a key that only it has, so it needs no secret.
+    #[error("this sender signs with keys that it publishes, so the verifier takes no secret")]
+    SecretNotUsed,
+    /// The sender signs for all its customers with one key.
+    #[error(
+        "this sender signs for all its customers with one key: set `audience` or `claim`, or the events of others pass"
+    )]
+    NeedsAudience,
+    /// The scheme has no use for this setting.
+    #[error("this scheme does not use `{setting}`")]
+    NotUsed {
+        /// Name of the builder's method.
+        setting: &'static str,
+    },
+    /// A value has not the right form.
+    #[error("`{setting}` {fault}")]
+    Malformed {
+        /// Name of the builder's method.
+        setting: &'static str,
+        /// The fault, as the end of a sentence.
+        fault: String,
+    },
+}
+
+impl From<SchemeError> for BuildError {
+    fn from(error: SchemeError) -> Self {
+        match error {
+            SchemeError::NeedsPublicUrl => Self::Missing {
+                setting: "public_url",
+            },
+            SchemeError::NeedsJwks => Self::Missing {
+                setting: "key_set_url",
+            },
+            SchemeError::SecretCount { found: 0 } => Self::Missing { setting: "secret" },
+            SchemeError::NeedsAudience => Self::NeedsAudience,
+            SchemeError::NeedsClaim { name } => Self::NeedsClaim { name },
+            other => Self::Unusable(other),
+        }
+    }
+}
+
+impl VerifierBuilder {
+    pub(crate) fn for_provider(id: &str) -> Result<Self, BuildError> {
+        let provider =
+            providers::find(id).ok_or_else(|| BuildError::UnknownProvider { id: id.to_owned() })?;
+        Ok(Self {
+            tolerance: provider.tolerance,
+            ..Self::of_spec(provider.scheme.clone(), Some(provider))
+        })
+    }
+
+    pub(crate) fn for_scheme(text: &str) -> Result<Self, BuildError> {
+        // Each line of the report begins with this name.
+        let source = SourceText::new("scheme", text.to_owned());
+        let document = TomlDocument::parse(&source);
+        let mut root = document.root();
+        let spec = parse_spec(&mut root);
+        root.deny_unknown();
+        let report = document.into_report();
+        match spec {
+            Some(spec) if !report.has_errors() => Ok(Self::of_spec(spec, None)),
+            _ => Err(BuildError::Scheme {
+                report: report.render(ReportStyle::Plain),
+            }),
+        }
+    }
+
+    fn of_spec(spec: SchemeSpec, provider: Option<Arc<Provider>>) -> Self {
+        Self {
+            spec,
+            provider,
+            secrets: Vec::new(),
+            public_url: None,
+            tolerance: DEFAULT_TOLERANCE,
+            max_body: None,
+            audience: Vec::new(),
+        }
+    }
+
+    /// Adds a secret as the sender shows it, labeled by its position: `1`, `2` and so on. A request is genuine if any
+    /// secret made its signature, so that a rotation needs two for a while.
+    pub fn secret(self, secret: impl Into<Secret>) -> Self {
+        let label = (self.secrets.len() + 1).to_string();
+        self.dated_secret(&label, secret, None, None)
+    }
+
+    /// Adds a secret with a label, and with the time in which it is valid: from `not_before` on, and before `until`.
+    pub fn dated_secret(
+        mut self,
+        label: &str,
+        secret: impl Into<Secret>,
+        not_before: Option<SystemTime>,
+        until: Option<SystemTime>,
+    ) -> Self {
+        self.secrets.push(BuilderSecret {
+            label: label.into(),
+            secret: secret.into(),
+            not_before_ms: not_before.map(unix_ms),
+            until_ms: until.map(unix_ms),
+        });
+        self
+    }
+
+    /// Sets the URL that the sender calls, without path: `https://hooks.example.com`. Schemes that sign the URL need it,
+    /// since a server behind a proxy cannot know it.
+    pub fn public_url(mut self, url: &str) -> Self {
+        self.public_url = Some(url.trim_end_matches('/').to_owned());
+        self
+    }
+
+    /// Sets the allowed difference between the signed time and the clock, in both directions.
+    pub fn tolerance(mut self, tolerance: Duration) -> Self {
+        self.tolerance = tolerance;
+        self
+    }
+
+    /// Sets the limit of a decompressed body in bytes; 25 MiB without it. The body as received is limited by the caller.
+    pub fn max_body(mut self, bytes: usize) -> Self {
+        self.max_body = Some(bytes);
+        self
+    }
+
+    /// Adds a customer whose events are accepted, for senders that sign for all their customers with one key: the `aud`
+    /// of a token, the topic of Amazon SNS, the bundle id of an app, or the value that identifies the customer.
+    pub fn audience(mut self, customer: &str) -> Self {
+        self.audience.push(customer.to_owned());
+        self
+    }
+
+    /// Requires a value of a claim, for schemes with signed tokens.
+    ///
+    /// # Errors
+    /// Returns [`BuildError::NotUsed`] for other schemes.
+    pub fn claim(mut self, name: &str, value: &str) -> Result<Self, BuildError> {
+        let SchemeFamily::Jwt(family) = &mut self.spec.family else {
+            return Err(BuildError::NotUsed { setting: "claim" });
+        };
+        // A claim that the sender's file asks for is satisfied by this one.
+        family.route_claims.retain(|wanted| wanted != name);
+        family.claims.push(FixedClaim {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        });
+        Ok(self)
+    }
+
+    /// Sets the URL of the sender's key set, for senders whose customers each have their own.
+    ///
+    /// # Errors
+    /// Returns an error if the scheme has no such URL, or if the URL is not on a host of the sender.
+    pub fn key_set_url(mut self, url: &str) -> Result<Self, BuildError> {
+        let setting = "key_set_url";
+        let malformed = |fault: String| BuildError::Malformed { setting, fault };
+        let url = RemoteUrl::parse(url).map_err(|fault| malformed(fault.to_string()))?;
+        let published = match &mut self.spec.family {
+            SchemeFamily::Jwt(family) => match &mut family.keys {
+                JwtKeys::Published(published) | JwtKeys::Asked(published) => published,
+                JwtKeys::Secret | JwtKeys::File { .. } => {
+                    return Err(BuildError::NotUsed { setting });
+                }
+            },
+            _ => return Err(BuildError::NotUsed { setting }),
+        };
+        if published.url.is_some() {
+            return Err(malformed("is fixed by the sender".to_owned()));
+        }
+        // A URL on another host would let its owner sign as the sender.
+        if !published.hosts.is_empty() && !url.is_on(&published.hosts) {
+            return Err(malformed("is not on a host of the sender".to_owned()));
+        }
+        published.url = Some(url);
+        Ok(self)
+    }
+
+    /// Sets the sender's key set itself (a JWKS, RFC 7517), so that no key has to be fetched.
+    ///
+    /// # Errors
+    /// Returns an error if the scheme uses no key set, or if the text is not a key set.
+    pub fn key_set(mut self, json: &[u8]) -> Result<Self, BuildError> {
+        let setting = "key_set";
+        let SchemeFamily::Jwt(family) = &mut self.spec.family else {
+            return Err(BuildError::NotUsed { setting });
+        };
+        if matches!(family.keys, JwtKeys::Secret) {
+            return Err(BuildError::NotUsed { setting });
+        }
+        // Senders that answer for one key id publish a single key instead of a set.
+        let set =
+            KeySet::parse(json).or_else(|fault| KeySet::parse_single(json).map_err(|_| fault));
+        let set = set.map_err(|fault| BuildError::Malformed {
+            setting,
+            fault: fault.to_owned(),
+        })?;
+        family.keys = JwtKeys::File {
+            path: PathBuf::new(),
+            set: Arc::new(set),
+        };
+        Ok(self)
+    }
+
+    /// Builds the verifier.
+    ///
+    /// # Errors
+    /// Returns an error if a setting is missing or of no use, or if the scheme cannot use a secret.
+    pub fn build(mut self) -> Result<Verifier, BuildError> {
+        let places = self.settle_audience()?;
+        self.settle_secrets()?;
+        let dated = self.secrets.iter().map(|entry| DatedSecret {
+            label: Arc::clone(&entry.label),
+            secret: &entry.secret,
+            not_before_ms: entry.not_before_ms,
+            until_ms: entry.until_ms,
+        });
+        let public_url = self.public_url.as_deref();
+        let signature = SignatureVerifier::new(&self.spec, dated, public_url, self.tolerance);
+        let mut signature = signature?;
+        if let Some(max_body) = self.max_body {
+            signature = signature.with_max_body(max_body);
+        }
+        let identity = IdentityRules::compile(IdentityFacts {
+            tenant: &places,
+            ..IdentityFacts::of(&self.spec)
+        });
+        // Where the scheme compares the customer, there is nothing left to compare here.
+        let tenants = (!places.is_empty()).then_some(self.audience);
+        let challenge = self
+            .provider
+            .as_ref()
+            .and_then(|provider| provider.challenge);
+        Ok(Verifier::new(
+            self.spec, signature, identity, tenants, challenge,
+        ))
+    }
+
+    /// Writes the audience into the scheme. Returns the locations of the customer if the scheme does not compare it.
+    fn settle_audience(&mut self) -> Result<Vec<FieldLocation>, BuildError> {
+        let is_shared =
+            self.provider
+                .as_ref()
+                .and_then(|provider| match &provider.identity.tenant.value {
+                    SigningTenant::Shared { location } => Some(location.clone()),
+                    SigningTenant::Customer => None,
+                });
+        let wanted = match &mut self.spec.family {
+            SchemeFamily::Jwt(family) => match &mut family.audience {
+                TokenAudience::Route(wanted) => Some(wanted),
+                TokenAudience::Any | TokenAudience::Url => None,
+            },
+            SchemeFamily::Certificate(family) if family.kind.needs_audience() => {
+                Some(&mut family.topics)
+            }
+            _ => None,
+        };
+        let has_audience = !self.audience.is_empty();
+        if let Some(wanted) = wanted {
+            if !has_audience {
+                // Without it, the signature of any customer of the sender would be right.
+                return Err(BuildError::NeedsAudience);
+            }
+            wanted.clone_from(&self.audience);
+            return Ok(Vec::new());
+        }
+        // A claim that the caller requires may be what separates the customers.
+        let has_claims = match &self.spec.family {
+            SchemeFamily::Jwt(family) => {
+                !family.claims.is_empty() || !family.route_claims.is_empty()
+            }
+            _ => false,
+        };
+        match is_shared {
+            Some(places) if !places.is_empty() && has_audience => Ok(places),
+            Some(places) if places.is_empty() && has_audience => Err(BuildError::NotUsed {
+                setting: "audience",
+            }),
+            Some(places) if !has_claims && !places.is_empty() => Err(BuildError::NeedsAudience),
+            Some(_) => Ok(Vec::new()),
+            None if has_audience => Err(BuildError::NotUsed {
+                setting: "audience",
+            }),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Adds the entry of a key that is no secret, and refuses a secret beside it.
+    fn settle_secrets(&mut self) -> Result<(), BuildError> {
+        let entry = |label: &str, key: &str| BuilderSecret {
+            label: label.into(),
+            secret: Secret::new(key.as_bytes().to_vec()),
+            not_before_ms: None,
+            until_ms: None,
+        };
+        // A scheme needs one entry for each key that can match, so keys that are not secrets have an entry too.
+        if self.spec.has_own_keys() {
+            if !self.secrets.is_empty() {
+                return Err(BuildError::SecretNotUsed);
+            }
+            self.secrets.push(entry("published-key", ""));
+        } else if let Some(key) = self.spec.known_key()
+            && self.secrets.is_empty()
+        {
+            self.secrets.push(entry("known-key", key));
+        }
+        Ok(())
+    }
+}
