@@ -8,6 +8,7 @@ use crate::document::report::ReportStyle;
 use crate::document::{SourceText, TomlDocument};
 use crate::identity::{IdentityFacts, IdentityRules};
 use crate::model::secret::Secret;
+use crate::model::unix_time::unix_ms;
 use crate::net::remote_url::RemoteUrl;
 use crate::providers::identity::SigningTenant;
 use crate::providers::{self, Provider};
@@ -18,7 +19,7 @@ use crate::scheme::spec::{
     FieldLocation, FixedClaim, JwtKeys, SchemeFamily, SchemeSpec, TokenAudience,
 };
 use crate::signature::{DatedSecret, SignatureVerifier};
-use crate::verifier::{Verifier, unix_ms};
+use crate::verifier::Verifier;
 
 /// Tolerance of a scheme of one's own, as in the libraries of Stripe and Standard Webhooks.
 const DEFAULT_TOLERANCE: Duration = Duration::from_mins(5);
@@ -95,6 +96,38 @@ pub enum BuildError {
         /// The fault, as the end of a sentence.
         fault: String,
     },
+}
+
+impl Verifier {
+    /// Builds a verifier for a sender of the catalogue with its secrets, where the sender needs no other setting.
+    ///
+    /// # Errors
+    /// Returns an error if there is no such sender, if it cannot use a secret, or if it needs another setting.
+    pub fn for_provider<S: Into<Secret>>(
+        id: &str,
+        secrets: impl IntoIterator<Item = S>,
+    ) -> Result<Self, BuildError> {
+        let builder = secrets
+            .into_iter()
+            .fold(Self::provider(id)?, VerifierBuilder::secret);
+        builder.build()
+    }
+
+    /// Begins to build a verifier for a sender of the catalogue; [`provider_ids`](crate::provider_ids) lists them.
+    ///
+    /// # Errors
+    /// Returns [`BuildError::UnknownProvider`] if there is no such sender.
+    pub fn provider(id: &str) -> Result<VerifierBuilder, BuildError> {
+        VerifierBuilder::for_provider(id)
+    }
+
+    /// Begins to build a verifier for a scheme of one's own, in the format of the `[scheme]` table of hookgate's config.
+    ///
+    /// # Errors
+    /// Returns [`BuildError::Scheme`] with every error in the text.
+    pub fn scheme(toml: &str) -> Result<VerifierBuilder, BuildError> {
+        VerifierBuilder::for_scheme(toml)
+    }
 }
 
 impl From<SchemeError> for BuildError {

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use rustls_pki_types::TrustAnchor;
 
+use crate::model::unix_time::unix_ms;
 use crate::scheme::remote_keys::{KeyNeed, RemoteKeys};
-use crate::verifier::unix_ms;
 
 /// A key that has to be fetched before a request can be verified.
 ///

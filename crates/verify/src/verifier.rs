@@ -1,16 +1,15 @@
 //! The public face of the crate: a [`Verifier`], and the events that it returns.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use http::header::HeaderValue;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Uri};
 
-use crate::builder::{BuildError, VerifierBuilder};
 use crate::error::VerifyError;
 use crate::identity::IdentityRules;
-use crate::model::secret::Secret;
+use crate::model::unix_time::unix_ms;
 use crate::providers::challenge::ProviderChallenge;
 use crate::scheme::spec::SchemeSpec;
 use crate::scheme::words::not_signed;
@@ -62,36 +61,6 @@ pub struct BodyVerification<'r> {
 }
 
 impl Verifier {
-    /// Builds a verifier for a sender of the catalogue with its secrets, where the sender needs no other setting.
-    ///
-    /// # Errors
-    /// Returns an error if there is no such sender, if it cannot use a secret, or if it needs another setting.
-    pub fn for_provider<S: Into<Secret>>(
-        id: &str,
-        secrets: impl IntoIterator<Item = S>,
-    ) -> Result<Self, BuildError> {
-        let builder = secrets
-            .into_iter()
-            .fold(Self::provider(id)?, VerifierBuilder::secret);
-        builder.build()
-    }
-
-    /// Begins to build a verifier for a sender of the catalogue; [`provider_ids`](crate::provider_ids) lists them.
-    ///
-    /// # Errors
-    /// Returns [`BuildError::UnknownProvider`] if there is no such sender.
-    pub fn provider(id: &str) -> Result<VerifierBuilder, BuildError> {
-        VerifierBuilder::for_provider(id)
-    }
-
-    /// Begins to build a verifier for a scheme of one's own, in the format of the `[scheme]` table of hookgate's config.
-    ///
-    /// # Errors
-    /// Returns [`BuildError::Scheme`] with every error in the text.
-    pub fn scheme(toml: &str) -> Result<VerifierBuilder, BuildError> {
-        VerifierBuilder::for_scheme(toml)
-    }
-
     pub(crate) fn new(
         spec: SchemeSpec,
         signature: SignatureVerifier,
@@ -280,15 +249,5 @@ impl BodyVerification<'_> {
             digest: signed.digest,
             plain_body: signed.plain.map(Vec::from),
         })
-    }
-}
-
-/// Returns a time in milliseconds since the Unix epoch; negative before it.
-pub(crate) fn unix_ms(time: SystemTime) -> i64 {
-    let clamp = |ms: u128| i64::try_from(ms).unwrap_or(i64::MAX);
-    match time.duration_since(UNIX_EPOCH) {
-        // A clock beyond the range of the type makes every signature old.
-        Ok(since) => clamp(since.as_millis()),
-        Err(before) => -clamp(before.duration().as_millis()),
     }
 }

@@ -14,7 +14,7 @@ use hookgate_verify::model::secret::Secret;
 use hookgate_verify::net::remote_url::RemoteUrl;
 use hookgate_verify::providers::challenge::ProviderChallenge;
 use hookgate_verify::scheme::RequestHead;
-use hookgate_verify::scheme::certificate::is_sns_host;
+use hookgate_verify::scheme::certificate::sns;
 use hookgate_verify::scheme::json_values::{PickedValue, ValuePicker};
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
@@ -181,7 +181,7 @@ pub(in crate::gate) fn confirmation(body: &[u8]) -> Option<Result<RemoteUrl, Rej
     let url = RemoteUrl::parse_strange(text("SubscribeURL").unwrap_or_default());
     // Host and action are both pinned: an SNS host also serves other actions, which a message must not trigger.
     let is_own = |url: &RemoteUrl| {
-        is_sns_host(url)
+        sns::is_own_host(url)
             && url
                 .path_query()
                 .starts_with("/?Action=ConfirmSubscription&")
@@ -283,7 +283,7 @@ mod tests {
         }
     }
 
-    /// Fails when `is_sns_host` or the action is not checked.
+    /// Fails when `is_own_host` or the action is not checked.
     #[test]
     fn a_confirmation_opens_sns_only() {
         let of = |kind: &str, url: &str| {

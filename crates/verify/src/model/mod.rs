@@ -4,3 +4,4 @@ pub mod glob;
 pub mod rate;
 pub mod secret;
 pub mod span;
+pub(crate) mod unix_time;

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::scheme::http_signature::HttpCandidate;
+use crate::scheme::http_signature::fields::HttpCandidate;
 use crate::scheme::jwt::token::ParsedJwt;
 pub use crate::scheme::read_head::read_query;
 use crate::scheme::sent_timestamp::SentTimestamp;

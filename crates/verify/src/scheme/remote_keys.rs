@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::model::secret::Secret;
 use crate::net::remote_url::RemoteUrl;
-use crate::scheme::certificate::SenderCertificate;
+use crate::scheme::certificate::chain::SenderCertificate;
 use crate::scheme::jwk::KeySet;
 
 /// Key that a request needs before it can be verified.

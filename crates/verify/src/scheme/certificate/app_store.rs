@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::scheme::certificate::{CertificateScheme, SenderCertificate};
+use crate::scheme::certificate::chain::SenderCertificate;
 use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::signature_match::{SignatureMatch, ValidityWindow};
 use crate::scheme::spec::KeyAlgorithm;
@@ -80,7 +80,7 @@ struct JwsParts<'b> {
 
 /// Verifies the notification in a body; returns `None` if its certificate did not make the signature.
 pub(super) fn verify(
-    scheme: &CertificateScheme,
+    apps: &[String],
     body: &[u8],
 ) -> Result<Option<SignatureMatch>, MaterialFault> {
     let notification = read(body)?;
@@ -110,7 +110,7 @@ pub(super) fn verify(
         return Ok(None);
     }
     // Only now the payload is authentic, so its app can be compared.
-    check_app(scheme, &payload)?;
+    check_app(apps, &payload)?;
     Ok(Some(SignatureMatch {
         secret_index: 0,
         digest: Sha256::digest(signed.text.as_bytes()).into(),
@@ -212,7 +212,7 @@ fn has_extension(der: &CertificateDer<'_>, oid: &str) -> bool {
 
 /// Compares app and environment with the route's `audience`. According to Apple, exactly one of the four members is
 /// present.
-fn check_app(scheme: &CertificateScheme, payload: &AppStorePayload) -> Result<(), MaterialFault> {
+fn check_app(allowed: &[String], payload: &AppStorePayload) -> Result<(), MaterialFault> {
     let apps = [
         &payload.data,
         &payload.summary,
@@ -243,7 +243,7 @@ fn check_app(scheme: &CertificateScheme, payload: &AppStorePayload) -> Result<()
         Some(known) => is_sandbox && known == bundle,
         None => !is_sandbox && known == bundle,
     };
-    if scheme.topics.iter().any(is_known) {
+    if allowed.iter().any(is_known) {
         return Ok(());
     }
     let fault = "is not in the route's `audience`, or belongs to the other environment";

@@ -5,26 +5,26 @@
 //! text.
 
 pub(in crate::scheme) mod app_store;
-mod chain;
+pub mod chain;
+mod message;
 pub(in crate::scheme) mod paypal;
-pub(in crate::scheme) mod sns;
+pub mod sns;
 
 use http::HeaderName;
 use sha2::{Digest as _, Sha256};
 
 use crate::model::secret::Secret;
-use crate::net::remote_url::{HostPattern, RemoteUrl};
-pub use crate::scheme::certificate::chain::SenderCertificate;
-pub use crate::scheme::certificate::sns::is_own_host as is_sns_host;
+use crate::net::remote_url::HostPattern;
+use crate::scheme::certificate::message::CertificateMessage;
 use crate::scheme::error::SchemeError;
 use crate::scheme::head::RequestHead;
 use crate::scheme::key;
 use crate::scheme::material::{PresentedProof, SignatureMaterial};
 use crate::scheme::material_fault::MaterialFault;
-use crate::scheme::remote_keys::{KeyNeed, KeySource, RemoteKeys};
+use crate::scheme::remote_keys::{KeyNeed, RemoteKeys};
 use crate::scheme::secret_set::SecretSet;
 use crate::scheme::signature_match::{SignatureMatch, ValidityWindow};
-use crate::scheme::spec::{CertificateKind, CertificateSpec, KeyAlgorithm, SchemeSpec, SecretForm};
+use crate::scheme::spec::{CertificateKind, CertificateSpec, SchemeSpec, SecretForm};
 
 /// A compiled scheme with certificates.
 pub struct CertificateScheme {
@@ -41,16 +41,6 @@ pub(super) struct CertificateVerifier<'a> {
     scheme: &'a CertificateScheme,
     head: RequestHead<'a>,
     current: SecretSet,
-}
-
-/// Unverified parts of a request that the signature needs.
-struct CertificateMessage {
-    /// Location of the certificate that the request names.
-    source: KeySource,
-    algorithm: KeyAlgorithm,
-    signature: Vec<u8>,
-    /// The signed text; for PayPal one per webhook id, with the id's position.
-    texts: Vec<(usize, Vec<u8>)>,
 }
 
 impl CertificateScheme {
@@ -97,7 +87,7 @@ impl CertificateScheme {
     ) -> Result<SignatureMaterial<'h>, MaterialFault> {
         // Only PayPal has its values in the head; reading them now rejects malformed ones before the body.
         if self.kind == CertificateKind::PayPal {
-            paypal::read(self, head, &[], SecretSet::empty())?;
+            paypal::read(&self.hosts, &self.ids, head, &[], SecretSet::empty())?;
         }
         Ok(SignatureMaterial {
             proof: PresentedProof::Whole,
@@ -118,29 +108,16 @@ impl CertificateScheme {
             current,
         }
     }
-
-    /// Returns the URL of the certificate if it may be fetched; the error says why not.
-    fn certificate_url(&self, text: &str) -> Result<RemoteUrl, &'static str> {
-        let url =
-            RemoteUrl::parse_strange(text).map_err(|_| "is not an https URL in its normal form")?;
-        let is_own = match (self.hosts.as_slice(), self.kind) {
-            ([], CertificateKind::Sns) => sns::is_own_host(&url),
-            ([], CertificateKind::PayPal) => paypal::is_own_host(&url),
-            (_, CertificateKind::AppStore) => false,
-            (hosts, _) => url.is_on(hosts),
-        };
-        if !is_own {
-            return Err("is not on a host of the sender");
-        }
-        Ok(url)
-    }
 }
 
 impl CertificateVerifier<'_> {
     fn read(&self, body: &[u8]) -> Result<CertificateMessage, MaterialFault> {
         match self.scheme.kind {
-            CertificateKind::PayPal => paypal::read(self.scheme, &self.head, body, self.current),
-            _ => sns::read(self.scheme, body),
+            CertificateKind::PayPal => {
+                let CertificateScheme { hosts, ids, .. } = self.scheme;
+                paypal::read(hosts, ids, &self.head, body, self.current)
+            }
+            _ => sns::read(&self.scheme.hosts, &self.scheme.topics, body),
         }
     }
 
@@ -161,7 +138,7 @@ impl CertificateVerifier<'_> {
         keys: Option<&RemoteKeys>,
     ) -> Result<Option<SignatureMatch>, MaterialFault> {
         if self.scheme.kind == CertificateKind::AppStore {
-            return app_store::verify(self.scheme, body);
+            return app_store::verify(&self.scheme.topics, body);
         }
         let message = self.read(body)?;
         // Without a certificate nothing can be verified, so the request is rejected.

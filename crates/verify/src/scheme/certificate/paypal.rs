@@ -6,8 +6,10 @@
 use data_encoding::BASE64;
 use http::HeaderName;
 
-use crate::net::remote_url::RemoteUrl;
-use crate::scheme::certificate::{CertificateMessage, CertificateScheme, SenderCertificate};
+use crate::model::secret::Secret;
+use crate::net::remote_url::{HostPattern, RemoteUrl};
+use crate::scheme::certificate::chain::SenderCertificate;
+use crate::scheme::certificate::message::{CertificateMessage, certificate_url};
 use crate::scheme::head::RequestHead;
 use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::read_head;
@@ -51,7 +53,8 @@ pub(super) fn is_own_certificate(certificate: &SenderCertificate) -> bool {
 
 /// Reads the head, and composes one text per current webhook id.
 pub(super) fn read(
-    scheme: &CertificateScheme,
+    hosts: &[HostPattern],
+    ids: &[Secret],
     head: &RequestHead<'_>,
     body: &[u8],
     current: SecretSet,
@@ -63,13 +66,13 @@ pub(super) fn read(
     if field(&AUTH_ALGO)? != "SHA256withRSA" {
         return Err(malformed(&AUTH_ALGO, "is not `SHA256withRSA`"));
     }
-    let url = scheme.certificate_url(field(&CERT_URL)?);
+    let url = certificate_url(field(&CERT_URL)?, hosts, is_own_host);
     let url = url.map_err(|fault| malformed(&CERT_URL, fault))?;
     let signature = BASE64.decode(field(&TRANSMISSION_SIG)?.as_bytes());
     let signature = signature.map_err(|_| malformed(&TRANSMISSION_SIG, "is not base64"))?;
     // PayPal signs a CRC-32 of the body in decimal digits.
     let checksum = crc32fast::hash(body);
-    let ids = scheme.ids.iter().enumerate();
+    let ids = ids.iter().enumerate();
     let ids = ids.filter(|(index, _)| current.contains(*index));
     let texts = ids.map(|(index, webhook)| {
         let mut text = format!("{id}|{time}|").into_bytes();

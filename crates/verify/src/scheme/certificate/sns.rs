@@ -6,8 +6,9 @@
 
 use data_encoding::BASE64;
 
-use crate::net::remote_url::RemoteUrl;
-use crate::scheme::certificate::{CertificateMessage, CertificateScheme, SenderCertificate};
+use crate::net::remote_url::{HostPattern, RemoteUrl};
+use crate::scheme::certificate::chain::SenderCertificate;
+use crate::scheme::certificate::message::{CertificateMessage, certificate_url};
 use crate::scheme::jwt::token::StrictObject;
 use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::remote_keys::KeySource;
@@ -63,7 +64,8 @@ pub(super) fn is_own_certificate(certificate: &SenderCertificate) -> bool {
 
 /// Reads the message and composes its signed text.
 pub(super) fn read(
-    scheme: &CertificateScheme,
+    hosts: &[HostPattern],
+    topics: &[String],
     body: &[u8],
 ) -> Result<CertificateMessage, MaterialFault> {
     let json = StrictObject::parse(body).ok_or_else(|| {
@@ -84,10 +86,10 @@ pub(super) fn read(
         _ => return Err(malformed("SignatureVersion", "is neither 1 nor 2")),
     };
     let topic = text(&json, "TopicArn")?;
-    if !scheme.topics.iter().any(|known| known == topic) {
+    if !topics.iter().any(|known| known == topic) {
         return Err(malformed("TopicArn", "is not in the route's `audience`"));
     }
-    let url = scheme.certificate_url(text(&json, "SigningCertURL")?);
+    let url = certificate_url(text(&json, "SigningCertURL")?, hosts, is_own_host);
     let url = url.map_err(|fault| malformed("SigningCertURL", fault))?;
     // Certificates of SNS are `.pem` files, so this excludes everything else on its hosts.
     if !url.path_query().ends_with(".pem") || url.path_query().contains('?') {

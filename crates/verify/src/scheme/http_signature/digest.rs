@@ -5,7 +5,7 @@ use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
 use subtle::ConstantTimeEq as _;
 
 use crate::scheme::head::RequestHead;
-use crate::scheme::http_signature;
+use crate::scheme::http_signature::field_text::joined;
 use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::spec::{CONTENT_DIGEST, ComponentSource, FieldForm, SignatureComponent};
 
@@ -34,7 +34,7 @@ pub(super) fn read(
     if bound.peek().is_none() {
         return Ok(Vec::new());
     }
-    let text = http_signature::joined(head, &CONTENT_DIGEST)?;
+    let text = joined(head, &CONTENT_DIGEST)?;
     let digests = Parser::new(&text).parse::<Dictionary>();
     let digests = digests.map_err(|_| malformed("is not a dictionary of digests (RFC 9530)"))?;
     let known = [("sha-256", false), ("sha-512", true)];

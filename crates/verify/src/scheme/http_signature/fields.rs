@@ -6,10 +6,11 @@ use sfv::{BareItem, Dictionary, InnerList, KeyRef, ListEntry, Parser};
 use crate::scheme::head::RequestHead;
 use crate::scheme::http_signature::base::ComponentValues;
 use crate::scheme::http_signature::digest::{self, ContentDigest};
-use crate::scheme::http_signature::{HttpScheme, SIGNATURE, SIGNATURE_INPUT, joined};
+use crate::scheme::http_signature::field_text::{SIGNATURE, SIGNATURE_INPUT, joined};
+use crate::scheme::http_signature::origin::PublicOrigin;
 use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::sent_timestamp::SentTimestamp;
-use crate::scheme::spec::{HttpParameter, TimeUnit};
+use crate::scheme::spec::{HttpParameter, HttpSpec, TimeUnit};
 
 /// Limit of labels in one request, including signatures for other applications.
 const MAX_LABELS: usize = 16;
@@ -32,7 +33,8 @@ pub(in crate::scheme) struct HttpCandidate {
 
 /// Reads the signatures to verify; returns at least one, or an error.
 pub(super) fn read(
-    scheme: &HttpScheme,
+    spec: &HttpSpec,
+    origin: Option<&PublicOrigin>,
     head: &RequestHead<'_>,
 ) -> Result<Vec<HttpCandidate>, MaterialFault> {
     let inputs = dictionary(head, &SIGNATURE_INPUT)?;
@@ -42,13 +44,13 @@ pub(super) fn read(
     if inputs.len() > MAX_LABELS || signatures.len() > MAX_LABELS {
         return Err(input("has too many labels"));
     }
-    let values = ComponentValues::new(head, scheme.origin.as_ref());
+    let values = ComponentValues::new(head, origin);
     let mut candidates = Vec::new();
     let mut tried = 0;
     // Report the first fault only if no signature is usable: others may be for other applications.
     let mut fault = None;
     for (label, entry) in &inputs {
-        let wanted = scheme.spec.label.as_deref();
+        let wanted = spec.label.as_deref();
         if wanted.is_some_and(|wanted| wanted != label.as_str()) {
             continue;
         }
@@ -56,7 +58,7 @@ pub(super) fn read(
             fault.get_or_insert(input("has a label without a list of components"));
             continue;
         };
-        if let Err(reason) = is_meant(scheme, list) {
+        if let Err(reason) = is_meant(spec, list) {
             fault.get_or_insert(input(reason));
             continue;
         }
@@ -74,7 +76,7 @@ pub(super) fn read(
             fault.get_or_insert(MaterialFault::malformed(SIGNATURE.as_str(), missing));
             continue;
         };
-        match candidate(scheme, head, &values, list, signature) {
+        match candidate(spec, head, &values, list, signature) {
             Ok(one) => candidates.push(one),
             Err(one) => {
                 fault.get_or_insert(one);
@@ -88,11 +90,10 @@ pub(super) fn read(
 }
 
 /// Returns an error if a signature is not for this scheme. A request may carry others, made for other applications.
-fn is_meant(scheme: &HttpScheme, list: &InnerList) -> Result<(), &'static str> {
+fn is_meant(spec: &HttpSpec, list: &InnerList) -> Result<(), &'static str> {
     if list.params.len() > MAX_PARAMETERS {
         return Err("has too many parameters");
     }
-    let spec = &scheme.spec;
     if let Some(wanted) = &spec.tag
         && text(list, "tag")? != Some(wanted)
     {
@@ -111,14 +112,14 @@ fn is_meant(scheme: &HttpScheme, list: &InnerList) -> Result<(), &'static str> {
 }
 
 fn candidate(
-    scheme: &HttpScheme,
+    spec: &HttpSpec,
     head: &RequestHead<'_>,
     values: &ComponentValues<'_>,
     list: &InnerList,
     signature: &[u8],
 ) -> Result<HttpCandidate, MaterialFault> {
     let input = |fault| MaterialFault::malformed(SIGNATURE_INPUT.as_str(), fault);
-    for parameter in &scheme.spec.parameters {
+    for parameter in &spec.parameters {
         if !list.params.contains_key(parameter.name()) {
             let name = format!("`{}` in `signature-input`", parameter.name());
             return Err(MaterialFault::missing(&name));
@@ -133,7 +134,7 @@ fn candidate(
         created.map(|time| SentTimestamp::parse(time.to_string().as_bytes(), TimeUnit::Seconds));
     let created = created.transpose();
     let (base, components) = values.base(list)?;
-    for wanted in &scheme.spec.components {
+    for wanted in &spec.components {
         if !components.iter().any(|one| one.covers(wanted)) {
             let name = format!(
                 "{} among the components of `signature-input`",

@@ -7,7 +7,8 @@
 mod base;
 pub(in crate::scheme) mod component;
 mod digest;
-mod fields;
+mod field_text;
+pub(in crate::scheme) mod fields;
 mod origin;
 
 use data_encoding::BASE64;
@@ -20,7 +21,8 @@ use crate::scheme::error::SchemeError;
 use crate::scheme::head::RequestHead;
 use crate::scheme::http_signature::base::ComponentValues;
 use crate::scheme::http_signature::digest::RunningDigest;
-pub(in crate::scheme) use crate::scheme::http_signature::fields::HttpCandidate;
+use crate::scheme::http_signature::field_text::{SIGNATURE, SIGNATURE_INPUT};
+use crate::scheme::http_signature::fields::HttpCandidate;
 use crate::scheme::http_signature::origin::PublicOrigin;
 use crate::scheme::key;
 use crate::scheme::mac::{DigestBytes, KeyedMac};
@@ -35,12 +37,6 @@ use crate::scheme::spec::{
     CONTENT_DIGEST, DigestAlgorithm, HttpAlgorithm, HttpParameter, HttpSpec, SchemeSpec,
     SignatureComponent,
 };
-
-const SIGNATURE: HeaderName = HeaderName::from_static("signature");
-const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
-
-/// Largest size of one structured field, in bytes, all its lines together.
-const MAX_FIELD: usize = 16 * 1024;
 
 /// A compiled scheme of HTTP Message Signatures with its keys.
 pub struct HttpScheme {
@@ -135,7 +131,7 @@ impl HttpScheme {
         &self,
         head: &RequestHead<'h>,
     ) -> Result<SignatureMaterial<'h>, MaterialFault> {
-        let candidates = fields::read(self, head)?;
+        let candidates = fields::read(&self.spec, self.origin.as_ref(), head)?;
         // With several signatures, the time of the one that a key verifies counts.
         let timestamp = match candidates.as_slice() {
             [only] => only.created.clone(),
@@ -300,24 +296,6 @@ pub(super) fn check(family: &HttpSpec, public_url: Option<&str>) -> Result<(), S
         return Err(SchemeError::NeedsPublicUrl);
     }
     Ok(())
-}
-
-/// Joins the lines of a field as RFC 9110 section 5.2 requires.
-fn joined(head: &RequestHead<'_>, name: &HeaderName) -> Result<Vec<u8>, MaterialFault> {
-    let mut text = Vec::new();
-    for line in head.headers.get_all(name) {
-        if !text.is_empty() {
-            text.extend_from_slice(b", ");
-        }
-        text.extend_from_slice(line.as_bytes());
-        if text.len() > MAX_FIELD {
-            return Err(MaterialFault::malformed(name.as_str(), "is too long"));
-        }
-    }
-    if text.is_empty() {
-        return Err(MaterialFault::missing(name.as_str()));
-    }
-    Ok(text)
 }
 
 #[cfg(test)]
