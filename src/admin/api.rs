@@ -21,11 +21,13 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::admin::access::{AdminCaller, AdminRole};
 use crate::admin::api_resource::need_role;
-use crate::admin::audit::CompletedAction;
+use crate::admin::audit_log::CompletedAction;
+use crate::admin::connection_context::ConnectionContext;
+use crate::admin::deliveries;
 use crate::admin::operations::{self, RequestedOperation};
 use crate::admin::problem::AdminProblem;
 use crate::admin::resources::all_resources;
-use crate::admin::{AdminState, ConnectionContext, deliveries};
+use crate::admin::state::AdminState;
 use crate::model::secret::TokenDigest;
 
 /// Path prefix of the API.

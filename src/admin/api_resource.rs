@@ -11,10 +11,10 @@ use utoipa::openapi::HttpMethod;
 use utoipa::openapi::path::Paths;
 use utoipa_axum::router::UtoipaMethodRouter;
 
-use crate::admin::AdminState;
 use crate::admin::access::{AdminCaller, AdminRole};
 use crate::admin::path::segment;
 use crate::admin::problem::AdminProblem;
+use crate::admin::state::AdminState;
 
 /// Handler of a resource, with the description that its `utoipa::path` attribute makes.
 type ResourceHandler = fn() -> UtoipaMethodRouter<Arc<AdminState>>;

@@ -2,27 +2,41 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
-use super::controls::DestinationHealth;
-use super::resources::all_resources;
-use super::*;
+use crate::admin::access::CallerOrigin;
+use crate::admin::connection_deadline::ConnectionDeadline;
+use crate::admin::controls::DestinationHealth;
+use crate::admin::resources::all_resources;
+use crate::admin::server::CONNECTION_TIMEOUT;
+use crate::admin::state::MAX_TAILS;
+use crate::admin::{
+    AdminApi, AdminControls, AdminListener, AdminState, ConnectionContext, access, run_replays,
+    serve,
+};
 use crate::config::model::{AdminListen, AdminRole};
 use crate::model::delivery::DeliveryId;
 use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
+use crate::record::TelemetryRecorder;
 use crate::record::log::LineLogger;
 use crate::record::log_line::LineEncoding;
-use crate::store::StoreOptions;
 use crate::store::rows::{
     AttemptRecord, CommitOutcome, DestinationId, FinishedAttempt, NewDelivery, NewEvent, NextState,
     StoredEvent,
 };
+use crate::store::{Store, StoreOptions};
 
 const TOKEN: &str = "correct-horse-battery-staple";
 

@@ -9,6 +9,7 @@ use axum::{Extension, Json};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri};
 
+use crate::admin::connection_context::ConnectionContext;
 use crate::admin::documents::{
     ApiTimestamp, AttemptDocument, AttemptList, BulkChangeResult, DeliveryAction, DeliveryDetail,
     DeliveryDocument, DeliveryList, ProblemDocument,
@@ -17,7 +18,7 @@ use crate::admin::parameters::{
     self, BulkSelection, DeliveryFilter, PageParameters, PathParameter,
 };
 use crate::admin::problem::AdminProblem;
-use crate::admin::{AdminState, ConnectionContext};
+use crate::admin::state::AdminState;
 use crate::model::clock::ClockReading;
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::store::Store;

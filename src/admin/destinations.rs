@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use crate::admin::AdminState;
 use crate::admin::controls::DestinationHealth;
 use crate::admin::documents::{
     ApiTimestamp, DestinationDocument, DestinationList, HealthDocument, ProblemDocument,
@@ -13,6 +12,7 @@ use crate::admin::documents::{
 };
 use crate::admin::parameters::PathParameter;
 use crate::admin::problem::AdminProblem;
+use crate::admin::state::AdminState;
 use crate::document::suggest;
 use crate::model::ids::{DestinationName, RouteName};
 use crate::store::Store;

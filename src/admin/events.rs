@@ -14,7 +14,8 @@ use crate::admin::documents::{
 };
 use crate::admin::parameters::{self, EventFilter, MAX_ROWS, PageParameters, PathParameter};
 use crate::admin::problem::AdminProblem;
-use crate::admin::{AdminState, deliveries, redact};
+use crate::admin::state::AdminState;
+use crate::admin::{deliveries, redact};
 use crate::model::ids::RequestId;
 use crate::store::rows::StoredEvent;
 use crate::store::search::{DeliverySearch, EventRow, ListPage};

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use crate::admin::AdminState;
 use crate::admin::documents::{
     ApiTimestamp, HistoryDocument, IntervalDocument, ProblemDocument, PromotionDocument,
     ReasonCount, SecretUseDocument, SecretUseList,
 };
 use crate::admin::parameters::PathParameter;
 use crate::admin::problem::AdminProblem;
+use crate::admin::state::AdminState;
 use crate::admin::verdicts;
 use crate::gate::reject::RejectReason;
 use crate::model::clock::ClockReading;

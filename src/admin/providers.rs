@@ -5,10 +5,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
+use crate::admin::deliveries;
 use crate::admin::documents::{ProblemDocument, ProviderDetail, ProviderDocument, ProviderList};
 use crate::admin::parameters::PathParameter;
 use crate::admin::problem::AdminProblem;
-use crate::admin::{AdminState, deliveries};
+use crate::admin::state::AdminState;
 use crate::document::suggest;
 use crate::providers::{self, ProviderEvidence};
 

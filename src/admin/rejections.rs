@@ -7,13 +7,13 @@ use axum::extract::State;
 use http::Uri;
 use serde::Deserialize;
 
-use crate::admin::AdminState;
 use crate::admin::documents::{
     ApiTimestamp, HeaderDocument, ProblemDocument, RejectionDetail, RejectionDocument,
     RejectionGroup, RejectionList,
 };
 use crate::admin::parameters::{self, PathParameter};
 use crate::admin::problem::AdminProblem;
+use crate::admin::state::AdminState;
 use crate::admin::verdicts::{meaning, reason_named};
 use crate::explain::RefusalExplanation;
 use crate::gate::reject::Reject;

@@ -8,12 +8,14 @@ use axum::{Extension, Json};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+use crate::admin::connection_context::ConnectionContext;
+use crate::admin::deliveries;
 use crate::admin::documents::{
     ApiTimestamp, ProblemDocument, ReplayCreated, ReplayDocument, ReplayList, ReplayState,
 };
 use crate::admin::parameters::{self, BulkSelection, PathParameter};
 use crate::admin::problem::AdminProblem;
-use crate::admin::{AdminState, ConnectionContext, deliveries};
+use crate::admin::state::AdminState;
 use crate::model::clock::ClockReading;
 use crate::store::search::{self, ReplayRow};
 

@@ -7,13 +7,15 @@ use axum::{Extension, Json};
 use http::StatusCode;
 use tokio::sync::oneshot;
 
+use crate::admin::connection_context::ConnectionContext;
+use crate::admin::deliveries;
 use crate::admin::documents::{
     ApiTimestamp, CertificateDocument, CertificateList, ProblemDocument, ReloadResult,
     RouteDocument, RouteList, StateCounts,
 };
 use crate::admin::parameters::PathParameter;
 use crate::admin::problem::AdminProblem;
-use crate::admin::{AdminState, ConnectionContext, deliveries};
+use crate::admin::state::AdminState;
 use crate::config::effective::EffectiveValue;
 use crate::model::clock::ClockReading;
 use crate::store::rows::DestinationRow;

@@ -10,7 +10,8 @@ use crate::admin::documents::{
     ApiTimestamp, AttentionItem, ProblemDocument, StateCounts, StatusDocument, StoreStats,
 };
 use crate::admin::problem::AdminProblem;
-use crate::admin::{AdminState, rotation, running_config};
+use crate::admin::state::AdminState;
+use crate::admin::{rotation, running_config};
 use crate::model::clock::ClockReading;
 use crate::store::Store;
 use crate::store::rows::DestinationRow;

@@ -15,10 +15,12 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::admin::access::CallerOrigin;
+use crate::admin::connection_context::ConnectionContext;
 use crate::admin::documents::{ProblemDocument, TestEvent};
 use crate::admin::parameters::PathParameter;
 use crate::admin::problem::AdminProblem;
-use crate::admin::{AdminState, ConnectionContext, deliveries, destinations};
+use crate::admin::state::AdminState;
+use crate::admin::{deliveries, destinations};
 use crate::model::clock::ClockReading;
 use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
 use crate::store::rows::{CommitOutcome, DestinationRow, NewDelivery, NewEvent, StoredEvent};

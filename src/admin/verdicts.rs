@@ -12,14 +12,15 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use crate::admin::connection_context::ConnectionContext;
 use crate::admin::documents::{
     ApiTimestamp, CheckOutcome, ProblemDocument, ReasonExplanation, StageTiming, VerdictDetail,
     VerdictDocument, VerdictList,
 };
 use crate::admin::parameters::{self, PageParameters, PathParameter};
 use crate::admin::problem::AdminProblem;
+use crate::admin::state::AdminState;
 use crate::admin::tail_stream::{self, TailFormat};
-use crate::admin::{AdminState, ConnectionContext};
 use crate::document::suggest;
 use crate::gate::reject::{Reject, RejectReason};
 use crate::gate::verdict::GateDecision;

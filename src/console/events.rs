@@ -10,6 +10,7 @@ use crate::admin::resources::{LIST_DESTINATIONS, LIST_EVENTS};
 use crate::console::client::ApiRefusal;
 use crate::console::display;
 use crate::console::layout::{self, PageLayout};
+use crate::console::no_store::without_store;
 use crate::console::query::QueryPairs;
 use crate::console::user::ConsoleUser;
 use crate::model::ids::RequestId;
@@ -70,7 +71,7 @@ pub(super) struct SelectOption {
 }
 
 pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, ApiRefusal> {
-    if let Some(page) = layout::without_store(&visitor, "events", "Events") {
+    if let Some(page) = without_store(&visitor, "events", "Events") {
         return Ok(page);
     }
     let asked = QueryPairs::parse(uri.query());
@@ -92,7 +93,7 @@ pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, Api
     let routes = routes.map(|destination| destination.route).collect();
     let here = "/console/events";
     Ok(layout::page(&EventsPage {
-        layout: PageLayout::new(&visitor, "events", "Events"),
+        layout: visitor.layout("events", "Events"),
         notice: display::notice(asked.text("notice")),
         newer: (!cursor.is_empty()).then(|| query.after(here)),
         older: next.map(|next| query.with("cursor", &next).after(here)),

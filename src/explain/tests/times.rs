@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{
     JSON, KEY, T, TEXT, check, explain, explainer, proves, route, says, signed, spec, with_header,
 };
-use crate::explain::{OtherAge, PastRequest};
+use crate::explain::past_request::{OtherAge, PastRequest};
 use crate::scheme::spec::{SchemeFamily, SchemeSpec, TimeUnit};
 
 const BODY: &[u8] = JSON.as_bytes();
