@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -86,7 +87,7 @@ impl Door {
         let noted = Arc::clone(&woken);
         let controls = AdminControls {
             store: Some(store.clone()),
-            wake: Arc::new(move |id| noted.lock().unwrap().push(id)),
+            wake: Arc::new(move |id| noted.lock().push(id)),
             health: Arc::new(move || vec![health]),
             ..AdminControls::without_store()
         };
@@ -182,7 +183,7 @@ impl Door {
     }
 
     fn woken(&self) -> Vec<DestinationId> {
-        std::mem::take(&mut self.woken.lock().unwrap())
+        std::mem::take(&mut self.woken.lock())
     }
 }
 

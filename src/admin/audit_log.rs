@@ -5,9 +5,10 @@
 //! must not be able to push out entries.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use http::StatusCode;
+use parking_lot::Mutex;
 
 use crate::admin::access::AdminCaller;
 use crate::model::clock::ClockReading;
@@ -94,8 +95,7 @@ impl AuditLog {
 
     /// Keeps an entry in memory, newest first, and drops the oldest beyond the bound.
     fn remember(&self, action: kept::OperatorAction) {
-        let remembered = self.remembered.lock();
-        let mut remembered = remembered.unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self.remembered.lock();
         // Ids must grow as in the store, since they are the cursor of the list.
         let last = remembered.front().map_or(0, |row| row.id);
         let id = last.saturating_add(1);
@@ -113,7 +113,6 @@ impl AuditLog {
             return store.actions(search, page).await;
         }
         let remembered = self.remembered.lock();
-        let remembered = remembered.unwrap_or_else(PoisonError::into_inner);
         let older = remembered.iter();
         let older = older.filter(|row| page.after.is_none_or(|after| row.id < after));
         let wanted = older.filter(|row| search.wants(&row.action)).cloned();

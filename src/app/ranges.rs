@@ -6,9 +6,10 @@
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::app::cross_reload::CrossReloadState;
@@ -82,7 +83,7 @@ impl RangeRefresher {
 
     /// Replaces the plan and wakes the task.
     pub(super) fn follow(&self, plan: RefreshPlan) {
-        *self.plan() = plan;
+        *self.plan.lock() = plan;
         self.changed.notify_one();
     }
 
@@ -91,7 +92,7 @@ impl RangeRefresher {
         let mut turns: HashMap<String, RefreshState> = HashMap::new();
         loop {
             let (period, live) = {
-                let plan = self.plan();
+                let plan = self.plan.lock();
                 (plan.period, plan.live.clone())
             };
             let Some(period) = period else {
@@ -121,7 +122,13 @@ impl RangeRefresher {
                 turn.next = instant() + pause(period, turn.failures);
             }
             // A provider that is planned again later starts with a new turn.
-            let planned = |id: &String| self.plan().live.iter().any(|(planned, _)| planned == id);
+            let planned = |id: &String| {
+                self.plan
+                    .lock()
+                    .live
+                    .iter()
+                    .any(|(planned, _)| planned == id)
+            };
             turns.retain(|id, _| planned(id));
             let next = turns.values().map(|turn| turn.next).min();
             let sleep = async {
@@ -135,10 +142,6 @@ impl RangeRefresher {
                 () = self.changed.notified() => {}
             }
         }
-    }
-
-    fn plan(&self) -> MutexGuard<'_, RefreshPlan> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

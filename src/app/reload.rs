@@ -4,7 +4,7 @@
 //! with which they began. Counters, limits and claims go on.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use thiserror::Error;
 use tracing::Level;
@@ -133,16 +133,13 @@ impl RunningGate {
             .map(|wanted| StoreRuntime::retained(&config, wanted));
 
         // Blocking: claims of a new route are read from the store, which may take a while.
-        let before = {
-            let state = self.state.lock();
-            state.unwrap_or_else(PoisonError::into_inner).clone()
-        };
+        let before = { self.state.lock().clone() };
         let succeeding = tokio::task::spawn_blocking(move || (before.succeed(&config), config));
         let panicked = |_| ReloadError::Build(StartError::Panicked);
         let (next, config) = succeeding.await.map_err(panicked)?;
         let next = next.map_err(ReloadError::Build)?;
         let routes = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.state.lock();
             next.reread_ranges(&config);
             let plan = RangeRefresher::planned(&config, &next);
             let ends = generation::secret_ends(&config);
@@ -171,8 +168,7 @@ impl RunningGate {
         self.admin.access().set(&tokens);
         self.admin.set_facts(facts);
         self.admin.set_hosts(hosts);
-        let mut timeout = self.shutdown_timeout.lock();
-        **timeout.as_mut().unwrap_or_else(|poison| poison.get_mut()) = shutdown_timeout;
+        *self.shutdown_timeout.lock() = shutdown_timeout;
         Ok(routes)
     }
 }

@@ -1,10 +1,11 @@
 //! A running gate: its parts, and how they end.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -253,8 +254,7 @@ impl RunningGate {
 
     /// Takes the reload requests of operators, for the task that knows the config file. Returns `None` the second time.
     pub(super) fn take_reload_requests(&self) -> Option<mpsc::Receiver<ReloadRequest>> {
-        let asks = self.reload_asks.lock();
-        asks.unwrap_or_else(PoisonError::into_inner).take()
+        self.reload_asks.lock().take()
     }
 
     fn serve(&mut self, listener: TcpListener) {
@@ -337,8 +337,7 @@ impl RunningGate {
     }
 
     pub(super) fn shutdown_timeout(&self) -> Duration {
-        let timeout = self.shutdown_timeout.lock();
-        *timeout.unwrap_or_else(PoisonError::into_inner)
+        *self.shutdown_timeout.lock()
     }
 
     pub(super) fn log(

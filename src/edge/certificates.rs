@@ -7,9 +7,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -291,10 +292,7 @@ impl CertificateStore {
 
     /// Reads the files again. Returns true where they had changed. On any fault, the certificates in use stay.
     pub(super) fn reload(&self) -> Result<bool, CertificateError> {
-        let _alone = self
-            .reloading
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.reloading.lock();
         let pairs = self
             .files
             .iter()

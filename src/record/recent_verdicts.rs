@@ -10,10 +10,11 @@
 //! shows once are never kept.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::Method;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::gate::reject::{Reject, RejectReason};
@@ -107,7 +108,7 @@ impl RecentVerdicts {
     pub(crate) fn set_capacity(&self, capacity: usize) {
         self.capacity.store(capacity, Ordering::Relaxed);
         let mut dropped = Vec::new();
-        let mut rows = self.lock();
+        let mut rows = self.rows.lock();
         let VerdictRows {
             verified: vouched,
             unverified,
@@ -135,7 +136,7 @@ impl RecentVerdicts {
             exchange: bounded_exchange(exchange),
         });
         let is_vouched = verdict.is_verified();
-        let mut rows = self.lock();
+        let mut rows = self.rows.lock();
         rows.count += 1;
         let number = rows.count;
         if let Some(kept) = Arc::get_mut(&mut kept) {
@@ -169,7 +170,7 @@ impl RecentVerdicts {
         let mut found = Vec::new();
         let mut before = before.unwrap_or(u64::MAX);
         while found.len() < limit {
-            let part = self.lock().before(before);
+            let part = self.rows.lock().before(before);
             let Some(oldest) = part.last() else { break };
             // The next part continues below the oldest entry of this one; new entries do not disturb it.
             before = oldest.number;
@@ -188,7 +189,7 @@ impl RecentVerdicts {
     ) -> (Vec<Arc<RecentVerdict>>, u64) {
         let (mut found, mut after) = (Vec::new(), after);
         while found.len() < limit {
-            let part = self.lock().after(after);
+            let part = self.rows.lock().after(after);
             if part.is_empty() {
                 break;
             }
@@ -221,7 +222,7 @@ impl RecentVerdicts {
     pub(crate) fn find(&self, id: &RequestId) -> Option<Arc<RecentVerdict>> {
         let mut before = u64::MAX;
         loop {
-            let part = self.lock().before(before);
+            let part = self.rows.lock().before(before);
             before = part.last()?.number;
             let found = part.into_iter().find(|kept| kept.verdict.request_id == *id);
             if found.is_some() {
@@ -240,7 +241,7 @@ impl RecentVerdicts {
         let wanted = key(&repeat.verdict)?;
         let mut before = repeat.number;
         loop {
-            let part = self.lock().before(before);
+            let part = self.rows.lock().before(before);
             before = part.last()?.number;
             let found = part.into_iter().find(|kept| {
                 kept.verdict.decision == GateDecision::Accepted
@@ -251,11 +252,6 @@ impl RecentVerdicts {
                 return found;
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VerdictRows> {
-        // No writer can panic while the rings are in an intermediate state.
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

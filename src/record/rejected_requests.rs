@@ -14,10 +14,11 @@
 //! Memory is bounded: the head by the listener's limit, a body at 64 KiB, all bodies at 8 MiB.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Uri, header};
+use parking_lot::Mutex;
 
 use crate::gate::reject::{Reject, RejectReason};
 use crate::gate::verdict::Verdict;
@@ -172,7 +173,7 @@ impl RejectedRequest {
 impl RejectedRequests {
     /// Changes how many requests are kept and drops the excess; 0 keeps nothing.
     pub(crate) fn set_capacity(&self, capacity: usize) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.capacity = capacity;
         while inner.requests.len() > capacity {
             inner.drop_one();
@@ -187,13 +188,17 @@ impl RejectedRequests {
         let reason = reject.reason();
         let source = SourceKey::of(verdict.source.ip);
         // Decided before the copy, because a flood is made of requests that are not kept.
-        if !self.lock().is_wanted(verdict, (route, reason), source) {
+        if !self
+            .inner
+            .lock()
+            .is_wanted(verdict, (route, reason), source)
+        {
             return;
         }
         // Copying up to 64 KiB happens outside the lock. Two threads may both find room; `make_room` restores the
         // bounds.
         let request = Arc::new(copied(verdict, came));
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.evict_for((route, reason), source, request.body.len());
         inner.bodies += request.body.len();
         inner.requests.push_back(request);
@@ -210,14 +215,14 @@ impl RejectedRequests {
             route.is_none_or(|wanted| name == Some(wanted))
                 && reason.is_none_or(|wanted| request.reason() == Some(wanted))
         };
-        let inner = self.lock();
+        let inner = self.inner.lock();
         let newest = inner.requests.iter().rev().filter(fits);
         newest.cloned().collect()
     }
 
     /// Finds the kept request with this id.
     pub(crate) fn find(&self, id: &RequestId) -> Option<Arc<RejectedRequest>> {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         let mut kept = inner.requests.iter().rev();
         kept.find(|request| request.verdict.request_id == *id)
             .cloned()
@@ -225,7 +230,7 @@ impl RejectedRequests {
 
     /// Summarizes rejects by route and reason, the most recent first.
     pub(crate) fn groups(&self) -> Vec<RejectedGroup> {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         let groups = inner.counts.iter().map(|((route, _), count)| {
             let mut newest = inner.requests.iter().rev();
             // The newest example has the best chance to match the present config.
@@ -242,11 +247,6 @@ impl RejectedRequests {
         let mut groups: Vec<_> = groups.collect();
         groups.sort_by_key(|group| std::cmp::Reverse(group.last_ms));
         groups
-    }
-
-    fn lock(&self) -> MutexGuard<'_, RejectedState> {
-        // A panic between two steps could leave a wrong count at worst.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,9 +1,10 @@
 //! A gate in the same process, as `hookgate run` starts it, on a free port with a temporary certificate.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustls::RootCertStore;
 use serde_json::Value;
 use tracing::Level;
@@ -160,7 +161,7 @@ struct TestLog(Arc<Mutex<Vec<u8>>>);
 
 impl TestLog {
     fn lines(&self) -> Vec<Value> {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = self.0.lock();
         let lines = bytes.split(|byte| *byte == b'\n');
         lines
             .filter_map(|line| serde_json::from_slice(line).ok())
@@ -170,7 +171,7 @@ impl TestLog {
 
 impl Write for TestLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.0.lock();
         held.extend_from_slice(bytes);
         Ok(bytes.len())
     }

@@ -1,10 +1,11 @@
 //! Captures the log lines of the demo's gate, which hold the verdict and the reason of each request.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -52,12 +53,12 @@ impl LogCapture {
     }
 
     pub(super) fn count(&self) -> usize {
-        lock(&self.0.lines).len()
+        self.0.lines.lock().len()
     }
 
     /// Returns the lines after the first `count`.
     pub(super) fn since(&self, count: usize) -> Vec<LoggedVerdict> {
-        lock(&self.0.lines).iter().skip(count).cloned().collect()
+        self.0.lines.lock().iter().skip(count).cloned().collect()
     }
 
     /// Waits until a line after the first `count` is as wanted, and returns it. At the limit, returns the newest line.
@@ -95,7 +96,7 @@ impl LogCapture {
         let Some(verdict) = text("verdict") else {
             return;
         };
-        let mut lines = lock(&self.0.lines);
+        let mut lines = self.0.lines.lock();
         lines.push(LoggedVerdict {
             verdict,
             reason: text("reason"),
@@ -115,7 +116,7 @@ impl LogCapture {
 
 impl Write for LogCapture {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut unfinished = lock(&self.0.unfinished);
+        let mut unfinished = self.0.unfinished.lock();
         unfinished.extend_from_slice(bytes);
         // The logger may write a line in pieces, or several at once.
         while let Some(end) = unfinished.iter().position(|byte| *byte == b'\n') {
@@ -128,8 +129,4 @@ impl Write for LogCapture {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

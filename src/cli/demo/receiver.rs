@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
 /// Request as the app received it.
@@ -56,12 +57,12 @@ impl DemoUpstream {
     }
 
     pub(super) fn count(&self) -> usize {
-        lock(&self.requests).len()
+        self.requests.lock().len()
     }
 
     /// Returns the requests after the first `count`.
     pub(super) fn since(&self, count: usize) -> Vec<UpstreamRequest> {
-        lock(&self.requests).iter().skip(count).cloned().collect()
+        self.requests.lock().iter().skip(count).cloned().collect()
     }
 }
 
@@ -80,15 +81,11 @@ async fn take(
         .await
         .map(|body| body.to_bytes())
         .unwrap_or_default();
-    lock(&seen).push(UpstreamRequest {
+    seen.lock().push(UpstreamRequest {
         path: head.uri.path().to_owned(),
         event_id: text("hookgate-event-id"),
         event_type: text("hookgate-event-type"),
         body,
     });
     Ok(Response::new(Full::from("thank you\n")))
-}
-
-fn lock(seen: &Mutex<Vec<UpstreamRequest>>) -> MutexGuard<'_, Vec<UpstreamRequest>> {
-    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
