@@ -33,6 +33,9 @@ use crate::model::secret::TokenDigest;
 /// Path prefix of the API.
 pub(super) const PREFIX: &str = "/api/";
 
+/// Path prefix of all resources of this version of the API.
+pub(super) const BASE: &str = "/api/v1/";
+
 /// Largest request body in bytes. Requests carry a search at most.
 const MAX_BODY: usize = 64 * 1024;
 

@@ -788,14 +788,3 @@ async fn each_resource_needs_the_role_of_its_row() {
         }
     }
 }
-
-// Fails when a resource is added that the metric of admin requests counts as `other`.
-#[test]
-fn each_resource_is_counted_under_its_name() {
-    let recorder = recorder();
-    for row in all_resources() {
-        recorder.admin_answer(row.path, StatusCode::OK);
-    }
-    let text = recorder.metrics_text();
-    assert!(!text.contains("resource=\"other\""), "{text}");
-}

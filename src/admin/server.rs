@@ -33,6 +33,7 @@ use crate::admin::connection_context::ConnectionContext;
 use crate::admin::connection_deadline::ConnectionDeadline;
 use crate::admin::listener::{AdminListener, AdminStream};
 use crate::admin::problem::AdminProblem;
+use crate::admin::resources::all_resources;
 use crate::admin::state::AdminState;
 use crate::admin::tls::AdminTls;
 use crate::net::host::without_root;
@@ -179,7 +180,7 @@ async fn answer(
         _ => route(&request, is_ours, state, visit.origin).await,
     };
     // Every response counts, rejected ones too, so that metrics show guesses and broken scrapers.
-    recorder.admin_answer(&path, answer.status());
+    recorder.admin_answer(counted_resource(&path), answer.status());
     let headers = answer.headers_mut();
     let fixed: [(HeaderName, &str); 2] = [
         (header::CACHE_CONTROL, "no-store"),
@@ -192,6 +193,25 @@ async fn answer(
         }
     }
     answer
+}
+
+/// Resources beside those of the API, for the counts of requests.
+const RESOURCES_BESIDE: [&str; 5] = ["metrics", "healthz", "readyz", "console", "openapi.json"];
+
+/// Returns the label under which requests for a path are counted: its resource, or `other`.
+///
+/// The path is text of an untrusted client, so it never becomes a label itself.
+fn counted_resource(path: &str) -> &'static str {
+    let below = path.strip_prefix(api::BASE);
+    // The console and the metrics are not below the API's prefix.
+    let below = below.or_else(|| path.strip_prefix('/')).unwrap_or(path);
+    let first = below.split('/').next();
+    let of_api = all_resources().iter().filter_map(|resource| {
+        let below = resource.path.strip_prefix(api::BASE)?;
+        below.split('/').next()
+    });
+    let mut all = of_api.chain(RESOURCES_BESIDE);
+    all.find(|known| Some(*known) == first).unwrap_or("other")
 }
 
 fn is_console(path: &str) -> bool {
@@ -317,4 +337,32 @@ fn text(content_type: &'static str, body: String) -> HttpResponse {
         .headers_mut()
         .insert(header::CONTENT_TYPE, content_type);
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Fails if a resource of the API is counted as `other`, or if text of a client becomes a label.
+    #[test]
+    fn a_path_is_counted_under_its_resource_or_other() {
+        for resource in all_resources() {
+            assert_ne!(
+                counted_resource(resource.path),
+                "other",
+                "{}",
+                resource.path
+            );
+        }
+        let check = |path: &str, expected: &str| assert_eq!(counted_resource(path), expected);
+        check("/metrics", "metrics");
+        check("/api/v1/events", "events");
+        check("/api/v1/events/0198/body", "events");
+        check("/api/v1/openapi.json", "openapi.json");
+        check("/console/events", "console");
+        check("/api/v1/stolen", "other");
+        check("/", "other");
+        check("", "other");
+        check("*", "other");
+    }
 }

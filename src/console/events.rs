@@ -13,6 +13,7 @@ use crate::console::layout::{self, PageLayout};
 use crate::console::no_store::without_store;
 use crate::console::query::QueryPairs;
 use crate::console::user::ConsoleUser;
+use crate::model::delivery::DeliveryState;
 use crate::model::ids::RequestId;
 
 /// Filters for a list of events, under the names of the API.
@@ -27,15 +28,6 @@ const SPANS: [(&str, &str); 5] = [
     ("24h", "24 hours"),
     ("7d", "7 days"),
     ("30d", "30 days"),
-];
-
-const STATES: [&str; 6] = [
-    "pending",
-    "in_flight",
-    "waiting",
-    "delivered",
-    "dead",
-    "cancelled",
 ];
 
 #[derive(Template)]
@@ -121,7 +113,7 @@ impl FilterForm {
             spans.push(SelectOption::new(&since, &format!("since {since}"), &since));
         }
         let state = query.text("state").to_owned();
-        let states = STATES.iter();
+        let states = DeliveryState::ALL.into_iter().map(DeliveryState::word);
         Self {
             routes: routes
                 .iter()

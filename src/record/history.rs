@@ -276,8 +276,10 @@ impl IntervalSlot {
         let mut plain = || counts.next().unwrap_or(0);
         let (accepted, duplicate, challenge, filtered) = (plain(), plain(), plain(), plain());
         let mut by_reason = || {
-            let each = RejectReason::ALL.map(|reason| (reason, counts.next().unwrap_or(0)));
-            each.into_iter().filter(|(_, count)| *count > 0).collect()
+            let each = RejectReason::ALL.iter();
+            each.map(|reason| (*reason, counts.next().unwrap_or(0)))
+                .filter(|(_, count)| *count > 0)
+                .collect()
         };
         IntervalTally {
             start_ms,

@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 use crate::gate::filter::FilterKind;
 use crate::gate::reject::RejectReason;
 use crate::model::clock;
-use crate::record::counters::{RequestStage, RouteCounters};
+use crate::record::counters::{RequestStage, RouteCounters, STATUS_CLASSES};
 use crate::record::family_encoder::{FamilyEncoder, single};
 use crate::record::metric_table::{operation, traffic};
 use crate::record::{
@@ -164,7 +164,7 @@ fn refused(counters: &RouteCounters, wanted: RejectReason) -> u64 {
 fn stages(encoder: &mut DescriptorEncoder<'_>, rows: &RouteCounterRows<'_>) -> fmt::Result {
     let mut family = FamilyEncoder::begin(encoder, &traffic::REQUEST_STAGE_SECONDS)?;
     for (route, counters) in rows {
-        for stage in RequestStage::ALL {
+        for stage in RequestStage::ALL.iter().copied() {
             family.histogram(&[*route, stage.name()], &counters.stage(stage).snapshot())?;
         }
     }
@@ -172,10 +172,9 @@ fn stages(encoder: &mut DescriptorEncoder<'_>, rows: &RouteCounterRows<'_>) -> f
 }
 
 fn upstream(encoder: &mut DescriptorEncoder<'_>, rows: &RouteCounterRows<'_>) -> fmt::Result {
-    const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
     let mut family = FamilyEncoder::begin(encoder, &traffic::UPSTREAM_ANSWERS)?;
     for (route, counters) in rows.iter().filter(|(route, _)| *route != NO_ROUTE) {
-        for (class, count) in CLASSES.into_iter().zip(&counters.upstream_status) {
+        for (class, count) in STATUS_CLASSES.into_iter().zip(&counters.upstream_status) {
             family.count(&[*route, class], read(count))?;
         }
     }
