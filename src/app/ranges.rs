@@ -27,6 +27,7 @@ const RETRY: Duration = Duration::from_secs(300);
 const FIRST: Duration = Duration::from_secs(30);
 
 /// Providers to refresh, and the period.
+#[derive(Default)]
 pub(super) struct RefreshPlan {
     period: Option<Duration>,
     live: Vec<(String, Arc<LiveRanges>)>,
@@ -47,15 +48,16 @@ struct RefreshState {
 }
 
 impl RangeRefresher {
-    pub(super) fn new(config: &GateConfig, state: &CrossReloadState) -> Arc<Self> {
+    /// Creates a refresher that refreshes nothing until it gets a plan.
+    pub(super) fn new(book: &Arc<RangeBook>) -> Arc<Self> {
         Arc::new(Self {
-            book: Arc::clone(state.ranges()),
+            book: Arc::clone(book),
             refresh: RangeRefresh {
                 // A client of its own, because the connections of the upstreams' client are a metric.
                 fetcher: HttpsFetcher::new(OutgoingClient::new()),
                 accepts_any_change: false,
             },
-            plan: Mutex::new(Self::planned(config, state)),
+            plan: Mutex::default(),
             changed: Notify::new(),
         })
     }
