@@ -8,7 +8,7 @@ use http::Uri;
 use serde::Deserialize;
 
 use crate::admin::audit_log::outcome;
-use crate::admin::documents::{ApiTimestamp, AuditEntries, AuditEntry, ProblemDocument};
+use crate::admin::documents::{ApiTimestamp, AuditEntries, AuditEntry};
 use crate::admin::parameters::{self, PageParameters};
 use crate::admin::problem::AdminProblem;
 use crate::admin::state::AdminState;
@@ -40,7 +40,6 @@ pub(crate) struct ActionFilter {
     params(ActionFilter, PageParameters),
     responses(
         (status = 200, body = AuditEntries),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn list(

@@ -4,10 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::{Extension, Json};
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{StatusCode, Uri};
 
 use crate::admin::connection_context::ConnectionContext;
 use crate::admin::documents::{
@@ -15,7 +13,7 @@ use crate::admin::documents::{
     DeliveryDocument, DeliveryList, ProblemDocument,
 };
 use crate::admin::parameters::{
-    self, BulkSelection, DeliveryFilter, PageParameters, PathParameter,
+    self, BulkSelection, DeliveryFilter, JsonBody, PageParameters, PathParameter,
 };
 use crate::admin::problem::AdminProblem;
 use crate::admin::state::AdminState;
@@ -38,7 +36,6 @@ pub(super) const LONG: Duration = Duration::from_secs(600);
     params(DeliveryFilter, PageParameters),
     responses(
         (status = 200, body = DeliveryList),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn list(
@@ -63,7 +60,6 @@ pub(super) async fn list(
     params(("id" = i64, Path, description = "Number of the delivery")),
     responses(
         (status = 200, body = DeliveryDetail),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn show(
@@ -86,7 +82,6 @@ pub(super) async fn show(
     params(("id" = i64, Path, description = "Number of the delivery")),
     responses(
         (status = 200, body = AttemptList),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn attempts(
@@ -110,7 +105,6 @@ pub(super) async fn attempts(
     responses(
         (status = 200, body = DeliveryDocument),
         (status = 409, description = "The state of the delivery does not allow this", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn retry(
@@ -127,7 +121,6 @@ pub(super) async fn retry(
     responses(
         (status = 200, body = DeliveryDocument),
         (status = 409, description = "The state of the delivery does not allow this", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn cancel(
@@ -144,7 +137,6 @@ pub(super) async fn cancel(
     responses(
         (status = 200, body = DeliveryDocument),
         (status = 409, description = "The state of the delivery does not allow this", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn discard(
@@ -160,22 +152,14 @@ pub(super) async fn discard(
     request_body = BulkSelection,
     responses(
         (status = 200, body = BulkChangeResult),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn retry_many(
     State(state): State<Arc<AdminState>>,
     Extension(visit): Extension<ConnectionContext>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    JsonBody(many): JsonBody<BulkSelection>,
 ) -> Result<Json<BulkChangeResult>, AdminProblem> {
-    change_many(
-        &state,
-        &visit,
-        parameters::json(&headers, body)?,
-        DeliveryAction::Retry,
-    )
-    .await
+    change_many(&state, &visit, many, DeliveryAction::Retry).await
 }
 
 /// Cancels all matching open deliveries
@@ -184,22 +168,14 @@ pub(super) async fn retry_many(
     request_body = BulkSelection,
     responses(
         (status = 200, body = BulkChangeResult),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn cancel_many(
     State(state): State<Arc<AdminState>>,
     Extension(visit): Extension<ConnectionContext>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    JsonBody(many): JsonBody<BulkSelection>,
 ) -> Result<Json<BulkChangeResult>, AdminProblem> {
-    change_many(
-        &state,
-        &visit,
-        parameters::json(&headers, body)?,
-        DeliveryAction::Cancel,
-    )
-    .await
+    change_many(&state, &visit, many, DeliveryAction::Cancel).await
 }
 
 /// Discards all matching dead letters
@@ -208,22 +184,14 @@ pub(super) async fn cancel_many(
     request_body = BulkSelection,
     responses(
         (status = 200, body = BulkChangeResult),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn discard_many(
     State(state): State<Arc<AdminState>>,
     Extension(visit): Extension<ConnectionContext>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    JsonBody(many): JsonBody<BulkSelection>,
 ) -> Result<Json<BulkChangeResult>, AdminProblem> {
-    change_many(
-        &state,
-        &visit,
-        parameters::json(&headers, body)?,
-        DeliveryAction::Discard,
-    )
-    .await
+    change_many(&state, &visit, many, DeliveryAction::Discard).await
 }
 
 fn delivery_id(text: &str) -> Result<DeliveryId, AdminProblem> {

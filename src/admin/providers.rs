@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 
 use crate::admin::deliveries;
-use crate::admin::documents::{ProblemDocument, ProviderDetail, ProviderDocument, ProviderList};
+use crate::admin::documents::{ProviderDetail, ProviderDocument, ProviderList};
 use crate::admin::parameters::PathParameter;
 use crate::admin::problem::AdminProblem;
 use crate::admin::state::AdminState;
@@ -18,7 +18,6 @@ use crate::providers::{self, ProviderEvidence};
     get, path = "",
     responses(
         (status = 200, body = ProviderList),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn list() -> Result<Json<ProviderList>, AdminProblem> {
@@ -36,7 +35,6 @@ pub(super) async fn list() -> Result<Json<ProviderList>, AdminProblem> {
     params(("id" = String, Path, description = "As in `provider = \"...\"`", example = "stripe")),
     responses(
         (status = 200, body = ProviderDetail),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn show(

@@ -15,7 +15,6 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use crate::admin::connection_context::ConnectionContext;
-use crate::admin::documents::ProblemDocument;
 use crate::admin::events;
 use crate::admin::parameters::{self, EventFilter};
 use crate::admin::problem::AdminProblem;
@@ -48,7 +47,6 @@ const MAX_ROWS: usize = 10_000;
             (String = "application/x-ndjson"),
             (String = "text/event-stream"),
         )),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn tail(

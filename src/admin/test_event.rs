@@ -42,7 +42,6 @@ const TYPE: &str = "hookgate.test";
     responses(
         (status = 201, body = TestEvent),
         (status = 409, description = "The destination is paused, disabled or not in the config", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn send(

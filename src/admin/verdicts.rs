@@ -14,8 +14,8 @@ use tokio::time::sleep;
 
 use crate::admin::connection_context::ConnectionContext;
 use crate::admin::documents::{
-    ApiTimestamp, CheckOutcome, ProblemDocument, ReasonExplanation, StageTiming, VerdictDetail,
-    VerdictDocument, VerdictList,
+    ApiTimestamp, CheckOutcome, ReasonExplanation, StageTiming, VerdictDetail, VerdictDocument,
+    VerdictList,
 };
 use crate::admin::parameters::{self, PageParameters, PathParameter};
 use crate::admin::problem::AdminProblem;
@@ -94,7 +94,6 @@ pub(super) fn meaning(reject: &Reject) -> ReasonExplanation {
     params(VerdictFilter, PageParameters),
     responses(
         (status = 200, body = VerdictList),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn list(
@@ -121,7 +120,6 @@ pub(super) async fn list(
     params(("request_id" = String, Path, description = "Id of the request, as in the header `Hookgate-Request-Id`")),
     responses(
         (status = 200, body = VerdictDetail),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn show(
@@ -151,7 +149,6 @@ pub(super) async fn show(
             (String = "application/x-ndjson"),
             (String = "text/event-stream"),
         )),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn tail(
