@@ -330,33 +330,28 @@ impl Pipeline {
         let RoutedRequest {
             generation,
             route,
-            mut verdict,
-            mut permit,
+            verdict,
+            permit,
         } = routed;
-        if !permit.begin_exchange(generation.max_in_flight) {
-            drop(permit);
-            // Release the claim, or the sender's retry would look like a duplicate.
-            if let Some(claim) = claim {
-                claim.release(Reject::Overload.status());
-            }
-            return self.refuse(Some(&route), &mut verdict, &Reject::Overload);
-        }
-        self.remember_rejected(&route, &verdict, event.received());
-        // Only a verified request may name the trace that it belongs to.
-        let continues = route.rules.route().continue_trace;
-        let headers = continues.then_some(event.received().headers);
-        verdict.trace = self.recorder.trace(verdict.request_id, headers);
-        // A copy only waits for the app's own response and is not stored again.
-        let mode = match verdict.is_copy {
-            true => RouteMode::Proxy,
-            false => route.mode(),
-        };
-        let exchange = UpstreamExchange {
+        let mut exchange = UpstreamExchange {
             recorder: Arc::clone(&self.recorder),
             acceptance: self.acceptance.clone(),
             route,
             verdict,
             permit,
+        };
+        if !exchange.permit.begin_exchange(generation.max_in_flight) {
+            return exchange.refuse_event(claim, &Reject::Overload);
+        }
+        self.remember_rejected(&exchange.route, &exchange.verdict, event.received());
+        // Only a verified request may name the trace that it belongs to.
+        let continues = exchange.route.rules.route().continue_trace;
+        let headers = continues.then_some(event.received().headers);
+        exchange.verdict.trace = self.recorder.trace(exchange.verdict.request_id, headers);
+        // A copy only waits for the app's own response and is not stored again.
+        let mode = match exchange.verdict.is_copy {
+            true => RouteMode::Proxy,
+            false => exchange.route.mode(),
         };
         match mode {
             RouteMode::Proxy => detach(exchange.run(event, claim), &self.exchanges).await,

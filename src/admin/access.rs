@@ -7,11 +7,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hookgate_verify::model::secret::TokenDigest;
+use parking_lot::Mutex;
 
 pub(crate) use crate::config::model::AdminRole;
 use crate::config::model::AdminToken;
@@ -165,7 +166,7 @@ impl AccessControl {
         let CallerOrigin::Ip(ip) = source else {
             return None;
         };
-        let guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+        let guesses = self.guesses.lock();
         guesses.get(&SourceKey::of(ip))?.wait(now)
     }
 
@@ -174,7 +175,7 @@ impl AccessControl {
         let CallerOrigin::Ip(ip) = source else { return };
         // The key groups IPv6 addresses by network, of which one client may have many.
         let key = SourceKey::of(ip);
-        let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guesses = self.guesses.lock();
         if guesses.len() >= MAX_SOURCES && !guesses.contains_key(&key) {
             // A search of all sources is cheap enough here: it runs only for a wrong token of a new source.
             let oldest = guesses
@@ -326,6 +327,6 @@ mod tests {
                 now,
             );
         }
-        assert_eq!(access.guesses.lock().unwrap().len(), MAX_SOURCES);
+        assert_eq!(access.guesses.lock().len(), MAX_SOURCES);
     }
 }

@@ -22,14 +22,19 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::admin::access::{AdminCaller, AdminRole};
 use crate::admin::api_resource::need_role;
-use crate::admin::audit::CompletedAction;
+use crate::admin::audit_log::CompletedAction;
+use crate::admin::connection_context::ConnectionContext;
+use crate::admin::deliveries;
 use crate::admin::operations::{self, RequestedOperation};
 use crate::admin::problem::AdminProblem;
 use crate::admin::resources::all_resources;
-use crate::admin::{AdminState, ConnectionContext, deliveries};
+use crate::admin::state::AdminState;
 
 /// Path prefix of the API.
 pub(super) const PREFIX: &str = "/api/";
+
+/// Path prefix of all resources of this version of the API.
+pub(super) const BASE: &str = "/api/v1/";
 
 /// Largest request body in bytes. Requests carry a search at most.
 const MAX_BODY: usize = 64 * 1024;

@@ -7,14 +7,16 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse;
 use http::{Method, StatusCode};
-use utoipa::openapi::HttpMethod;
 use utoipa::openapi::path::Paths;
+use utoipa::openapi::{ContentBuilder, HttpMethod, Ref, Response, ResponseBuilder};
+use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::UtoipaMethodRouter;
 
-use crate::admin::AdminState;
 use crate::admin::access::{AdminCaller, AdminRole};
+use crate::admin::documents::ProblemDocument;
 use crate::admin::path::segment;
 use crate::admin::problem::AdminProblem;
+use crate::admin::state::AdminState;
 
 /// Handler of a resource, with the description that its `utoipa::path` attribute makes.
 type ResourceHandler = fn() -> UtoipaMethodRouter<Arc<AdminState>>;
@@ -118,7 +120,7 @@ impl ApiResource {
     ///
     /// A handler whose attribute has another method than the row is not mounted.
     pub(super) fn routes(&self) -> UtoipaMethodRouter<Arc<AdminState>> {
-        let (schemas, mut described, router) = (self.handler)();
+        let (mut schemas, mut described, router) = (self.handler)();
         let mut paths = Paths::new();
         // The attribute of a handler has no path, no tag and no id: this row has them.
         let item = described.paths.remove("").unwrap_or_default();
@@ -129,6 +131,12 @@ impl ApiResource {
         if let Some(mut operation) = operation {
             operation.operation_id = Some(self.operation.to_owned());
             operation.tags = Some(vec![self.tag.to_owned()]);
+            let responses = &mut operation.responses.responses;
+            responses.insert("default".to_owned(), problem_response().into());
+            schemas.push((
+                ProblemDocument::name().into_owned(),
+                ProblemDocument::schema(),
+            ));
             paths.add_path_operation(self.path, vec![method], operation);
         }
         let role = self.role;
@@ -140,6 +148,14 @@ impl ApiResource {
         };
         (schemas, paths, router.route_layer(from_fn(check)))
     }
+}
+
+/// Describes the response that every resource has for errors.
+fn problem_response() -> Response {
+    let schema = Ref::from_schema_name(ProblemDocument::name());
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    let response = ResponseBuilder::new().content("application/problem+json", content);
+    response.build()
 }
 
 /// Rejects a client whose role is not enough.

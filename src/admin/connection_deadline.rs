@@ -1,8 +1,8 @@
 //! Deadline of one admin connection, which a slow request may extend.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 /// A deadline that can be extended while a task waits for it.
@@ -16,7 +16,7 @@ impl ConnectionDeadline {
 
     /// Extends the deadline to `limit` from now. Never shortens it.
     pub(super) fn extend(&self, limit: Duration) {
-        let mut deadline = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut deadline = self.0.lock();
         *deadline = (*deadline).max(Instant::now() + limit);
     }
 
@@ -24,7 +24,7 @@ impl ConnectionDeadline {
     pub(super) async fn is_over(&self) {
         // The deadline may have moved during the sleep, so look again after each one.
         loop {
-            let deadline = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let deadline = *self.0.lock();
             if deadline <= Instant::now() {
                 return;
             }

@@ -4,20 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::{Extension, Json};
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{StatusCode, Uri};
 
+use crate::admin::connection_context::ConnectionContext;
 use crate::admin::documents::{
     ApiTimestamp, AttemptDocument, AttemptList, BulkChangeResult, DeliveryAction, DeliveryDetail,
     DeliveryDocument, DeliveryList, ProblemDocument,
 };
 use crate::admin::parameters::{
-    self, BulkSelection, DeliveryFilter, PageParameters, PathParameter,
+    self, BulkSelection, DeliveryFilter, JsonBody, PageParameters, PathParameter,
 };
 use crate::admin::problem::AdminProblem;
-use crate::admin::{AdminState, ConnectionContext};
+use crate::admin::state::AdminState;
 use crate::model::clock::ClockReading;
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::store::Store;
@@ -37,7 +36,6 @@ pub(super) const LONG: Duration = Duration::from_secs(600);
     params(DeliveryFilter, PageParameters),
     responses(
         (status = 200, body = DeliveryList),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn list(
@@ -62,7 +60,6 @@ pub(super) async fn list(
     params(("id" = i64, Path, description = "Number of the delivery")),
     responses(
         (status = 200, body = DeliveryDetail),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn show(
@@ -85,7 +82,6 @@ pub(super) async fn show(
     params(("id" = i64, Path, description = "Number of the delivery")),
     responses(
         (status = 200, body = AttemptList),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn attempts(
@@ -109,7 +105,6 @@ pub(super) async fn attempts(
     responses(
         (status = 200, body = DeliveryDocument),
         (status = 409, description = "The state of the delivery does not allow this", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn retry(
@@ -126,7 +121,6 @@ pub(super) async fn retry(
     responses(
         (status = 200, body = DeliveryDocument),
         (status = 409, description = "The state of the delivery does not allow this", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn cancel(
@@ -143,7 +137,6 @@ pub(super) async fn cancel(
     responses(
         (status = 200, body = DeliveryDocument),
         (status = 409, description = "The state of the delivery does not allow this", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn discard(
@@ -159,22 +152,14 @@ pub(super) async fn discard(
     request_body = BulkSelection,
     responses(
         (status = 200, body = BulkChangeResult),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn retry_many(
     State(state): State<Arc<AdminState>>,
     Extension(visit): Extension<ConnectionContext>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    JsonBody(many): JsonBody<BulkSelection>,
 ) -> Result<Json<BulkChangeResult>, AdminProblem> {
-    change_many(
-        &state,
-        &visit,
-        parameters::json(&headers, body)?,
-        DeliveryAction::Retry,
-    )
-    .await
+    change_many(&state, &visit, many, DeliveryAction::Retry).await
 }
 
 /// Cancels all matching open deliveries
@@ -183,22 +168,14 @@ pub(super) async fn retry_many(
     request_body = BulkSelection,
     responses(
         (status = 200, body = BulkChangeResult),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn cancel_many(
     State(state): State<Arc<AdminState>>,
     Extension(visit): Extension<ConnectionContext>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    JsonBody(many): JsonBody<BulkSelection>,
 ) -> Result<Json<BulkChangeResult>, AdminProblem> {
-    change_many(
-        &state,
-        &visit,
-        parameters::json(&headers, body)?,
-        DeliveryAction::Cancel,
-    )
-    .await
+    change_many(&state, &visit, many, DeliveryAction::Cancel).await
 }
 
 /// Discards all matching dead letters
@@ -207,22 +184,14 @@ pub(super) async fn cancel_many(
     request_body = BulkSelection,
     responses(
         (status = 200, body = BulkChangeResult),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn discard_many(
     State(state): State<Arc<AdminState>>,
     Extension(visit): Extension<ConnectionContext>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    JsonBody(many): JsonBody<BulkSelection>,
 ) -> Result<Json<BulkChangeResult>, AdminProblem> {
-    change_many(
-        &state,
-        &visit,
-        parameters::json(&headers, body)?,
-        DeliveryAction::Discard,
-    )
-    .await
+    change_many(&state, &visit, many, DeliveryAction::Discard).await
 }
 
 fn delivery_id(text: &str) -> Result<DeliveryId, AdminProblem> {

@@ -6,14 +6,13 @@ use axum::Json;
 use axum::extract::State;
 use hookgate_verify::document::suggest;
 
-use crate::admin::AdminState;
 use crate::admin::controls::DestinationHealth;
 use crate::admin::documents::{
-    ApiTimestamp, DestinationDocument, DestinationList, HealthDocument, ProblemDocument,
-    StateCounts,
+    ApiTimestamp, DestinationDocument, DestinationList, HealthDocument, StateCounts,
 };
 use crate::admin::parameters::PathParameter;
 use crate::admin::problem::AdminProblem;
+use crate::admin::state::AdminState;
 use crate::model::ids::{DestinationName, RouteName};
 use crate::store::Store;
 use crate::store::rows::DestinationRow;
@@ -23,7 +22,6 @@ use crate::store::rows::DestinationRow;
     get, path = "",
     responses(
         (status = 200, body = DestinationList),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn list(
@@ -39,7 +37,6 @@ pub(super) async fn list(
     params(("route" = String, Path, description = "Name of the route"), ("name" = String, Path, description = "Name of the destination")),
     responses(
         (status = 200, body = DestinationList),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn pause(
@@ -55,7 +52,6 @@ pub(super) async fn pause(
     params(("route" = String, Path, description = "Name of the route"), ("name" = String, Path, description = "Name of the destination")),
     responses(
         (status = 200, body = DestinationList),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn resume(
@@ -71,7 +67,6 @@ pub(super) async fn resume(
     params(("route" = String, Path, description = "Name of the route")),
     responses(
         (status = 200, body = DestinationList),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn pause_route(
@@ -87,7 +82,6 @@ pub(super) async fn pause_route(
     params(("route" = String, Path, description = "Name of the route")),
     responses(
         (status = 200, body = DestinationList),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn resume_route(

@@ -10,11 +10,12 @@ use http::{HeaderName, HeaderValue, Uri, header};
 
 use crate::admin::config_view::ConfigView;
 use crate::admin::documents::{
-    ApiTimestamp, BodySummary, EventDetail, EventDocument, EventList, ProblemDocument, StateCounts,
+    ApiTimestamp, BodySummary, EventDetail, EventDocument, EventList, StateCounts,
 };
 use crate::admin::parameters::{self, EventFilter, MAX_ROWS, PageParameters, PathParameter};
 use crate::admin::problem::AdminProblem;
-use crate::admin::{AdminState, deliveries, redact};
+use crate::admin::state::AdminState;
+use crate::admin::{deliveries, redact};
 use crate::model::ids::RequestId;
 use crate::store::rows::StoredEvent;
 use crate::store::search::{DeliverySearch, EventRow, ListPage};
@@ -25,7 +26,6 @@ use crate::store::search::{DeliverySearch, EventRow, ListPage};
     params(EventFilter, PageParameters),
     responses(
         (status = 200, body = EventList),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn list(
@@ -60,7 +60,6 @@ pub(super) async fn list(
     params(("uid" = String, Path, description = "Id of the event in the inbox")),
     responses(
         (status = 200, body = EventDetail),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn show(
@@ -91,7 +90,6 @@ pub(super) async fn show(
     params(("uid" = String, Path, description = "Id of the event in the inbox")),
     responses(
         (status = 200, body = inline(crate::admin::documents::RawBytes), content_type = "application/octet-stream"),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn body(

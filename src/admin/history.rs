@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use crate::admin::AdminState;
 use crate::admin::documents::{
-    ApiTimestamp, HistoryDocument, IntervalDocument, ProblemDocument, PromotionDocument,
-    ReasonCount, SecretUseDocument, SecretUseList,
+    ApiTimestamp, HistoryDocument, IntervalDocument, PromotionDocument, ReasonCount,
+    SecretUseDocument, SecretUseList,
 };
 use crate::admin::parameters::PathParameter;
 use crate::admin::problem::AdminProblem;
+use crate::admin::state::AdminState;
 use crate::admin::verdicts;
 use crate::gate::reject::RejectReason;
 use crate::model::clock::ClockReading;
@@ -29,7 +29,6 @@ const EXAMPLES: usize = 50;
     params(("route" = String, Path, description = "Name of the route")),
     responses(
         (status = 200, body = HistoryDocument),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn show(
@@ -61,7 +60,6 @@ pub(super) async fn show(
     params(("route" = String, Path, description = "Name of the route")),
     responses(
         (status = 200, body = PromotionDocument),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn promotion(
@@ -103,7 +101,6 @@ pub(super) async fn promotion(
     get, path = "",
     responses(
         (status = 200, body = SecretUseList),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn secrets(State(state): State<Arc<AdminState>>) -> Json<SecretUseList> {

@@ -2,12 +2,11 @@
 //!
 //! Every error names the invalid value and a valid form.
 
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequestParts, Path, Query};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use bytes::Bytes;
 use hookgate_verify::document::value;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, Uri, header};
+use http::{StatusCode, Uri, header};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -97,6 +96,33 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathPar
         let wrong =
             |_| AdminProblem::bad("the path is not valid UTF-8: percent-encode each part of it");
         named.map(|Path(named)| Self(named)).map_err(wrong)
+    }
+}
+
+/// The JSON document of a request body.
+pub(super) struct JsonBody<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = AdminProblem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, AdminProblem> {
+        let kind = request.headers().get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or("");
+        let media = kind.split(';').next().unwrap_or("").trim();
+        // A page of another site can make a browser send other types without a CORS preflight, but not this one.
+        if !media.eq_ignore_ascii_case("application/json") {
+            return Err(AdminProblem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "the request needs a JSON document: send it with `Content-Type: application/json`",
+            ));
+        }
+        let body = Bytes::from_request(request, state).await;
+        let body =
+            body.map_err(|rejection| AdminProblem::new(rejection.status(), rejection.body_text()))?;
+        let document = serde_json::from_slice(&body);
+        document
+            .map(Self)
+            .map_err(|err| AdminProblem::bad(format!("invalid JSON document: {err}")))
     }
 }
 
@@ -262,27 +288,6 @@ pub(super) fn one_more(page: ListPage) -> ListPage {
         after: page.after,
         limit: page.limit.saturating_add(1),
     }
-}
-
-/// Parses the JSON document of a request body.
-pub(super) fn json<T: DeserializeOwned>(
-    headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<T, AdminProblem> {
-    let kind = headers.get(header::CONTENT_TYPE);
-    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or("");
-    let media = kind.split(';').next().unwrap_or("").trim();
-    // A page of another site can make a browser send other types without a CORS preflight, but not this one.
-    if !media.eq_ignore_ascii_case("application/json") {
-        return Err(AdminProblem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the request needs a JSON document: send it with `Content-Type: application/json`",
-        ));
-    }
-    let body =
-        body.map_err(|rejection| AdminProblem::new(rejection.status(), rejection.body_text()))?;
-    serde_json::from_slice(&body)
-        .map_err(|err| AdminProblem::bad(format!("invalid JSON document: {err}")))
 }
 
 /// Parses the id of an event or a request; `kind` names it in the error, such as "an event".

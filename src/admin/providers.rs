@@ -7,17 +7,17 @@ use axum::extract::State;
 use hookgate_verify::document::suggest;
 use hookgate_verify::providers::{self, ProviderEvidence};
 
-use crate::admin::documents::{ProblemDocument, ProviderDetail, ProviderDocument, ProviderList};
+use crate::admin::deliveries;
+use crate::admin::documents::{ProviderDetail, ProviderDocument, ProviderList};
 use crate::admin::parameters::PathParameter;
 use crate::admin::problem::AdminProblem;
-use crate::admin::{AdminState, deliveries};
+use crate::admin::state::AdminState;
 
 /// Lists the providers of the catalogue, sorted by id
 #[utoipa::path(
     get, path = "",
     responses(
         (status = 200, body = ProviderList),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn list() -> Result<Json<ProviderList>, AdminProblem> {
@@ -35,7 +35,6 @@ pub(super) async fn list() -> Result<Json<ProviderList>, AdminProblem> {
     params(("id" = String, Path, description = "As in `provider = \"...\"`", example = "stripe")),
     responses(
         (status = 200, body = ProviderDetail),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn show(

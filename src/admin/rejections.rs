@@ -8,13 +8,12 @@ use hookgate_verify::net::redact::MASK;
 use http::Uri;
 use serde::Deserialize;
 
-use crate::admin::AdminState;
 use crate::admin::documents::{
-    ApiTimestamp, HeaderDocument, ProblemDocument, RejectionDetail, RejectionDocument,
-    RejectionGroup, RejectionList,
+    ApiTimestamp, HeaderDocument, RejectionDetail, RejectionDocument, RejectionGroup, RejectionList,
 };
 use crate::admin::parameters::{self, PathParameter};
 use crate::admin::problem::AdminProblem;
+use crate::admin::state::AdminState;
 use crate::admin::verdicts::{meaning, reason_named};
 use crate::explain::RefusalExplanation;
 use crate::gate::reject::Reject;
@@ -42,7 +41,6 @@ pub(super) struct RejectionFilter {
     params(RejectionFilter),
     responses(
         (status = 200, body = RejectionList),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn list(
@@ -77,7 +75,6 @@ pub(super) async fn list(
     params(("request_id" = String, Path, description = "Id of the request, as in the header `Hookgate-Request-Id`")),
     responses(
         (status = 200, body = RejectionDetail),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn show(
@@ -112,7 +109,6 @@ pub(super) async fn show(
     params(("request_id" = String, Path, description = "Id of the request, as in the header `Hookgate-Request-Id`")),
     responses(
         (status = 200, body = RefusalExplanation),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn explanation(

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::{Extension, Json};
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
+use crate::admin::connection_context::ConnectionContext;
+use crate::admin::deliveries;
 use crate::admin::documents::{
     ApiTimestamp, ProblemDocument, ReplayCreated, ReplayDocument, ReplayList, ReplayState,
 };
-use crate::admin::parameters::{self, BulkSelection, PathParameter};
+use crate::admin::parameters::{self, BulkSelection, JsonBody, PathParameter};
 use crate::admin::problem::AdminProblem;
-use crate::admin::{AdminState, ConnectionContext, deliveries};
+use crate::admin::state::AdminState;
 use crate::model::clock::ClockReading;
 use crate::store::search::{self, ReplayRow};
 
@@ -25,7 +25,6 @@ const KNOWN: u64 = 1000;
     get, path = "",
     responses(
         (status = 200, body = ReplayList),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn list(
@@ -44,16 +43,13 @@ pub(super) async fn list(
     responses(
         (status = 200, description = "The deliveries were only counted (`dry_run`)", body = ReplayCreated),
         (status = 201, description = "The replay has begun", body = ReplayCreated),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn begin(
     State(state): State<Arc<AdminState>>,
     Extension(visit): Extension<ConnectionContext>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    JsonBody(many): JsonBody<BulkSelection>,
 ) -> Result<(StatusCode, Json<ReplayCreated>), AdminProblem> {
-    let many: BulkSelection = parameters::json(&headers, body)?;
     let store = state.store()?.clone();
     let search = many.search()?;
     let asked = search::ReplaySearch { search };
@@ -91,7 +87,6 @@ pub(super) async fn begin(
     params(("id" = i64, Path, description = "Number of the replay")),
     responses(
         (status = 200, body = ReplayDocument),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn show(
@@ -109,7 +104,6 @@ pub(super) async fn show(
     responses(
         (status = 200, body = ReplayDocument),
         (status = 409, description = "The replay has ended", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn pause(
@@ -126,7 +120,6 @@ pub(super) async fn pause(
     responses(
         (status = 200, body = ReplayDocument),
         (status = 409, description = "The replay has ended", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn resume(

@@ -9,10 +9,10 @@ use hookgate_verify::net::redact::MASK;
 use http::StatusCode;
 
 use crate::admin::config_view::ConfigView;
-use crate::admin::documents::ProblemDocument;
 use crate::admin::parameters::{self, PathParameter};
 use crate::admin::problem::AdminProblem;
-use crate::admin::{AdminState, events, redact};
+use crate::admin::state::AdminState;
+use crate::admin::{events, redact};
 use crate::model::ids::RequestId;
 use crate::net::request_file::{RECEIVED, REQUEST_ID, ROUTE, RequestFile, SOURCE};
 use crate::store::rows::StoredEvent;
@@ -27,7 +27,6 @@ use crate::store::rows::StoredEvent;
     params(("request_id" = String, Path, description = "Id of the event or of the request, as in the header `Hookgate-Request-Id`")),
     responses(
         (status = 200, body = inline(crate::admin::documents::RawBytes), content_type = "application/octet-stream"),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn capture(

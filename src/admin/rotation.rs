@@ -6,9 +6,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::admin::AdminState;
 use crate::admin::documents::{AttentionItem, SecretUseDocument};
 use crate::admin::history;
+use crate::admin::state::AdminState;
 use crate::model::clock::ClockReading;
 
 const DAY_MS: i64 = 86_400_000;

@@ -7,13 +7,15 @@ use axum::{Extension, Json};
 use http::StatusCode;
 use tokio::sync::oneshot;
 
+use crate::admin::connection_context::ConnectionContext;
+use crate::admin::deliveries;
 use crate::admin::documents::{
     ApiTimestamp, CertificateDocument, CertificateList, ProblemDocument, ReloadResult,
     RouteDocument, RouteList, StateCounts,
 };
 use crate::admin::parameters::PathParameter;
 use crate::admin::problem::AdminProblem;
-use crate::admin::{AdminState, ConnectionContext, deliveries};
+use crate::admin::state::AdminState;
 use crate::config::effective::EffectiveValue;
 use crate::model::clock::ClockReading;
 use crate::store::rows::DestinationRow;
@@ -25,7 +27,6 @@ const DAY: i64 = 86_400;
     get, path = "",
     responses(
         (status = 200, body = RouteList),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn routes(
@@ -43,7 +44,6 @@ pub(super) async fn routes(
     params(("route" = String, Path, description = "Name of the route")),
     responses(
         (status = 200, body = RouteDocument),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn route(
@@ -83,7 +83,6 @@ fn waiting(rows: &[DestinationRow], route: &str) -> StateCounts {
     get, path = "",
     responses(
         (status = 200, body = CertificateList),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn certificates(State(state): State<Arc<AdminState>>) -> Json<CertificateList> {
@@ -118,7 +117,6 @@ pub(super) fn certificates_of(
     get, path = "",
     responses(
         (status = 200, body = Object),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn config(State(state): State<Arc<AdminState>>) -> Json<EffectiveValue> {
@@ -133,7 +131,6 @@ pub(super) async fn config(State(state): State<Arc<AdminState>>) -> Json<Effecti
     responses(
         (status = 200, description = "The new config is in use", body = ReloadResult),
         (status = 422, description = "The config is invalid; the previous one stays in use", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn reload(

@@ -7,10 +7,11 @@ use axum::extract::State;
 
 use crate::admin::controls::GateStatus;
 use crate::admin::documents::{
-    ApiTimestamp, AttentionItem, ProblemDocument, StateCounts, StatusDocument, StoreStats,
+    ApiTimestamp, AttentionItem, StateCounts, StatusDocument, StoreStats,
 };
 use crate::admin::problem::AdminProblem;
-use crate::admin::{AdminState, rotation, running_config};
+use crate::admin::state::AdminState;
+use crate::admin::{rotation, running_config};
 use crate::model::clock::ClockReading;
 use crate::store::Store;
 use crate::store::rows::DestinationRow;
@@ -20,7 +21,6 @@ use crate::store::rows::DestinationRow;
     get, path = "",
     responses(
         (status = 200, body = StoreStats),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn store(
@@ -47,7 +47,6 @@ pub(super) async fn store(
     get, path = "",
     responses(
         (status = 200, body = StatusDocument),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn status(State(state): State<Arc<AdminState>>) -> Json<StatusDocument> {

@@ -14,11 +14,12 @@ use http::{HeaderMap, Uri};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use crate::admin::documents::ProblemDocument;
+use crate::admin::connection_context::ConnectionContext;
+use crate::admin::events;
 use crate::admin::parameters::{self, EventFilter};
 use crate::admin::problem::AdminProblem;
+use crate::admin::state::AdminState;
 use crate::admin::tail_stream::{self, TailFormat};
-use crate::admin::{AdminState, ConnectionContext, events};
 use crate::store::search::{EventRow, EventSearch, ListPage};
 use crate::store::{Store, StoreError};
 
@@ -46,7 +47,6 @@ const MAX_ROWS: usize = 10_000;
             (String = "application/x-ndjson"),
             (String = "text/event-stream"),
         )),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn tail(

@@ -14,7 +14,7 @@ use http_body::Frame;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use crate::admin::ConnectionContext;
+use crate::admin::connection_context::ConnectionContext;
 
 /// Time without an event after which a tail sends a heartbeat, so that both ends notice a dead connection.
 pub(super) const BEAT: Duration = Duration::from_secs(15);

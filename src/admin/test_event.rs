@@ -16,10 +16,12 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::admin::access::CallerOrigin;
+use crate::admin::connection_context::ConnectionContext;
 use crate::admin::documents::{ProblemDocument, TestEvent};
 use crate::admin::parameters::PathParameter;
 use crate::admin::problem::AdminProblem;
-use crate::admin::{AdminState, ConnectionContext, deliveries, destinations};
+use crate::admin::state::AdminState;
+use crate::admin::{deliveries, destinations};
 use crate::model::clock::ClockReading;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::store::rows::{CommitOutcome, DestinationRow, NewDelivery, NewEvent, StoredEvent};
@@ -41,7 +43,6 @@ const TYPE: &str = "hookgate.test";
     responses(
         (status = 201, body = TestEvent),
         (status = 409, description = "The destination is paused, disabled or not in the config", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn send(

@@ -2,14 +2,19 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
-use super::*;
+use crate::admin::server::{HEAD_TIMEOUT, MAX_CONNECTIONS};
+use crate::admin::{AdminControls, AdminListener, AdminState, access, default_listen, serve};
 use crate::config::model::{AdminListen, AdminRole};
+use crate::record::TelemetryRecorder;
 use crate::record::log::LineLogger;
 use crate::record::log_line::LineEncoding;
 

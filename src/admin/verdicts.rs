@@ -13,14 +13,15 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use crate::admin::connection_context::ConnectionContext;
 use crate::admin::documents::{
-    ApiTimestamp, CheckOutcome, ProblemDocument, ReasonExplanation, StageTiming, VerdictDetail,
-    VerdictDocument, VerdictList,
+    ApiTimestamp, CheckOutcome, ReasonExplanation, StageTiming, VerdictDetail, VerdictDocument,
+    VerdictList,
 };
 use crate::admin::parameters::{self, PageParameters, PathParameter};
 use crate::admin::problem::AdminProblem;
+use crate::admin::state::AdminState;
 use crate::admin::tail_stream::{self, TailFormat};
-use crate::admin::{AdminState, ConnectionContext};
 use crate::gate::reject::{Reject, RejectReason};
 use crate::gate::verdict::GateDecision;
 use crate::record::recent_verdicts::{RecentVerdict, VerdictQuery};
@@ -93,7 +94,6 @@ pub(super) fn meaning(reject: &Reject) -> ReasonExplanation {
     params(VerdictFilter, PageParameters),
     responses(
         (status = 200, body = VerdictList),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn list(
@@ -120,7 +120,6 @@ pub(super) async fn list(
     params(("request_id" = String, Path, description = "Id of the request, as in the header `Hookgate-Request-Id`")),
     responses(
         (status = 200, body = VerdictDetail),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn show(
@@ -150,7 +149,6 @@ pub(super) async fn show(
             (String = "application/x-ndjson"),
             (String = "text/event-stream"),
         )),
-        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn tail(

@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_verify::identity::dedup_key::DedupKey;
 use hookgate_verify::model::rate::RateLimit;
+use parking_lot::Mutex;
 
 use crate::app::error::StartError;
 use crate::config::model::{DedupRule, GateConfig, Route};
@@ -167,13 +168,13 @@ impl CrossReloadState {
 
 /// Sums a number over the claims of all routes.
 pub(super) fn sum_claims(state: &CrossReloadHandle, read: impl Fn(&ClaimTable) -> u64) -> u64 {
-    let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    let state = state.lock();
     state.claims.values().map(|claims| read(claims)).sum()
 }
 
 /// Returns the number of sources that the per-source rate limit tracks.
 pub(super) fn count_sources(state: &CrossReloadHandle) -> u64 {
-    let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    let state = state.lock();
     let sources = state.sources.as_ref();
     sources.map_or(0, |(_, sources)| sources.entries())
 }

@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::app::cross_reload::CrossReloadState;
 use crate::app::error::StartError;
@@ -37,6 +38,16 @@ pub(super) fn secret_ends(config: &GateConfig) -> Vec<SecretEnd> {
 
 /// Ids of each route's destinations in the store; empty without a store.
 pub(super) type DestinationIds = HashMap<RouteName, Vec<DestinationId>>;
+
+/// Returns the snapshot that a gate has until its first config is in use: it has no routes.
+pub(super) fn empty(state: &CrossReloadState) -> Generation {
+    Generation {
+        gate: Gate::new(None, state.keys(), Duration::ZERO),
+        routes: RouteTable::build([]),
+        health: None,
+        max_in_flight: 0,
+    }
+}
 
 /// Builds the configuration snapshot of a config.
 pub(super) fn build(
@@ -85,8 +96,8 @@ pub(super) fn build(
 }
 
 /// Carries counters over to the routes and secrets of a new snapshot, and drops those that it no longer has.
-pub(super) fn follow(recorder: &TelemetryRecorder, old: Option<&Generation>, new: &Generation) {
-    let old = old.into_iter().flat_map(|old| old.routes.iter());
+pub(super) fn follow(recorder: &TelemetryRecorder, old: &Generation, new: &Generation) {
+    let old = old.routes.iter();
     let old = old.map(|old| (&old.rules.route().name, &old.rules));
     let old: HashMap<&RouteName, &RouteRules> = old.collect();
     let mut names = HashSet::new();

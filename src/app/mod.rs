@@ -11,6 +11,7 @@ mod fixed_settings;
 mod generation;
 pub(crate) mod hardening;
 mod local;
+mod prepared_config;
 mod ranges;
 mod reload;
 mod run;

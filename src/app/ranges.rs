@@ -6,9 +6,10 @@
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::app::cross_reload::CrossReloadState;
@@ -26,6 +27,7 @@ const RETRY: Duration = Duration::from_secs(300);
 const FIRST: Duration = Duration::from_secs(30);
 
 /// Providers to refresh, and the period.
+#[derive(Default)]
 pub(super) struct RefreshPlan {
     period: Option<Duration>,
     live: Vec<(String, Arc<LiveRanges>)>,
@@ -46,15 +48,16 @@ struct RefreshState {
 }
 
 impl RangeRefresher {
-    pub(super) fn new(config: &GateConfig, state: &CrossReloadState) -> Arc<Self> {
+    /// Creates a refresher that refreshes nothing until it gets a plan.
+    pub(super) fn new(book: &Arc<RangeBook>) -> Arc<Self> {
         Arc::new(Self {
-            book: Arc::clone(state.ranges()),
+            book: Arc::clone(book),
             refresh: RangeRefresh {
                 // A client of its own, because the connections of the upstreams' client are a metric.
                 fetcher: HttpsFetcher::new(OutgoingClient::new()),
                 accepts_any_change: false,
             },
-            plan: Mutex::new(Self::planned(config, state)),
+            plan: Mutex::default(),
             changed: Notify::new(),
         })
     }
@@ -82,7 +85,7 @@ impl RangeRefresher {
 
     /// Replaces the plan and wakes the task.
     pub(super) fn follow(&self, plan: RefreshPlan) {
-        *self.plan() = plan;
+        *self.plan.lock() = plan;
         self.changed.notify_one();
     }
 
@@ -91,7 +94,7 @@ impl RangeRefresher {
         let mut turns: HashMap<String, RefreshState> = HashMap::new();
         loop {
             let (period, live) = {
-                let plan = self.plan();
+                let plan = self.plan.lock();
                 (plan.period, plan.live.clone())
             };
             let Some(period) = period else {
@@ -121,7 +124,13 @@ impl RangeRefresher {
                 turn.next = instant() + pause(period, turn.failures);
             }
             // A provider that is planned again later starts with a new turn.
-            let planned = |id: &String| self.plan().live.iter().any(|(planned, _)| planned == id);
+            let planned = |id: &String| {
+                self.plan
+                    .lock()
+                    .live
+                    .iter()
+                    .any(|(planned, _)| planned == id)
+            };
             turns.retain(|id, _| planned(id));
             let next = turns.values().map(|turn| turn.next).min();
             let sleep = async {
@@ -135,10 +144,6 @@ impl RangeRefresher {
                 () = self.changed.notified() => {}
             }
         }
-    }
-
-    fn plan(&self) -> MutexGuard<'_, RefreshPlan> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,22 +4,17 @@
 //! with which they began. Counters, limits and claims go on.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use hookgate_verify::document::report::{DiagnosticReport, ReportStyle};
 use thiserror::Error;
 use tracing::Level;
 
-use crate::admin::config_view::ConfigView;
 use crate::admin::controls::ReloadRejection;
 use crate::app::error::StartError;
-use crate::app::fixed_settings::{FixedSettings, admin_hosts, admin_tokens};
-use crate::app::generation;
-use crate::app::generation::DestinationIds;
-use crate::app::ranges::RangeRefresher;
+use crate::app::fixed_settings::FixedSettings;
 use crate::app::running_gate::RunningGate;
-use crate::app::store_runtime::StoreRuntime;
-use crate::config::model::RouteMode;
+use crate::config::model::{GateConfig, RouteMode};
 use crate::config::{self, LoadedConfig};
 use crate::edge::EdgeError;
 use crate::edge::settings::EdgeSettings;
@@ -105,75 +100,23 @@ impl RunningGate {
             let message = "changes of `listen`, `socket`, `[telemetry]`, or of `[store]` except `retention`, take effect only after a restart";
             self.log(Level::WARN, message, |_| {});
         }
-        let shutdown_timeout = config.server.shutdown_timeout;
-        let (keep_verdicts, keep_rejected) =
-            (config.server.keep_verdicts, config.server.keep_rejected);
-        let (level, accepted) = (config.log.level, config.log.accepted);
-        let tokens = admin_tokens(&config);
-        let (facts, hosts) = (ConfigView::of(&config), admin_hosts(&config));
-
-        let destinations = match &self.store_runtime {
-            Some(keeping) => keeping.destinations(&config).await,
-            // Without a store at the start there is no inbox that such a route could use.
-            None if config
-                .routes
-                .iter()
-                .any(|route| route.mode != RouteMode::Proxy) =>
-            {
-                return Err(ReloadError::Store);
-            }
-            None => Ok(DestinationIds::new()),
+        let routes_store = |config: &GateConfig| {
+            let mut routes = config.routes.iter();
+            routes.any(|route| route.mode != RouteMode::Proxy)
         };
-        let destinations = destinations.map_err(ReloadError::Build)?;
-        let plans = StoreRuntime::plans(&config, &destinations, &self.client);
-        let plans = plans.map_err(ReloadError::Build)?;
-        let retention = config
-            .store
-            .as_ref()
-            .map(|wanted| StoreRuntime::retained(&config, wanted));
-
-        // Blocking: claims of a new route are read from the store, which may take a while.
-        let before = {
-            let state = self.state.lock();
-            state.unwrap_or_else(PoisonError::into_inner).clone()
-        };
-        let succeeding = tokio::task::spawn_blocking(move || (before.succeed(&config), config));
-        let panicked = |_| ReloadError::Build(StartError::Panicked);
-        let (next, config) = succeeding.await.map_err(panicked)?;
-        let next = next.map_err(ReloadError::Build)?;
-        let routes = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            next.reread_ranges(&config);
-            let plan = RangeRefresher::planned(&config, &next);
-            let ends = generation::secret_ends(&config);
-            let generation =
-                generation::build(config, &self.client, &self.recorder, &next, &destinations);
-            let generation = generation.map_err(ReloadError::Build)?;
-            let routes = generation.routes.iter().len();
-            // From here on no step can fail, so either everything changes or nothing.
-            self.recorder.set_capacities(keep_verdicts, keep_rejected);
-            *state = next;
-            // Released before the swap, because the metrics read the state under this lock.
-            drop(state);
-            self.refresher.follow(plan);
-            self.recorder.set_secret_ends(ends);
-            self.edge.replace(settings);
-            // Before the swap, so that no request of the new snapshot counts under an old label.
-            generation::follow(&self.recorder, Some(&self.generation.load()), &generation);
-            self.generation.store(Arc::new(generation));
-            routes
-        };
-        if let Some(keeping) = &self.store_runtime {
-            keeping.set_retention(retention);
-            keeping.deliverer.follow(plans).await;
+        // Without a store at the start there is no inbox that such a route could use.
+        if self.store_runtime.is_none() && routes_store(&config) {
+            return Err(ReloadError::Store);
         }
+        let state = { self.state.lock().clone() };
+        state.reread_ranges(&config);
+        let (level, accepted) = (config.log.level, config.log.accepted);
+        let prepared = self.prepare(config).await.map_err(ReloadError::Build)?;
+        // From here on no step can fail, so either everything changes or nothing.
+        self.edge.replace(settings);
+        // Not part of what the start shares: there the logger already has its level.
         self.recorder.set_log(level, accepted);
-        self.admin.access().set(&tokens);
-        self.admin.set_facts(facts);
-        self.admin.set_hosts(hosts);
-        let mut timeout = self.shutdown_timeout.lock();
-        **timeout.as_mut().unwrap_or_else(|poison| poison.get_mut()) = shutdown_timeout;
-        Ok(routes)
+        Ok(self.put_in_use(prepared).await)
     }
 }
 

@@ -1,28 +1,26 @@
 //! A running gate: its parts, and how they end.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hookgate_verify::document::report::DiagnosticReport;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Level;
 
-use crate::admin::config_view::ConfigView;
 use crate::admin::controls::ReloadRequest;
 use crate::admin::tls::AdminTls;
 use crate::admin::{self, AdminApi, AdminControls, AdminListener, AdminState};
 use crate::app::cross_reload::{CrossReloadHandle, CrossReloadState};
 use crate::app::error::StartError;
 use crate::app::fixed_settings::{
-    ABORT_GRACE, FixedSettings, admin_hosts, admin_listen, admin_tls, admin_tokens, gate_now,
-    open_listeners, seed,
+    ABORT_GRACE, FixedSettings, admin_listen, admin_tls, gate_now, open_listeners, seed,
 };
-use crate::app::generation::DestinationIds;
 use crate::app::ranges::RangeRefresher;
 use crate::app::store_runtime::StoreRuntime;
 use crate::app::{cross_reload, explain, generation, local, store_runtime, systemd, traces};
@@ -97,35 +95,16 @@ impl RunningGate {
         let sockets = local::bind(&config)?;
 
         let recorder = TelemetryRecorder::new(Arc::clone(&logger), config.log.accepted);
-        recorder.set_capacities(config.server.keep_verdicts, config.server.keep_rejected);
         let client = OutgoingClient::new();
         if let Some(telemetry) = &config.telemetry {
             recorder.start_tracing(traces::settings(telemetry, &client)?);
         }
-        let state_dir = config.server.state_dir.clone();
         let keeping = StoreRuntime::open(&config, &client, &recorder).await?;
         let store = keeping.as_ref().map(|keeping| keeping.store.clone());
-        let first = CrossReloadState::new(state_dir.unwrap_or_else(systemd::state_dir), store);
-        // Reading claims back from the store blocks.
-        let begun = tokio::task::spawn_blocking(move || (first.succeed(&config), config)).await;
-        let (state, config) = begun.map_err(|_| StartError::Panicked)?;
-        let state = state?;
-        let refresher = RangeRefresher::new(&config, &state);
-        let tokens = admin_tokens(&config);
-        let (facts, hosts) = (ConfigView::of(&config), admin_hosts(&config));
-        let shutdown_timeout = Mutex::new(config.server.shutdown_timeout);
-        let fixed = FixedSettings::of(&config);
-        let destinations = match &keeping {
-            Some(keeping) => keeping.destinations(&config).await?,
-            None => DestinationIds::new(),
-        };
-        let plans = StoreRuntime::plans(&config, &destinations, &client)?;
-        recorder.set_secret_ends(generation::secret_ends(&config));
-        let generation = generation::build(config, &client, &recorder, &state, &destinations)?;
-        // Counters get their secrets before the first request can arrive.
-        generation::follow(&recorder, None, &generation);
+        let state_dir = config.server.state_dir.clone();
+        let state = CrossReloadState::new(state_dir.unwrap_or_else(systemd::state_dir), store);
+        let generation = Arc::new(ArcSwap::from_pointee(generation::empty(&state)));
         let observer = Arc::clone(&recorder);
-        let generation = Arc::new(ArcSwap::from_pointee(generation));
         let mut controls = keeping
             .as_ref()
             .map_or_else(AdminControls::without_store, StoreRuntime::controls);
@@ -139,9 +118,7 @@ impl RunningGate {
         let edge = EdgeServer::new(settings, Arc::new(move |event| observer.edge_event(&event)));
         let pipeline = Pipeline::new(Arc::clone(&recorder), seed(), kept);
         controls.gate = gate_now(&edge, &pipeline, admin_tls.clone());
-        let admin = AdminState::new(Arc::clone(&recorder), &tokens, controls.clone());
-        admin.set_facts(facts);
-        admin.set_hosts(hosts);
+        let admin = AdminState::new(Arc::clone(&recorder), &[], controls.clone());
         let mut app = Self {
             edge,
             generation,
@@ -153,16 +130,19 @@ impl RunningGate {
             recorder,
             logger,
             client,
-            refresher,
+            refresher: RangeRefresher::new(state.ranges()),
             state: Arc::new(Mutex::new(state)),
             addresses: Vec::new(),
-            fixed,
+            fixed: FixedSettings::of(&config),
             serving: TaskTracker::new(),
             drain: CancellationToken::new(),
             abort: CancellationToken::new(),
             admin_stop: CancellationToken::new(),
-            shutdown_timeout,
+            shutdown_timeout: Mutex::default(),
         };
+        // All parts exist and serve nothing yet: from here on the start is like a reload.
+        let prepared = app.prepare(config).await?;
+        app.put_in_use(prepared).await;
         app.log_warnings(&report);
         app.register_metrics();
         for listener in listeners {
@@ -177,7 +157,6 @@ impl RunningGate {
         let (refresher, drain) = (Arc::clone(&app.refresher), app.drain.clone());
         tokio::spawn(async move { drain.run_until_cancelled(refresher.run()).await });
         if let Some(keeping) = &app.store_runtime {
-            keeping.deliverer.follow(plans).await;
             keeping.tend(app.drain.clone());
             tokio::spawn(admin::run_replays(controls, app.drain.clone()));
             // The disk was full at the start. The gate runs without the store until there is room.
@@ -253,8 +232,7 @@ impl RunningGate {
 
     /// Takes the reload requests of operators, for the task that knows the config file. Returns `None` the second time.
     pub(super) fn take_reload_requests(&self) -> Option<mpsc::Receiver<ReloadRequest>> {
-        let asks = self.reload_asks.lock();
-        asks.unwrap_or_else(PoisonError::into_inner).take()
+        self.reload_asks.lock().take()
     }
 
     fn serve(&mut self, listener: TcpListener) {
@@ -337,8 +315,7 @@ impl RunningGate {
     }
 
     pub(super) fn shutdown_timeout(&self) -> Duration {
-        let timeout = self.shutdown_timeout.lock();
-        *timeout.unwrap_or_else(PoisonError::into_inner)
+        *self.shutdown_timeout.lock()
     }
 
     pub(super) fn log(

@@ -3,8 +3,8 @@
 //! The store is opened once. A reload can change destinations and retention; all other changes of `[store]` need a
 //! restart.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -183,10 +183,7 @@ pub(super) async fn take_up_late(
     while !store.was_opened() {
         tokio::time::sleep(OPENED_PERIOD).await;
     }
-    let before = {
-        let state = state.lock();
-        state.unwrap_or_else(PoisonError::into_inner).clone()
-    };
+    let before = { state.lock().clone() };
     let recalled = tokio::task::spawn_blocking(move || before.recall()).await;
     if let Ok(Err(error)) = recalled {
         tracing::warn!(

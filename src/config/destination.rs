@@ -352,11 +352,9 @@ fn header(name: &str, secret: &Secret) -> Result<(HeaderName, HeaderValue), Valu
     if is_ours {
         return Err(wrong("is set by hookgate itself"));
     }
-    let value = HeaderValue::from_bytes(secret.expose());
-    let mut value =
-        value.map_err(|_| wrong("has a value with characters that no header may contain"))?;
-    // The value may be a credential; marked as sensitive, `Debug` does not print it.
-    value.set_sensitive(true);
+    let value = secrets::header_value(secret);
+    let value =
+        value.ok_or_else(|| wrong("has a value with characters that no header may contain"))?;
     Ok((parsed, value))
 }
 

@@ -15,6 +15,7 @@ use hookgate_verify::model::secret::Secret;
 use hookgate_verify::net::redact;
 use hookgate_verify::scheme::spec::{SchemeFamily, SchemeSpec, TokenLocation};
 use hookgate_verify::scheme::{MAX_SECRETS, Scheme};
+use http::HeaderValue;
 use zeroize::Zeroizing;
 
 use crate::config::load_context::LoadContext;
@@ -133,6 +134,14 @@ pub(super) fn read_header(
         value.warning(plain_text());
     }
     Some(Secret::new(text.as_bytes().to_vec()))
+}
+
+/// Converts a secret to the value of a header; `None` if it has characters that no header may contain.
+pub(super) fn header_value(secret: &Secret) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_bytes(secret.expose()).ok()?;
+    // The value may be a credential; marked as sensitive, `Debug` does not print it.
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// Kind of the values that [`read_header`] reads.

@@ -60,11 +60,9 @@ fn header(name: &str, secret: &Secret) -> Result<(HeaderName, HeaderValue), Valu
     if is_ours.contains(&name.as_str()) {
         return Err(wrong("is set by hookgate itself"));
     }
-    let value = HeaderValue::from_bytes(secret.expose());
-    let mut value =
-        value.map_err(|_| wrong("has a value with characters that no header may contain"))?;
-    // Header values often are API keys; marked as sensitive, `Debug` does not print them.
-    value.set_sensitive(true);
+    let value = secrets::header_value(secret);
+    let value =
+        value.ok_or_else(|| wrong("has a value with characters that no header may contain"))?;
     Ok((name, value))
 }
 

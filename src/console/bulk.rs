@@ -98,7 +98,7 @@ pub(super) async fn show_confirmation(
         filter.push("before", &now.to_string());
     }
     Ok(layout::page(&BulkPage {
-        layout: PageLayout::new(&visitor, "events", action.name),
+        layout: visitor.layout("events", action.name),
         action,
         words: describe_filter(&filter),
         filter,

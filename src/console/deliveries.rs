@@ -12,6 +12,7 @@ use crate::console::client::ApiRefusal;
 use crate::console::display;
 use crate::console::events::{FilterForm, SelectOption};
 use crate::console::layout::{self, PageLayout};
+use crate::console::no_store::without_store;
 use crate::console::query::QueryPairs;
 use crate::console::user::ConsoleUser;
 
@@ -52,7 +53,7 @@ pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, Api
         false => ("events", "Deliveries"),
     };
     // Before any call to the API, which responds with 404 where there is no store.
-    if let Some(page) = layout::without_store(&visitor, section, title) {
+    if let Some(page) = without_store(&visitor, section, title) {
         return Ok(page);
     }
     let found: DeliveryList = visitor
@@ -76,7 +77,7 @@ pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, Api
         .next
         .map(|next| query.with("cursor", &next).after(path));
     Ok(layout::page(&DeliveriesPage {
-        layout: PageLayout::new(&visitor, section, title),
+        layout: visitor.layout(section, title),
         notice: display::notice(asked.text("notice")),
         destinations: names
             .iter()

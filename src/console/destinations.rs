@@ -18,6 +18,7 @@ use crate::console::chart::BarChart;
 use crate::console::client::ApiRefusal;
 use crate::console::display::{self, StateChip};
 use crate::console::layout::{self, PageLayout};
+use crate::console::no_store::without_store;
 use crate::console::query::QueryPairs;
 use crate::console::user::{ConsoleUser, PostedForm};
 
@@ -47,13 +48,13 @@ struct DestinationPage {
 }
 
 pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, ApiRefusal> {
-    if let Some(page) = layout::without_store(&visitor, "destinations", "Destinations") {
+    if let Some(page) = without_store(&visitor, "destinations", "Destinations") {
         return Ok(page);
     }
     let asked = QueryPairs::parse(uri.query());
     let found: DestinationList = visitor.client.get(LIST_DESTINATIONS.path).await?;
     Ok(layout::page(&DestinationsPage {
-        layout: PageLayout::new(&visitor, "destinations", "Destinations"),
+        layout: visitor.layout("destinations", "Destinations"),
         notice: display::notice(asked.text("notice")),
         destinations: found.destinations,
     }))
@@ -90,7 +91,7 @@ pub(super) async fn show(
     let mut sorted: Vec<_> = durations.iter().map(|(_, ms, _)| *ms).collect();
     sorted.sort_unstable();
     Ok(layout::page(&DestinationPage {
-        layout: PageLayout::new(&visitor, "destinations", name),
+        layout: visitor.layout("destinations", name),
         notice: display::notice(asked.text("notice")),
         destination,
         url,

@@ -63,7 +63,7 @@ pub(super) async fn show(
         [BodyView::Pretty, BodyView::Raw, BodyView::Hex].map(|one| (one, view == Some(one)));
     let title = event.event_type.as_deref().unwrap_or("Event");
     Ok(layout::page(&EventPage {
-        layout: PageLayout::new(&visitor, "events", title),
+        layout: visitor.layout("events", title),
         notice: display::notice(asked.text("notice")),
         more_deliveries: event.deliveries.len().saturating_sub(MAX_SHOWN),
         deliveries,

@@ -10,8 +10,10 @@ use crate::admin::resources::{LIST_DESTINATIONS, LIST_EVENTS};
 use crate::console::client::ApiRefusal;
 use crate::console::display;
 use crate::console::layout::{self, PageLayout};
+use crate::console::no_store::without_store;
 use crate::console::query::QueryPairs;
 use crate::console::user::ConsoleUser;
+use crate::model::delivery::DeliveryState;
 use crate::model::ids::RequestId;
 
 /// Filters for a list of events, under the names of the API.
@@ -26,15 +28,6 @@ const SPANS: [(&str, &str); 5] = [
     ("24h", "24 hours"),
     ("7d", "7 days"),
     ("30d", "30 days"),
-];
-
-const STATES: [&str; 6] = [
-    "pending",
-    "in_flight",
-    "waiting",
-    "delivered",
-    "dead",
-    "cancelled",
 ];
 
 #[derive(Template)]
@@ -70,7 +63,7 @@ pub(super) struct SelectOption {
 }
 
 pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, ApiRefusal> {
-    if let Some(page) = layout::without_store(&visitor, "events", "Events") {
+    if let Some(page) = without_store(&visitor, "events", "Events") {
         return Ok(page);
     }
     let asked = QueryPairs::parse(uri.query());
@@ -92,7 +85,7 @@ pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, Api
     let routes = routes.map(|destination| destination.route).collect();
     let here = "/console/events";
     Ok(layout::page(&EventsPage {
-        layout: PageLayout::new(&visitor, "events", "Events"),
+        layout: visitor.layout("events", "Events"),
         notice: display::notice(asked.text("notice")),
         newer: (!cursor.is_empty()).then(|| query.after(here)),
         older: next.map(|next| query.with("cursor", &next).after(here)),
@@ -120,7 +113,7 @@ impl FilterForm {
             spans.push(SelectOption::new(&since, &format!("since {since}"), &since));
         }
         let state = query.text("state").to_owned();
-        let states = STATES.iter();
+        let states = DeliveryState::ALL.into_iter().map(DeliveryState::word);
         Self {
             routes: routes
                 .iter()

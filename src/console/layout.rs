@@ -6,7 +6,6 @@ use http::StatusCode;
 
 use crate::console::assets;
 use crate::console::query::QueryPairs;
-use crate::console::user::ConsoleUser;
 
 /// Entries of the navigation: the path below `/console/` and the label.
 const SECTIONS: [(&str, &str); 9] = [
@@ -28,41 +27,18 @@ const NOWHERE: &str = "-";
 pub(super) struct PageLayout {
     pub(super) title: String,
     /// The section that the page belongs to.
-    section: &'static str,
+    pub(super) section: &'static str,
     pub(super) form_token: String,
     pub(super) has_session: bool,
     pub(super) is_operator: bool,
     /// True if the visitor is logged in. Otherwise the frame shows no navigation.
-    is_inside: bool,
-    version: String,
+    pub(super) is_inside: bool,
+    pub(super) version: String,
     /// Short name of a problem of the gate, for the footer.
-    problem: Option<&'static str>,
+    pub(super) problem: Option<&'static str>,
 }
 
 impl PageLayout {
-    pub(super) fn new(
-        visitor: &ConsoleUser,
-        section: &'static str,
-        title: impl Into<String>,
-    ) -> Self {
-        let status = &visitor.status;
-        let trouble = match (status.ready, status.store_healthy) {
-            (false, _) => Some("not ready"),
-            (true, Some(false)) => Some("store failing"),
-            (true, _) => None,
-        };
-        Self {
-            title: title.into(),
-            section,
-            form_token: visitor.form_token.clone(),
-            has_session: visitor.has_session,
-            is_operator: visitor.is_operator,
-            is_inside: true,
-            version: status.version.clone(),
-            problem: trouble,
-        }
-    }
-
     /// Returns the entries of the navigation that this visitor may open.
     pub(super) fn sections(&self) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
         let is_operator = self.is_operator;
@@ -112,24 +88,6 @@ pub(super) struct ErrorPage {
     pub(super) layout: PageLayout,
     pub(super) status: u16,
     pub(super) detail: String,
-}
-
-#[derive(Template)]
-#[template(path = "no_store.html", config = "src/console/askama.toml")]
-struct NoStorePage {
-    layout: PageLayout,
-}
-
-/// Returns the page that explains how to add a store, if the gate has no store.
-pub(super) fn without_store(
-    visitor: &ConsoleUser,
-    section: &'static str,
-    title: &'static str,
-) -> Option<Response> {
-    // The API reports the health of a store only if there is one.
-    let is_missing = visitor.status.store_healthy.is_none();
-    let layout = is_missing.then(|| PageLayout::new(visitor, section, title))?;
-    Some(page(&NoStorePage { layout }))
 }
 
 /// Adds the word for a finished action to an address; [`notice`](crate::console::display::notice) turns it into text.

@@ -9,11 +9,11 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 
 use crate::admin::documents::StatusDocument;
 use crate::admin::resources::SHOW_STATUS;
-use crate::console::ConsoleState;
 use crate::console::client::ApiClient;
 use crate::console::layout::{self, PageLayout};
 use crate::console::query::QueryPairs;
 use crate::console::session::LIFE_SECONDS;
+use crate::console::state::ConsoleState;
 use crate::console::user::{self, PostedForm};
 
 #[derive(Template)]

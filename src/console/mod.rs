@@ -19,6 +19,7 @@ mod events;
 mod layout;
 mod live;
 mod login;
+mod no_store;
 mod overview;
 mod providers;
 mod query;
@@ -26,6 +27,7 @@ mod rejections;
 mod replays;
 mod session;
 mod settings;
+mod state;
 mod user;
 
 use std::sync::Arc;
@@ -40,6 +42,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use crate::admin::AdminApi;
 use crate::console::client::ApiRefusal;
 use crate::console::session::SessionTable;
+use crate::console::state::ConsoleState;
 
 /// Largest form body in bytes. A form has a token, a path to go back to and a few filters.
 const MAX_FORM: usize = 64 * 1024;
@@ -47,12 +50,6 @@ const MAX_FORM: usize = 64 * 1024;
 /// Content security policy of every page: only files of the console, and no inline script or style.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
-
-/// State that all handlers of the console share.
-struct ConsoleState {
-    api: AdminApi,
-    sessions: SessionTable,
-}
 
 /// Builds the router for everything below `/console`, and redirects `/` there.
 pub(crate) fn router(api: AdminApi) -> Router {

@@ -69,7 +69,7 @@ pub(super) async fn show(visitor: ConsoleUser) -> Result<Response, ApiRefusal> {
         });
     }
     Ok(layout::page(&OverviewPage {
-        layout: PageLayout::new(&visitor, "", "Overview"),
+        layout: visitor.layout("", "Overview"),
         status: visitor.status,
         routes: lines,
         destinations,

@@ -39,7 +39,7 @@ pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, Api
     let wanted = search.to_lowercase();
     providers.retain(|one| one.id.contains(&wanted) || one.name.to_lowercase().contains(&wanted));
     Ok(layout::page(&ProvidersPage {
-        layout: PageLayout::new(&visitor, "providers", "Providers"),
+        layout: visitor.layout("providers", "Providers"),
         search,
         all,
         providers,
@@ -53,7 +53,7 @@ pub(super) async fn show(
     let path = SHOW_PROVIDER.at(&[&id]);
     let provider: ProviderDetail = visitor.client.get(&path).await?;
     Ok(layout::page(&ProviderPage {
-        layout: PageLayout::new(&visitor, "providers", provider.provider.name.clone()),
+        layout: visitor.layout("providers", provider.provider.name.clone()),
         route: route(&provider.provider.id),
         provider,
     }))

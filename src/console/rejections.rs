@@ -87,7 +87,7 @@ pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, Api
         .iter()
         .map(|one| SelectOption::new(&one.name, &one.name, route));
     Ok(layout::page(&RejectionsPage {
-        layout: PageLayout::new(&visitor, "rejections", "Rejections"),
+        layout: visitor.layout("rejections", "Rejections"),
         routes: routes.collect(),
         groups,
         looked_at,
@@ -182,7 +182,7 @@ pub(super) async fn show(
         false => None,
     };
     Ok(layout::page(&RequestPage {
-        layout: PageLayout::new(&visitor, "rejections", "Request"),
+        layout: visitor.layout("rejections", "Request"),
         detail,
         found,
     }))

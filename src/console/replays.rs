@@ -10,6 +10,7 @@ use crate::admin::resources::{LIST_REPLAYS, PAUSE_REPLAY, RESUME_REPLAY};
 use crate::console::client::ApiRefusal;
 use crate::console::display::{self, StateChip};
 use crate::console::layout::{self, PageLayout};
+use crate::console::no_store::without_store;
 use crate::console::query::QueryPairs;
 use crate::console::user::{ConsoleUser, PostedForm};
 
@@ -25,7 +26,7 @@ struct ReplaysPage {
 }
 
 pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, ApiRefusal> {
-    if let Some(page) = layout::without_store(&visitor, "replays", "Replays") {
+    if let Some(page) = without_store(&visitor, "replays", "Replays") {
         return Ok(page);
     }
     let asked = QueryPairs::parse(uri.query());
@@ -33,7 +34,7 @@ pub(super) async fn list(visitor: ConsoleUser, uri: Uri) -> Result<Response, Api
     // The newest come first, so the oldest are cut off.
     replays.truncate(MAX_SHOWN);
     Ok(layout::page(&ReplaysPage {
-        layout: PageLayout::new(&visitor, "replays", "Replays"),
+        layout: visitor.layout("replays", "Replays"),
         notice: display::notice(asked.text("notice")),
         replays,
     }))

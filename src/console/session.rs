@@ -4,12 +4,12 @@
 //! every page: when a token leaves the config, its sessions end.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand;
 use data_encoding::HEXLOWER;
 use http::HeaderValue;
+use parking_lot::{Mutex, MutexGuard};
 use sha2::{Digest, Sha256};
 
 use crate::model::clock;
@@ -104,14 +104,8 @@ impl SessionTable {
     }
 
     /// Locks the sessions and drops those that expired before `now`.
-    fn live_sessions(
-        &self,
-        now: Instant,
-    ) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], StoredSession>> {
-        let mut kept = self
-            .by_digest
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    fn live_sessions(&self, now: Instant) -> MutexGuard<'_, HashMap<[u8; 32], StoredSession>> {
+        let mut kept = self.by_digest.lock();
         kept.retain(|_, kept| {
             now.saturating_duration_since(kept.began) < LIFE
                 && now.saturating_duration_since(kept.used) < IDLE

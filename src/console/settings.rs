@@ -39,7 +39,7 @@ pub(super) async fn config(visitor: ConsoleUser, uri: Uri) -> Result<Response, A
     let asked = QueryPairs::parse(uri.query());
     let config: EffectiveValue = visitor.client.get(SHOW_CONFIG.path).await?;
     Ok(layout::page(&ConfigPage {
-        layout: PageLayout::new(&visitor, "config", "Config"),
+        layout: visitor.layout("config", "Config"),
         notice: display::notice(asked.text("notice")),
         config: toml_of(config),
     }))
@@ -89,7 +89,7 @@ pub(super) async fn audit(visitor: ConsoleUser, uri: Uri) -> Result<Response, Ap
     let found: AuditEntries = visitor.client.get(&listed).await?;
     let here = "/console/audit";
     Ok(layout::page(&AuditPage {
-        layout: PageLayout::new(&visitor, "audit", "Audit"),
+        layout: visitor.layout("audit", "Audit"),
         newer: (!cursor.is_empty()).then(|| query.after(here)),
         older: found
             .next

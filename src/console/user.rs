@@ -16,9 +16,10 @@ use url::form_urlencoded;
 use crate::admin::documents::StatusDocument;
 use crate::admin::resources::SHOW_STATUS;
 use crate::admin::{ConnectionContext, is_foreign};
-use crate::console::ConsoleState;
 use crate::console::client::{ApiClient, ApiRefusal};
+use crate::console::layout::PageLayout;
 use crate::console::query::QueryPairs;
+use crate::console::state::ConsoleState;
 
 /// A visitor that the API accepts, with the status of the gate.
 pub(super) struct ConsoleUser {
@@ -35,6 +36,28 @@ pub(super) struct ConsoleUser {
 pub(super) struct PostedForm {
     pub(super) user: ConsoleUser,
     pub(super) fields: QueryPairs,
+}
+
+impl ConsoleUser {
+    /// Builds the frame of a page for this visitor.
+    pub(super) fn layout(&self, section: &'static str, title: impl Into<String>) -> PageLayout {
+        let status = &self.status;
+        let problem = match (status.ready, status.store_healthy) {
+            (false, _) => Some("not ready"),
+            (true, Some(false)) => Some("store failing"),
+            (true, _) => None,
+        };
+        PageLayout {
+            title: title.into(),
+            section,
+            form_token: self.form_token.clone(),
+            has_session: self.has_session,
+            is_operator: self.is_operator,
+            is_inside: true,
+            version: status.version.clone(),
+            problem,
+        }
+    }
 }
 
 impl FromRequestParts<Arc<ConsoleState>> for ConsoleUser {

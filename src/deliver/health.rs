@@ -1,7 +1,8 @@
 //! Health of a destination: its worker and attempts record it, the admin API and console show it.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::deliver::breaker::BreakerState;
 use crate::deliver::verdict::AttemptFault;
@@ -58,12 +59,11 @@ const WEIGHT: u32 = 8;
 
 impl SharedHealth {
     pub(super) fn update(&self, change: impl FnOnce(&mut HealthRecord)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.0.lock());
     }
 
     pub(super) fn read(&self) -> HealthRecord {
-        let noted = self.0.lock();
-        noted.unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 }
 

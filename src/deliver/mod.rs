@@ -25,13 +25,14 @@ mod worker;
 mod worker_message;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -118,7 +119,7 @@ impl DeliveryEngine {
     /// Applies the destinations of a config: starts workers for new ones, updates existing ones and stops removed ones.
     /// A running attempt ends under the plan with which it started.
     pub(crate) async fn follow(&self, plans: Vec<DeliveryPlan>) {
-        let _changing = lock(&self.changing);
+        let _changing = self.changing.lock();
         if self.stop.is_cancelled() {
             return;
         }
@@ -152,7 +153,7 @@ impl DeliveryEngine {
     pub(crate) async fn stop(&self) {
         // Under the lock, so that no `follow` starts a worker after this.
         {
-            let _changing = lock(&self.changing);
+            let _changing = self.changing.lock();
             self.stop.cancel();
         }
         self.tracker.close();
@@ -317,11 +318,6 @@ impl FirstAttempt {
             response_start: self.response_start.clone(),
         }
     }
-}
-
-/// Locks a mutex even after a panic, because no panic can leave the data behind it incomplete.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

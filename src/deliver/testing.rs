@@ -1,12 +1,13 @@
 //! Test rig: destinations on real sockets, plans from config text, and stored events.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_verify::identity::event_id::EventId;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -86,7 +87,7 @@ impl Host {
         let (shared, script) = (Arc::clone(&seen), Arc::new(script) as Script);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                shared.lock().unwrap().connections += 1;
+                shared.lock().connections += 1;
                 let (shared, script, tls) = (Arc::clone(&shared), Arc::clone(&script), tls.clone());
                 tokio::spawn(async move {
                     match tls {
@@ -113,16 +114,16 @@ impl Host {
     }
 
     pub(super) fn connections(&self) -> usize {
-        self.seen.lock().unwrap().connections
+        self.seen.lock().connections
     }
 
     pub(super) fn requests(&self) -> Vec<String> {
-        let seen = self.seen.lock().unwrap();
+        let seen = self.seen.lock();
         seen.requests.iter().map(|(_, text)| text.clone()).collect()
     }
 
     pub(super) fn times(&self) -> Vec<tokio::time::Instant> {
-        let seen = self.seen.lock().unwrap();
+        let seen = self.seen.lock();
         seen.requests.iter().map(|(at, _)| *at).collect()
     }
 
@@ -145,7 +146,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     while let Some(request) = read_request(&mut stream).await {
         let text = String::from_utf8_lossy(&request).into_owned();
         let number = {
-            let mut seen = seen.lock().unwrap();
+            let mut seen = seen.lock();
             seen.requests
                 .push((tokio::time::Instant::now(), text.clone()));
             seen.requests.len() - 1

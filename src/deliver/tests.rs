@@ -673,7 +673,7 @@ async fn what_was_taken_does_not_come_again_from_a_host_that_fails_and_closes_co
             return answer(500);
         }
         let name = header(request, "webhook-id").unwrap().to_owned();
-        noted.lock().unwrap().push(name);
+        noted.lock().push(name);
         match number % 4 {
             0 => Reply::Close(
                 b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok".to_vec(),
@@ -691,12 +691,12 @@ async fn what_was_taken_does_not_come_again_from_a_host_that_fails_and_closes_co
     for number in 0..300 {
         rig.commit(number, &ids).await;
     }
-    wait_until("300 events", || taken.lock().unwrap().len() >= 300).await;
+    wait_until("300 events", || taken.lock().len() >= 300).await;
     for row in rig.rows().await {
         rig.wait_for(row.id, DeliveryState::Delivered).await;
     }
     rig.stop().await;
-    let taken = taken.lock().unwrap();
+    let taken = taken.lock();
     let names: HashSet<_> = taken.iter().collect();
     assert_eq!((taken.len(), names.len()), (300, 300));
 }

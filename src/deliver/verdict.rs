@@ -4,10 +4,10 @@
 //! redirect is a failure and is never followed, since it may lead to a host that the config does not name. 410 means
 //! that the destination wants no more events. Every other outcome may be different at the next attempt.
 
-use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
+use strum::{Display, EnumString, IntoStaticStr};
 
 use crate::deliver::breaker::HealthSignal;
 use crate::dispatch::DispatchError;
@@ -25,7 +25,9 @@ pub(crate) struct AttemptOutcome {
 }
 
 /// The fault of an attempt: a word from a closed set for store, log and metrics.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, EnumString, IntoStaticStr, Display)]
+#[cfg_attr(test, derive(strum::VariantArray))]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum AttemptFault {
     /// The name of the destination did not resolve.
     Resolve,
@@ -142,55 +144,14 @@ impl AttemptOutcome {
 }
 
 impl AttemptFault {
-    /// All faults, in the order of the metrics.
-    pub(crate) const ALL: [Self; 17] = [
-        Self::Resolve,
-        Self::Forbidden,
-        Self::Connect,
-        Self::ConnectTimeout,
-        Self::Tls,
-        Self::Unwritten,
-        Self::Closed,
-        Self::Deadline,
-        Self::Garbage,
-        Self::Invalid,
-        Self::Cut,
-        Self::Status,
-        Self::Target,
-        Self::Unsigned,
-        Self::Damaged,
-        Self::Abandoned,
-        Self::Panicked,
-    ];
-
     /// Returns the word for this fault in store, log and metrics.
     pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Resolve => "resolve",
-            Self::Forbidden => "forbidden",
-            Self::Connect => "connect",
-            Self::ConnectTimeout => "connect_timeout",
-            Self::Tls => "tls",
-            Self::Unwritten => "unwritten",
-            Self::Closed => "closed",
-            Self::Deadline => "deadline",
-            Self::Garbage => "garbage",
-            Self::Invalid => "invalid",
-            Self::Cut => "cut",
-            Self::Status => "status",
-            Self::Target => "target",
-            Self::Unsigned => "unsigned",
-            Self::Damaged => "damaged",
-            Self::Abandoned => "abandoned",
-            Self::Panicked => "panicked",
-        }
+        self.into()
     }
 
     /// Parses the word of a fault. An unknown word means an unknown outcome.
     pub(crate) fn parse(word: &str) -> Self {
-        let mut all = Self::ALL.into_iter();
-        all.find(|fault| fault.word() == word)
-            .unwrap_or(Self::Abandoned)
+        word.parse().unwrap_or(Self::Abandoned)
     }
 
     fn signal(self) -> HealthSignal {
@@ -213,12 +174,6 @@ impl AttemptFault {
             | Self::Abandoned
             | Self::Panicked => HealthSignal::Nothing,
         }
-    }
-}
-
-impl fmt::Display for AttemptFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
     }
 }
 
@@ -251,6 +206,8 @@ impl From<&DispatchError> for AttemptFault {
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray;
+
     use super::*;
 
     fn answered(status: u16) -> AttemptOutcome {
@@ -287,7 +244,7 @@ mod tests {
         ] {
             assert_eq!(answered(status).verdict(), verdict, "{status}");
         }
-        for fault in AttemptFault::ALL {
+        for fault in AttemptFault::VARIANTS.iter().copied() {
             let expected = match fault {
                 AttemptFault::Damaged => DeliveryVerdict::Hopeless,
                 _ => later,
@@ -326,7 +283,7 @@ mod tests {
 
     #[test]
     fn words_are_of_one_form_and_read_back() {
-        for fault in AttemptFault::ALL {
+        for fault in AttemptFault::VARIANTS.iter().copied() {
             let word = fault.word();
             assert!(
                 word.bytes()

@@ -4,7 +4,7 @@
 //! makes it fail.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_verify::identity::event_id::EventId;
@@ -13,6 +13,7 @@ use hookgate_verify::scheme::spec::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body_util::BodyExt;
+use parking_lot::Mutex;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -67,7 +68,7 @@ impl App {
         tokio::spawn(async move {
             let mut scripts = scripts.into_iter();
             while let Ok((stream, _)) = listener.accept().await {
-                shared.lock().unwrap().connections += 1;
+                shared.lock().connections += 1;
                 let script = scripts.next().unwrap_or_default();
                 tokio::spawn(play(stream, script, Arc::clone(&shared)));
             }
@@ -76,11 +77,11 @@ impl App {
     }
 
     fn connections(&self) -> usize {
-        self.seen.lock().unwrap().connections
+        self.seen.lock().connections
     }
 
     fn requests(&self) -> Vec<Vec<u8>> {
-        self.seen.lock().unwrap().requests.clone()
+        self.seen.lock().requests.clone()
     }
 
     fn last_request(&self) -> String {
@@ -92,7 +93,7 @@ async fn play(mut stream: TcpStream, script: Vec<Step>, seen: Arc<Mutex<Seen>>) 
     for step in script {
         match step {
             Take => match read_request(&mut stream).await {
-                Some(request) => seen.lock().unwrap().requests.push(request),
+                Some(request) => seen.lock().requests.push(request),
                 None => return,
             },
             Write(bytes) => stream.write_all(bytes).await.unwrap(),

@@ -270,7 +270,7 @@ mod tests {
         );
     }
 
-    // Mutation: `Some(TrailerSection::default())` -> `None` in `note_block`.
+    // Mutation: `Some(TrailerSection::default())` -> `None` in `begin_block`.
     #[test]
     fn trailers_must_not_have_pseudo_headers() {
         let head = frame(HEADERS, END_HEADERS, b"\x83");

@@ -1,9 +1,11 @@
 //! Scans an HPACK header block (RFC 7541) for pseudo-headers.
 //!
-//! The trailers of an HTTP/2 request must not have any (RFC 9113, section 8.1), and h2 does not check that.
+//! The trailers of an HTTP/2 request must not have any (RFC 9113, section 8.1), and h2 0.4.20 has neither a check nor a
+//! setting for that: `recv_trailers` drops the pseudo-headers and delivers the rest. No app is at risk, because trailers
+//! are never forwarded. The scan exists because a malformed request must get an error (section 8.1.1), which h2spec
+//! tests (http2/8.1.2.1). Delete it when h2 rejects such trailers: `odd_sequences_of_frames_are_refused` shows that.
 //!
 //! The scan decodes nothing and keeps no table, so it lets pass a name that refers to the connection's dynamic table.
-//! That is harmless: trailers are never used, and such a name is a protocol error without effect.
 
 /// The entries of the static table that are pseudo-headers (RFC 7541, appendix A).
 const PSEUDO: std::ops::RangeInclusive<u8> = 1..=14;

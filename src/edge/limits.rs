@@ -3,7 +3,9 @@
 //! Each open connection holds a slot. Dropping the slot returns it, so a connection cannot leak one, however it ends.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::edge::counters::EdgeCounters;
 use crate::model::source::SourceKey;
@@ -49,7 +51,7 @@ impl ConnectionLimits {
     ) -> Option<SourceSlot> {
         // Check and count happen under one lock, so that two connections cannot both take the last slot.
         let part = self.part(key)?;
-        let mut counts = part.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = part.lock();
         let count = counts.entry(key).or_insert(0);
         if *count >= limit {
             // With a limit of 0, the entry was just created, and no slot would ever remove it.
@@ -88,7 +90,7 @@ impl Drop for SourceSlot {
         let Some(part) = self.limits.part(self.key) else {
             return;
         };
-        let mut counts = part.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = part.lock();
         if let Some(count) = counts.get_mut(&self.key) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -103,10 +105,7 @@ mod tests {
     use super::*;
 
     fn entries(limits: &ConnectionLimits) -> usize {
-        let sizes = limits
-            .by_source
-            .iter()
-            .map(|part| part.lock().unwrap().len());
+        let sizes = limits.by_source.iter().map(|part| part.lock().len());
         sizes.sum()
     }
 

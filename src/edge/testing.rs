@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_verify::document::TextSpan;
 use http::Request;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -169,7 +170,7 @@ impl Rig {
     fn run(settings: EdgeSettings, connector: Option<TlsConnector>) -> Self {
         let events = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&events);
-        let observer = move |event| seen.lock().unwrap().push(format!("{event:?}"));
+        let observer = move |event| seen.lock().push(format!("{event:?}"));
         let edge = EdgeServer::new(settings, Arc::new(observer));
         let listener = listener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let address = listener.local_addr().unwrap();
@@ -324,7 +325,7 @@ impl Rig {
     }
 
     pub(super) fn has_event(&self, begin: &str) -> bool {
-        let events = self.events.lock().unwrap();
+        let events = self.events.lock();
         events.iter().any(|event| event.starts_with(begin))
     }
 }

@@ -1,7 +1,4 @@
-//! Investigation of one reject: runs all hypotheses in a fixed order.
-//!
-//! Each subject (`time`, `secret`, `head`, ...) offers `find`, which proves a cause by the real verification, and some
-//! offer `guess`, which names a likely cause from the form of the request.
+//! A reject under investigation, as each hypothesis reads it.
 
 use std::borrow::Cow;
 
@@ -9,15 +6,16 @@ use hookgate_verify::scheme::material::read_query;
 use hookgate_verify::scheme::spec::SchemeLocation;
 
 use crate::config::model::Route;
-use crate::explain::cause::CauseFinding;
-use crate::explain::trial::{TrialBudget, VerificationTrial, timeless};
-use crate::explain::{PastRequest, RefusalExplainer, body, head, secret, sender, text, time, url};
+use crate::explain::past_request::PastRequest;
+use crate::explain::trial::{VerificationTrial, timeless};
 use crate::gate::reject::Reject;
+use crate::gate::route::RouteTable;
+use crate::gate::rules::RouteRules;
 use crate::model::clock::ClockReading;
 
 /// A reject under investigation, with its request and route.
 pub(super) struct RefusalCase<'c> {
-    pub(super) explainer: &'c RefusalExplainer,
+    pub(super) routes: &'c RouteTable<RouteRules>,
     pub(super) route: &'c Route,
     pub(super) reject: &'c Reject,
     pub(super) request: &'c PastRequest,
@@ -26,32 +24,10 @@ pub(super) struct RefusalCase<'c> {
 }
 
 impl<'c> RefusalCase<'c> {
-    /// Tries each hypothesis in turn, and falls back to the first guess if no hypothesis is proven.
-    pub(super) fn investigate(&self, hunt: &mut TrialBudget) -> Option<CauseFinding> {
-        type CauseSearch = fn(&RefusalCase<'_>, &mut TrialBudget) -> Option<CauseFinding>;
-        type CauseGuess = fn(&RefusalCase<'_>) -> Option<CauseFinding>;
-        let finds: [CauseSearch; 7] = [
-            time::find,
-            secret::find,
-            head::find,
-            url::find,
-            body::find,
-            text::find,
-            sender::find,
-        ];
-        let guesses: [CauseGuess; 4] = [sender::guess, time::guess, head::guess, body::guess];
-        // No try can succeed over the start of a body, if the body is signed.
-        let is_whole = !self.request.is_cut || !self.route.scheme.signs_body();
-        let found = is_whole.then(|| finds.iter().find_map(|find| find(self, hunt)));
-        found
-            .flatten()
-            .or_else(|| guesses.iter().find_map(|guess| guess(self)))
-    }
-
     /// Returns all routes but the one of this request.
     pub(super) fn others(&self) -> impl Iterator<Item = &'c Route> {
         let own = &self.route.name;
-        let all = self.explainer.routes();
+        let all = each_route(self.routes);
         all.filter(move |other| other.name != *own)
     }
 
@@ -116,11 +92,7 @@ pub(super) fn trial<'t>(
     trial.of_route(route)
 }
 
-/// Returns the time of arrival; the monotonic part is the present one.
-pub(super) fn received(seen: &PastRequest) -> ClockReading {
-    let now = ClockReading::read();
-    ClockReading {
-        unix_ms: seen.received_ms.unwrap_or(now.unix_ms),
-        ..now
-    }
+/// Returns the routes of a table in the order of the config.
+pub(super) fn each_route(routes: &RouteTable<RouteRules>) -> impl Iterator<Item = &Route> {
+    routes.iter().map(|rules| &**rules.route())
 }

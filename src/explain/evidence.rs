@@ -7,8 +7,11 @@ use hookgate_verify::scheme::words;
 use http::header;
 
 use crate::config::model::{PathRule, Route};
-use crate::explain::{PastRequest, RefusalExplainer, head, time};
+use crate::explain::case::each_route;
+use crate::explain::past_request::PastRequest;
+use crate::explain::{head, time};
 use crate::gate::reject::Reject;
+use crate::gate::route::RouteTable;
 use crate::gate::rules::RouteRules;
 
 /// Texts for `expected` and `found` of an explanation.
@@ -28,10 +31,10 @@ fn evidence(expected: impl Into<String>, found: impl Into<String>) -> CheckEvide
 const MAX_ROUTES: usize = 8;
 
 /// Describes a request that matches no route.
-pub(super) fn of_no_route(explainer: &RefusalExplainer, reject: &Reject) -> CheckEvidence {
-    let mut paths: Vec<String> = explainer.routes().take(MAX_ROUTES).map(address).collect();
+pub(super) fn of_no_route(routes: &RouteTable<RouteRules>, reject: &Reject) -> CheckEvidence {
+    let mut paths: Vec<String> = each_route(routes).take(MAX_ROUTES).map(address).collect();
     // A hint that the list is longer than the text.
-    if explainer.routes().count() > MAX_ROUTES {
+    if each_route(routes).count() > MAX_ROUTES {
         paths.push("...".to_owned());
     }
     let found = match reject {

@@ -1,6 +1,6 @@
 //! Explains duplicates and replays: the key and the earlier request.
 
-use crate::explain::RefusalExplanation;
+use crate::explain::explanation::RefusalExplanation;
 use crate::gate::verdict::{GateCheck, GateDecision, Verdict};
 use crate::model::ids::RequestId;
 

@@ -6,18 +6,23 @@ use hookgate_verify::net::host::{self, without_root};
 use http::header;
 
 use crate::config::model::{PathRule, Route};
+use crate::explain::case::each_route;
 use crate::explain::cause::{CauseFinding, RefusalCause};
+use crate::explain::past_request::PastRequest;
 use crate::explain::url::without_port;
-use crate::explain::{PastRequest, RefusalExplainer};
 use crate::gate::reject::Reject;
+use crate::gate::route::RouteTable;
 use crate::gate::rules::RouteRules;
 use crate::gate::verdict::GateDecision;
 
 /// Finds a route that nearly matches: another host, a slash or a case too many, or the same end of the path.
-pub(super) fn no_route(explainer: &RefusalExplainer, seen: &PastRequest) -> Option<CauseFinding> {
+pub(super) fn no_route(
+    routes: &RouteTable<RouteRules>,
+    seen: &PastRequest,
+) -> Option<CauseFinding> {
     let path = seen.uri.path();
     let trimmed = |path: &str| path.trim_end_matches('/').to_ascii_lowercase();
-    for route in explainer.routes() {
+    for route in each_route(routes) {
         let (PathRule::Exact(own) | PathRule::Prefix(own)) = &route.path;
         // The path matches, so only the host can be wrong.
         if own == path {
@@ -36,7 +41,7 @@ pub(super) fn no_route(explainer: &RefusalExplainer, seen: &PastRequest) -> Opti
         let (PathRule::Exact(own) | PathRule::Prefix(own)) = &route.path;
         own.len() > 1 && (path.ends_with(own.as_str()) || own.ends_with(path) && path.len() > 1)
     };
-    let route = explainer.routes().find(ends)?;
+    let route = each_route(routes).find(ends)?;
     let (PathRule::Exact(own) | PathRule::Prefix(own)) = &route.path;
     let detail = format!("the route `{}`: `{own}`", route.name.as_str());
     Some(RefusalCause::PathDiffers.likely(&detail))

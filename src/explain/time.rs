@@ -38,15 +38,6 @@ const UNITS: [TimeUnit; 4] = [
     TimeUnit::HttpDate,
 ];
 
-/// Age of another route's rejected request; if several agree, the clock of this machine is wrong.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct OtherAge {
-    /// Name of the other route.
-    pub route: String,
-    /// Time of arrival minus the signed time, in seconds.
-    pub age_seconds: i64,
-}
-
 /// Finds the time unit under which the request verifies, or proves that only its age is wrong.
 pub(super) fn find(case: &RefusalCase<'_>, hunt: &mut TrialBudget) -> Option<CauseFinding> {
     if !case.route.scheme.is_dated() {

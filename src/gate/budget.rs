@@ -8,9 +8,11 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::model::clock::instant;
 use crate::model::source::SourceKey;
@@ -218,7 +220,7 @@ impl SourceBudgets {
 
     /// Returns the number of sources that have an account.
     pub(crate) fn entries(&self) -> usize {
-        let parts = self.parts.iter().map(|part| locked(part).len());
+        let parts = self.parts.iter().map(|part| part.lock().len());
         parts.sum()
     }
 
@@ -232,7 +234,8 @@ impl SourceBudgets {
         let mixed = octets.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60;
         let [first, ..] = &self.parts;
         let part = usize::try_from(mixed).ok();
-        locked(part.and_then(|part| self.parts.get(part)).unwrap_or(first))
+        let part = part.and_then(|part| self.parts.get(part));
+        part.unwrap_or(first).lock()
     }
 
     /// Changes an account, and forgets it if it is unused afterwards.
@@ -252,11 +255,6 @@ impl SourceBudgets {
             }
         }
     }
-}
-
-/// Locks a shard. A panic while it was locked could at worst leave a wrong count, so poison is ignored.
-fn locked<T>(part: &Mutex<T>) -> MutexGuard<'_, T> {
-    part.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl BudgetShare {

@@ -10,11 +10,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use hookgate_verify::identity::dedup_key::DedupKey;
 use http::StatusCode;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use crate::gate::key_hash::KeyHashes;
@@ -275,10 +276,7 @@ impl ClaimTable {
         reason = "the remainder by SHARDS is below SHARDS"
     )]
     fn shard(&self, key: DedupKey) -> MutexGuard<'_, ClaimShard> {
-        // Each change under the lock is a single insert or remove, so a panic leaves no half-done change.
-        self.shards[key.shard(SHARDS)]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shards[key.shard(SHARDS)].lock()
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use hookgate_verify::VerifyError;
 use http::{Method, StatusCode};
+use strum::{EnumDiscriminants, VariantArray};
 
 use crate::criteria::json::JsonFault;
 use crate::criteria::schema::SchemaViolation;
@@ -30,7 +31,15 @@ const STORE_DELAY: Duration = Duration::from_secs(10);
 const KEY_DELAY: Duration = Duration::from_secs(15);
 
 /// A reject with its evidence. Evidence never holds a secret or an expected signature.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// [`RejectReason`] is derived: it has the same variants, in the same order.
+#[derive(Clone, Debug, PartialEq, Eq, EnumDiscriminants)]
+#[strum_discriminants(
+    name(RejectReason),
+    vis(pub),
+    derive(Hash, VariantArray),
+    doc = "The kind of a reject without its evidence: the label of metrics, and the key of the explanations."
+)]
 pub(crate) enum Reject {
     /// No route has this host and path; made by [`Reject::no_route`].
     NoRoute {
@@ -211,52 +220,6 @@ impl FramingFault {
     }
 }
 
-/// The kind of a reject without its evidence: the label of metrics, and the key of the explanations.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(u8)]
-#[expect(
-    missing_docs,
-    reason = "each has the name of its `Reject` and an explanation below"
-)]
-pub enum RejectReason {
-    NoRoute,
-    Method,
-    ContentType,
-    Framing,
-    BodyTooLarge,
-    SourceNotAllowed,
-    SourceRate,
-    SourceBudget,
-    MissingMaterial,
-    MalformedMaterial,
-    StaleTimestamp,
-    BodyTimeout,
-    BodyAborted,
-    BadSignature,
-    UserNotAllowed,
-    KeyUnavailable,
-    Unconfirmed,
-    NoCurrentSecret,
-    WrongTenant,
-    Identity,
-    MissingId,
-    MissingType,
-    MissingVersion,
-    Filtered,
-    Unjudged,
-    NotJson,
-    Schema,
-    RouteRate,
-    Duplicate,
-    Replayed,
-    InFlight,
-    FirstFailed,
-    MalformedEvent,
-    NotStored,
-    Overload,
-    Internal,
-}
-
 /// The operator's explanation of one reason.
 #[derive(Debug)]
 pub struct ReasonMeaning {
@@ -320,44 +283,7 @@ impl Reject {
     /// Returns the reason without its evidence.
     #[must_use]
     pub(crate) fn reason(&self) -> RejectReason {
-        match self {
-            Self::NoRoute { .. } => RejectReason::NoRoute,
-            Self::Method { .. } => RejectReason::Method,
-            Self::ContentType { .. } => RejectReason::ContentType,
-            Self::Framing(_) => RejectReason::Framing,
-            Self::BodyTooLarge { .. } => RejectReason::BodyTooLarge,
-            Self::SourceNotAllowed { .. } => RejectReason::SourceNotAllowed,
-            Self::SourceRate { .. } => RejectReason::SourceRate,
-            Self::SourceBudget { .. } => RejectReason::SourceBudget,
-            Self::MissingMaterial { .. } => RejectReason::MissingMaterial,
-            Self::MalformedMaterial { .. } => RejectReason::MalformedMaterial,
-            Self::StaleTimestamp { .. } => RejectReason::StaleTimestamp,
-            Self::BodyTimeout => RejectReason::BodyTimeout,
-            Self::BodyAborted => RejectReason::BodyAborted,
-            Self::BadSignature => RejectReason::BadSignature,
-            Self::UserNotAllowed { .. } => RejectReason::UserNotAllowed,
-            Self::KeyUnavailable { .. } => RejectReason::KeyUnavailable,
-            Self::Unconfirmed { .. } => RejectReason::Unconfirmed,
-            Self::NoCurrentSecret => RejectReason::NoCurrentSecret,
-            Self::WrongTenant => RejectReason::WrongTenant,
-            Self::Identity { .. } => RejectReason::Identity,
-            Self::MissingId => RejectReason::MissingId,
-            Self::MissingType => RejectReason::MissingType,
-            Self::MissingVersion => RejectReason::MissingVersion,
-            Self::Filtered { .. } => RejectReason::Filtered,
-            Self::Unjudged { .. } => RejectReason::Unjudged,
-            Self::NotJson { .. } => RejectReason::NotJson,
-            Self::Schema { .. } => RejectReason::Schema,
-            Self::RouteRate { .. } => RejectReason::RouteRate,
-            Self::Duplicate { .. } => RejectReason::Duplicate,
-            Self::Replayed => RejectReason::Replayed,
-            Self::InFlight => RejectReason::InFlight,
-            Self::FirstFailed { .. } => RejectReason::FirstFailed,
-            Self::MalformedEvent { .. } => RejectReason::MalformedEvent,
-            Self::NotStored { .. } => RejectReason::NotStored,
-            Self::Overload => RejectReason::Overload,
-            Self::Internal => RejectReason::Internal,
-        }
+        self.into()
     }
 
     /// Returns the explanation of its reason.
@@ -424,44 +350,7 @@ impl Reject {
 
 impl RejectReason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 36] = [
-        Self::NoRoute,
-        Self::Method,
-        Self::ContentType,
-        Self::Framing,
-        Self::BodyTooLarge,
-        Self::SourceNotAllowed,
-        Self::SourceRate,
-        Self::SourceBudget,
-        Self::MissingMaterial,
-        Self::MalformedMaterial,
-        Self::StaleTimestamp,
-        Self::BodyTimeout,
-        Self::BodyAborted,
-        Self::BadSignature,
-        Self::UserNotAllowed,
-        Self::KeyUnavailable,
-        Self::Unconfirmed,
-        Self::NoCurrentSecret,
-        Self::WrongTenant,
-        Self::Identity,
-        Self::MissingId,
-        Self::MissingType,
-        Self::MissingVersion,
-        Self::Filtered,
-        Self::Unjudged,
-        Self::NotJson,
-        Self::Schema,
-        Self::RouteRate,
-        Self::Duplicate,
-        Self::Replayed,
-        Self::InFlight,
-        Self::FirstFailed,
-        Self::MalformedEvent,
-        Self::NotStored,
-        Self::Overload,
-        Self::Internal,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Returns its position in [`Self::ALL`].
     #[must_use]
@@ -472,7 +361,7 @@ impl RejectReason {
     /// Finds the reason with this code.
     #[must_use]
     pub fn find(code: &str) -> Option<Self> {
-        let mut all = Self::ALL.into_iter();
+        let mut all = Self::ALL.iter().copied();
         all.find(|reason| reason.explanation().code == code)
     }
 

@@ -6,13 +6,14 @@
 //! Time is kept twice: each id has its own expiry, and a shelf without access during a window is dropped whole.
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hookgate_verify::identity::dedup_key::DedupKey;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::gate::key_hash::KeyHashes;
 use crate::model::clock::instant;
@@ -153,7 +154,7 @@ impl SpentIds {
         let mut all = Vec::new();
         for (_, shelf) in &self.buckets {
             for pack in &shelf.slots {
-                let ids = lock(pack);
+                let ids = pack.lock();
                 let live = ids.iter().filter(|id| now < id.ends);
                 all.extend(live.map(|id| (DedupKey::from_bytes(id.key), id.status)));
             }
@@ -194,21 +195,15 @@ impl SpentBucket {
     }
 
     fn lock_slot(&self, place: SlotLocation) -> Option<MutexGuard<'_, SpentSlot>> {
-        self.slots.get(place.slot).map(lock)
+        self.slots.get(place.slot).map(Mutex::lock)
     }
 }
 
 impl Drop for SpentBucket {
     fn drop(&mut self) {
-        let held: usize = self.slots.iter().map(|pack| lock(pack).len()).sum();
+        let held: usize = self.slots.iter().map(|pack| pack.lock().len()).sum();
         self.counts.held.fetch_sub(held as u64, Ordering::Relaxed);
     }
-}
-
-/// Locks a bucket. Each id is written whole, and one that a panic lost would only be admitted again, so poison is
-/// ignored.
-fn lock(pack: &Mutex<SpentSlot>) -> MutexGuard<'_, SpentSlot> {
-    pack.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -8,11 +8,11 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use data_encoding::{BASE64, HEXLOWER};
 use hookgate_verify::scheme::remote_keys::KeySource;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -57,7 +57,7 @@ impl KeyFiles {
 
     /// Returns whether there is a file for this source.
     pub(super) fn has(&self, source: &KeySource) -> bool {
-        self.names().contains(&source.fingerprint())
+        self.names.lock().contains(&source.fingerprint())
     }
 
     /// Returns the stored response of a source and its age, unless it is older than `held`.
@@ -112,7 +112,7 @@ impl KeyFiles {
             let _ = fs::remove_file(&fresh);
         })?;
         let is_full = {
-            let mut names = self.names();
+            let mut names = self.names.lock();
             names.insert(name);
             names.len() > MAX_FILES
         };
@@ -132,16 +132,11 @@ impl KeyFiles {
             let _ = fs::remove_file(self.path(name));
         }
         let left = found.into_iter().skip(many).map(|(name, _)| name);
-        *self.names() = left.collect();
+        *self.names.lock() = left.collect();
     }
 
     fn path(&self, name: &[u8; 32]) -> PathBuf {
         self.folder.join(format!("{}.json", HEXLOWER.encode(name)))
-    }
-
-    /// Locks the names. A panic cannot leave the set half changed, so poison is ignored.
-    fn names(&self) -> MutexGuard<'_, HashSet<[u8; 32]>> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

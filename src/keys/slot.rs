@@ -1,11 +1,12 @@
 //! State of one key source: held keys, the last outcome, and the pace of fetches.
 
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use governor::{DefaultDirectRateLimiter, Quota};
 use hookgate_verify::scheme::remote_keys::{KeyNeed, RemoteKeys};
+use parking_lot::Mutex;
 
 use crate::keys::fault::{HELD, KeyFault};
 
@@ -70,17 +71,17 @@ impl KeySlot {
 
     /// Returns the number of fetches that have ended.
     pub(super) fn tries(&self) -> u64 {
-        self.state().tries
+        self.state.lock().tries
     }
 
     /// Returns the keys of the last successful fetch.
     pub(super) fn held(&self) -> Option<FetchedKeys> {
-        self.state().held.clone()
+        self.state.lock().held.clone()
     }
 
     /// Returns the reason why there is no key: the outcome of the last fetch.
     pub(super) fn fault(&self) -> KeyFault {
-        match &self.state().fault {
+        match &self.state.lock().fault {
             Some(fault) => KeyFault::Unavailable(Arc::clone(fault)),
             None => KeyFault::Unknown,
         }
@@ -88,7 +89,7 @@ impl KeySlot {
 
     /// Records a successful fetch and its keys.
     pub(super) fn store_keys(&self, keys: Arc<RemoteKeys>, now: Instant) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.tries += 1;
         state.fault = None;
         // New keys replace all old ones, so a withdrawn key is no longer valid.
@@ -97,14 +98,8 @@ impl KeySlot {
 
     /// Records a failed fetch. Held keys stay.
     pub(super) fn fail(&self, fault: Arc<str>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.tries += 1;
         state.fault = Some(fault);
-    }
-
-    /// Locks the state. A panic cannot leave it half changed, because no assignment in it can fail, so poison is
-    /// ignored.
-    fn state(&self) -> MutexGuard<'_, KeySlotState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

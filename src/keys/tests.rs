@@ -15,7 +15,7 @@ struct Publisher {
     port: u16,
     cache: Arc<KeyCache>,
     asked: Arc<AtomicUsize>,
-    kid: Arc<std::sync::Mutex<&'static str>>,
+    kid: Arc<parking_lot::Mutex<&'static str>>,
     is_down: Arc<AtomicBool>,
 }
 
@@ -35,7 +35,7 @@ async fn publish() -> Publisher {
             OutgoingClient::with_roots(roots),
         ))),
         asked: Arc::default(),
-        kid: Arc::new(std::sync::Mutex::new("one")),
+        kid: Arc::new(parking_lot::Mutex::new("one")),
         is_down: Arc::default(),
     };
     let (asked, kid) = (Arc::clone(&publisher.asked), Arc::clone(&publisher.kid));
@@ -48,10 +48,7 @@ async fn publish() -> Publisher {
             };
             let mut request = vec![0; 4096];
             let _ = stream.read(&mut request).await;
-            let set = format!(
-                r#"{{"keys":[{{{POINT},"kid":"{}"}}]}}"#,
-                kid.lock().unwrap()
-            );
+            let set = format!(r#"{{"keys":[{{{POINT},"kid":"{}"}}]}}"#, kid.lock());
             let answer = match is_down.load(Ordering::SeqCst) {
                 true => "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n".to_owned(),
                 false => format!(
@@ -136,7 +133,7 @@ async fn a_stranger_cannot_make_the_gate_ask_at_will() {
 async fn a_key_that_is_new_at_the_sender_is_found() {
     let publisher = publish().await;
     assert_eq!(publisher.find("one").await, Ok(()));
-    *publisher.kid.lock().unwrap() = "two";
+    *publisher.kid.lock() = "two";
     assert_eq!(publisher.find("two").await, Ok(()));
     assert_eq!(publisher.find("one").await, Err(KeyFault::Unknown));
 }
@@ -167,7 +164,7 @@ async fn what_is_held_counts_for_a_day_while_the_source_is_down() {
 #[tokio::test]
 async fn a_key_that_was_withdrawn_stops_counting() {
     let publisher = publish().await;
-    *publisher.kid.lock().unwrap() = "two";
+    *publisher.kid.lock() = "two";
     publisher.hold(Duration::from_secs(2 * 3600));
     assert_eq!(publisher.find("one").await, Ok(()));
     let gone = async {

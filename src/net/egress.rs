@@ -8,7 +8,7 @@
 //! first and elsewhere a moment later (DNS rebinding).
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -16,6 +16,7 @@ use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfi
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hookgate_verify::net::special_addresses::is_public;
+use parking_lot::Mutex;
 
 /// The reason why a name has no address.
 #[derive(Debug, thiserror::Error)]
@@ -94,14 +95,14 @@ impl EgressResolver {
                     return Err(ResolveError::Unknown);
                 }
                 // The next look-up reads the configuration again, in case the name servers have changed.
-                *lock(&self.0.made) = None;
+                *self.0.made.lock() = None;
                 Err(ResolveError::Lookup(Box::new(error)))
             }
         }
     }
 
     fn made(&self) -> Result<TokioResolver, ResolveError> {
-        let mut made = lock(&self.0.made);
+        let mut made = self.0.made.lock();
         if let Some(resolver) = &*made {
             return Ok(resolver.clone());
         }
@@ -131,11 +132,6 @@ impl EgressResolver {
 
 fn unusable(error: NetError) -> ResolveError {
     ResolveError::System(Box::new(error))
-}
-
-/// Locks and ignores poisoning: the value is only ever replaced as a whole, so a panic cannot leave it half written.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

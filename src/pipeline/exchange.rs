@@ -152,6 +152,12 @@ impl UpstreamExchange {
         refuse(&self.recorder, Some(&self.route), &self.verdict, reject)
     }
 
+    /// Rejects an event that the gate admitted, and ends its claim.
+    pub(super) fn refuse_event(&mut self, claim: Option<Claim>, reject: &Reject) -> HttpResponse {
+        self.end_claim(claim, EventEnd::Failed(reject.status()));
+        self.refuse(reject)
+    }
+
     /// Reports a request that got a 200, with what `fill` adds.
     pub(super) fn report(&self, fill: impl FnOnce(&mut ExchangeSummary)) {
         let mut exchange = answered(StatusCode::OK, &self.verdict);

@@ -16,7 +16,7 @@ use crate::gate::verdict::{GateDecision, Verdict};
 use crate::inbox::{AcceptOptions, AcceptOutcome};
 use crate::net::response::{HttpResponse, ResponseBody};
 use crate::pipeline::acceptance::DurableAcceptance;
-use crate::pipeline::exchange::{EventEnd, UpstreamExchange};
+use crate::pipeline::exchange::UpstreamExchange;
 
 pub(super) const DELAY: HeaderName = HeaderName::from_static("hookgate-delay");
 pub(super) const PRIORITY: HeaderName = HeaderName::from_static("hookgate-priority");
@@ -59,11 +59,9 @@ impl UpstreamExchange {
         let reject = Reject::MalformedEvent {
             fault: fault.into(),
         };
-        let status = reject.status();
-        self.end_claim(claim, EventEnd::Failed(status));
         // Only for its log line and counters: the response below has more detail.
-        drop(self.refuse(&reject));
-        answer(status, &json!({ "error": fault }))
+        drop(self.refuse_event(claim, &reject));
+        answer(reject.status(), &json!({ "error": fault }))
     }
 
     pub(super) fn push_reply(&mut self, keeping: &DurableAcceptance, stored: &[AcceptReply]) {

@@ -14,11 +14,12 @@ mod sender_ranges;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use hookgate_verify::providers::Provider;
+use parking_lot::Mutex;
 
 pub(crate) use crate::ranges::refresh::{RangeChange, RangeRefresh, RefreshError};
 pub(crate) use crate::ranges::sender_ranges::{RangesEndpoint, SenderRanges};
@@ -89,7 +90,7 @@ impl RangeBook {
 
     /// Returns the ranges of a provider, or `None` if it publishes no ranges. The first call reads the state folder.
     pub(crate) fn live(&self, provider: &Provider) -> Option<Arc<LiveRanges>> {
-        let known = self.all().get(&provider.id).cloned();
+        let known = self.live.lock().get(&provider.id).cloned();
         if known.is_some() {
             return known;
         }
@@ -98,7 +99,7 @@ impl RangeBook {
             RangesEndpoint::of(provider),
         );
         // Read outside the lock; if another thread was faster, its entry stays and is shared.
-        let mut live = self.all();
+        let mut live = self.live.lock();
         let slot = live.entry(provider.id.clone());
         Some(Arc::clone(slot.or_insert_with(|| Arc::new(begun))))
     }
@@ -116,7 +117,7 @@ impl RangeBook {
 
     /// Lists all ranges by provider id, for the metrics.
     pub(crate) fn list(&self) -> Vec<(String, Arc<LiveRanges>)> {
-        let live = self.all();
+        let live = self.live.lock();
         let rows = live.iter().map(|(id, live)| (id.clone(), Arc::clone(live)));
         rows.collect()
     }
@@ -147,11 +148,6 @@ impl RangeBook {
         live.ranges.store(Arc::new(change.now.clone()));
         save(self.folder.as_deref(), source, &change.now)?;
         Ok(change)
-    }
-
-    /// Locks the map. Code under the lock only inserts whole entries, so a panic leaves no partial state.
-    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<LiveRanges>>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

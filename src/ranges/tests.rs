@@ -43,7 +43,7 @@ async fn publish() -> Publisher {
             };
             let mut request = vec![0; 4096];
             let _ = stream.read(&mut request).await;
-            let answer = answer.lock().unwrap().clone();
+            let answer = answer.lock().clone();
             let _ = stream.write_all(answer.as_bytes()).await;
             let _ = stream.shutdown().await;
         }
@@ -54,7 +54,7 @@ async fn publish() -> Publisher {
 impl Publisher {
     fn says(&self, list: &str) {
         let head = "HTTP/1.1 200 OK\r\ncontent-length";
-        *self.answer.lock().unwrap() = format!("{head}: {}\r\n\r\n{list}", list.len());
+        *self.answer.lock() = format!("{head}: {}\r\n\r\n{list}", list.len());
     }
 
     /// Returns a provider with the ranges of `KNOWN`, as of this day.
@@ -139,7 +139,7 @@ async fn an_answer_that_cannot_be_true_changes_nothing() {
         assert!(refused.is_err(), "{list}");
         assert_eq!(live.ranges(), before);
     }
-    *publisher.answer.lock().unwrap() = "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n".to_owned();
+    *publisher.answer.lock() = "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n".to_owned();
     let refused = book.refresh(&publisher.refresh, &live).await;
     assert!(matches!(refused, Err(RefreshError::Fetch(_))));
     assert_eq!(

@@ -16,7 +16,6 @@ use crate::model::error::chain;
 use crate::model::source::SourceKey;
 use crate::record::TelemetryRecorder;
 use crate::record::family_encoder::{FamilyEncoder, single};
-use crate::record::lock::lock;
 use crate::record::log_suppression::LineKind;
 use crate::record::metric_table::{MetricRow, traffic};
 
@@ -67,7 +66,7 @@ impl TelemetryRecorder {
 
     /// Adds the counts of the edge to the metrics.
     pub(crate) fn register_edge(&self, counters: &Arc<EdgeCounters>) {
-        *lock(&self.edge) = Some(Arc::clone(counters));
+        *self.edge.lock() = Some(Arc::clone(counters));
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
+use strum::{IntoStaticStr, VariantArray};
 
 use crate::gate::filter::FilterKind;
 use crate::gate::reject::RejectReason;
@@ -16,7 +17,8 @@ use crate::record::histogram::LatencyHistogram;
 use crate::record::history::RouteHistory;
 
 /// The stages of a request whose time is measured.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(super) enum RequestStage {
     Head,
     Body,
@@ -28,29 +30,16 @@ pub(super) enum RequestStage {
 }
 
 impl RequestStage {
-    pub(super) const ALL: [Self; 7] = [
-        Self::Head,
-        Self::Body,
-        Self::Verify,
-        Self::Wait,
-        Self::Upstream,
-        Self::Commit,
-        Self::Total,
-    ];
+    pub(super) const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Returns the value of the label `stage`.
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Head => "head",
-            Self::Body => "body",
-            Self::Verify => "verify",
-            Self::Wait => "wait",
-            Self::Upstream => "upstream",
-            Self::Commit => "commit",
-            Self::Total => "total",
-        }
+        self.into()
     }
 }
+
+/// Values of labels for the class of a status, by its first digit.
+pub(super) const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Counters and histograms of one route's requests.
 #[derive(Debug, Default)]
@@ -65,7 +54,7 @@ pub(crate) struct RouteCounters {
     pub(super) refused: ByReason,
     pub(super) monitored: ByReason,
     pub(super) body_bytes: AtomicU64,
-    pub(super) upstream_status: [AtomicU64; 5],
+    pub(super) upstream_status: [AtomicU64; STATUS_CLASSES.len()],
     pub(super) forward_errors: ByKind,
     head: LatencyHistogram,
     body: LatencyHistogram,
@@ -97,7 +86,7 @@ impl ByReason {
     pub(super) fn iter(&self) -> impl Iterator<Item = (RejectReason, u64)> {
         // Relaxed loads: a scrape may see one counter a moment later than another, which no graph shows.
         let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
-        RejectReason::ALL.into_iter().zip(counts)
+        RejectReason::ALL.iter().copied().zip(counts)
     }
 }
 

@@ -20,7 +20,6 @@ use crate::record::counters::ByKind;
 pub(crate) use crate::record::destination_counters::DestinationCounters;
 use crate::record::family_encoder::FamilyEncoder;
 use crate::record::histogram::{LONG_BOUNDS, LatencyHistogram};
-use crate::record::lock::lock;
 use crate::record::metric_table::storage;
 
 impl Default for DestinationCounters {
@@ -94,7 +93,7 @@ impl TelemetryRecorder {
         route: &RouteName,
         destination: &DestinationName,
     ) -> Arc<DestinationCounters> {
-        let mut all = lock(&self.destinations);
+        let mut all = self.destinations.lock();
         let key = (route.clone(), destination.clone());
         Arc::clone(all.entry(key).or_default())
     }
@@ -194,7 +193,9 @@ pub(super) fn encode(
     encoder: &mut DescriptorEncoder<'_>,
 ) -> fmt::Result {
     // Cloned, so that no attempt waits for the lock while a slow scrape is encoded.
-    let rows: Vec<(DestinationKey, Arc<DestinationCounters>)> = lock(&recorder.destinations)
+    let rows: Vec<(DestinationKey, Arc<DestinationCounters>)> = recorder
+        .destinations
+        .lock()
         .iter()
         .map(|(key, counters)| (key.clone(), Arc::clone(counters)))
         .collect();

@@ -11,10 +11,11 @@
 //! Counts of secrets follow the secret, not its position: a reload passes the previous label of each secret. A request
 //! that began before the reload may count under the previous label.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
 use crate::gate::reject::RejectReason;
 use crate::gate::verdict::{GateDecision, Verdict};
@@ -241,9 +242,7 @@ impl IntervalRing {
 
     /// Empties a slot for a new period. Of two threads, the second finds the work done.
     fn turn(&self, slot: &IntervalSlot, number: i64) {
-        let turning = self.turning.lock();
-        // A panic of another thread cannot have left more than a partly cleared slot, which is cleared here again.
-        let _turning = turning.unwrap_or_else(PoisonError::into_inner);
+        let _turning = self.turning.lock();
         if slot.number.load(Ordering::Relaxed) != number {
             // The counts are cleared before the number is published, so that no reader sees old counts under it.
             for count in &slot.counts {
@@ -277,8 +276,10 @@ impl IntervalSlot {
         let mut plain = || counts.next().unwrap_or(0);
         let (accepted, duplicate, challenge, filtered) = (plain(), plain(), plain(), plain());
         let mut by_reason = || {
-            let each = RejectReason::ALL.map(|reason| (reason, counts.next().unwrap_or(0)));
-            each.into_iter().filter(|(_, count)| *count > 0).collect()
+            let each = RejectReason::ALL.iter();
+            each.map(|reason| (*reason, counts.next().unwrap_or(0)))
+                .filter(|(_, count)| *count > 0)
+                .collect()
         };
         IntervalTally {
             start_ms,

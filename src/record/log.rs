@@ -6,12 +6,13 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 use tracing::Level;
 
@@ -147,13 +148,10 @@ impl LineLogger {
     /// Writes all queued lines and ends the writer; later lines are dropped. Blocks for two seconds at most.
     pub(crate) fn close(&self) {
         // Dropping the only sender ends the writer's loop once the queue is empty.
-        let queue = self.queue.write().map(|mut queue| queue.take());
-        drop(queue);
-        if let Ok(ended) = self.ended.lock() {
-            // The channel carries no values: it disconnects when the writer ends, or times out if the log's reader is
-            // too slow.
-            let _ = ended.recv_timeout(CLOSE_TIMEOUT);
-        }
+        drop(self.queue.write().take());
+        // The channel carries no values: it disconnects when the writer ends, or times out if the log's reader is too
+        // slow.
+        let _ = self.ended.lock().recv_timeout(CLOSE_TIMEOUT);
     }
 
     /// Returns the most verbose level that is written.
@@ -201,7 +199,7 @@ impl LineLogger {
         let queued = self.state.queued_bytes.fetch_add(length, Ordering::Relaxed);
         let is_queued = queued < QUEUE_BYTES && {
             // Only `close` takes this lock for writing, so readers do not wait.
-            let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
+            let queue = self.queue.read();
             queue
                 .as_ref()
                 .is_some_and(|queue| queue.try_send(bytes).is_ok())

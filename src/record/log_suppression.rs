@@ -9,8 +9,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::model::source::SourceKey;
 
@@ -122,7 +123,7 @@ impl LogSuppressor {
         };
         allowance.last_used = now;
         // The source's own allowance is taken first, so that a suppressed source does not use up the overall one.
-        if allowance.take(key.1.pace(), now) && lock(&self.overall).take(OVERALL, now) {
+        if allowance.take(key.1.pace(), now) && self.overall.lock().take(OVERALL, now) {
             let withheld = std::mem::take(&mut allowance.suppressed);
             LineDecision::Tell {
                 suppressed: withheld,
@@ -138,11 +139,11 @@ impl LogSuppressor {
     pub(super) fn sweep(&self, now: Instant) -> Vec<SuppressedLines> {
         let mut suppressed = Vec::new();
         for shard in &self.shards {
-            lock(shard).retain(|key, allowance| {
+            shard.lock().retain(|key, allowance| {
                 let pace = key.1.pace();
                 if allowance.suppressed > 0
                     && allowance.take(pace, now)
-                    && lock(&self.overall).take(OVERALL, now)
+                    && self.overall.lock().take(OVERALL, now)
                 {
                     let count = std::mem::take(&mut allowance.suppressed);
                     suppressed.push(SuppressedLines { key: *key, count });
@@ -158,7 +159,7 @@ impl LogSuppressor {
     pub(super) fn drain(&self) -> Vec<SuppressedLines> {
         let mut suppressed = Vec::new();
         for shard in &self.shards {
-            for (key, allowance) in lock(shard).drain() {
+            for (key, allowance) in shard.lock().drain() {
                 if allowance.suppressed > 0 {
                     suppressed.push(SuppressedLines {
                         key,
@@ -183,7 +184,7 @@ impl LogSuppressor {
     fn shard(&self, source: SourceKey) -> MutexGuard<'_, HashMap<LineKey, LineAllowance>> {
         let index = shard_index(source);
         let shard = self.shards.get(index).unwrap_or(&self.shards[0]);
-        lock(shard)
+        shard.lock()
     }
 
     fn forget_oldest(&self, shard: &mut HashMap<LineKey, LineAllowance>) {
@@ -241,11 +242,6 @@ impl LineAllowance {
             _ => now,
         };
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code under the lock panics between two steps, and a count that is off by one would do no harm.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the shard of a source; hashing spreads neighboring addresses over the shards.
@@ -330,7 +326,7 @@ mod tests {
         let held: usize = withholder
             .shards
             .iter()
-            .map(|shard| lock(shard).len())
+            .map(|shard| shard.lock().len())
             .sum();
         assert_eq!(held, 0);
     }
@@ -362,7 +358,7 @@ mod tests {
         let held: usize = withholder
             .shards
             .iter()
-            .map(|shard| lock(shard).len())
+            .map(|shard| shard.lock().len())
             .sum();
         assert!(held <= SHARDS * SHARD_CAPACITY);
         let forgotten = withholder.take_forgotten();

@@ -15,9 +15,8 @@ use prometheus_client::registry::Registry;
 use crate::gate::filter::FilterKind;
 use crate::gate::reject::RejectReason;
 use crate::model::clock;
-use crate::record::counters::{RequestStage, RouteCounters};
+use crate::record::counters::{RequestStage, RouteCounters, STATUS_CLASSES};
 use crate::record::family_encoder::{FamilyEncoder, single};
-use crate::record::lock::lock;
 use crate::record::metric_table::{operation, traffic};
 use crate::record::{
     TelemetryRecorder, admin_counters, connections, deliveries, otlp, process, store_metrics,
@@ -47,7 +46,10 @@ struct MetricsScrape(Arc<TelemetryRecorder>);
 impl Collector for MetricsScrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // Cloned, so that the lock is not held while the text is built.
-        let routes: Vec<_> = lock(&self.0.routes)
+        let routes: Vec<_> = self
+            .0
+            .routes
+            .lock()
             .iter()
             .map(|(name, counters)| (name.clone(), Arc::clone(counters)))
             .collect();
@@ -67,7 +69,7 @@ impl Collector for MetricsScrape {
         store_metrics::encode(&self.0, &mut encoder)?;
         admin_counters::encode(&self.0, &mut encoder)?;
         otlp::encode(&self.0, &mut encoder)?;
-        if let Some(counters) = lock(&self.0.edge).as_ref() {
+        if let Some(counters) = self.0.edge.lock().as_ref() {
             connections::encode(&mut encoder, counters)?;
         }
         self.config(&mut encoder)?;
@@ -162,7 +164,7 @@ fn refused(counters: &RouteCounters, wanted: RejectReason) -> u64 {
 fn stages(encoder: &mut DescriptorEncoder<'_>, rows: &RouteCounterRows<'_>) -> fmt::Result {
     let mut family = FamilyEncoder::begin(encoder, &traffic::REQUEST_STAGE_SECONDS)?;
     for (route, counters) in rows {
-        for stage in RequestStage::ALL {
+        for stage in RequestStage::ALL.iter().copied() {
             family.histogram(&[*route, stage.name()], &counters.stage(stage).snapshot())?;
         }
     }
@@ -170,10 +172,9 @@ fn stages(encoder: &mut DescriptorEncoder<'_>, rows: &RouteCounterRows<'_>) -> f
 }
 
 fn upstream(encoder: &mut DescriptorEncoder<'_>, rows: &RouteCounterRows<'_>) -> fmt::Result {
-    const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
     let mut family = FamilyEncoder::begin(encoder, &traffic::UPSTREAM_ANSWERS)?;
     for (route, counters) in rows.iter().filter(|(route, _)| *route != NO_ROUTE) {
-        for (class, count) in CLASSES.into_iter().zip(&counters.upstream_status) {
+        for (class, count) in STATUS_CLASSES.into_iter().zip(&counters.upstream_status) {
             family.count(&[*route, class], read(count))?;
         }
     }
@@ -198,7 +199,7 @@ impl MetricsScrape {
         let loaded = self.0.last_reload.load(Ordering::Relaxed);
         FamilyEncoder::begin(encoder, &operation::CONFIG_LOADED_TIMESTAMP_SECONDS)?
             .moment(&[], loaded)?;
-        let certificates = lock(&self.0.certificates);
+        let certificates = self.0.certificates.lock();
         // Read at the scrape, because certificates are renewed while the gate runs.
         let infos = certificates.as_ref().map(|infos| infos());
         let mut family =
@@ -207,7 +208,7 @@ impl MetricsScrape {
             family.moment(&[name.as_str()], not_after)?;
         }
         let mut family = FamilyEncoder::begin(encoder, &operation::SECRET_UNTIL_TIMESTAMP_SECONDS)?;
-        for end in lock(&self.0.secrets).iter() {
+        for end in self.0.secrets.lock().iter() {
             // OpenMetrics counts time in seconds.
             let until = end.until_ms.div_euclid(1000);
             family.moment(&[end.route.as_str(), &*end.label], until)?;
@@ -216,7 +217,7 @@ impl MetricsScrape {
     }
 
     fn ranges(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let ranges = lock(&self.0.ranges);
+        let ranges = self.0.ranges.lock();
         let live = ranges.as_ref().map(|read| read()).unwrap_or_default();
         let mut family =
             FamilyEncoder::begin(encoder, &operation::IP_RANGES_READ_TIMESTAMP_SECONDS)?;
@@ -245,7 +246,7 @@ impl MetricsScrape {
 
     /// Encodes the metrics that other modules registered.
     fn registered(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        for source in lock(&self.0.sources).iter() {
+        for source in self.0.sources.lock().iter() {
             single(encoder, source.row, (source.read)())?;
         }
         Ok(())

@@ -14,7 +14,6 @@ mod exchange_summary;
 mod family_encoder;
 pub(crate) mod histogram;
 pub(crate) mod history;
-mod lock;
 pub(crate) mod log;
 pub(crate) mod log_line;
 mod log_suppression;
@@ -36,9 +35,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tracing::Level;
 
 use crate::edge::counters::EdgeCounters;
@@ -50,7 +50,6 @@ use crate::ranges::LiveRanges;
 use crate::record::counters::RouteCounters;
 use crate::record::destination_counters::DestinationCounters;
 pub(crate) use crate::record::exchange_summary::ExchangeSummary;
-use crate::record::lock::lock;
 use crate::record::log::LineLogger;
 use crate::record::log_suppression::{LineDecision, LineKind, LogSuppressor, SuppressedLines};
 use crate::record::metric_table::MetricRow;
@@ -140,18 +139,18 @@ impl TelemetryRecorder {
     /// Returns the counters of a route. They are the same ones after a reload, so that counts go on.
     pub(crate) fn route_counters(&self, name: &RouteName) -> Arc<RouteCounters> {
         // Requests do not take this lock: the pipeline holds the counters of its snapshot.
-        let mut routes = lock(&self.routes);
+        let mut routes = self.routes.lock();
         Arc::clone(routes.entry(name.clone()).or_default())
     }
 
     /// Drops the counters of all routes for which `is_there` is false, because a reload removed them.
     pub(crate) fn retain_routes(&self, is_there: impl Fn(&RouteName) -> bool) {
-        lock(&self.routes).retain(|name, _| is_there(name));
+        self.routes.lock().retain(|name, _| is_there(name));
     }
 
     /// Returns the counters of a known route; `None` if this process never had the route.
     pub(crate) fn find_route(&self, name: &str) -> Option<Arc<RouteCounters>> {
-        let routes = lock(&self.routes);
+        let routes = self.routes.lock();
         routes.get(&RouteName::new(name)).cloned()
     }
 
@@ -243,7 +242,7 @@ impl TelemetryRecorder {
         row: &'static MetricRow,
         read: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
-        let mut sources = lock(&self.sources);
+        let mut sources = self.sources.lock();
         // A row that is registered again replaces the first one: OpenMetrics forbids a family that appears twice.
         sources.retain(|source| source.row.name != row.name);
         sources.push(ExternalMetric {
@@ -257,12 +256,12 @@ impl TelemetryRecorder {
         &self,
         read: impl Fn() -> Vec<(String, i64)> + Send + Sync + 'static,
     ) {
-        *lock(&self.certificates) = Some(Box::new(read));
+        *self.certificates.lock() = Some(Box::new(read));
     }
 
     /// Replaces the expiry times of secrets with those of the config in use.
     pub(crate) fn set_secret_ends(&self, ends: Vec<SecretEnd>) {
-        *lock(&self.secrets) = ends;
+        *self.secrets.lock() = ends;
     }
 
     /// Adds the address ranges that providers publish: when they were read, and the outcomes of refreshes.
@@ -270,7 +269,7 @@ impl TelemetryRecorder {
         &self,
         read: impl Fn() -> Vec<(String, Arc<LiveRanges>)> + Send + Sync + 'static,
     ) {
-        *lock(&self.ranges) = Some(Box::new(read));
+        *self.ranges.lock() = Some(Box::new(read));
     }
 
     /// Renders all metrics in the OpenMetrics text format.

@@ -5,17 +5,17 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use crate::model::clock::ClockReading;
 use crate::model::delivery::DeliveryState;
 use crate::record::TelemetryRecorder;
 use crate::record::family_encoder::{FamilyEncoder, single};
-use crate::record::lock::lock;
 use crate::record::metric_table::storage;
 use crate::store::rows::DestinationRow;
 use crate::store::{Store, StoreError, StoreStatistics};
@@ -65,7 +65,7 @@ struct ReplayCounts {
 impl TelemetryRecorder {
     /// Adds the metrics of this store.
     pub(crate) fn register_store(&self, store: Store, bounds: StoreBounds) {
-        *lock(&self.store) = Some(Arc::new(StoreWatch {
+        *self.store.lock() = Some(Arc::new(StoreWatch {
             store,
             bounds,
             refresh_lock: tokio::sync::Mutex::default(),
@@ -76,7 +76,7 @@ impl TelemetryRecorder {
 
     /// Queries the store if the last values are too old. A scrape calls it before it renders the metrics.
     pub(crate) async fn refresh_store_reading(&self) {
-        let watch = lock(&self.store).clone();
+        let watch = self.store.lock().clone();
         if let Some(watch) = watch {
             watch.refresh_reading().await;
         }
@@ -92,7 +92,7 @@ impl StoreWatch {
                 return Ok(());
             }
             let seen = self.see().await?;
-            *lock(&self.reading) = Some(Arc::new(seen));
+            *self.reading.lock() = Some(Arc::new(seen));
             Ok::<_, StoreError>(())
         };
         // A failed query keeps the previous values, so the scrape still shows everything else.
@@ -102,7 +102,7 @@ impl StoreWatch {
     }
 
     fn is_fresh(&self) -> bool {
-        let seen = lock(&self.reading).clone();
+        let seen = self.reading.lock().clone();
         seen.is_some_and(|seen| {
             ClockReading::read()
                 .mono
@@ -137,7 +137,7 @@ pub(super) fn encode(
     recorder: &TelemetryRecorder,
     encoder: &mut DescriptorEncoder<'_>,
 ) -> fmt::Result {
-    let watch = lock(&recorder.store).clone();
+    let watch = recorder.store.lock().clone();
     let Some(watch) = watch else {
         return Ok(());
     };
@@ -151,14 +151,14 @@ pub(super) fn encode(
     }
     let failed = watch.failed.load(Ordering::Relaxed);
     single(encoder, &storage::STORE_LOOKS_FAILED, failed)?;
-    let seen = lock(&watch.reading).clone();
+    let seen = watch.reading.lock().clone();
     // No query has succeeded yet.
     let Some(seen) = seen else {
         return Ok(());
     };
     file(encoder, &seen)?;
     replays(encoder, &seen)?;
-    let known: BTreeSet<_> = lock(&recorder.destinations).keys().cloned().collect();
+    let known: BTreeSet<_> = recorder.destinations.lock().keys().cloned().collect();
     // A destination that was removed from the config is shown while it has open or dead deliveries.
     let is_shown = |row: &&DestinationRow| {
         let is_known = known.contains(&(row.route.clone(), row.name.clone()));

@@ -1,7 +1,9 @@
 //! Test helper of this module: a writer that keeps what a log writes.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 /// Shared buffer that keeps all written bytes.
 #[derive(Clone, Default)]
@@ -9,13 +11,13 @@ pub(super) struct Kept(Arc<Mutex<Vec<u8>>>);
 
 impl Kept {
     pub(super) fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        String::from_utf8(self.0.lock().clone()).unwrap()
     }
 }
 
 impl Write for Kept {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

@@ -1,7 +1,6 @@
 //! A gate in the same process, as `hookgate run` starts it, on a free port with a temporary certificate.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustls::RootCertStore;
@@ -15,20 +14,20 @@ use crate::record::log_line::LineEncoding;
 use crate::testing::error::{TestingError, load};
 use crate::testing::exchange::{ReceivedResponse, SendTarget, ServerTrust};
 use crate::testing::folder::PrivateFolder;
+use crate::testing::log_capture::LogCapture;
 
 /// Limit for a response. Everything is on this machine, so more than this means a hang.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Time between two reads of the log, and their maximum number: ten seconds in total.
-const LOOK: Duration = Duration::from_millis(5);
-const LOOKS: usize = 2000;
+/// Limit for the log line of a request, which may appear after the response.
+const LOG_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Running gate for tests. [`TestGate::stop`] ends it.
 pub struct TestGate {
     app: RunningGate,
     target: SendTarget,
     url: String,
-    log: TestLog,
+    log: LogCapture,
     /// Folder with the certificate, removed together with the gate.
     folder: PrivateFolder,
 }
@@ -52,7 +51,7 @@ impl TestGate {
             .map_err(|error| TestingError::Io("cannot create a certificate", error.to_string()))?;
         // The certificate is written first: the completed config contains its path, and loading it reads the files.
         let text = complete(config, &folder)?;
-        let log = TestLog::default();
+        let log = LogCapture::default();
         let logger = LineLogger::to_writer(LineEncoding::Json, Level::INFO, Box::new(log.clone()));
         let logger = logger.map_err(|error| error.to_string());
         let app = RunningGate::start(
@@ -64,12 +63,7 @@ impl TestGate {
             let error = crate::model::error::chain(&error);
             TestingError::Io("the gate cannot start", error)
         })?;
-        // The first listener is the one that `complete` adds, unless the config has its own.
-        let port = app
-            .addresses()
-            .first()
-            .map_or(0, std::net::SocketAddr::port);
-        let url = format!("https://localhost:{port}");
+        let url = format!("https://localhost:{}", first_address(&app).port());
         let mut roots = RootCertStore::empty();
         let added = roots.add(authority).map_err(|error| error.to_string());
         added.map_err(failed("cannot trust the certificate"))?;
@@ -80,6 +74,11 @@ impl TestGate {
             log,
             folder,
         })
+    }
+
+    /// Returns the address of the first listener.
+    pub(crate) fn address(&self) -> SocketAddr {
+        first_address(&self.app)
     }
 
     /// Returns the URL of a path at this gate.
@@ -107,30 +106,35 @@ impl TestGate {
     /// such line is written within ten seconds.
     pub async fn log_line_of(&self, answer: &ReceivedResponse) -> Option<Value> {
         let id = answer.header("hookgate-request-id")?;
-        for _ in 0..LOOKS {
-            // Other lines about the request have its id too; only the final one has a verdict.
-            let line = self.log.lines().into_iter().find(|line| {
-                line.get("request_id").and_then(Value::as_str) == Some(id)
-                    && line.get("verdict").is_some()
-            });
-            if line.is_some() {
-                return line;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        None
+        // Other lines about the request have its id too; only the final one has a verdict.
+        let is_wanted = |line: &Value| {
+            line.get("request_id").and_then(Value::as_str) == Some(id)
+                && line.get("verdict").is_some()
+        };
+        self.log.wait_for(is_wanted, LOG_TIMEOUT).await
+    }
+
+    /// Waits until the log has more than `count` lines, and returns those after the first `count`.
+    pub(crate) async fn log_after(&self, count: usize) -> Vec<Value> {
+        self.log.more_than(count).await
     }
 
     /// Returns the lines of the gate's log so far.
     #[must_use]
     pub fn log(&self) -> Vec<Value> {
-        self.log.lines()
+        self.log.since(0)
     }
 
     /// Stops the gate after the requests in flight.
     pub async fn stop(self) {
         self.app.stop().await;
     }
+}
+
+/// Returns the address of the listener that `complete` adds, unless the config has its own.
+fn first_address(app: &RunningGate) -> SocketAddr {
+    let first = app.addresses().first().copied();
+    first.unwrap_or(([127, 0, 0, 1], 0).into())
 }
 
 /// Completes a config with the sections that it lacks.
@@ -152,30 +156,4 @@ fn complete(config: &str, folder: &PrivateFolder) -> Result<String, TestingError
     }
     text.push_str(config);
     Ok(text)
-}
-
-/// Buffer for the lines of the log.
-#[derive(Clone, Default)]
-struct TestLog(Arc<Mutex<Vec<u8>>>);
-
-impl TestLog {
-    fn lines(&self) -> Vec<Value> {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let lines = bytes.split(|byte| *byte == b'\n');
-        lines
-            .filter_map(|line| serde_json::from_slice(line).ok())
-            .collect()
-    }
-}
-
-impl Write for TestLog {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -1,6 +1,6 @@
 //! Test tools for webhooks: a sender of signed events, a receiver, and a gate in the same process.
 //!
-//! `hookgate send`, `listen` and `replay-file` use this module, and so can the tests of apps. A test needs no network
+//! `hookgate demo`, `send`, `listen` and `replay-file` use this module, and so can the tests of apps. A test needs no network
 //! except loopback, and no account at a provider:
 //!
 //! ```
@@ -43,6 +43,7 @@ mod error;
 mod exchange;
 mod folder;
 mod gate;
+mod log_capture;
 pub mod payloads;
 mod placeholders;
 pub mod receiver;

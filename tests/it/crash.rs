@@ -4,9 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::harness::app::{App, Behaviour, Recorded, Refusing, by, ok, respond};
 use crate::harness::gate::Gate;
@@ -64,12 +66,10 @@ async fn send_on(
         while !stop.load(Ordering::Relaxed) {
             let id = format!("evt_{}", uuid::Uuid::now_v7().simple());
             let hook = sender.event_of(path, &id);
-            sent.lock()
-                .unwrap()
-                .insert(id.clone(), (hook.clone(), false));
+            sent.lock().insert(id.clone(), (hook.clone(), false));
             match connection.try_send(&hook).await {
                 Ok(reply) if (200..300).contains(&reply.status) => {
-                    sent.lock().unwrap().get_mut(&id).unwrap().1 = true;
+                    sent.lock().get_mut(&id).unwrap().1 = true;
                 }
                 Ok(_) => {}
                 Err(_) => break,
@@ -123,7 +123,7 @@ async fn kills_at_any_moment_lose_nothing_and_repeat_nothing_that_was_recorded()
         }
         gate.restart("KILL").await;
     }
-    let all = std::mem::take(&mut *sent.lock().unwrap());
+    let all = std::mem::take(&mut *sent.lock());
     let acknowledged = all.values().filter(|(_, is_answered)| *is_answered).count();
     assert!(
         acknowledged > kills,
@@ -225,7 +225,7 @@ async fn a_failing_disk_acknowledges_nothing_that_is_lost() {
         for sender in senders {
             sender.await.unwrap();
         }
-        let all = std::mem::take(&mut *sent.lock().unwrap());
+        let all = std::mem::take(&mut *sent.lock());
         let refused = all
             .values()
             .filter(|(_, is_answered)| !*is_answered)

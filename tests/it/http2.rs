@@ -168,7 +168,7 @@ fn heads_with_two_meanings_are_refused() {
     }
 }
 
-// Mutation: no `return Sight::BadTrailers` in edge::frame_watch (h2 refuses the rest by itself).
+// Mutation: no `return FrameStatus::BadTrailers` in edge::frame_watch (h2 refuses the rest by itself).
 #[test]
 fn odd_sequences_of_frames_are_refused() {
     let rig = Rig::start();

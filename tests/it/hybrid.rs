@@ -1,10 +1,11 @@
 //! Tests of hybrid mode: the app's own response if it comes in time, otherwise the store.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::harness::app::{App, Behaviour, Recorded, Refusing, by, ok, respond, sequence};
@@ -184,7 +185,7 @@ fn unsteady(taken: &Arc<Mutex<Taken>>, is_steady: &Arc<AtomicBool>) -> Behaviour
             &behaviour,
             Behaviour::CloseAfterReading | Behaviour::Respond(503, _)
         );
-        let mut taken = taken.lock().unwrap();
+        let mut taken = taken.lock();
         if taken.once.contains(&request.body) {
             taken.again.push(request.body.clone());
         } else if is_taken {
@@ -233,10 +234,10 @@ async fn in_hybrid_mode_an_app_that_comes_and_goes_gets_each_event_once() {
     is_steady.store(true, Ordering::SeqCst);
     assert!(acknowledged.len() > 20, "{}", acknowledged.len());
     wait_for("all that was acknowledged", LIMIT, || {
-        acknowledged.is_subset(&taken.lock().unwrap().once)
+        acknowledged.is_subset(&taken.lock().once)
     })
     .await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let again = taken.lock().unwrap().again.len();
+    let again = taken.lock().again.len();
     assert_eq!(again, 0, "of {}", acknowledged.len());
 }

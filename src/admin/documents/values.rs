@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use strum::IntoStaticStr;
 use utoipa::ToSchema;
 
 use crate::model::delivery::{DeliveryState, DeliveryStep};
@@ -66,9 +67,10 @@ impl From<DeliveryState> for DeliveryStateName {
 }
 
 /// An action of an operator on a delivery.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema, IntoStaticStr)]
 #[schema(as = Action)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum DeliveryAction {
     /// Attempts the delivery now.
     Retry,
@@ -81,11 +83,7 @@ pub(crate) enum DeliveryAction {
 impl DeliveryAction {
     /// Returns the word of the API for the action.
     pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Retry => "retry",
-            Self::Cancel => "cancel",
-            Self::Discard => "discard",
-        }
+        self.into()
     }
 
     /// Returns the step in the state table of deliveries.

@@ -2,6 +2,7 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::demo::logged_verdict::LoggedVerdict;
 use crate::cli::demo::setup::DemoSetup;
 use crate::cli::output::{BAD, FAINT, GOOD, STRONG, styled};
 use crate::gate::reject::RejectReason;
@@ -15,24 +16,27 @@ pub(super) async fn stay(stage: &DemoSetup) -> anyhow::Result<()> {
         anstream::println!("{}\n{command}\n", styled(FAINT, &format!("# {comment}")));
     }
     anstream::println!("Requests at the gate and the app appear below. Ctrl-C stops the demo.\n");
-    let (mut logged, mut seen) = (stage.log.count(), stage.receiver.count());
+    let received = stage.app.received();
+    let mut seen = received.last().map_or(0, |request| request.number + 1);
+    let mut logged = stage.gate.log().len();
     loop {
-        tokio::select! {
+        let lines = tokio::select! {
             _ = interrupts.recv() => return Ok(()),
-            () = stage.log.wait_for_more(logged) => {}
-        }
+            lines = stage.gate.log_after(logged) => lines,
+        };
+        logged += lines.len();
         // The app comes first: the gate logs a request after the app has responded.
-        for event in stage.receiver.since(seen) {
-            seen += 1;
+        for event in stage.app_requests(seen) {
+            seen = event.number + 1;
+            let header = |name| event.request.header(name).unwrap_or_default();
             anstream::println!(
                 "app:  {} event {} on {}",
-                event.event_type,
-                event.event_id,
-                event.path
+                header("hookgate-event-type"),
+                header("hookgate-event-id"),
+                event.request.target
             );
         }
-        for decision in stage.log.since(logged) {
-            logged += 1;
+        for decision in lines.iter().filter_map(LoggedVerdict::of) {
             let style = if decision.status < 300 { GOOD } else { BAD };
             let decided = styled(style, &format!("{} {}", decision.verdict, decision.status));
             let reason = decision.reason.as_deref().and_then(RejectReason::find);
@@ -49,8 +53,8 @@ pub(super) async fn stay(stage: &DemoSetup) -> anyhow::Result<()> {
 }
 
 fn commands(stage: &DemoSetup) -> Vec<(&'static str, String)> {
-    let url = format!("https://localhost:{}", stage.gate_address().port());
-    let curl = format!("curl -i --cacert {}", stage.authority_path().display());
+    let url = stage.gate.url("");
+    let curl = format!("curl -i --cacert {}", stage.gate.authority().display());
     let json = "-H 'Content-Type: application/json'";
     // `sed` removes the text that openssl prints before the digest.
     let sign = |secret: &str| format!("openssl dgst -sha256 -hmac '{secret}' | sed 's/.* //'");

@@ -7,12 +7,14 @@ use std::net::Ipv4Addr;
 use bytes::Bytes;
 use data_encoding::{BASE64, HEXLOWER};
 use hmac::{Hmac, KeyInit, Mac};
+use http::Method;
 use sha2::Sha256;
 
-use crate::cli::demo::log_capture::LoggedVerdict;
+use crate::cli::demo::logged_verdict::LoggedVerdict;
 use crate::cli::demo::secrets::DemoSecrets;
 use crate::gate::reject::RejectReason;
 use crate::model::clock::ClockReading;
+use crate::testing::RequestFile;
 
 /// Bytes of a body that is larger than `max_body` of the demo's routes.
 const OVERSIZE: usize = 100_000;
@@ -24,9 +26,7 @@ const FLOOD: usize = 60;
 /// Request of the demo, with its expected outcome: one line of the table.
 pub(super) struct DemoStep {
     pub(super) title: &'static str,
-    pub(super) webhook: DemoRequest,
-    /// Source address. Each attacker has its own, so that the limits of one do not affect the others.
-    pub(super) from: Ipv4Addr,
+    pub(super) webhook: RequestFile,
     pub(super) times: usize,
     pub(super) expected: ExpectedOutcome,
 }
@@ -66,40 +66,6 @@ impl ExpectedOutcome {
     }
 }
 
-/// Path, headers and body of a request.
-#[derive(Clone)]
-pub(super) struct DemoRequest {
-    pub(super) path: &'static str,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: Bytes,
-}
-
-impl DemoRequest {
-    fn new(path: &'static str, headers: Vec<(&'static str, String)>, body: &str) -> Self {
-        Self {
-            path,
-            headers,
-            body: Bytes::copy_from_slice(body.as_bytes()),
-        }
-    }
-
-    fn without(mut self, name: &str) -> Self {
-        self.headers.retain(|(field, _)| *field != name);
-        self
-    }
-
-    fn with(mut self, name: &'static str, value: &str) -> Self {
-        self = self.without(name);
-        self.headers.push((name, value.to_owned()));
-        self
-    }
-
-    fn with_body(mut self, body: &str) -> Self {
-        self.body = Bytes::copy_from_slice(body.as_bytes());
-        self
-    }
-}
-
 /// Returns all requests in order. The attacks reuse events that the first part sent.
 pub(super) fn all(secrets: &DemoSecrets) -> Vec<DemoStep> {
     let mut acts = honest(secrets);
@@ -107,11 +73,19 @@ pub(super) fn all(secrets: &DemoSecrets) -> Vec<DemoStep> {
     acts
 }
 
-fn act(title: &'static str, webhook: DemoRequest, last: u8, expected: ExpectedOutcome) -> DemoStep {
+/// Makes a step whose request comes from the address 198.51.100.`last`. Each attacker has its own, so that the limits of
+/// one do not affect the others.
+fn act(
+    title: &'static str,
+    mut webhook: RequestFile,
+    last: u8,
+    expected: ExpectedOutcome,
+) -> DemoStep {
+    let source = Ipv4Addr::new(198, 51, 100, last);
+    webhook.set_header("X-Forwarded-For", &source.to_string());
     DemoStep {
         title,
         webhook,
-        from: Ipv4Addr::new(127, 0, 0, last),
         times: 1,
         expected,
     }
@@ -146,17 +120,17 @@ fn attacks(secrets: &DemoSecrets) -> Vec<DemoStep> {
     // Same length and valid JSON, so that nothing but the signature can reveal the change.
     let flipped = PUSH.replace("refs/heads/main", "refs/heads/mein");
     // GitHub does not sign the delivery id, so this request has a valid signature.
-    let fresh_id = push
-        .clone()
-        .with("X-GitHub-Delivery", "9f1c6b1e-0000-4000-8000-000000000002");
-    let order = standard(&secrets.standard_webhooks, "msg_2", now);
+    let mut fresh_id = push.clone();
+    fresh_id.set_header("X-GitHub-Delivery", "9f1c6b1e-0000-4000-8000-000000000002");
+    let mut unsigned = standard(&secrets.standard_webhooks, "msg_2", now);
+    unsigned.remove_header("webhook-signature");
     // Valid in all respects except the source address, which the route's `allow_ips` does not contain.
     let partner = partner(&secrets.partner, now);
     // Signed, so that only the size is wrong. The gate rejects it by `Content-Length`, before it reads the body.
     let large = github_of(&secrets.github, &"x".repeat(OVERSIZE));
     let mut flood = act(
         "a forged event 60 times in a row",
-        push.clone().with_body(&flipped),
+        with_body(push.clone(), &flipped),
         19,
         ExpectedOutcome::RateLimited,
     );
@@ -164,7 +138,7 @@ fn attacks(secrets: &DemoSecrets) -> Vec<DemoStep> {
     vec![
         act(
             "one byte of the body changed",
-            push.clone().with_body(&flipped),
+            with_body(push.clone(), &flipped),
             11,
             no(RejectReason::BadSignature),
         ),
@@ -182,7 +156,7 @@ fn attacks(secrets: &DemoSecrets) -> Vec<DemoStep> {
         ),
         act(
             "no signature at all",
-            order.without("webhook-signature"),
+            unsigned,
             14,
             no(RejectReason::MissingMaterial),
         ),
@@ -217,7 +191,7 @@ fn attacks(secrets: &DemoSecrets) -> Vec<DemoStep> {
 
 const PUSH: &str = r#"{"ref":"refs/heads/main","after":"6113728f27ae82c7b1a177c8d03f9e96e0adf246","repository":{"full_name":"acme/shop"}}"#;
 
-fn stripe(secret: &str, id: &str, at: i64) -> DemoRequest {
+fn stripe(secret: &str, id: &str, at: i64) -> RequestFile {
     let body = format!(
         r#"{{"id":"{id}","object":"event","type":"invoice.paid","data":{{"object":{{"amount_paid":1999,"currency":"eur"}}}}}}"#
     );
@@ -225,18 +199,18 @@ fn stripe(secret: &str, id: &str, at: i64) -> DemoRequest {
         secret.as_bytes(),
         &[at.to_string().as_bytes(), b".", body.as_bytes()],
     ));
-    DemoRequest::new(
+    post(
         "/stripe",
         vec![("Stripe-Signature", format!("t={at},v1={hex}"))],
         &body,
     )
 }
 
-fn github(secret: &str) -> DemoRequest {
+fn github(secret: &str) -> RequestFile {
     github_of(secret, PUSH)
 }
 
-fn github_of(secret: &str, body: &str) -> DemoRequest {
+fn github_of(secret: &str, body: &str) -> RequestFile {
     let hex = HEXLOWER.encode(&mac(secret.as_bytes(), &[body.as_bytes()]));
     let headers = vec![
         ("X-GitHub-Event", "push".to_owned()),
@@ -246,10 +220,10 @@ fn github_of(secret: &str, body: &str) -> DemoRequest {
         ),
         ("X-Hub-Signature-256", format!("sha256={hex}")),
     ];
-    DemoRequest::new("/github", headers, body)
+    post("/github", headers, body)
 }
 
-fn shopify(secret: &str) -> DemoRequest {
+fn shopify(secret: &str) -> RequestFile {
     let body = r#"{"id":820982911946154508,"email":"jon@example.com","total_price":"403.00"}"#;
     let headers = vec![
         ("X-Shopify-Topic", "orders/create".to_owned()),
@@ -262,10 +236,10 @@ fn shopify(secret: &str) -> DemoRequest {
             BASE64.encode(&mac(secret.as_bytes(), &[body.as_bytes()])),
         ),
     ];
-    DemoRequest::new("/shopify", headers, body)
+    post("/shopify", headers, body)
 }
 
-fn slack(secret: &str, at: i64) -> DemoRequest {
+fn slack(secret: &str, at: i64) -> RequestFile {
     let body = r#"{"type":"event_callback","event_id":"Ev08MFMKH6","event":{"type":"message","text":"Deployed."}}"#;
     let at = at.to_string();
     let signed: [&[u8]; 4] = [b"v0:", at.as_bytes(), b":", body.as_bytes()];
@@ -274,10 +248,10 @@ fn slack(secret: &str, at: i64) -> DemoRequest {
         ("X-Slack-Signature", format!("v0={hex}")),
         ("X-Slack-Request-Timestamp", at),
     ];
-    DemoRequest::new("/slack", headers, body)
+    post("/slack", headers, body)
 }
 
-fn standard(secret: &str, id: &str, at: i64) -> DemoRequest {
+fn standard(secret: &str, id: &str, at: i64) -> RequestFile {
     let body =
         r#"{"type":"order.shipped","timestamp":"2026-11-03T20:26:10Z","data":{"order":"A-17"}}"#;
     let encoded = secret.trim_start_matches("whsec_");
@@ -292,10 +266,10 @@ fn standard(secret: &str, id: &str, at: i64) -> DemoRequest {
         ("webhook-timestamp", at),
         ("webhook-signature", signature),
     ];
-    DemoRequest::new("/orders", headers, body)
+    post("/orders", headers, body)
 }
 
-fn partner(secret: &str, at: i64) -> DemoRequest {
+fn partner(secret: &str, at: i64) -> RequestFile {
     let body = r#"{"type":"stock.changed","item":"A-17","left":3}"#;
     let headers = vec![
         ("X-Webhook-ID", "wh_1".to_owned()),
@@ -305,7 +279,23 @@ fn partner(secret: &str, at: i64) -> DemoRequest {
             HEXLOWER.encode(&mac(secret.as_bytes(), &[body.as_bytes()])),
         ),
     ];
-    DemoRequest::new("/partner", headers, body)
+    post("/partner", headers, body)
+}
+
+/// Makes a POST of a JSON body.
+fn post(path: &str, headers: Vec<(&str, String)>, body: &str) -> RequestFile {
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    let mut request = RequestFile::new(Method::POST, path, body);
+    request.set_header("Content-Type", "application/json");
+    for (name, value) in headers {
+        request.set_header(name, &value);
+    }
+    request
+}
+
+fn with_body(mut request: RequestFile, body: &str) -> RequestFile {
+    request.body = Bytes::copy_from_slice(body.as_bytes());
+    request
 }
 
 /// Computes the HMAC-SHA256 over the pieces, as a sender does.

@@ -1,13 +1,12 @@
 //! `hookgate demo`: sends signed events and attacks through a real gate, and prints the verdicts.
 //!
-//! It needs no file, no other program and no network except loopback. It uses the gate only from outside: the config as
-//! text, `App` as `hookgate run` starts it, and TLS sockets. So the demo shows what a user would see.
+//! It needs no file, no other program and no network except loopback. It is made of the test tools of the library
+//! (`testing`), which use the gate only from outside: the config as text, the gate as `hookgate run` starts it, and TLS
+//! sockets. So the demo shows what a user would see.
 
-mod client;
 mod curl_commands;
 mod events;
-mod log_capture;
-mod receiver;
+mod logged_verdict;
 mod report;
 mod secrets;
 mod setup;
@@ -48,8 +47,8 @@ async fn perform(is_once: bool) -> anyhow::Result<bool> {
     anstream::println!(
         "{} on https://{} with a temporary certificate, in front of a small app on http://{}.\n",
         styled(STRONG, "The gate listens"),
-        stage.gate_address(),
-        stage.receiver.address()
+        stage.gate.address(),
+        stage.app.address()
     );
     // The table appears at once at the end: its columns depend on all rows.
     let outcomes = stage.play(&events::all(&stage.secrets)).await?;

@@ -1,21 +1,22 @@
 //! The table of the demo: each request with its verdict, its reason, and what the app received.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use crate::cli::demo::client::DemoResponse;
 use crate::cli::demo::events::ExpectedOutcome;
-use crate::cli::demo::log_capture::LoggedVerdict;
-use crate::cli::demo::receiver::UpstreamRequest;
+use crate::cli::demo::logged_verdict::LoggedVerdict;
 use crate::cli::output;
 use crate::gate::reject::RejectReason;
+use crate::testing::{ReceivedRequest, ReceivedResponse};
 
 /// Outcome of one request at the client, the gate and the app.
 pub(super) struct StepOutcome {
     pub(super) title: &'static str,
     pub(super) expected: ExpectedOutcome,
-    pub(super) reply: DemoResponse,
+    pub(super) reply: ReceivedResponse,
     pub(super) decision: Option<LoggedVerdict>,
-    pub(super) upstream_requests: Vec<UpstreamRequest>,
+    pub(super) upstream_requests: Vec<Arc<ReceivedRequest>>,
     pub(super) signed: Bytes,
 }
 
@@ -29,28 +30,27 @@ impl StepOutcome {
         match self.expected {
             ExpectedOutcome::Forwarded | ExpectedOutcome::Flagged => {
                 // Exactly one request, with exactly the bytes that were signed.
-                let is_same =
-                    matches!(self.upstream_requests.as_slice(), [seen] if seen.body == self.signed);
+                let is_same = matches!(self.upstream_requests.as_slice(), [seen] if seen.request.body == self.signed);
                 self.reply.status == 200 && is_same
             }
             ExpectedOutcome::Duplicate => {
                 // The status alone does not show that the gate responded in place of the app.
-                let is_marked = self.reply.headers.contains_key("hookgate-duplicate");
+                let is_marked = self.reply.header("hookgate-duplicate").is_some();
                 self.reply.status == 200 && is_marked && self.upstream_requests.is_empty()
             }
             ExpectedOutcome::RateLimited => {
-                self.reply.status == RejectReason::SourceRate.explanation().status
+                self.reply.status == RejectReason::SourceRate.explanation().status.as_u16()
                     && self.upstream_requests.is_empty()
             }
             ExpectedOutcome::Refused(reason) => {
-                self.reply.status == reason.explanation().status
+                self.reply.status == reason.explanation().status.as_u16()
                     && self.upstream_requests.is_empty()
             }
         }
     }
 
     fn decided(&self) -> String {
-        let status = self.reply.status.as_u16();
+        let status = self.reply.status;
         let Some(decision) = &self.decision else {
             return format!("{status}, and the log has no line for it");
         };
@@ -76,8 +76,13 @@ impl StepOutcome {
     fn app_saw(&self) -> String {
         match self.upstream_requests.as_slice() {
             [] => "nothing".to_owned(),
-            [seen] if seen.body == self.signed => {
-                format!("{}: {} bytes, as signed", seen.event_type, seen.body.len())
+            [seen] if seen.request.body == self.signed => {
+                let event_type = seen.request.header("hookgate-event-type");
+                let bytes = self.signed.len();
+                format!(
+                    "{}: {bytes} bytes, as signed",
+                    event_type.unwrap_or_default()
+                )
             }
             [_] => "a body that differs from the signed one".to_owned(),
             several => format!("{} requests", several.len()),

@@ -6,7 +6,7 @@ use hookgate_verify::scheme::spec::{SchemeFamily, SchemeSpec, TimeUnit};
 use super::{
     JSON, KEY, T, TEXT, check, explain, explainer, proves, route, says, signed, spec, with_header,
 };
-use crate::explain::{OtherAge, PastRequest};
+use crate::explain::past_request::{OtherAge, PastRequest};
 
 const BODY: &[u8] = JSON.as_bytes();
 

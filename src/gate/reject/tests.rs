@@ -6,9 +6,8 @@ use super::*;
 
 #[test]
 fn codes_are_unique_and_kebab_case() {
-    let codes: HashSet<_> = RejectReason::ALL
-        .map(|reason| reason.explanation().code)
-        .into();
+    let codes = RejectReason::ALL.iter();
+    let codes: HashSet<_> = codes.map(|reason| reason.explanation().code).collect();
     assert_eq!(codes.len(), RejectReason::ALL.len());
     for code in codes {
         let parts = code.split('-');
@@ -21,7 +20,7 @@ fn codes_are_unique_and_kebab_case() {
 
 #[test]
 fn all_lists_each_reason_at_its_own_index() {
-    for (index, reason) in RejectReason::ALL.into_iter().enumerate() {
+    for (index, reason) in RejectReason::ALL.iter().copied().enumerate() {
         assert_eq!(reason.index(), index);
         assert_eq!(RejectReason::find(reason.explanation().code), Some(reason));
     }

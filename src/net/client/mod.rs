@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::time::{Sleep, sleep};
 
 use crate::model::clock;
@@ -162,7 +163,7 @@ impl OutgoingClient {
     ///
     /// The host is invalid, or its `https` cannot be verified.
     pub(crate) fn pool(&self, key: PoolKey) -> Result<Arc<ConnectionPool>, ClientError> {
-        let mut pools = lock(&self.0.pools);
+        let mut pools = self.0.pools.lock();
         // The map holds weak references: a pool disappears with the last route that uses it.
         if let Some(pool) = pools.get(&key).and_then(Weak::upgrade) {
             return Ok(pool);
@@ -201,9 +202,9 @@ impl OutgoingClient {
     /// Counts open upstream connections that are idle.
     #[cfg(test)]
     pub(crate) fn idle_connections(&self) -> usize {
-        let pools = lock(&self.0.pools);
+        let pools = self.0.pools.lock();
         let living = pools.values().filter_map(Weak::upgrade);
-        living.map(|pool| lock(&pool.idle).connections.len()).sum()
+        living.map(|pool| pool.idle.lock().connections.len()).sum()
     }
 
     /// Returns the roots for verification: those given at creation, or the system's, which are read again on each call.
@@ -215,7 +216,7 @@ impl OutgoingClient {
     }
 
     fn tls(&self) -> Result<Arc<rustls::ClientConfig>, ClientError> {
-        let mut cached = lock(&self.0.tls);
+        let mut cached = self.0.tls.lock();
         if let Some(config) = &*cached {
             return Ok(Arc::clone(config));
         }
@@ -246,7 +247,7 @@ impl ConnectionPool {
     /// Takes the connection that was used last, unless it has been idle for too long.
     pub(crate) fn idle(self: &Arc<Self>) -> Option<ConnectionLease> {
         let now = clock::instant();
-        let popped = lock(&self.idle).connections.pop();
+        let popped = self.idle.lock().connections.pop();
         let (since, connection) = popped?;
         // The newest connection is too old, so all others are, too. The sweep closes them.
         if now.saturating_duration_since(since) >= self.idle_timeout {
@@ -287,7 +288,7 @@ impl ConnectionPool {
 
     fn put_back(self: &Arc<Self>, connection: Box<PooledConnection>) {
         let now = clock::instant();
-        let mut idle = lock(&self.idle);
+        let mut idle = self.idle.lock();
         // Dropping the connection closes it.
         if idle.connections.len() >= MAX_IDLE {
             return;
@@ -304,7 +305,7 @@ impl ConnectionPool {
     /// Closes connections that were idle for too long. Returns false once no connection is idle.
     fn close_old(&self) -> bool {
         let now = clock::instant();
-        let mut idle = lock(&self.idle);
+        let mut idle = self.idle.lock();
         let is_old = |since: Instant| now.saturating_duration_since(since) >= self.idle_timeout;
         let count = idle.connections.partition_point(|entry| is_old(entry.0));
         let old: Vec<_> = idle.connections.drain(..count).collect();
@@ -410,12 +411,6 @@ impl Drop for PooledConnection {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Locks and ignores poisoning: each change under these locks is complete in one step, so a panic leaves the data
-/// valid.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -8,14 +8,15 @@ mod messages;
 mod spans;
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::Full;
+use parking_lot::Mutex;
 use prometheus_client::encoding::DescriptorEncoder;
 use prost::Message as _;
 use tokio::sync::mpsc;
@@ -31,7 +32,6 @@ use crate::record::TelemetryRecorder;
 use crate::record::deliveries::AttemptReport;
 use crate::record::exchange_summary::ExchangeSummary;
 use crate::record::family_encoder::FamilyEncoder;
-use crate::record::lock::lock;
 use crate::record::metric_table::operation;
 use crate::record::otlp::messages::{
     InstrumentationScope, OtlpResource, OtlpSpan, ResourceSpans, ScopeSpans, TraceExport,
@@ -129,7 +129,7 @@ impl TelemetryRecorder {
     pub(crate) async fn end_tracing(&self) {
         if let Some(tracer) = self.tracer.get() {
             tracer.stop.cancel();
-            let task = lock(&tracer.task).take();
+            let task = tracer.task.lock().take();
             if let Some(task) = task {
                 let _ = tokio::time::timeout(FLUSH, task).await;
             }

@@ -424,7 +424,7 @@ impl StoreInner {
         // commit.
         let look = self.shared.read(LONG_PATIENCE, move |look| {
             // Locked during the whole search, so that two rounds do not advance the same sweep.
-            let mut sweeps = shared.sweeps();
+            let mut sweeps = shared.sweeps.lock();
             purge::find_purgeable(look, &mut sweeps, &wanted, times)
         });
         let (found, retention) = (look.await?, retention.clone());

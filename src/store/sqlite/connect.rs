@@ -5,9 +5,10 @@ use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
@@ -43,10 +44,6 @@ type FileKey = (u64, u64);
 /// Files that this process has open. Even opening and closing one a second time would release SQLite's locks.
 static OPEN: Mutex<BTreeSet<FileKey>> = Mutex::new(BTreeSet::new());
 
-fn open_files() -> MutexGuard<'static, BTreeSet<FileKey>> {
-    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// An entry in the list of open files, removed when this is dropped.
 struct OpenFileEntry(Option<FileKey>);
 
@@ -59,7 +56,7 @@ impl OpenFileEntry {
 impl Drop for OpenFileEntry {
     fn drop(&mut self) {
         if let Some(key) = self.0 {
-            open_files().remove(&key);
+            OPEN.lock().remove(&key);
         }
     }
 }
@@ -74,7 +71,7 @@ impl FileLock {
             path: path.to_owned(),
         };
         // Check the list first: only opening a file twice and closing it would already release SQLite's locks.
-        if !open_files().insert(key) {
+        if !OPEN.lock().insert(key) {
             return Err(in_use());
         }
         // Removes the entry from the list if a later step fails.
@@ -132,7 +129,7 @@ impl FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        open_files().remove(&self.key);
+        OPEN.lock().remove(&self.key);
     }
 }
 

@@ -52,12 +52,13 @@ mod wal;
 mod writer;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
 
 use crate::model::error;
 use crate::model::ids::{DestinationName, RouteName};
@@ -100,11 +101,11 @@ pub(super) struct StoreShared {
 
 impl StoreShared {
     fn names(&self) -> Arc<NameTable> {
-        Arc::clone(&self.names.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.names.read())
     }
 
     fn publish(&self, names: Arc<NameTable>) {
-        *self.names.write().unwrap_or_else(PoisonError::into_inner) = names;
+        *self.names.write() = names;
     }
 
     fn is_healthy(&self) -> bool {
@@ -127,13 +128,9 @@ impl StoreShared {
         self.was_opened.load(Ordering::Acquire)
     }
 
-    fn aliases(&self) -> MutexGuard<'_, DestinationAliases> {
-        self.aliases.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Returns the alias of a destination, a number below zero, while the file has not been opened.
     fn alias(&self, route: &RouteName, name: &DestinationName) -> Option<i64> {
-        let mut aliases = self.aliases();
+        let mut aliases = self.aliases.lock();
         // Read under the lock, because the writer ends this phase under the same lock.
         (!self.was_opened()).then(|| aliases.number(route, name))
     }
@@ -143,7 +140,7 @@ impl StoreShared {
         match destination.0 {
             // The common case takes no lock: only a store without a file gives out negative numbers.
             number @ 0.. => number,
-            number => self.aliases().resolve(number),
+            number => self.aliases.lock().resolve(number),
         }
     }
 
@@ -160,10 +157,6 @@ impl StoreShared {
 
     fn count_reopened(&self) {
         self.reopened.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn sweeps(&self) -> MutexGuard<'_, PurgeSweeps> {
-        self.sweeps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with_counters(&self, stats: StoreStatistics) -> StoreStatistics {
@@ -308,11 +301,7 @@ impl StoreInner {
     /// Writes all waiting tasks and ends the writer thread. Blocks.
     pub(super) fn close(&self) {
         self.shared.queue.close();
-        let taken = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let taken = self.thread.lock().take();
         if let Some(thread) = taken {
             // The panic hook has already reported a panic of the thread, and its guard has closed the queue.
             let _ = thread.join();

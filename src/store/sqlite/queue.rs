@@ -4,9 +4,9 @@
 //! backpressure belongs at the sender, not in memory.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use crate::store::error::StoreError;
@@ -134,17 +134,13 @@ pub(super) struct TaskGroup {
 }
 
 impl WriterQueue {
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn push(
         &self,
         task: Box<dyn WriterTask>,
         bytes: usize,
         urgency: TaskUrgency,
     ) -> Result<(), StoreError> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.is_closed {
             return Err(StoreError::Closed);
         }
@@ -169,37 +165,33 @@ impl WriterQueue {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lock().tasks.len()
+        self.state.lock().tasks.len()
     }
 
     /// Rejects all new tasks from now on. Waiting tasks are still handed out.
     pub(super) fn close(&self) {
-        self.lock().is_closed = true;
+        self.state.lock().is_closed = true;
         self.wake.notify_all();
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.lock().is_closed
+        self.state.lock().is_closed
     }
 
     pub(super) fn release(&self, bytes: usize) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.bytes = state.bytes.saturating_sub(bytes);
     }
 
     /// Waits for tasks and takes as many as one group may hold.
     pub(super) fn take(&self, patience: Duration) -> NextWork {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         while state.tasks.is_empty() {
             // Only an empty queue ends the writer, so tasks from before the close are still written.
             if state.is_closed {
                 return NextWork::Closed;
             }
-            let (back, waited) = self
-                .wake
-                .wait_timeout(state, patience)
-                .unwrap_or_else(PoisonError::into_inner);
-            state = back;
+            let waited = self.wake.wait_for(&mut state, patience);
             if waited.timed_out() && state.tasks.is_empty() && !state.is_closed {
                 return NextWork::Quiet;
             }
@@ -219,16 +211,16 @@ impl WriterQueue {
 
     /// Sleeps for a while, or until the store is closed.
     pub(super) fn pause(&self, pause: Duration) {
-        let state = self.lock();
+        let mut state = self.state.lock();
         if !state.is_closed {
             // A new task also ends this pause early. The next round rejects it.
-            let _ = self.wake.wait_timeout(state, pause);
+            self.wake.wait_for(&mut state, pause);
         }
     }
 
     /// Removes all waiting tasks, for the caller to reject.
     pub(super) fn take_all(&self) -> Vec<Box<dyn WriterTask>> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let tasks: Vec<_> = state.tasks.drain(..).collect();
         let bytes: usize = tasks.iter().map(|(_, bytes)| bytes).sum();
         state.bytes = state.bytes.saturating_sub(bytes);

@@ -3,10 +3,11 @@
 //! A running query keeps the log from being copied into the file, so each query is bounded in time.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use parking_lot::{Mutex, RwLock};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::Semaphore;
 
@@ -61,18 +62,18 @@ impl ReaderPool {
     pub(super) fn shut(&self) {
         self.is_ending.store(true, Ordering::Relaxed);
         // Taking the write lock waits until each query has ended and returned its connection.
-        *self.is_down.write().unwrap_or_else(PoisonError::into_inner) = true;
+        *self.is_down.write() = true;
         self.close();
     }
 
     pub(super) fn close(&self) {
-        let idle = std::mem::take(&mut *self.idle());
+        let idle = std::mem::take(&mut *self.idle.lock());
         drop(idle);
     }
 
     /// Opens all connections now, because the process may have no free descriptor when it needs them.
     pub(super) fn fill(&self) {
-        let missing = READERS.saturating_sub(self.idle().len());
+        let missing = READERS.saturating_sub(self.idle.lock().len());
         for _ in 0..missing {
             let opened = connect::reader(&self.path).and_then(|conn| {
                 // Only a connection that has read the file has the log open too.
@@ -80,7 +81,7 @@ impl ReaderPool {
                 Ok(conn)
             });
             match opened {
-                Ok(conn) => self.idle().push(conn),
+                Ok(conn) => self.idle.lock().push(conn),
                 // The first query reports the error.
                 Err(_) => return,
             }
@@ -90,11 +91,7 @@ impl ReaderPool {
     pub(super) fn reopen(&self) {
         self.fill();
         self.is_ending.store(false, Ordering::Relaxed);
-        *self.is_down.write().unwrap_or_else(PoisonError::into_inner) = false;
-    }
-
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.is_down.write() = false;
     }
 }
 
@@ -128,14 +125,11 @@ impl StoreShared {
         }
         let readers = &self.readers;
         // Held until the connection is returned, so that `shut` waits for every query.
-        let is_down = readers
-            .is_down
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let is_down = readers.is_down.read();
         if *is_down {
             return Err(StoreError::Reopening);
         }
-        let idle = readers.idle().pop();
+        let idle = readers.idle.lock().pop();
         let mut conn = match idle {
             Some(conn) => conn,
             None => connect::reader(&readers.path).map_err(StoreError::Read)?,
@@ -151,7 +145,7 @@ impl StoreShared {
             }
         };
         if is_sound && !self.queue.is_closed() {
-            readers.idle().push(conn);
+            readers.idle.lock().push(conn);
         }
         drop(is_down);
         looked.map_err(StoreError::Read)

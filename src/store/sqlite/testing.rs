@@ -1,8 +1,9 @@
 //! Access for tests to the inside of a store: faults, and the state of the writer.
 
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::model::ids::{DestinationName, RouteName};
 use crate::store::error::StoreError;

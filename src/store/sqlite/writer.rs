@@ -296,7 +296,7 @@ impl StoreWriter {
         self.shared.test_opening();
         // Numbers below zero are given under this lock. One that was given later would never get a real number, and events
         // for it would go nowhere.
-        let mut aliases = self.shared.aliases();
+        let mut aliases = self.shared.aliases.lock();
         if aliases.has_unsettled() {
             let work = self.work.as_mut().ok_or_else(out_of_order)?;
             aliases.settle(work)?;
@@ -313,7 +313,7 @@ impl StoreWriter {
         let mut opened = open::open(&self.shared.options)?;
         let failed = |err| open_failed(&self.shared.path, err);
         // Before any task runs: destinations that were named meanwhile need their real numbers.
-        let settled = self.shared.aliases().settle(&mut opened.work);
+        let settled = self.shared.aliases.lock().settle(&mut opened.work);
         settled.map_err(failed)?;
         self.take_over(opened)
             .map_err(|err| open_failed(&self.shared.path, err))?;

@@ -338,7 +338,7 @@ async fn a_destination_that_is_named_while_the_file_is_opened_gets_its_events() 
     };
     let route = route("r");
     let early = store.destination(&route, &name("early")).await.unwrap();
-    let opening = store.inner.shared.faults.opening.lock().unwrap();
+    let opening = store.inner.shared.faults.opening.lock();
     drop(before);
     while store.inner.shared.names_for_test() < 1 {
         std::thread::sleep(Duration::from_millis(10));

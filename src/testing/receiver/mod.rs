@@ -11,9 +11,10 @@ mod serve;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -70,7 +71,7 @@ struct ReceiverShared {
 
 impl ReceiverShared {
     fn respond(&self) -> ResponseBehavior {
-        let respond = self.respond.lock().unwrap_or_else(PoisonError::into_inner);
+        let respond = self.respond.lock();
         respond.clone()
     }
 }
@@ -130,8 +131,7 @@ impl WebhookReceiver {
 
     /// Changes the response, from the next request on.
     pub fn respond(&self, respond: ResponseBehavior) {
-        let held = self.shared.respond.lock();
-        *held.unwrap_or_else(PoisonError::into_inner) = respond;
+        *self.shared.respond.lock() = respond;
     }
 
     /// Sets the function that verifies each request from now on. A second call has no effect.

@@ -1,8 +1,9 @@
 //! The requests that a receiver has recorded: the newest ones, bounded in number and size.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::testing::receiver::received::ReceivedRequest;
@@ -38,7 +39,7 @@ impl Default for RequestBuffer {
 impl RequestBuffer {
     /// Returns the number for the next request. Each number is given once.
     pub(super) fn number(&self) -> u64 {
-        let mut held = self.lock();
+        let mut held = self.held.lock();
         let number = held.next;
         held.next = number.saturating_add(1);
         number
@@ -46,7 +47,7 @@ impl RequestBuffer {
 
     /// Records a request, and drops the oldest ones beyond the limits.
     pub(super) fn push(&self, received: ReceivedRequest) {
-        let mut held = self.lock();
+        let mut held = self.held.lock();
         held.bytes = held.bytes.saturating_add(size(&received));
         // Connections are concurrent: a request may be recorded after one with a higher number.
         let after = held
@@ -66,11 +67,11 @@ impl RequestBuffer {
     }
 
     pub(super) fn all(&self) -> Vec<Arc<ReceivedRequest>> {
-        self.lock().requests.iter().cloned().collect()
+        self.held.lock().requests.iter().cloned().collect()
     }
 
     pub(super) fn clear(&self) {
-        let mut held = self.lock();
+        let mut held = self.held.lock();
         held.requests.clear();
         held.bytes = 0;
     }
@@ -91,13 +92,9 @@ impl RequestBuffer {
     }
 
     fn first(&self, number: u64) -> Option<Arc<ReceivedRequest>> {
-        let held = self.lock();
+        let held = self.held.lock();
         let mut requests = held.requests.iter();
         requests.find(|one| one.number >= number).cloned()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, RequestBufferInner> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
 
 use super::{LIMIT, wait_for};
 
@@ -104,14 +106,14 @@ pub struct Latch(Arc<(Mutex<bool>, Condvar)>);
 
 impl Latch {
     pub fn open(&self) {
-        *self.0.0.lock().unwrap() = true;
+        *self.0.0.lock() = true;
         self.0.1.notify_all();
     }
 
     fn pass(&self) {
+        let mut is_open = self.0.0.lock();
         let closed = |is_open: &mut bool| !*is_open;
-        let guard = self.0.0.lock().unwrap();
-        drop(self.0.1.wait_timeout_while(guard, LIMIT, closed).unwrap());
+        self.0.1.wait_while_for(&mut is_open, closed, LIMIT);
     }
 }
 
@@ -165,16 +167,16 @@ impl App {
 
     /// Changes the behavior from the next request on.
     pub fn behave(&self, behaviour: Behaviour) {
-        *self.shared.behaviour.lock().unwrap() = behaviour;
+        *self.shared.behaviour.lock() = behaviour;
     }
 
     /// Returns every complete request so far.
     pub fn requests(&self) -> Vec<Recorded> {
-        self.shared.requests.lock().unwrap().clone()
+        self.shared.requests.lock().clone()
     }
 
     pub fn count(&self) -> usize {
-        self.shared.requests.lock().unwrap().len()
+        self.shared.requests.lock().len()
     }
 
     /// Returns the only request so far; panics if there are more or fewer.
@@ -244,10 +246,7 @@ fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
     let _ = stream.set_nodelay(true);
     let mut buffer = Vec::new();
     loop {
-        let upcoming = pick(
-            &shared.behaviour.lock().unwrap(),
-            shared.requests.lock().unwrap().len(),
-        );
+        let upcoming = pick(&shared.behaviour.lock(), shared.requests.lock().len());
         if matches!(upcoming, Behaviour::CloseBeforeReading) {
             return;
         }
@@ -255,9 +254,9 @@ fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
             return;
         };
         // The behavior may have changed while the connection was idle.
-        let behaviour = shared.behaviour.lock().unwrap().clone();
+        let behaviour = shared.behaviour.lock().clone();
         let recorded = {
-            let mut requests = shared.requests.lock().unwrap();
+            let mut requests = shared.requests.lock();
             let number = requests.len();
             requests.push(Recorded {
                 head,

@@ -4,9 +4,10 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::client::{Client, Reply};
@@ -145,7 +146,7 @@ fn spawn(
     let (stderr, lines) = (child.stderr.take().unwrap(), Arc::clone(log));
     std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            lines.lock().unwrap().push(line);
+            lines.lock().push(line);
         }
     });
     child
@@ -266,7 +267,7 @@ impl Gate {
 
     /// Returns every line of the log so far.
     pub fn log_lines(&self) -> Vec<String> {
-        self.log.lock().unwrap().clone()
+        self.log.lock().clone()
     }
 
     /// Returns the lines of the log that are JSON objects.

@@ -1,0 +1,111 @@
+//! The one path by which a config takes effect, at the start and on a reload.
+//!
+//! [`RunningGate::prepare`] builds everything of the config; it can fail and changes nothing. [`RunningGate::put_in_use`]
+//! cannot fail and changes everything, so a reload never leaves half of a config in use.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::admin::config_view::ConfigView;
+use crate::app::cross_reload::CrossReloadState;
+use crate::app::error::StartError;
+use crate::app::fixed_settings::{admin_hosts, admin_tokens};
+use crate::app::generation::{self, DestinationIds};
+use crate::app::ranges::{RangeRefresher, RefreshPlan};
+use crate::app::running_gate::RunningGate;
+use crate::app::store_runtime::StoreRuntime;
+use crate::config::model::{AdminToken, GateConfig};
+use crate::deliver::DeliveryPlan;
+use crate::pipeline::Generation;
+use crate::record::SecretEnd;
+use crate::store::RetentionLimits;
+
+/// A config that is built and not in use yet: its snapshot, and the settings of the parts that outlive a snapshot.
+pub(super) struct PreparedConfig {
+    generation: Generation,
+    state: CrossReloadState,
+    ranges: RefreshPlan,
+    deliveries: Vec<DeliveryPlan>,
+    retention: Option<RetentionLimits>,
+    secret_ends: Vec<SecretEnd>,
+    keep_verdicts: usize,
+    keep_rejected: usize,
+    tokens: Vec<AdminToken>,
+    facts: ConfigView,
+    hosts: Vec<String>,
+    shutdown_timeout: Duration,
+}
+
+impl RunningGate {
+    /// Builds everything of a config. An error leaves the running gate untouched.
+    pub(super) async fn prepare(&self, config: GateConfig) -> Result<PreparedConfig, StartError> {
+        let destinations = match &self.store_runtime {
+            Some(keeping) => keeping.destinations(&config).await?,
+            None => DestinationIds::new(),
+        };
+        let deliveries = StoreRuntime::plans(&config, &destinations, &self.client)?;
+        let retention = config.store.as_ref();
+        let retention = retention.map(|wanted| StoreRuntime::retained(&config, wanted));
+        // Blocking: claims of a new route are read from the store, which may take a while.
+        let before = { self.state.lock().clone() };
+        let succeeding = tokio::task::spawn_blocking(move || (before.succeed(&config), config));
+        let (state, config) = succeeding.await.map_err(|_| StartError::Panicked)?;
+        let state = state?;
+        Ok(PreparedConfig {
+            ranges: RangeRefresher::planned(&config, &state),
+            deliveries,
+            retention,
+            secret_ends: generation::secret_ends(&config),
+            keep_verdicts: config.server.keep_verdicts,
+            keep_rejected: config.server.keep_rejected,
+            tokens: admin_tokens(&config),
+            facts: ConfigView::of(&config),
+            hosts: admin_hosts(&config),
+            shutdown_timeout: config.server.shutdown_timeout,
+            generation: generation::build(
+                config,
+                &self.client,
+                &self.recorder,
+                &state,
+                &destinations,
+            )?,
+            state,
+        })
+    }
+
+    /// Puts a config in use and returns the number of its routes.
+    pub(super) async fn put_in_use(&self, prepared: PreparedConfig) -> usize {
+        let PreparedConfig {
+            generation,
+            state,
+            ranges,
+            deliveries,
+            retention,
+            secret_ends,
+            keep_verdicts,
+            keep_rejected,
+            tokens,
+            facts,
+            hosts,
+            shutdown_timeout,
+        } = prepared;
+        let routes = generation.routes.iter().len();
+        self.recorder.set_capacities(keep_verdicts, keep_rejected);
+        // Not held during the swap, because the metrics read the state under this lock.
+        *self.state.lock() = state;
+        self.refresher.follow(ranges);
+        self.recorder.set_secret_ends(secret_ends);
+        // Before the swap, so that no request of the new snapshot counts under an old label.
+        generation::follow(&self.recorder, &self.generation.load(), &generation);
+        self.generation.store(Arc::new(generation));
+        if let Some(keeping) = &self.store_runtime {
+            keeping.set_retention(retention);
+            keeping.deliverer.follow(deliveries).await;
+        }
+        self.admin.access().set(&tokens);
+        self.admin.set_facts(facts);
+        self.admin.set_hosts(hosts);
+        *self.shutdown_timeout.lock() = shutdown_timeout;
+        routes
+    }
+}

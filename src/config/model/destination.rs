@@ -1,0 +1,114 @@
+//! Checked values of a destination of stored events.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookgate_verify::document::TextSpan;
+use hookgate_verify::model::glob::PatternList;
+use hookgate_verify::model::rate::RateLimit;
+use hookgate_verify::scheme::standard_webhooks::SigningKey;
+use http::{HeaderName, HeaderValue, Uri};
+
+use crate::criteria::when::WhenExpression;
+use crate::model::ids::DestinationName;
+
+/// One destination: `[routes.NAME.destinations.NAME]`, or the `upstream` of a queue or hybrid route under the name
+/// `upstream`.
+pub struct DestinationSection {
+    /// NAME of the destination's table.
+    pub name: DestinationName,
+    /// Span of the table's name in the config.
+    pub span: TextSpan,
+    /// `http://` or `https://`, host, optional port, path, optional query.
+    pub url: Uri,
+    /// Span of the URL in the config.
+    pub url_span: TextSpan,
+    /// Appends the path behind the route's prefix, and the query, as in proxy mode. True for the `upstream` of a route.
+    pub appends_rest: bool,
+    /// Event types that it gets; `None`: all.
+    pub events: Option<PatternList>,
+    /// Condition for an event to be delivered; `None`: always.
+    pub when: Option<Arc<WhenExpression>>,
+    /// Attempts deliveries now. Deliveries are created in any case.
+    pub active: bool,
+    /// Time limit from the start to an established connection, TLS included.
+    pub connect_timeout: Duration,
+    /// Time limit from the request to the end of the response.
+    pub timeout: Duration,
+    /// Time for which an idle connection is kept.
+    pub pool_idle_timeout: Duration,
+    /// Limit of attempts at the same time.
+    pub concurrency: usize,
+    /// Limit of attempts per time.
+    pub rate_limit: Option<RateLimit>,
+    /// Schedule for retries of failed attempts.
+    pub retry: RetryPolicy,
+    /// Order in which deliveries are attempted.
+    pub order: DeliveryOrder,
+    /// Headers to set on each attempt; they replace headers of the same name.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Keys that sign each attempt as Standard Webhooks; empty: no signature.
+    pub secrets: Vec<Arc<SigningKey>>,
+    /// Signs each attempt again in the sender's own scheme (`resign = "provider"` of the route).
+    pub resign: bool,
+    /// CAs and client certificate of its own; `None`: the system's CAs.
+    pub tls: Option<DestinationTls>,
+    /// Treats the destination as a host on the internet: https only, and no special addresses.
+    pub external: bool,
+    /// Adds `Repr-Digest` to each attempt.
+    pub repr_digest: bool,
+    /// Failures in a row after which attempts pause; `None`: never.
+    pub breaker: Option<u32>,
+}
+
+/// Outgoing TLS of a destination (`tls`). The files are read when the config is loaded.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct DestinationTls {
+    /// PEM file of the CAs that the server certificate must chain to.
+    pub ca: Option<PathBuf>,
+    /// PEM files of the client certificate chain and its key.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+/// Retry schedule of a destination (`retry`).
+#[derive(Clone, PartialEq, Debug)]
+pub struct RetryPolicy {
+    /// Pauses after the first, second, ... failed attempt.
+    pub pauses: RetryPauses,
+    /// Limit of attempts, the first one included.
+    pub max_attempts: u32,
+    /// Age of a delivery after which no attempt begins; `None`: no limit.
+    pub max_age: Option<Duration>,
+    /// Largest share by which each pause grows at random: 0.0 to 1.0.
+    pub jitter: f64,
+}
+
+/// Lengths of the pauses between attempts.
+#[derive(Clone, PartialEq, Debug)]
+pub enum RetryPauses {
+    /// One after the other; the last one is used for all later attempts.
+    List(Vec<Duration>),
+    /// Begins with `base`; each pause is `factor` times the one before, but at most `cap`.
+    Exponential {
+        /// Length of the first pause.
+        base: Duration,
+        /// Growth per pause; at least 1.0.
+        factor: f64,
+        /// Length of the longest pause.
+        cap: Duration,
+    },
+}
+
+/// Order of the deliveries to a destination (`order`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DeliveryOrder {
+    /// No order: deliveries do not wait for each other.
+    None,
+    /// One delivery after the other, in the order of acceptance.
+    Fifo,
+    /// One after the other among events with the same value of this header.
+    FifoByHeader(HeaderName),
+    /// One after the other among events with the same value at this JSON pointer.
+    FifoByJson(String),
+}

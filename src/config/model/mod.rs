@@ -1,0 +1,51 @@
+//! The checked config: typed values for the rest of the program.
+//!
+//! Every value is ready to use, so no later stage has to handle a missing or invalid setting. `config::load` makes it;
+//! `app` reads it when it builds a configuration snapshot.
+
+mod admin;
+mod dedup;
+mod destination;
+mod mode;
+mod route;
+mod secret;
+mod server;
+mod store;
+mod telemetry;
+mod upstream;
+
+pub(crate) use crate::config::model::admin::{AdminListen, AdminRole, AdminSection, AdminToken};
+pub(crate) use crate::config::model::dedup::{DedupRule, MissingId, ReplayRule, TenantRule};
+pub(crate) use crate::config::model::destination::{
+    DeliveryOrder, DestinationSection, DestinationTls, RetryPauses, RetryPolicy,
+};
+pub(crate) use crate::config::model::mode::{ModeName, RouteMode};
+pub(crate) use crate::config::model::route::{
+    AllowIps, EnforceMode, LocalSocket, PathRule, Route, SchemaRule,
+};
+pub use crate::config::model::secret::SecretEntry;
+pub(crate) use crate::config::model::secret::SecretSource;
+pub(crate) use crate::config::model::server::{
+    CertificateFiles, ProxyProtocol, ServerSection, TlsSection, TlsVersion,
+};
+pub(crate) use crate::config::model::store::{RetentionSection, StoreSection};
+pub(crate) use crate::config::model::telemetry::{LogFormat, LogSection, TelemetrySection};
+pub(crate) use crate::config::model::upstream::{UpstreamBranch, UpstreamSettings};
+
+/// The contents of one config file.
+pub struct GateConfig {
+    /// Settings of the `[server]` section.
+    pub server: ServerSection,
+    /// Settings of the `[tls]` section; `None`: every listener speaks plain HTTP.
+    pub tls: Option<TlsSection>,
+    /// Settings of the `[admin]` section.
+    pub admin: Option<AdminSection>,
+    /// Settings of the `[store]` section; always present if a route needs a store.
+    pub store: Option<StoreSection>,
+    /// Settings of the `[log]` section.
+    pub log: LogSection,
+    /// Settings of the `[telemetry]` section; `None`: no traces.
+    pub telemetry: Option<TelemetrySection>,
+    /// The `[routes.NAME]` tables, sorted by name.
+    pub routes: Vec<Route>,
+}
