@@ -250,14 +250,3 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     conn.pragma_update(None, "trusted_schema", false)?;
     Ok(conn)
 }
-
-/// Opens a reader of an arbitrary file. Rejects files that are not a store of a known version.
-pub(super) fn open_untrusted(path: &Path) -> Result<Connection, StoreError> {
-    let conn = reader(path).map_err(|err| open_failed(path, err))?;
-    match super::migrate::form(&conn, path)? {
-        0 => Err(StoreError::Damaged {
-            what: format!("`{}` is empty: it never was a store", path.display()),
-        }),
-        _ => Ok(conn),
-    }
-}

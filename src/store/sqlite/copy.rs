@@ -9,6 +9,7 @@ use rusqlite::config::DbConfig;
 use crate::store::error::StoreError;
 use crate::store::partial::PartialFile;
 use crate::store::sqlite::connect::{self, open_failed};
+use crate::store::sqlite::open::open_untrusted;
 
 /// Pages that are copied between two progress reports.
 const PAGES: i32 = 1024;
@@ -18,7 +19,7 @@ pub(in crate::store) fn copy(
     to: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), StoreError> {
-    let source = connect::open_untrusted(from)?;
+    let source = open_untrusted(from)?;
     let failed = |err: std::io::Error| open_failed(to, connect::io_failed(&err));
     let partial = PartialFile::begin(to).map_err(failed)?;
     let mut target = connect::writer(partial.path()).map_err(|err| open_failed(to, err))?;

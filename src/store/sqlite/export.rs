@@ -14,10 +14,10 @@ use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::secret::Secret;
 use crate::store::error::StoreError;
 use crate::store::rows::StoredEvent;
-use crate::store::sqlite::connect;
 use crate::store::sqlite::event::StoredEventRow;
 use crate::store::sqlite::list_numbers::numbers;
 use crate::store::sqlite::names::NameTable;
+use crate::store::sqlite::open::open_untrusted;
 use crate::store::sqlite::read::attempts;
 use crate::store::sqlite::seal::ContentSealer;
 use crate::store::sqlite::time_index;
@@ -32,7 +32,7 @@ pub(in crate::store) fn export(
     out: &mut dyn Write,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), StoreError> {
-    let conn = connect::open_untrusted(path)?;
+    let conn = open_untrusted(path)?;
     let read = StoreError::Read;
     let sealer = ContentSealer::open(&conn, keys, false).map_err(read)?;
     let (first, last) = match time_index::range(&conn, since_ms, None).map_err(read)? {

@@ -1,4 +1,4 @@
-//! The store in one SQLite file: shared state, opening and closing.
+//! The store in one SQLite file: opening and closing.
 //!
 //! `writer` is the only thread that writes. `queue` hands it tasks, which `commit`, `take_due`, `finish`, `change`,
 //! `replay` and `purge` implement. `readers` serve queries beside it through `search` and `read`. `check`, `copy` and
@@ -33,6 +33,7 @@ mod names;
 mod open;
 mod out_of_order;
 mod purge;
+mod purge_sweeps;
 mod queue;
 mod quick_check;
 mod read;
@@ -41,6 +42,7 @@ mod replay;
 pub(super) mod salvage;
 mod seal;
 mod search;
+mod shared;
 pub(super) mod stats;
 mod take_due;
 #[cfg(test)]
@@ -51,192 +53,16 @@ mod undo_group;
 mod wal;
 mod writer;
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
-
-use arc_swap::ArcSwap;
 
 use crate::model::error;
-use crate::model::ids::{DestinationName, RouteName};
 use crate::store::error::StoreError;
-use crate::store::options::{StoreOptions, StoreStatistics};
-use crate::store::rows::DestinationId;
-use crate::store::sqlite::clock::StoreClock;
+use crate::store::options::StoreOptions;
 use crate::store::sqlite::connect::open_failed;
-use crate::store::sqlite::list_numbers::numbers;
-use crate::store::sqlite::names::NameTable;
-use crate::store::sqlite::open::{DestinationAliases, OpenStore};
-use crate::store::sqlite::purge::PurgeSweeps;
-use crate::store::sqlite::queue::WriterQueue;
-use crate::store::sqlite::readers::ReaderPool;
-use crate::store::sqlite::seal::ContentSealer;
+use crate::store::sqlite::open::OpenStore;
+use crate::store::sqlite::shared::StoreShared;
 use crate::store::sqlite::writer::StoreWriter;
-
-/// State that the writer, the readers and the handles share.
-pub(super) struct StoreShared {
-    path: PathBuf,
-    options: StoreOptions,
-    queue: WriterQueue,
-    readers: ReaderPool,
-    names: RwLock<Arc<NameTable>>,
-    sealer: ArcSwap<ContentSealer>,
-    clock: ArcSwap<StoreClock>,
-    aliases: Mutex<DestinationAliases>,
-    sweeps: Mutex<PurgeSweeps>,
-    is_healthy: AtomicBool,
-    /// True if the file was ever open in this process.
-    was_opened: AtomicBool,
-    groups: AtomicU64,
-    grouped: AtomicU64,
-    reopened: AtomicU64,
-    written_us: AtomicU64,
-    checkpoints: AtomicU64,
-    #[cfg(test)]
-    pub(super) faults: testing::Faults,
-}
-
-impl StoreShared {
-    fn names(&self) -> Arc<NameTable> {
-        Arc::clone(&self.names.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn publish(&self, names: Arc<NameTable>) {
-        *self.names.write().unwrap_or_else(PoisonError::into_inner) = names;
-    }
-
-    fn is_healthy(&self) -> bool {
-        self.is_healthy.load(Ordering::Acquire)
-    }
-
-    fn set_healthy(&self, is_healthy: bool) {
-        self.is_healthy.store(is_healthy, Ordering::Release);
-    }
-
-    fn sealer(&self) -> Arc<ContentSealer> {
-        self.sealer.load_full()
-    }
-
-    fn clock(&self) -> Arc<StoreClock> {
-        self.clock.load_full()
-    }
-
-    fn was_opened(&self) -> bool {
-        self.was_opened.load(Ordering::Acquire)
-    }
-
-    fn aliases(&self) -> MutexGuard<'_, DestinationAliases> {
-        self.aliases.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns the alias of a destination, a number below zero, while the file has not been opened.
-    fn alias(&self, route: &RouteName, name: &DestinationName) -> Option<i64> {
-        let mut aliases = self.aliases();
-        // Read under the lock, because the writer ends this phase under the same lock.
-        (!self.was_opened()).then(|| aliases.number(route, name))
-    }
-
-    /// Returns the number of a destination in the file. Negative numbers are aliases from a time without a file.
-    fn resolve(&self, destination: DestinationId) -> i64 {
-        match destination.0 {
-            // The common case takes no lock: only a store without a file gives out negative numbers.
-            number @ 0.. => number,
-            number => self.aliases().resolve(number),
-        }
-    }
-
-    fn count_group(&self, tasks: u64, took: Duration) {
-        self.groups.fetch_add(1, Ordering::Relaxed);
-        self.grouped.fetch_add(tasks, Ordering::Relaxed);
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.written_us.fetch_add(micros, Ordering::Relaxed);
-    }
-
-    fn count_checkpoint(&self) {
-        self.checkpoints.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn count_reopened(&self) {
-        self.reopened.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn sweeps(&self) -> MutexGuard<'_, PurgeSweeps> {
-        self.sweeps.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn with_counters(&self, stats: StoreStatistics) -> StoreStatistics {
-        StoreStatistics {
-            groups: self.groups.load(Ordering::Relaxed),
-            grouped: self.grouped.load(Ordering::Relaxed),
-            reopened: self.reopened.load(Ordering::Relaxed),
-            written_us: self.written_us.load(Ordering::Relaxed),
-            checkpoints: self.checkpoints.load(Ordering::Relaxed),
-            ..stats
-        }
-    }
-
-    #[cfg(not(test))]
-    #[expect(
-        clippy::unused_self,
-        clippy::unnecessary_wraps,
-        reason = "tests put a failure here"
-    )]
-    fn test_failure(&self, _: bool) -> rusqlite::Result<()> {
-        Ok(())
-    }
-
-    #[cfg(test)]
-    fn test_failure(&self, is_committed: bool) -> rusqlite::Result<()> {
-        let fault = match is_committed {
-            true => &self.faults.after_commit,
-            false => &self.faults.before_commit,
-        };
-        match fault.swap(false, Ordering::SeqCst) {
-            true => Err(out_of_order::out_of_order()),
-            false => Ok(()),
-        }
-    }
-
-    #[cfg(not(test))]
-    #[expect(
-        clippy::unused_self,
-        clippy::unnecessary_wraps,
-        reason = "tests put a failure here"
-    )]
-    fn test_checkpoint(&self) -> rusqlite::Result<()> {
-        Ok(())
-    }
-
-    #[cfg(test)]
-    fn test_checkpoint(&self) -> rusqlite::Result<()> {
-        match self.faults.checkpoint.swap(false, Ordering::SeqCst) {
-            true => Err(out_of_order::out_of_order()),
-            false => Ok(()),
-        }
-    }
-
-    #[cfg(not(test))]
-    #[expect(clippy::unused_self, reason = "tests wait here")]
-    fn test_opening(&self) {}
-
-    #[cfg(test)]
-    fn test_opening(&self) {
-        drop(self.faults.opening.lock());
-    }
-
-    #[cfg(not(test))]
-    #[expect(clippy::unused_self, reason = "tests put an end here")]
-    fn is_abandoned(&self) -> bool {
-        false
-    }
-
-    #[cfg(test)]
-    fn is_abandoned(&self) -> bool {
-        self.faults.is_abandoned.load(Ordering::SeqCst)
-    }
-}
 
 /// An open store. Dropping the last handle closes it.
 pub(super) struct StoreInner {
@@ -269,29 +95,7 @@ impl StoreInner {
     /// Starts the writer. Without an opened file it tries to open it, again and again.
     fn start(options: StoreOptions, opened: Option<OpenStore>) -> Result<Self, StoreError> {
         let path = options.path.clone();
-        let clock = opened.as_ref().map(|opened| Arc::clone(&opened.clock));
-        let sealer = opened.as_ref().map(|opened| Arc::clone(&opened.sealer));
-        let names = opened.as_ref().map(|opened| Arc::clone(&opened.work.names));
-        let shared = Arc::new(StoreShared {
-            queue: WriterQueue::default(),
-            readers: ReaderPool::new(path.clone(), opened.is_none()),
-            names: RwLock::new(names.unwrap_or_default()),
-            sealer: ArcSwap::new(sealer.unwrap_or_default()),
-            clock: ArcSwap::new(clock.unwrap_or_default()),
-            aliases: Mutex::default(),
-            sweeps: Mutex::new(PurgeSweeps::default()),
-            is_healthy: AtomicBool::new(opened.is_some()),
-            was_opened: AtomicBool::new(opened.is_some()),
-            groups: AtomicU64::new(0),
-            grouped: AtomicU64::new(0),
-            reopened: AtomicU64::new(0),
-            written_us: AtomicU64::new(0),
-            checkpoints: AtomicU64::new(0),
-            #[cfg(test)]
-            faults: testing::Faults::default(),
-            path: path.clone(),
-            options,
-        });
+        let shared = Arc::new(StoreShared::new(options, opened.as_ref()));
         // The writer opens its connections before the thread starts, so that an error here ends the start.
         let writer = StoreWriter::new(Arc::clone(&shared), opened);
         let writer = writer.map_err(|err| open_failed(&path, err))?;

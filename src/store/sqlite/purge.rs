@@ -14,6 +14,7 @@ use crate::store::options::{PurgeResult, RetentionLimits};
 use crate::store::sqlite::filter::EventColumns;
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
 use crate::store::sqlite::limits::pages;
+use crate::store::sqlite::purge_sweeps::{PurgeSweep, PurgeSweeps, REST_MS};
 use crate::store::sqlite::readers::ReadTransaction;
 use crate::store::sqlite::{fifo, id_index, time_index};
 
@@ -29,33 +30,11 @@ const LOOK: Duration = Duration::from_millis(20);
 const SPARE: u64 = 64;
 const GIVEN_BACK: u64 = 256;
 
-/// Pause of a sweep after its end. It is shorter if the retention is shorter than 16 times this.
-const REST_MS: i64 = 10 * 60 * 1000;
-
 /// Shortest pause of the sweep of claims, which reads all of them.
 const CLAIMS_REST_MS: i64 = 5 * 1000;
 
 /// Estimated bytes of an event's rows beside its body.
 const OVERHEAD: u64 = 1024;
-
-/// The positions of the sweeps.
-#[derive(Clone, Default)]
-pub(super) struct PurgeSweeps {
-    age: PurgeSweep,
-    size: PurgeSweep,
-    attempts: PurgeSweep,
-    claims: PurgeSweep,
-}
-
-#[derive(Clone, Default)]
-struct PurgeSweep {
-    /// The last row of the sweep: an event, a delivery, or the route of a claim.
-    position: i64,
-    /// The key of the last claim.
-    key: Vec<u8>,
-    /// The sweep pauses until this time.
-    resume_ms: i64,
-}
 
 /// A delivery that is deleted with its event.
 struct DeletedDelivery {
@@ -75,19 +54,6 @@ impl DeletedDelivery {
             destination: row.get(3)?,
             order_key: row.get(4)?,
         })
-    }
-}
-
-impl PurgeSweep {
-    fn is_resting(&self, now_ms: i64) -> bool {
-        // A clock that ran ahead and was set back must not cause a pause of years.
-        now_ms < self.resume_ms && self.resume_ms.saturating_sub(now_ms) <= REST_MS
-    }
-
-    fn end(&mut self, now_ms: i64, kept_ms: i64) {
-        self.position = 0;
-        self.key.clear();
-        self.resume_ms = now_ms.saturating_add((kept_ms / 16).clamp(1, REST_MS));
     }
 }
 

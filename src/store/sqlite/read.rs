@@ -1,18 +1,14 @@
 //! Queries of the readers: lists of events, deliveries and attempts, due times, destinations, claims.
 
-use std::path::Path;
-
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::ids::{EventId, RequestId, RouteName};
-use crate::store::error::StoreError;
 use crate::store::rows::{AttemptRecord, ClaimRow, DestinationId, DestinationRow, SpentClaim};
 use crate::store::search::{
     AttemptRow, DeliveryRow, DeliverySearch, EventRow, EventSearch, ListPage,
 };
-use crate::store::sqlite::connect::open_failed;
 use crate::store::sqlite::event::webhook_id;
 use crate::store::sqlite::filter::{EventColumns, SearchFilter};
 use crate::store::sqlite::lane_counts::LaneTally;
@@ -346,34 +342,4 @@ pub(super) fn claims(
         })
     })?;
     rows.collect()
-}
-
-/// Verifies that the last encrypted events can be decrypted. If not, the config has lost a key, and starting would hide
-/// that.
-pub(super) fn check_keys(
-    conn: &Connection,
-    sealer: &ContentSealer,
-    path: &Path,
-) -> Result<(), StoreError> {
-    let failed = |err| open_failed(path, err);
-    let sql = "SELECT event.uid, content.sealing_key, content.head, event.id FROM content
-        JOIN event ON event.id = content.event ORDER BY content.event DESC LIMIT 8";
-    let mut stmt = conn.prepare(sql).map_err(failed)?;
-    let rows = stmt
-        .query_map([], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })
-        .map_err(failed)?;
-    for row in rows {
-        let (uid, key, head, event): ([u8; 16], i64, Vec<u8>, i64) = row.map_err(failed)?;
-        // An event in clear that should be encrypted proves nothing about the keys.
-        let is_clear = sealer.is_forged(key, event);
-        let part = SealedPart::Head;
-        if !is_clear && sealer.open_part((key, event), &uid, part, head).is_err() {
-            return Err(StoreError::Key {
-                path: path.to_owned(),
-            });
-        }
-    }
-    Ok(())
 }

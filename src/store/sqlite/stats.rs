@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use crate::store::error::StoreError;
 use crate::store::options::StoreStatistics;
-use crate::store::sqlite::connect;
 use crate::store::sqlite::lane_counts::LaneTally;
 use crate::store::sqlite::limits::{disk_free, log_size, pages, size};
 use crate::store::sqlite::names::NameTable;
+use crate::store::sqlite::open::open_untrusted;
 use crate::store::sqlite::read::oldest;
 use crate::store::sqlite::readers::ReadTransaction;
 
@@ -45,7 +45,7 @@ pub(super) fn stats(look: &ReadTransaction<'_>, path: &Path) -> rusqlite::Result
 }
 
 pub(in crate::store) fn stats_of(path: &Path) -> Result<StoreStatistics, StoreError> {
-    let conn = connect::open_untrusted(path)?;
+    let conn = open_untrusted(path)?;
     let names = NameTable::load(&conn).map_err(StoreError::Read)?;
     let look = ReadTransaction {
         skew_ms: 0,

@@ -6,11 +6,11 @@ use rusqlite::params;
 
 use crate::model::delivery::{DeliveryId, DeliveryState, DeliveryStep};
 use crate::store::rows::DueDelivery;
-use crate::store::sqlite::StoreShared;
 use crate::store::sqlite::event::StoredEventRow;
 use crate::store::sqlite::fifo;
 use crate::store::sqlite::group_work::{DeliveryForUpdate, GroupWork, TaskFailure, UndoEntry};
 use crate::store::sqlite::queue::{TaskUrgency, enqueue_task};
+use crate::store::sqlite::shared::StoreShared;
 
 /// Error word of an attempt whose outcome is unknown.
 const INTERRUPTED: &str = "interrupted";

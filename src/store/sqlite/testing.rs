@@ -8,9 +8,10 @@ use crate::model::ids::{DestinationName, RouteName};
 use crate::store::error::StoreError;
 use crate::store::options::StoreOptions;
 use crate::store::rows::DestinationId;
+use crate::store::sqlite::StoreInner;
 use crate::store::sqlite::group_work::GroupWork;
 use crate::store::sqlite::queue::{TaskUrgency, enqueue_task};
-use crate::store::sqlite::{StoreInner, StoreShared};
+use crate::store::sqlite::shared::StoreShared;
 
 /// Faults that a test injects.
 #[derive(Default)]
