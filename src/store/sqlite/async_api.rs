@@ -24,13 +24,12 @@ use crate::store::sqlite::commit::SealedEvent;
 use crate::store::sqlite::event::StoredEventRow;
 use crate::store::sqlite::finish::SealedAttempt;
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
+use crate::store::sqlite::index_ranges::ListBounds;
 use crate::store::sqlite::list_numbers::numbers;
-use crate::store::sqlite::merge::RunOrder;
 use crate::store::sqlite::names::DestinationEntry;
 use crate::store::sqlite::queue::{TaskUrgency, enqueue_task};
 use crate::store::sqlite::readers::{LONG_PATIENCE, PATIENCE};
 use crate::store::sqlite::seal::{ContentSealer, SealedPart, UnsealError};
-use crate::store::sqlite::search::ListBounds;
 use crate::store::sqlite::{StoreInner, head, purge, read, replay, stats, text_search};
 
 /// Bytes that a queue entry counts for, beside its payload.
@@ -298,11 +297,7 @@ impl StoreInner {
         last: i64,
     ) -> Result<Vec<i64>, StoreError> {
         let look = self.shared.read(LONG_PATIENCE, move |look| {
-            let bounds = ListBounds {
-                order: RunOrder::OldestFirst,
-                from: seen,
-                last,
-            };
+            let bounds = ListBounds::oldest_first(seen + 1, last);
             let mut ids = Vec::new();
             read::each_delivery(look, &search, bounds, &mut |id| {
                 ids.push(id);

@@ -11,11 +11,12 @@ use crate::store::search::{
 };
 use crate::store::sqlite::event::webhook_id;
 use crate::store::sqlite::filter::{EventColumns, SearchFilter};
+use crate::store::sqlite::index_ranges::ListBounds;
 use crate::store::sqlite::lane_counts::LaneTally;
 use crate::store::sqlite::names::NameTable;
 use crate::store::sqlite::readers::ReadTransaction;
 use crate::store::sqlite::seal::{ContentSealer, SealedPart};
-use crate::store::sqlite::search::{ListBounds, delivery_candidates, event_candidates, wants_lane};
+use crate::store::sqlite::search::{delivery_candidates, event_candidates, wants_lane};
 
 /// Largest number of rows in a page.
 const MAX_PAGE: u32 = 1000;
@@ -282,7 +283,7 @@ pub(super) fn destinations(look: &ReadTransaction<'_>) -> rusqlite::Result<Vec<D
         .collect();
     rows.sort_by(|one, other| (&one.route, &one.name).cmp(&(&other.route, &other.name)));
     let tally = LaneTally::load(look.conn)?;
-    for counted in tally.runs(names, |_, _| true) {
+    for counted in tally.counts(names, |_, _| true) {
         let id = DestinationId(counted.lane.destination);
         let Some(row) = rows.iter_mut().find(|row| row.id == id) else {
             continue;

@@ -13,11 +13,11 @@ use crate::store::sqlite::commit::NewDeliveryRow;
 use crate::store::sqlite::count;
 use crate::store::sqlite::filter::{EventColumns, SearchFilter};
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
-use crate::store::sqlite::merge::RunOrder;
+use crate::store::sqlite::index_ranges::ListBounds;
 use crate::store::sqlite::names::{DeliveryLane, NameTable};
 use crate::store::sqlite::read::each_delivery;
 use crate::store::sqlite::readers::ReadTransaction;
-use crate::store::sqlite::search::{ListBounds, event_candidates};
+use crate::store::sqlite::search::event_candidates;
 
 /// Priority of replayed deliveries: live deliveries go first.
 const PRIORITY: i8 = -1;
@@ -85,12 +85,9 @@ fn just(
     let mut stmt = conn.prepare_cached("SELECT id FROM event WHERE uid = ?1")?;
     let found = stmt.query_row([&uid.as_bytes()[..]], |row| row.get(0));
     let found: Option<i64> = found.optional()?;
-    let found = found.filter(|event| *event > bounds.from && *event <= bounds.last);
-    Ok(found.map(|event| ListBounds {
-        from: event - 1,
-        last: event,
-        ..bounds
-    }))
+    let range = bounds.range;
+    let found = found.filter(|event| (range.first..=range.last).contains(event));
+    Ok(found.map(|event| ListBounds::oldest_first(event, event)))
 }
 
 /// Returns the destination of this name that events of a kind may go to.
@@ -114,11 +111,7 @@ pub(super) fn measure(
         return Ok(ReplayExtent { last, total });
     }
     let mut total = 0;
-    let bounds = ListBounds {
-        order: RunOrder::OldestFirst,
-        from: 0,
-        last,
-    };
+    let bounds = ListBounds::oldest_first(1, last);
     each(look, search, bounds, &mut |_| {
         total += 1;
         Ok(true)
@@ -186,11 +179,7 @@ pub(super) fn next(
     // The stored search decides, so that a restart continues exactly the same replay.
     let search = read_search(&text);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let bounds = ListBounds {
-        order: RunOrder::OldestFirst,
-        from: cursor,
-        last,
-    };
+    let bounds = ListBounds::oldest_first(cursor + 1, last);
     let mut batch = ReplayBatch {
         cursor,
         ids: Vec::new(),

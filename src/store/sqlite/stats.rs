@@ -28,12 +28,12 @@ pub(super) fn stats(look: &ReadTransaction<'_>, path: &Path) -> rusqlite::Result
     };
     let pages = pages(look.conn)?;
     stats.spare = pages.spare.saturating_mul(pages.size);
-    for counted in LaneTally::load(look.conn)?.runs(&look.names, |_, _| true) {
+    for counted in LaneTally::load(look.conn)?.counts(&look.names, |_, _| true) {
         let state = usize::try_from(counted.state.code()).unwrap_or(usize::MAX);
         if let Some(count) = stats.deliveries.get_mut(state) {
             *count += unsigned(counted.count);
         }
-        // The oldest open delivery of each lane is the first of its index run, so this reads one row per lane and
+        // The oldest open delivery of each lane is the first of its index range, so this reads one row per lane and
         // state.
         if counted.state.is_open() {
             let oldest = oldest(look.conn, counted.id, counted.state)?;
