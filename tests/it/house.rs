@@ -173,9 +173,6 @@ fn imports_go_one_way() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Folders in which files still import each other.
-const TANGLED: [&str; 2] = ["scheme", "store/sqlite"];
-
 /// Returns the paths that `use` and full paths name, without `crate::`, such as `gate::event::Event`.
 fn named_paths(code: &str) -> Vec<String> {
     let mut paths = Vec::new();
@@ -227,7 +224,7 @@ fn reachable<'f>(from: &'f str, edges: &BTreeMap<&'f str, BTreeSet<&'f str>>) ->
     found
 }
 
-/// Fails if two files import each other, directly or around a corner, outside of the folders that are still tangled.
+/// Fails if two files import each other, directly or around a corner.
 #[test]
 fn files_import_one_way() {
     let wrong: Vec<String> = CRATES
@@ -255,12 +252,8 @@ fn files_in_cycles(source: &str) -> Vec<String> {
         let others = others.filter(|other| *other != file.name);
         edges.insert(&file.name, others.collect());
     }
-    let is_tangled = |name: &str| TANGLED.iter().any(|folder| name.starts_with(folder));
     let in_cycle = |file: &&&File| reachable(&file.name, &edges).contains(file.name.as_str());
-    let wrong = product
-        .iter()
-        .filter(|file| !is_tangled(&file.name))
-        .filter(in_cycle);
+    let wrong = product.iter().filter(in_cycle);
     wrong.map(|file| file.name.clone()).collect()
 }
 

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use crate::model::error;
 use crate::store::error::StoreError;
-use crate::store::sqlite::connect;
+use crate::store::sqlite::open::open_untrusted;
 
 /// Largest number of findings of one kind that are reported.
 const MOST: usize = 100;
@@ -64,8 +64,10 @@ const IMPOSSIBLE: [(&str, &str); 10] = [
     ),
 ];
 
-pub(in crate::store) fn check(path: &Path) -> Result<Vec<String>, StoreError> {
-    let conn = connect::open_untrusted(path)?;
+/// Runs the full integrity check of a store file, beside a running gate or without one. Returns one finding per line.
+/// Blocks.
+pub(crate) fn check(path: &Path) -> Result<Vec<String>, StoreError> {
+    let conn = open_untrusted(path)?;
     let mut found = Vec::new();
     let checked = [
         check_pages(&conn, &mut found),

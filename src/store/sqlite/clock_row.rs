@@ -5,6 +5,7 @@ use rusqlite::params;
 use crate::model::delivery::DeliveryState;
 use crate::store::sqlite::clock::AT_ONCE;
 use crate::store::sqlite::group_work::GroupWork;
+use crate::store::sqlite::list_numbers::numbers;
 
 impl GroupWork {
     /// Makes all waiting deliveries due now, in bounded transactions, because the rest of their pauses is unknown.
@@ -34,7 +35,7 @@ impl GroupWork {
             WHERE lane = ?1 AND state = ?2 AND id > ?3 AND due_ms > ?4 ORDER BY id LIMIT ?5";
         let values = params![lane, state.code(), from, now_ms, AT_ONCE];
         // Ids only grow from call to call, so each row is visited once.
-        let ids = super::numbers(&self.conn, sql, values)?;
+        let ids = numbers(&self.conn, sql, values)?;
         let Some(last) = ids.last().copied() else {
             return Ok(None);
         };

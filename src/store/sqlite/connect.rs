@@ -1,5 +1,6 @@
 //! Opening connections to the file, and the lock that keeps a second gate away.
 
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
@@ -8,7 +9,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
@@ -246,15 +246,4 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     conn.pragma_update(None, "mmap_size", 0)?;
     conn.pragma_update(None, "trusted_schema", false)?;
     Ok(conn)
-}
-
-/// Opens a reader of an arbitrary file. Rejects files that are not a store of a known version.
-pub(super) fn open_untrusted(path: &Path) -> Result<Connection, StoreError> {
-    let conn = reader(path).map_err(|err| open_failed(path, err))?;
-    match super::migrate::form(&conn, path)? {
-        0 => Err(StoreError::Damaged {
-            what: format!("`{}` is empty: it never was a store", path.display()),
-        }),
-        _ => Ok(conn),
-    }
 }

@@ -9,16 +9,19 @@ use rusqlite::config::DbConfig;
 use crate::store::error::StoreError;
 use crate::store::partial::PartialFile;
 use crate::store::sqlite::connect::{self, open_failed};
+use crate::store::sqlite::open::open_untrusted;
 
 /// Pages that are copied between two progress reports.
 const PAGES: i32 = 1024;
 
-pub(in crate::store) fn copy(
+/// Copies a store file as it is now into a new file, beside a running gate or without one. Encrypted content stays
+/// encrypted. `progress` gets the number of copied pages and of all pages. Fails if `to` exists. Blocks.
+pub(crate) fn copy(
     from: &Path,
     to: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), StoreError> {
-    let source = connect::open_untrusted(from)?;
+    let source = open_untrusted(from)?;
     let failed = |err: std::io::Error| open_failed(to, connect::io_failed(&err));
     let partial = PartialFile::begin(to).map_err(failed)?;
     let mut target = connect::writer(partial.path()).map_err(|err| open_failed(to, err))?;

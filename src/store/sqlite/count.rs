@@ -3,17 +3,18 @@
 //! Stretches of events that lie within the requested times are counted in the indexes. Only the blocks at the edges are
 //! read row by row.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use crate::model::delivery::DeliveryState;
 use crate::model::ids::DestinationName;
 use crate::store::search::DeliverySearch;
 use crate::store::sqlite::filter::{EventColumns, SearchFilter};
+use crate::store::sqlite::index_ranges::original_deliveries;
 use crate::store::sqlite::lane_counts::LaneCount;
 use crate::store::sqlite::names::NameTable;
 use crate::store::sqlite::readers::ReadTransaction;
-use crate::store::sqlite::search::{wanted_runs, wants_lane};
-use crate::store::sqlite::time_index::{self, EventRange, EventStretch};
+use crate::store::sqlite::search::{wanted_counts, wants_lane};
+use crate::store::sqlite::time_index::{self, EventStretch, NumberRange};
 
 /// Counts the matching deliveries. Returns `None` if that requires reading each row.
 pub(super) fn deliveries(
@@ -24,60 +25,44 @@ pub(super) fn deliveries(
     if search.uid.is_some() || !filter.is_countable() {
         return Ok(None);
     }
-    let (conn, runs) = (look.conn, wanted_runs(look, search, filter)?);
+    let (conn, counts) = (look.conn, wanted_counts(look, search, filter)?);
     let event = &search.event;
     if event.since_ms.is_none() && event.before_ms.is_none() {
-        return Ok(Some(runs.iter().map(|run| run.count).sum()));
+        return Ok(Some(counts.iter().map(|counted| counted.count).sum()));
     }
     let mut total = 0;
     for stretch in time_index::stretches(conn, event.since_ms, event.before_ms)? {
         // A block at the edge may hold events outside the times, so its rows are read one by one.
         total += match stretch.is_within {
-            true => in_runs(conn, &runs, stretch.range)?,
+            true => in_lanes(conn, &counts, stretch.range)?,
             false => at_edge(look, search, filter, stretch.range)?,
         };
     }
     Ok(Some(total))
 }
 
-/// Counts the deliveries of these runs whose events are in a range.
-fn in_runs(conn: &Connection, runs: &[LaneCount], range: EventRange) -> rusqlite::Result<i64> {
-    let (first, next) = (
-        first_delivery(conn, range.first)?,
-        first_delivery(conn, range.last + 1)?,
-    );
+/// Counts the deliveries of these lanes and states whose events are in a range.
+fn in_lanes(conn: &Connection, counts: &[LaneCount], events: NumberRange) -> rusqlite::Result<i64> {
+    let originals = original_deliveries(conn, events)?;
     let mut total = 0;
-    for run in runs {
-        // Original deliveries follow the order of their events; replays may belong to any event.
-        let (sql, low, high) = match run.lane.is_replay {
+    for counted in counts {
+        let (sql, range) = match counted.lane.is_replay {
             false => (
                 "SELECT count(*) FROM delivery INDEXED BY delivery_lane
-                WHERE lane = ?1 AND state = ?2 AND id >= ?3 AND id <= ?4",
-                first,
-                next - 1,
+                WHERE lane = ?1 AND state = ?2 AND id BETWEEN ?3 AND ?4",
+                originals,
             ),
             true => (
                 "SELECT count(*) FROM delivery INDEXED BY delivery_lane
-                WHERE lane = ?1 AND state = ?2 AND event >= ?3 AND event <= ?4",
-                range.first,
-                range.last,
+                WHERE lane = ?1 AND state = ?2 AND event BETWEEN ?3 AND ?4",
+                events,
             ),
         };
-        let values = [run.id, run.state.code(), low, high];
+        let values = [counted.id, counted.state.code(), range.first, range.last];
         let mut stmt = conn.prepare_cached(sql)?;
         total += stmt.query_row(values, |row| row.get::<_, i64>(0))?;
     }
     Ok(total)
-}
-
-/// Returns the first original delivery whose event is at or after this one.
-fn first_delivery(conn: &Connection, event: i64) -> rusqlite::Result<i64> {
-    let sql = "SELECT delivery.id FROM delivery INDEXED BY delivery_event
-        CROSS JOIN lane ON lane.id = delivery.lane
-        WHERE event >= ?1 AND is_replay = 0 ORDER BY event, delivery.id LIMIT 1";
-    let mut stmt = conn.prepare_cached(sql)?;
-    let found: Option<i64> = stmt.query_row([event], |row| row.get(0)).optional()?;
-    Ok(found.unwrap_or(i64::MAX))
 }
 
 /// Counts the matching deliveries of a range by reading each event.
@@ -85,7 +70,7 @@ fn at_edge(
     look: &ReadTransaction<'_>,
     search: &DeliverySearch,
     filter: &SearchFilter<'_>,
-    range: EventRange,
+    range: NumberRange,
 ) -> rusqlite::Result<i64> {
     let sql = "SELECT lane, state FROM delivery INDEXED BY delivery_event WHERE event = ?1";
     let mut stmt = look.conn.prepare_cached(sql)?;
@@ -107,7 +92,7 @@ fn at_edge(
 fn each_event(
     conn: &Connection,
     filter: &SearchFilter<'_>,
-    range: EventRange,
+    range: NumberRange,
     each: &mut dyn FnMut(&EventColumns) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let sql = format!(

@@ -1,14 +1,12 @@
-//! Number of deliveries by lane and state, and the index runs that they form.
+//! Number of deliveries by lane and state.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::model::delivery::DeliveryState;
-use crate::store::sqlite::merge::IndexRun;
 use crate::store::sqlite::names::{DeliveryLane, NameTable};
-use crate::store::sqlite::time_index::EventRange;
 
 /// The number of deliveries of one lane in one state.
 pub(super) struct LaneCount {
@@ -16,24 +14,6 @@ pub(super) struct LaneCount {
     pub(super) lane: DeliveryLane,
     pub(super) state: DeliveryState,
     pub(super) count: i64,
-}
-
-impl LaneCount {
-    pub(super) fn run(&self) -> IndexRun {
-        IndexRun::DeliveriesIn {
-            lane: self.id,
-            state: self.state.code(),
-        }
-    }
-
-    /// Returns the run of replays whose events are in a range.
-    pub(super) fn replays_of(&self, events: EventRange) -> IndexRun {
-        IndexRun::ReplaysIn {
-            lane: self.id,
-            state: self.state.code(),
-            of: events,
-        }
-    }
 }
 
 /// Number of deliveries of each lane by state.
@@ -54,23 +34,19 @@ impl LaneTally {
         Ok(Self(tally))
     }
 
-    pub(super) fn lanes(&self) -> impl Iterator<Item = (&i64, &[i64; 6])> {
-        self.0.iter()
-    }
-
-    pub(super) fn runs(
+    pub(super) fn counts(
         &self,
         names: &Arc<NameTable>,
         is_wanted: impl Fn(&DeliveryLane, DeliveryState) -> bool,
     ) -> Vec<LaneCount> {
-        let mut runs = Vec::new();
-        for (id, counts) in self.lanes() {
+        let mut found = Vec::new();
+        for (id, counts) in &self.0 {
             let Some(lane) = names.lanes.get(id) else {
                 continue;
             };
             for (state, count) in DeliveryState::ALL.into_iter().zip(counts) {
                 if *count > 0 && is_wanted(lane, state) {
-                    runs.push(LaneCount {
+                    found.push(LaneCount {
                         id: *id,
                         lane: *lane,
                         state,
@@ -79,6 +55,19 @@ impl LaneTally {
                 }
             }
         }
-        runs
+        found
     }
+}
+
+/// Returns when the oldest delivery of a lane in a state was created.
+pub(super) fn oldest(
+    conn: &Connection,
+    lane: i64,
+    state: DeliveryState,
+) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT created_ms FROM delivery INDEXED BY delivery_lane
+        WHERE lane = ?1 AND state = ?2 ORDER BY id LIMIT 1";
+    let mut stmt = conn.prepare_cached(sql)?;
+    stmt.query_row([lane, state.code()], |row| row.get(0))
+        .optional()
 }

@@ -16,7 +16,7 @@ use crate::store::sqlite::connect::{self, FileLock, open_failed};
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
 use crate::store::sqlite::limits::{StoreLimits, disk_free};
 use crate::store::sqlite::seal::ContentSealer;
-use crate::store::sqlite::{migrate, read, wal};
+use crate::store::sqlite::{migrate, wal};
 
 /// Free bytes on the disk below which no file can be set up.
 const LEAST_ROOM: u64 = 1 << 20;
@@ -56,7 +56,7 @@ pub(super) fn open(options: &StoreOptions) -> Result<OpenStore, StoreError> {
     migrate::migrate(&conn, found).map_err(failed)?;
     let sealer = ContentSealer::open(&conn, &options.encryption_keys, true).map_err(failed)?;
     // Without this check a lost key would show only when the first delivery fails.
-    read::check_keys(&conn, &sealer, path)?;
+    sealer.check_keys(&conn, path)?;
     let saved = SavedClock::load(&conn).map_err(failed)?;
     let (clock, trust) = StoreClock::resume(&saved, ClockReading::read().unix_ms, BootTime::read());
     let clock = Arc::new(clock);
@@ -77,6 +77,17 @@ pub(super) fn open(options: &StoreOptions) -> Result<OpenStore, StoreError> {
         clock,
         lock,
     })
+}
+
+/// Opens a reader of an arbitrary file. Rejects files that are not a store of a known version.
+pub(super) fn open_untrusted(path: &Path) -> Result<rusqlite::Connection, StoreError> {
+    let conn = connect::reader(path).map_err(|err| open_failed(path, err))?;
+    match migrate::form(&conn, path)? {
+        0 => Err(StoreError::Damaged {
+            what: format!("`{}` is empty: it never was a store", path.display()),
+        }),
+        _ => Ok(conn),
+    }
 }
 
 /// Returns deliveries of a dead process to the queue before the first task runs.

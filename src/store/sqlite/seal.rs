@@ -8,13 +8,25 @@
 //! From its first key on, a store encrypts everything. The number of the last event before that is stored beside each
 //! key, with a proof made with the key. The gate did not write a later row in clear, and never opens it.
 
+use std::path::Path;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf;
 use hookgate_verify::model::secret::Secret;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::store::error::StoreError;
+use crate::store::sqlite::connect::open_failed;
+
 /// Number in place of a key for content in clear.
 const CLEAR: i64 = 0;
+
+/// Returns the error for a failure of the random number generator or the cipher.
+pub(super) fn seal_failed() -> StoreError {
+    let text = "the content could not be encrypted".to_owned();
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR);
+    StoreError::Write(rusqlite::Error::SqliteFailure(code, Some(text)))
+}
 
 /// The part of an event that is encrypted.
 #[derive(Clone, Copy)]
@@ -224,6 +236,32 @@ impl ContentSealer {
         let length = plain.len();
         sealed.truncate(length);
         Ok(sealed)
+    }
+
+    /// Verifies that the last encrypted events can be decrypted. If not, the config has lost a key, and starting would
+    /// hide that.
+    pub(super) fn check_keys(&self, conn: &Connection, path: &Path) -> Result<(), StoreError> {
+        let failed = |err| open_failed(path, err);
+        let sql = "SELECT event.uid, content.sealing_key, content.head, event.id FROM content
+            JOIN event ON event.id = content.event ORDER BY content.event DESC LIMIT 8";
+        let mut stmt = conn.prepare(sql).map_err(failed)?;
+        let rows = stmt
+            .query_map([], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })
+            .map_err(failed)?;
+        for row in rows {
+            let (uid, key, head, event): ([u8; 16], i64, Vec<u8>, i64) = row.map_err(failed)?;
+            // An event in clear that should be encrypted proves nothing about the keys.
+            let is_clear = self.is_forged(key, event);
+            let part = SealedPart::Head;
+            if !is_clear && self.open_part((key, event), &uid, part, head).is_err() {
+                return Err(StoreError::Key {
+                    path: path.to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 }
 

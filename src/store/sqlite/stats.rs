@@ -5,14 +5,27 @@ use std::sync::Arc;
 
 use crate::store::error::StoreError;
 use crate::store::options::StoreStatistics;
-use crate::store::sqlite::connect;
-use crate::store::sqlite::lane_counts::LaneTally;
+use crate::store::sqlite::lane_counts::{LaneTally, oldest};
 use crate::store::sqlite::limits::{disk_free, log_size, pages, size};
 use crate::store::sqlite::names::NameTable;
-use crate::store::sqlite::read::oldest;
-use crate::store::sqlite::readers::ReadTransaction;
+use crate::store::sqlite::open::open_untrusted;
+use crate::store::sqlite::readers::{PATIENCE, ReadTransaction};
+use crate::store::sqlite::store::Store;
 
-pub(super) fn stats(look: &ReadTransaction<'_>, path: &Path) -> rusqlite::Result<StoreStatistics> {
+impl Store {
+    /// Returns the counters of the store.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn stats(&self) -> Result<StoreStatistics, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let look = move |look: &ReadTransaction<'_>| stats(look, &shared.path);
+        let stats = self.shared.read(PATIENCE, look).await?;
+        Ok(self.shared.with_counters(stats))
+    }
+}
+
+fn stats(look: &ReadTransaction<'_>, path: &Path) -> rusqlite::Result<StoreStatistics> {
     let unsigned = |number: i64| u64::try_from(number).unwrap_or(0);
     let sql = "SELECT events, claims FROM total";
     let (events, claims) = look
@@ -28,12 +41,12 @@ pub(super) fn stats(look: &ReadTransaction<'_>, path: &Path) -> rusqlite::Result
     };
     let pages = pages(look.conn)?;
     stats.spare = pages.spare.saturating_mul(pages.size);
-    for counted in LaneTally::load(look.conn)?.runs(&look.names, |_, _| true) {
+    for counted in LaneTally::load(look.conn)?.counts(&look.names, |_, _| true) {
         let state = usize::try_from(counted.state.code()).unwrap_or(usize::MAX);
         if let Some(count) = stats.deliveries.get_mut(state) {
             *count += unsigned(counted.count);
         }
-        // The oldest open delivery of each lane is the first of its index run, so this reads one row per lane and
+        // The oldest open delivery of each lane is the first of its index range, so this reads one row per lane and
         // state.
         if counted.state.is_open() {
             let oldest = oldest(look.conn, counted.id, counted.state)?;
@@ -44,8 +57,9 @@ pub(super) fn stats(look: &ReadTransaction<'_>, path: &Path) -> rusqlite::Result
     Ok(stats)
 }
 
-pub(in crate::store) fn stats_of(path: &Path) -> Result<StoreStatistics, StoreError> {
-    let conn = connect::open_untrusted(path)?;
+/// Returns the counters of a store file, beside a running gate or without one. Blocks.
+pub(crate) fn stats_of(path: &Path) -> Result<StoreStatistics, StoreError> {
+    let conn = open_untrusted(path)?;
     let names = NameTable::load(&conn).map_err(StoreError::Read)?;
     let look = ReadTransaction {
         skew_ms: 0,

@@ -1,9 +1,8 @@
 //! Access for tests to the inside of a store: faults, and the state of the writer.
 
+use parking_lot::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-
-use parking_lot::Mutex;
 
 use crate::model::ids::{DestinationName, RouteName};
 use crate::store::error::StoreError;
@@ -11,7 +10,8 @@ use crate::store::options::StoreOptions;
 use crate::store::rows::DestinationId;
 use crate::store::sqlite::group_work::GroupWork;
 use crate::store::sqlite::queue::{TaskUrgency, enqueue_task};
-use crate::store::sqlite::{StoreInner, StoreShared};
+use crate::store::sqlite::shared::StoreShared;
+use crate::store::sqlite::store::Store;
 
 /// Faults that a test injects.
 #[derive(Default)]
@@ -54,7 +54,7 @@ impl StoreShared {
     }
 }
 
-impl StoreInner {
+impl Store {
     /// Starts a store whose file could not be opened.
     pub(in crate::store) fn open_late(options: StoreOptions) -> Self {
         Self::start(options, None).unwrap()

@@ -36,18 +36,26 @@ impl BlockSpans {
     }
 }
 
-/// A range of event numbers, both ends inclusive.
+/// A range of row numbers, both ends inclusive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct EventRange {
+pub(super) struct NumberRange {
     pub(super) first: i64,
     pub(super) last: i64,
 }
 
-impl EventRange {
+impl NumberRange {
     pub(super) const ALL: Self = Self {
         first: 1,
         last: i64::MAX - 1,
     };
+
+    /// Returns the numbers that are in both ranges.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            first: self.first.max(other.first),
+            last: self.last.min(other.last),
+        }
+    }
 }
 
 /// Returns the range that contains all events received within these times, and possibly others. Returns `None` if there
@@ -56,9 +64,9 @@ pub(super) fn range(
     conn: &Connection,
     since_ms: Option<i64>,
     before_ms: Option<i64>,
-) -> rusqlite::Result<Option<EventRange>> {
+) -> rusqlite::Result<Option<NumberRange>> {
     if since_ms.is_none() && before_ms.is_none() {
-        return Ok(Some(EventRange::ALL));
+        return Ok(Some(NumberRange::ALL));
     }
     let (since, before) = (since_ms.unwrap_or(i64::MIN), before_ms.unwrap_or(i64::MAX));
     let edge = |order: &str| -> rusqlite::Result<Option<i64>> {
@@ -71,7 +79,7 @@ pub(super) fn range(
     let (Some(first), Some(last)) = (edge("ASC")?, edge("DESC")?) else {
         return Ok(None);
     };
-    Ok(Some(EventRange {
+    Ok(Some(NumberRange {
         first: first << BLOCK_BITS,
         last: ((last + 1) << BLOCK_BITS) - 1,
     }))
@@ -79,7 +87,7 @@ pub(super) fn range(
 
 /// Consecutive events, all or some of which were received within the requested times.
 pub(super) struct EventStretch {
-    pub(super) range: EventRange,
+    pub(super) range: NumberRange,
     /// True if all of them were received within the times; otherwise some may have been.
     pub(super) is_within: bool,
 }
@@ -91,7 +99,7 @@ pub(super) fn stretches(
     before_ms: Option<i64>,
 ) -> rusqlite::Result<Vec<EventStretch>> {
     if since_ms.is_none() && before_ms.is_none() {
-        let (range, is_within) = (EventRange::ALL, true);
+        let (range, is_within) = (NumberRange::ALL, true);
         return Ok(vec![EventStretch { range, is_within }]);
     }
     let (since, before) = (since_ms.unwrap_or(i64::MIN), before_ms.unwrap_or(i64::MAX));
@@ -102,7 +110,7 @@ pub(super) fn stretches(
     let mut stretches: Vec<EventStretch> = Vec::new();
     while let Some(row) = rows.next()? {
         let (block, is_within): (i64, bool) = (row.get(0)?, row.get(1)?);
-        let range = EventRange {
+        let range = NumberRange {
             first: block << BLOCK_BITS,
             last: ((block + 1) << BLOCK_BITS) - 1,
         };

@@ -21,7 +21,8 @@ use crate::store::sqlite::group_work::{GroupWork, UndoEntry};
 use crate::store::sqlite::open::OpenStore;
 use crate::store::sqlite::out_of_order::out_of_order;
 use crate::store::sqlite::queue::{NextWork, TaskGroup};
-use crate::store::sqlite::{StoreShared, connect, limits, open, quick_check, wal};
+use crate::store::sqlite::shared::StoreShared;
+use crate::store::sqlite::{connect, limits, open, quick_check, wal};
 
 /// After this pause without tasks the writer empties the log even if it is short, so that the next start is quick.
 const QUIET: Duration = Duration::from_secs(3);
