@@ -239,7 +239,7 @@ async fn a_flood_of_slow_streams_delays_no_genuine_request() {
 #[tokio::test]
 async fn monitor_mode_gives_a_source_its_share() {
     let latch = crate::harness::app::Latch::default();
-    let app = App::start(crate::harness::app::Behaviour::Held(latch.clone(), 200));
+    let app = App::start(crate::harness::app::held(&latch, 200));
     let server = "[server]\nmax_in_flight = 8\n\n";
     let route = Provider::Github.route("hook", &app.url("/in"), "enforce = \"monitor\"");
     let gate = Gate::start(&format!("{server}{route}")).await;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::harness::app::{App, Behaviour, Recorded, Refusing, by, ok, respond};
+use crate::harness::app::{App, Recorded, Refusing, by, ok, respond, slow};
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender};
 use crate::harness::{LIMIT, wait_for};
@@ -98,7 +98,7 @@ async fn kills_at_any_moment_lose_nothing_and_repeat_nothing_that_was_recorded()
     let app = App::start(by(move |_: &Recorded| {
         match calls.fetch_add(1, Ordering::Relaxed) % 7 {
             0 => respond(503, ""),
-            1 => Behaviour::Slow(Duration::from_millis(60), 200),
+            1 => slow(Duration::from_millis(60), 200),
             _ => ok(),
         }
     }));

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::harness::app::{App, Behaviour, Latch, ok, respond, sequence};
+use crate::harness::app::{App, Behavior, Latch, garbage, held, ok, respond, sequence};
 use crate::harness::client::Reply;
 use crate::harness::gate::Gate;
 use crate::harness::raw::Raw;
@@ -156,9 +156,9 @@ async fn what_the_app_did_not_take_may_come_again() {
         respond(500, "broken"),
         respond(404, "not here"),
         respond(302, "elsewhere"),
-        Behaviour::CloseAfterReading,
-        Behaviour::Reset,
-        Behaviour::Garbage,
+        Behavior::Close,
+        Behavior::Reset,
+        garbage(),
     ];
     for failure in failures {
         let app = App::start(sequence([failure, ok()]));
@@ -218,7 +218,7 @@ mod in_flight {
     /// Sends two copies while the app holds the first; the latch opens when the second is surely inside the gate.
     async fn two_copies(status: u16) -> (App, Reply, Reply) {
         let latch = Latch::default();
-        let app = App::start(Behaviour::Held(latch.clone(), status));
+        let app = App::start(held(&latch, status));
         let gate = gate(Provider::Stripe, &app, "").await;
         let hook = Sender::new(Provider::Stripe).event("/hook");
         let send = || {
@@ -266,7 +266,7 @@ async fn wait_for_in_flight(gate: &Gate, count: f64) {
 #[tokio::test]
 async fn a_sender_that_hangs_up_changes_nothing() {
     let latch = Latch::default();
-    let app = App::start(Behaviour::Held(latch.clone(), 200));
+    let app = App::start(held(&latch, 200));
     let gate = gate(Provider::Stripe, &app, "").await;
     let hook = Sender::new(Provider::Stripe).event("/hook");
     let mut impatient: Raw = gate.raw().await;

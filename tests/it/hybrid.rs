@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::app::{App, Behaviour, Recorded, Refusing, by, ok, respond, sequence};
+use crate::harness::app::{App, Behavior, Recorded, Refusing, by, ok, respond, sequence, slow};
 use crate::harness::client::Client;
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Provider, Sender};
@@ -66,7 +66,7 @@ async fn in_hybrid_mode_what_the_app_does_not_take_is_kept() {
 /// Fails when a late 2xx counts as a failure: the app would get the event twice.
 #[tokio::test]
 async fn in_hybrid_mode_a_late_answer_still_counts() {
-    let app = App::start(Behaviour::Slow(Duration::from_millis(800), 200));
+    let app = App::start(slow(Duration::from_millis(800), 200));
     let more = "answer_within = \"200ms\"\n";
     let gate = Gate::start(&kept(Provider::Github, "hybrid", &app.url("/in"), more)).await;
     let hook = Sender::new(Provider::Github).event("/hook");
@@ -85,7 +85,7 @@ async fn in_hybrid_mode_a_late_answer_still_counts() {
 /// Fails when an attempt that was interrupted by a kill counts as a success.
 #[tokio::test]
 async fn in_hybrid_mode_a_kill_loses_nothing() {
-    let app = App::start(Behaviour::Hang);
+    let app = App::start(Behavior::Hang);
     let more = "answer_within = \"100ms\"\n";
     let text = kept(Provider::Github, "hybrid", &app.url("/in"), more);
     let mut gate = Gate::start(&text).await;
@@ -168,29 +168,26 @@ struct Taken {
 
 /// Returns the behavior of an unreliable app. It takes the events that it answers with 2xx, and fails, delays or drops
 /// every n-th request.
-fn unsteady(taken: &Arc<Mutex<Taken>>, is_steady: &Arc<AtomicBool>) -> Behaviour {
+fn unsteady(taken: &Arc<Mutex<Taken>>, is_steady: &Arc<AtomicBool>) -> Behavior {
     let (taken, is_steady) = (Arc::clone(taken), Arc::clone(is_steady));
     let calls = AtomicUsize::new(0);
     by(move |request: &Recorded| {
         let call = calls.fetch_add(1, Ordering::SeqCst) % 5;
-        let behaviour = match call {
+        let behavior = match call {
             _ if is_steady.load(Ordering::SeqCst) => ok(),
             0 => respond(503, ""),
-            1 => Behaviour::CloseAfterReading,
-            2 => Behaviour::Slow(Duration::from_millis(150), 200),
+            1 => Behavior::Close,
+            2 => slow(Duration::from_millis(150), 200),
             _ => ok(),
         };
-        let is_taken = !matches!(
-            &behaviour,
-            Behaviour::CloseAfterReading | Behaviour::Respond(503, _)
-        );
+        let is_taken = !matches!(&behavior, Behavior::Close | Behavior::Respond(503, _));
         let mut taken = taken.lock().unwrap();
         if taken.once.contains(&request.body) {
             taken.again.push(request.body.clone());
         } else if is_taken {
             taken.once.insert(request.body.clone());
         }
-        behaviour
+        behavior
     })
 }
 

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
 
-use crate::harness::app::{App, Behaviour, Latch, Recorded, Refusing, by, ok, respond, sequence};
+use crate::harness::app::{
+    App, Behavior, Latch, Recorded, Refusing, by, garbage, held, ok, respond, sequence, slow,
+};
 use crate::harness::client::Reply;
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender, mac};
@@ -42,7 +44,7 @@ async fn an_event_is_answered_at_once_and_delivered_as_it_came() {
         Provider::StandardWebhooks,
     ] {
         let latch = Latch::default();
-        let app = App::start(Behaviour::Held(latch.clone(), 200));
+        let app = App::start(held(&latch, 200));
         let gate = Gate::start(&kept(provider, "queue", &app.url("/in"), "")).await;
         let hook = Sender::new(provider).event("/hook").with("X-Own", "kept");
         let reply = gate.send(&hook).await;
@@ -99,8 +101,8 @@ async fn a_large_event_is_kept_whole() {
 async fn a_failing_app_gets_the_event_until_it_takes_it() {
     let app = App::start(sequence([
         respond(500, "oops"),
-        Behaviour::CloseAfterReading,
-        Behaviour::Garbage,
+        Behavior::Close,
+        garbage(),
         respond(302, "elsewhere"),
         ok(),
     ]));
@@ -165,8 +167,8 @@ async fn with_a_store_a_proxy_route_knows_its_events_after_a_restart() {
 #[tokio::test]
 async fn each_destination_goes_at_its_own_pace() {
     let (hangs, slow, fine, other) = (
-        App::start(Behaviour::Hang),
-        App::start(Behaviour::Slow(Duration::from_millis(700), 200)),
+        App::start(Behavior::Hang),
+        App::start(slow(Duration::from_millis(700), 200)),
         App::start(ok()),
         App::start(ok()),
     );

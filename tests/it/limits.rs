@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::harness::app::{App, Behaviour, Latch, ok};
+use crate::harness::app::{App, Latch, held, ok};
 use crate::harness::client::Reply;
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender};
@@ -358,7 +358,7 @@ mod rates {
 #[tokio::test]
 async fn too_many_requests_in_flight_are_shed_with_503() {
     let latch = Latch::default();
-    let app = App::start(Behaviour::Held(latch.clone(), 200));
+    let app = App::start(held(&latch, 200));
     let gate = Gate::start(&format!(
         "[server]\nmax_in_flight = 2\n\n{}",
         route(&app, "")

@@ -6,7 +6,7 @@ use std::time::Duration;
 use data_encoding::HEXLOWER;
 use serde_json::Value;
 
-use crate::harness::app::{App, Behaviour, Latch, ok};
+use crate::harness::app::{App, Latch, held, ok};
 use crate::harness::client::Reply;
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, mac};
@@ -160,7 +160,7 @@ async fn one_key_below_a_prefix_names_one_event_alone_and_in_a_batch() {
 #[tokio::test]
 async fn a_batch_is_taken_whole() {
     let latch = Latch::default();
-    let app = App::start(Behaviour::Held(latch.clone(), 200));
+    let app = App::start(held(&latch, 200));
     let gate = Gate::start(&emitting(&app.url("/in"))).await;
     let first = gate.send(&local("{\"n\":0}")).await;
     assert_eq!(first.status, 200);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::app::{App, Behaviour, Latch, Refusing, ok, respond};
+use crate::harness::app::{App, Latch, Refusing, held, ok, respond};
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, PROVIDERS, Provider, Sender};
 use crate::harness::{LIMIT, wait_for};
@@ -305,7 +305,7 @@ async fn counters_go_on_across_a_reload_which_is_counted() {
 #[tokio::test]
 async fn readiness_ends_with_the_drain_and_health_does_not() {
     let latch = Latch::default();
-    let app = App::start(Behaviour::Held(latch.clone(), 200));
+    let app = App::start(held(&latch, 200));
     let mut gate = Gate::start(&Provider::Github.route("hook", &app.url("/in"), "")).await;
     assert_eq!(gate.admin("/readyz").await.0, 200);
     let client = gate.client();
