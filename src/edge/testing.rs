@@ -25,8 +25,8 @@ use crate::edge::server_state::EdgeServer;
 use crate::edge::settings::EdgeSettings;
 use crate::model::source::RequestSource;
 use crate::net::response::{HttpResponse, ResponseBody};
-use crate::test_rig::silent_listener;
 use crate::test_rig::tls::{trust_any_server, write_self_signed};
+use crate::test_rig::{let_time_pass, silent_listener};
 
 /// Writes a self-signed pair for the names, valid for this many days from now.
 pub(super) fn write_pair(folder: &Path, stem: &str, names: &[&str], days: i64) -> CertificateFiles {
@@ -94,6 +94,9 @@ pub(super) fn server() -> ServerSection {
         keep_rejected: 0,
     }
 }
+
+/// Time that the handler takes for `/slow`.
+const SLOW: Duration = Duration::from_millis(500);
 
 /// A running edge, whose handler echoes method, path, source and body.
 pub(super) struct Rig {
@@ -359,7 +362,7 @@ async fn echo(request: Request<Incoming>, source: RequestSource) -> HttpResponse
         panic!("asked for");
     }
     if path == "/slow" {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        let_time_pass("a slow handler", SLOW).await;
     }
     if path == "/large" {
         return HttpResponse::new(ResponseBody::whole(vec![b'x'; 8 << 20].into()));

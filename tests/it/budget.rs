@@ -73,11 +73,10 @@ async fn slow_clients_hold_no_exchange() {
         hostile.spawn(drip_http1(client, Arc::clone(&refused)));
     }
     // 64 is its share of the 256 unverified requests; the others are refused at once.
-    let deadline = Instant::now() + LIMIT;
-    while refused.load(Ordering::SeqCst) < 16 {
-        assert!(Instant::now() < deadline, "none is refused");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    wait_for("the refused requests", LIMIT, || {
+        refused.load(Ordering::SeqCst) >= 16
+    })
+    .await;
     for _ in 0..30 {
         assert_eq!(gate.send(&event()).await.status, 200);
     }
@@ -93,10 +92,8 @@ async fn slow_clients_hold_no_exchange() {
             return;
         }
         assert_eq!(own.status, 429);
-        let in_flight = async || gate.metric("hookgate_requests_in_flight", &[]).await < 1.0;
-        while !in_flight().await {
-            assert!(Instant::now() < deadline, "nothing comes back");
-        }
+        gate.wait_for_metric("hookgate_requests_in_flight", &[], |count| count < 1.0)
+            .await;
     }
     panic!("the source stays refused");
 }

@@ -5,15 +5,15 @@
 //! change of the code that makes it fail.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::harness::LIMIT;
 use crate::harness::app::{
     App, Behavior, Recorded, Refusing, by, garbage, ok, raw_then_close, respond, sequence,
 };
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender, mac};
 use crate::harness::unix_now;
+use crate::harness::{LIMIT, wait_for};
 
 const TIMES: &str = "timeout = \"700ms\"\nconnect_timeout = \"2s\"\n";
 
@@ -154,8 +154,7 @@ async fn connections_closed_while_idle_cost_the_sender_nothing() {
     for count in 1..=20 {
         assert_eq!(connection.send(&event()).await.status, 200);
         assert_eq!(app.count(), count);
-        // Long enough for the app's FIN, shorter than any clean-up.
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        wait_for("the end of the connection", LIMIT, || app.closed() == count).await;
     }
 }
 

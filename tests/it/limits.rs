@@ -6,6 +6,7 @@ use crate::harness::app::{App, Latch, held, ok};
 use crate::harness::client::Reply;
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender};
+use crate::harness::{LIMIT, poll_for};
 
 fn event() -> Hook {
     Sender::new(Provider::Github).event("/hook")
@@ -337,15 +338,11 @@ mod rates {
         let gate = Gate::start(&route(&app, "rate_limit = { per_second = 5, burst = 1 }")).await;
         assert_eq!(gate.send(&event()).await.status, 200);
         let hook = event();
-        let mut attempts = 0;
-        let taken = loop {
+        let taken = poll_for("the next token of the rate limit", LIMIT, async || {
             let reply = gate.send(&hook).await;
-            attempts += 1;
-            if reply.status != 429 || attempts > 400 {
-                break reply;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        };
+            (reply.status != 429).then_some(reply)
+        })
+        .await;
         assert_eq!(
             (taken.status, taken.header("hookgate-duplicate")),
             (200, None)

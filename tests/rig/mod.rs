@@ -49,6 +49,15 @@ pub async fn poll_for<T>(
     }
 }
 
+/// Waits like `wait_for`, and blocks the thread meanwhile.
+pub fn block_until(what: &str, limit: Duration, condition: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < limit, "waited {limit:?} in vain: {what}");
+        std::thread::sleep(PAUSE);
+    }
+}
+
 /// Lets time pass where the passing of time is the thing under test. `reason` says which deadline or pause that is.
 ///
 /// A test that only waits for something to happen uses `wait_for`.

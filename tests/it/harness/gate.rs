@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -14,7 +13,7 @@ use super::command::{command, end};
 use super::raw::Raw;
 use super::sender::Hook;
 use super::tls::Authority;
-use super::{LIMIT, signal, wait_for};
+use super::{LIMIT, poll_for, signal, wait_for};
 
 /// A running gate; killed when dropped.
 pub struct Gate {
@@ -264,6 +263,20 @@ impl Gate {
         text.lines().filter(fits).map(value).sum()
     }
 
+    /// Waits until a metric, summed like in `metric`, fits.
+    pub async fn wait_for_metric(
+        &self,
+        name: &str,
+        labels: &[&str],
+        is_fitting: impl Fn(f64) -> bool,
+    ) {
+        let what = format!("{name}{labels:?}");
+        poll_for(&what, LIMIT, async || {
+            is_fitting(self.metric(name, labels).await).then_some(())
+        })
+        .await;
+    }
+
     /// Returns every line of the log so far.
     pub fn log_lines(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
@@ -379,21 +392,17 @@ impl Gate {
 
     async fn wait_until_it_listens(&mut self) {
         let listeners = listeners(&std::fs::read_to_string(self.config_path()).unwrap());
-        let began = std::time::Instant::now();
-        loop {
+        wait_for("the listeners of the gate", LIMIT, || {
             self.note_addresses();
-            let lines = self.log_lines();
-            if self.addresses.len() == listeners && self.admin.is_some() {
-                return;
-            }
             let ended = self.child.try_wait().unwrap();
             assert!(
-                ended.is_none() && began.elapsed() < LIMIT,
+                ended.is_none(),
                 "the gate did not start ({ended:?}):\n{}",
-                lines.join("\n")
+                self.log_lines().join("\n")
             );
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+            self.addresses.len() == listeners && self.admin.is_some()
+        })
+        .await;
     }
 
     fn note_addresses(&mut self) {
