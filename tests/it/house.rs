@@ -450,6 +450,32 @@ fn tests_wait_for_conditions() {
     assert_eq!(found, BTreeMap::from(allowed));
 }
 
+/// Fails if a golden file is left over: each is named by the test that compares it, or belongs to a configuration.
+#[test]
+fn each_golden_file_has_its_test() {
+    let tests = texts("tests/it");
+    let mut unused: Vec<String> = Vec::new();
+    for (path, _) in texts("tests/golden") {
+        let quoted = format!("\"{}\"", path.strip_prefix("tests/golden/").unwrap());
+        if !tests.iter().any(|(_, text)| text.contains(&quoted)) {
+            unused.push(path);
+        }
+    }
+    let configs: BTreeSet<String> = texts("tests/config")
+        .into_iter()
+        .map(|file| file.0)
+        .collect();
+    let expected = configs
+        .iter()
+        .filter_map(|name| name.strip_suffix(".expected"));
+    unused.extend(
+        expected
+            .filter(|name| !configs.contains(&format!("{name}.toml")))
+            .map(str::to_owned),
+    );
+    assert!(unused.is_empty(), "no test compares these: {unused:#?}");
+}
+
 #[test]
 fn the_map_names_every_module() {
     let map = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");

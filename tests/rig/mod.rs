@@ -17,6 +17,7 @@
 )]
 
 pub mod app;
+pub mod golden;
 pub mod tls;
 
 use std::net::{SocketAddr, TcpListener};

@@ -11,6 +11,7 @@ pub mod gate;
 pub mod listener;
 pub mod raw;
 pub mod sender;
+pub mod transcript;
 
 #[path = "../../rig/mod.rs"]
 mod rig;
