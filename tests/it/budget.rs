@@ -10,9 +10,9 @@ use crate::harness::app::{App, ok};
 use crate::harness::client::Client;
 use crate::harness::gate::Gate;
 use crate::harness::raw::Raw;
+use crate::harness::rude::{frame, frames, literals, preface};
 use crate::harness::sender::{Hook, Provider, Sender};
 use crate::harness::{LIMIT, wait_for};
-use crate::rude::{frame, literals, preface};
 
 /// The hostile source; genuine senders come from 127.0.0.1.
 const HOSTILE: &str = "127.0.0.2";
@@ -154,7 +154,7 @@ impl Flood {
         self.received.extend(more.await);
         let mut acks = Vec::new();
         let mut used = 0;
-        for frame_ in crate::rude::frames(&self.received) {
+        for frame_ in frames(&self.received) {
             used += 9 + frame_.payload.len();
             match frame_.kind {
                 HEADERS | RST_STREAM => self.open.retain(|open| *open != frame_.stream),

@@ -9,6 +9,7 @@ use crate::harness::app::{App, ok};
 use crate::harness::command::outcome;
 use crate::harness::gate::Gate;
 use crate::harness::golden::golden;
+use crate::harness::listener::stderr_text;
 use crate::harness::sender::{Hook, Provider, Sender};
 use crate::harness::transcript::Transcript;
 
@@ -28,10 +29,6 @@ fn config(routes: &str) -> String {
 async fn capture(gate: &Gate, id: &str, more: &[&str]) -> Output {
     gate.hookgate(OPERATOR, &[&["capture", id], more].concat())
         .await
-}
-
-fn told(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Sends an event, and returns its id.
@@ -62,14 +59,14 @@ async fn an_event_of_the_inbox_is_saved_and_sent_again_as_it_came() {
     let id = sent(&gate, &hook, 200).await;
 
     let printed = capture(&gate, &id, &[]).await;
-    assert!(printed.status.success(), "{}", told(&printed));
-    assert_eq!(told(&printed), "");
+    assert!(printed.status.success(), "{}", stderr_text(&printed));
+    assert_eq!(stderr_text(&printed), "");
     assert!(printed.stdout.ends_with(&[b"\r\n\r\n", &body[..]].concat()));
     let saved = capture(&gate, &id, &["--out", "event.http"]).await;
     assert!(
         saved.status.success() && saved.stdout.is_empty(),
         "{}",
-        told(&saved)
+        stderr_text(&saved)
     );
     let path = gate.folder().join("event.http");
     assert_eq!(std::fs::read(&path).unwrap(), printed.stdout);
@@ -77,7 +74,7 @@ async fn an_event_of_the_inbox_is_saved_and_sent_again_as_it_came() {
     assert_eq!(mode & 0o777, 0o600);
 
     let again = replay(&gate, "event.http", &other.url(""), &["--host", "file"]).await;
-    assert!(again.status.success(), "{}", told(&again));
+    assert!(again.status.success(), "{}", stderr_text(&again));
     let got = other.only_request();
     assert_eq!(got.body, body);
     assert_eq!(got.line(), "POST /hook?a=1&b=%20 HTTP/1.1");
@@ -97,7 +94,7 @@ async fn an_event_of_the_inbox_is_saved_and_sent_again_as_it_came() {
     let ca = gate.folder().join("ca.pem").display().to_string();
     let door = format!("https://localhost:{}", gate.address().port());
     let again = replay(&gate, "event.http", &door, &["--cacert", &ca]).await;
-    assert!(again.status.success(), "{}", told(&again));
+    assert!(again.status.success(), "{}", stderr_text(&again));
     let shown = String::from_utf8_lossy(&again.stdout).into_owned();
     assert!(shown.contains("hookgate-duplicate: true"), "{shown}");
     let explained = gate.hookgate(
@@ -105,7 +102,12 @@ async fn an_event_of_the_inbox_is_saved_and_sent_again_as_it_came() {
         &["explain", "--config", "hookgate.toml", "event.http"],
     );
     let explained = explained.await;
-    assert_eq!(explained.status.code(), Some(1), "{}", told(&explained));
+    assert_eq!(
+        explained.status.code(),
+        Some(1),
+        "{}",
+        stderr_text(&explained)
+    );
 }
 
 async fn replay(gate: &Gate, file: &str, to: &str, more: &[&str]) -> Output {
@@ -127,11 +129,11 @@ async fn a_refused_request_is_saved_with_its_tokens_masked() {
         .event_of("/gitlab?api_key=another-token", "evt_1");
     let id = sent(&gate, &forged, 401).await;
     let saved = capture(&gate, &id, &["--out", "refused.http"]).await;
-    assert!(saved.status.success(), "{}", told(&saved));
+    assert!(saved.status.success(), "{}", stderr_text(&saved));
     // A wrong token is refused before the body is read.
     let cut = format!("cut, 0 of {} bytes were kept", forged.body.len());
     assert_eq!(
-        told(&saved),
+        stderr_text(&saved),
         format!(
             "note: masked because it may be a token: x-gitlab-token, the query\n\
              note: the body is incomplete: {cut}\n"
@@ -149,7 +151,7 @@ async fn a_refused_request_is_saved_with_its_tokens_masked() {
         "warning: the body in the file is incomplete: {cut}\n\
          warning: masked when it was saved, so sent as `***`: x-gitlab-token, the query\n"
     );
-    assert_eq!(told(&again), warnings);
+    assert_eq!(stderr_text(&again), warnings);
     assert!(again.status.success(), "{again:?}");
     let explain = ["explain", "--config", "hookgate.toml", "refused.http"];
     let explained = gate.hookgate("", &explain).await;
@@ -165,11 +167,11 @@ async fn a_refused_request_is_saved_with_its_tokens_masked() {
     let saved = capture(&gate, &id, &["--out", "long.http"]).await;
     let cut = "cut, 65536 of 100000 bytes were kept";
     assert_eq!(
-        told(&saved),
+        stderr_text(&saved),
         format!("note: the body is incomplete: {cut}\n")
     );
     let again = replay(&gate, "long.http", &app.url(""), &[]).await;
-    assert!(told(&again).contains(cut), "{}", told(&again));
+    assert!(stderr_text(&again).contains(cut), "{}", stderr_text(&again));
 }
 
 #[tokio::test]
@@ -220,7 +222,7 @@ async fn an_event_whose_body_was_let_go_is_not_saved() {
         }
         std::fs::remove_file(gate.folder().join("gone.http")).unwrap();
     };
-    let err = told(&output);
+    let err = stderr_text(&output);
     assert_eq!(output.status.code(), Some(1), "{err}");
     assert!(
         err.contains(&gone) && err.contains("keep_body = false"),

@@ -74,10 +74,10 @@ fn text(span: &Span, key: &str) -> String {
 }
 
 /// Returns trace, span and flags of the `traceparent` that an app got.
-fn told(request: &Recorded) -> (String, String, String) {
-    let told = request.header("traceparent").unwrap();
-    let parts: Vec<_> = told.split('-').map(str::to_owned).collect();
-    assert_eq!((parts.len(), &*parts[0]), (4, "00"), "{told}");
+fn trace_context(request: &Recorded) -> (String, String, String) {
+    let header = request.header("traceparent").unwrap();
+    let parts: Vec<_> = header.split('-').map(str::to_owned).collect();
+    assert_eq!((parts.len(), &*parts[0]), (4, "00"), "{header}");
     (parts[1].clone(), parts[2].clone(), parts[3].clone())
 }
 
@@ -103,7 +103,7 @@ async fn a_request_has_its_own_trace_and_the_app_receives_its_id() {
         .unwrap()
         .replace('-', "");
     let got = app.only_request();
-    let (trace, parent, flags) = told(&got);
+    let (trace, parent, flags) = trace_context(&got);
     assert_eq!((trace.as_str(), flags.as_str()), (uid.as_str(), "01"));
     assert_eq!(got.header("tracestate"), None);
 
@@ -162,7 +162,7 @@ async fn a_trace_that_is_continued_goes_on_to_each_attempt() {
         .with("tracestate", "a=1");
     assert_eq!(gate.send(&hook).await.status, 200);
     app.wait_for_requests(2).await;
-    let attempts: Vec<_> = app.requests().iter().map(told).collect();
+    let attempts: Vec<_> = app.requests().iter().map(trace_context).collect();
     assert_ne!(attempts[0].1, attempts[1].1);
     assert_eq!(
         app.requests()[1].header("tracestate").as_deref(),

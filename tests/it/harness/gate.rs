@@ -180,7 +180,7 @@ impl Gate {
 
     /// Returns the address of the admin listener.
     pub fn admin_address(&self) -> SocketAddr {
-        self.admin.expect("the gate told no admin listener")
+        self.admin.expect("the gate logged no admin listener")
     }
 
     pub fn pid(&self) -> u32 {
@@ -406,7 +406,7 @@ impl Gate {
     }
 
     fn note_addresses(&mut self) {
-        let told = |wanted: &str| -> Vec<SocketAddr> {
+        let find = |wanted: &str| -> Vec<SocketAddr> {
             let events = self.log_events();
             let fitting = events
                 .iter()
@@ -414,7 +414,7 @@ impl Gate {
             let address = |event: &Value| field(event, "address")?.as_str()?.parse().ok();
             fitting.filter_map(address).collect()
         };
-        let (addresses, admin) = (told("listening"), told("admin listening"));
+        let (addresses, admin) = (find("listening"), find("admin listening"));
         self.addresses = addresses;
         self.admin = admin.first().copied();
     }

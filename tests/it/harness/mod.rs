@@ -5,11 +5,13 @@
 
 #![allow(dead_code, reason = "each test file uses its part of the harness")]
 
+pub mod blocking;
 pub mod client;
 pub mod command;
 pub mod gate;
 pub mod listener;
 pub mod raw;
+pub mod rude;
 pub mod sender;
 pub mod transcript;
 
