@@ -40,4 +40,8 @@ mod cli;
 #[doc(hidden)]
 pub mod internals;
 
+#[cfg(test)]
+#[path = "../tests/rig/mod.rs"]
+mod test_rig;
+
 pub use crate::cli::main as run;

@@ -39,6 +39,7 @@ use crate::store::rows::{
     StoredEvent,
 };
 use crate::store::{Store, StoreOptions};
+use crate::test_rig::{LIMIT, poll_for};
 
 const TOKEN: &str = "correct-horse-battery-staple";
 
@@ -485,18 +486,11 @@ async fn a_replay_is_worked_off_and_wakes_its_destination() {
         .post(&format!("/replays/{id}/resume"), &Value::Null)
         .await;
     assert_eq!(resumed["state"], "running");
-    let over = async {
-        loop {
-            let (_, replay) = door.get(&format!("/replays/{id}")).await;
-            if replay["state"] == "ended" {
-                return replay;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let over = tokio::time::timeout(Duration::from_secs(10), over)
-        .await
-        .unwrap();
+    let over = poll_for("the end of the replay", LIMIT, async || {
+        let (_, replay) = door.get(&format!("/replays/{id}")).await;
+        (replay["state"] == "ended").then_some(replay)
+    })
+    .await;
     assert_eq!((&over["done"], &over["total"]), (&json!(3), &json!(3)));
     assert!(!door.woken().is_empty());
     let (_, listed) = door.get("/deliveries?replay=true").await;

@@ -181,6 +181,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+    use crate::test_rig::{LIMIT, silent_listener, wait_for};
 
     #[test]
     fn a_status_is_one_line() {
@@ -190,7 +191,7 @@ mod tests {
 
     #[test]
     fn only_a_listening_socket_is_taken() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (listener, _) = silent_listener();
         assert!(check(&listener, 1).is_ok());
         let quiet = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let quiet: TcpListener = quiet.unwrap().into();
@@ -212,15 +213,10 @@ mod tests {
                 true
             }
         });
-        let asked_again = async {
-            while asked.load(Ordering::Relaxed) < 4 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let limit = Duration::from_secs(20);
+        let asked_again = wait_for("four probes", LIMIT, || asked.load(Ordering::Relaxed) >= 4);
         tokio::select! {
             () = watching => panic!("watching never ends"),
-            done = tokio::time::timeout(limit, asked_again) => assert!(done.is_ok()),
+            () = asked_again => {}
         }
     }
 }

@@ -364,6 +364,7 @@ mod tests {
     use super::*;
     use crate::admin::resources::{LIST_EVENTS, SHOW_STATUS, TAIL_EVENTS};
     use crate::cli::testing;
+    use crate::test_rig::app::{App, raw_then_close, respond, sequence};
 
     fn client(socket: &std::path::Path, token: Option<&str>) -> AdminClient {
         let token = token.map(|token| Secret::new(token.as_bytes().to_vec()));
@@ -423,20 +424,11 @@ mod tests {
 
     #[tokio::test]
     async fn another_server_at_the_address_is_recognized() {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move {
-            for answer in [
-                "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno",
-                "SSH-2.0\r\n",
-            ] {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let _ = stream.read(&mut [0; 1024]).await;
-                let _ = stream.write_all(answer.as_bytes()).await;
-            }
-        });
-        let address = AdminAddress::parse(&format!("http://{address}")).unwrap();
+        let app = App::start(sequence([
+            respond(404, "no"),
+            raw_then_close(b"SSH-2.0\r\n"),
+        ]));
+        let address = AdminAddress::parse(&app.url("")).unwrap();
         let other = AdminClient::new(address, None);
         assert!(
             told(&other)

@@ -230,27 +230,13 @@ fn host(url: &Uri) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_rig::tls::write_self_signed;
     use std::fs;
 
     /// Writes a certificate that expires `days` from now, and its key.
     fn certificate(folder: &Path, name: &str, days: i64) {
         let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let day = |days: i64| {
-            let end =
-                jiff::Timestamp::from_second(ClockReading::read().unix_seconds() + days * 86400);
-            let date = end.unwrap().to_string();
-            let mut numbers = date.split(['-', 'T']).map(|part| part.parse().unwrap_or(1));
-            let mut number = || numbers.next().unwrap();
-            (number(), number(), number())
-        };
-        let (year, month, date) = day(days);
-        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-        params.not_after =
-            rcgen::date_time_ymd(year, month.try_into().unwrap(), date.try_into().unwrap());
-        let cert = params.self_signed(&key).unwrap();
-        fs::write(folder.join(format!("{name}.pem")), cert.pem()).unwrap();
-        fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+        write_self_signed(folder, name, &["localhost"], days, &key);
     }
 
     fn checked(folder: &Path, cert: &str, key: &str) -> DiagnosticReport {
@@ -270,11 +256,7 @@ mod tests {
         let folder = folder.path();
         let write = |name: &str, names: &[&str], algorithm| {
             let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
-            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-            let params = rcgen::CertificateParams::new(names).unwrap();
-            let cert = params.self_signed(&key).unwrap();
-            fs::write(folder.join(format!("{name}.pem")), cert.pem()).unwrap();
-            fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+            write_self_signed(folder, name, names, 90, &key);
         };
         let (p256, p384) = (
             &rcgen::PKCS_ECDSA_P256_SHA256,

@@ -2,16 +2,14 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use super::*;
 use crate::config::load_text;
-use crate::deliver::testing::{
-    Host, Reply, SECRET, answer, answer_with, event, header, wait_until,
-};
+use crate::deliver::testing::{SECRET, event};
 use crate::model::delivery::DeliveryState;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::record::log::LineLogger;
@@ -21,6 +19,10 @@ use crate::store::rows::{CommitOutcome, NewDelivery, NewEvent};
 use crate::store::search::{
     AttemptRow, DeliveryRow, DeliverySearch, DeliverySelector, ListPage, StepSelection,
 };
+use crate::test_rig::app::{
+    App, Behavior, by, ok, raw_then_close, respond, respond_with, sequence, slow,
+};
+use crate::test_rig::{LIMIT, poll_for, wait_for};
 
 struct Rig {
     store: Store,
@@ -148,17 +150,18 @@ impl Rig {
     }
 
     async fn wait_for(&self, delivery: DeliveryId, state: DeliveryState) -> DeliveryRow {
-        let mut last = None;
-        for _ in 0..2000 {
-            let rows = self.rows().await;
-            let row = rows.into_iter().find(|row| row.id == delivery).unwrap();
-            if row.state == state {
-                return row;
-            }
-            last = Some(row);
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("{delivery} is not {state:?}: {last:?}");
+        poll_for(&format!("{delivery} {state:?}"), LIMIT, async || {
+            let mut rows = self.rows().await.into_iter();
+            rows.find(|row| row.id == delivery && row.state == state)
+        })
+        .await
+    }
+
+    /// Delivers a marker event to another destination. Whatever its destination was going to attempt of the events
+    /// before it has begun by then, so a test that expects nothing does not depend on a pause.
+    async fn pass_marker(&self, marker: DestinationId) {
+        let delivery = self.commit(u16::MAX, &[marker]).await[0];
+        self.wait_for(delivery, DeliveryState::Delivered).await;
     }
 
     fn health(&self, name: &str) -> WorkerHealth {
@@ -179,6 +182,11 @@ impl Rig {
     }
 }
 
+fn times(host: &App) -> Vec<Instant> {
+    let requests = host.requests().into_iter();
+    requests.map(|request| request.at).collect()
+}
+
 fn words(attempts: &[AttemptRow]) -> Vec<(Option<u16>, Option<&str>)> {
     let each = attempts.iter().map(|attempt| &attempt.record);
     each.map(|record| {
@@ -191,14 +199,13 @@ fn words(attempts: &[AttemptRow]) -> Vec<(Option<u16>, Option<&str>)> {
 #[tokio::test]
 async fn an_error_is_followed_by_another_attempt_and_then_it_is_delivered() {
     let rig = Rig::new().await;
-    let host = Host::answering(vec![
-        answer_with(500, "", "oops"),
-        Reply::Reset,
-        answer(200),
-    ])
-    .await;
+    let host = App::start(sequence([
+        respond_with(500, "", "oops"),
+        Behavior::Reset,
+        respond(200, ""),
+    ]));
     let ids = rig
-        .follow(&[("app", host.url(), "retry = [\"50ms\", \"80ms\"]")])
+        .follow(&[("app", host.url("/in"), "retry = [\"50ms\", \"80ms\"]")])
         .await;
     let delivery = rig.commit(1, &ids).await[0];
     let row = rig.wait_for(delivery, DeliveryState::Delivered).await;
@@ -216,19 +223,19 @@ async fn an_error_is_followed_by_another_attempt_and_then_it_is_delivered() {
     let requests = host.requests();
     let numbers: Vec<_> = requests
         .iter()
-        .map(|request| header(request, "hookgate-attempt").unwrap())
+        .map(|request| request.header("hookgate-attempt").unwrap())
         .collect();
     assert_eq!(numbers, ["1", "2", "3"]);
     let names: HashSet<_> = requests
         .iter()
-        .map(|request| header(request, "webhook-id").unwrap())
+        .map(|request| request.header("webhook-id").unwrap())
         .collect();
-    assert_eq!(names, HashSet::from(["evt_1"]));
-    let times = host.times();
+    assert_eq!(names, HashSet::from(["evt_1".to_owned()]));
+    let times = times(&host);
     assert!(times[1] - times[0] >= Duration::from_millis(50));
     assert!(times[2] - times[1] >= Duration::from_millis(80));
     // The worker counts an outcome after the store has it.
-    wait_until("the end of the last exchange", || {
+    wait_for("the end of the last exchange", LIMIT, || {
         let text = rig.recorder.metrics_text();
         text.contains("hookgate_deliveries_in_flight{route=\"shop\",destination=\"app\"} 0")
             && text.contains("state=\"delivered\"} 1")
@@ -252,9 +259,13 @@ async fn an_error_is_followed_by_another_attempt_and_then_it_is_delivered() {
 #[tokio::test]
 async fn spent_retries_are_a_dead_letter_and_an_operator_brings_it_back() {
     let rig = Rig::new().await;
-    let host = Host::answering(vec![answer(500), answer(500), answer(200)]).await;
+    let host = App::start(sequence([
+        respond(500, ""),
+        respond(500, ""),
+        respond(200, ""),
+    ]));
     let ids = rig
-        .follow(&[("app", host.url(), "retry = [\"20ms\"]")])
+        .follow(&[("app", host.url("/in"), "retry = [\"20ms\"]")])
         .await;
     let delivery = rig.commit(1, &ids).await[0];
     let row = rig.wait_for(delivery, DeliveryState::Dead).await;
@@ -275,21 +286,25 @@ async fn spent_retries_are_a_dead_letter_and_an_operator_brings_it_back() {
 #[tokio::test]
 async fn gone_is_a_dead_letter_and_switches_the_destination_off() {
     let rig = Rig::new().await;
-    let host = Host::answering(vec![answer(410), answer(200)]).await;
-    let ids = rig.follow(&[("app", host.url(), "concurrency = 1")]).await;
-    let delivery = rig.commit(1, &ids).await[0];
+    let host = App::start(sequence([respond(410, ""), respond(200, "")]));
+    let marker = App::start(ok());
+    let ids = rig
+        .follow(&[
+            ("app", host.url("/in"), "concurrency = 1"),
+            ("marker", marker.url("/in"), ""),
+        ])
+        .await;
+    let delivery = rig.commit(1, &ids[..1]).await[0];
     rig.wait_for(delivery, DeliveryState::Dead).await;
-    for _ in 0..2000 {
+    poll_for("the end of the destination", LIMIT, async || {
         let rows = rig.store.destinations().await.unwrap();
-        if rows[0].disabled.is_some() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let next = rig.commit(2, &ids).await[0];
-    tokio::time::sleep(Duration::from_millis(100)).await;
+        rows[0].disabled.clone()
+    })
+    .await;
+    let next = rig.commit(2, &ids[..1]).await[0];
+    rig.pass_marker(ids[1]).await;
     rig.wait_for(next, DeliveryState::Pending).await;
-    assert_eq!(host.requests().len(), 1);
+    assert_eq!(host.count(), 1);
     rig.store.disable(ids[0], None).await.unwrap();
     rig.deliverer.wake(ids[0]);
     rig.wait_for(next, DeliveryState::Delivered).await;
@@ -299,17 +314,16 @@ async fn gone_is_a_dead_letter_and_switches_the_destination_off() {
 #[tokio::test]
 async fn what_the_destination_asks_for_is_waited_for() {
     let rig = Rig::new().await;
-    let host = Host::answering(vec![
-        answer_with(429, "retry-after: 1\r\n", ""),
-        answer(200),
-    ])
-    .await;
+    let host = App::start(sequence([
+        respond_with(429, "retry-after: 1\r\n", ""),
+        respond(200, ""),
+    ]));
     let ids = rig
-        .follow(&[("app", host.url(), "retry = [\"10ms\"]")])
+        .follow(&[("app", host.url("/in"), "retry = [\"10ms\"]")])
         .await;
     let delivery = rig.commit(1, &ids).await[0];
     rig.wait_for(delivery, DeliveryState::Delivered).await;
-    let times = host.times();
+    let times = times(&host);
     assert!(times[1] - times[0] >= Duration::from_millis(990));
     rig.stop().await;
 }
@@ -317,23 +331,17 @@ async fn what_the_destination_asks_for_is_waited_for() {
 #[tokio::test]
 async fn the_trouble_of_some_is_none_of_the_others() {
     let rig = Rig::new().await;
-    let hanging = Host::start(|_, _| Reply::Hang(Vec::new())).await;
-    let slow = Host::start(|_, _| {
-        let Reply::Send(bytes) = answer(200) else {
-            return Reply::Reset;
-        };
-        Reply::After(Duration::from_millis(300), bytes)
-    })
-    .await;
-    let refusing = Host::start(|_, _| Reply::Reset).await;
-    let healthy = Host::answering(vec![answer(200)]).await;
+    let hanging = App::start(Behavior::Hang);
+    let slow = App::start(slow(Duration::from_millis(300), 200));
+    let refusing = App::start(Behavior::Reset);
+    let healthy = App::start(respond(200, ""));
     let short = "timeout = \"2s\"\nconcurrency = 4\nretry = [\"1s\"]";
     let ids = rig
         .follow(&[
-            ("healthy", healthy.url(), short),
-            ("hanging", hanging.url(), short),
-            ("refusing", refusing.url(), short),
-            ("slow", slow.url(), short),
+            ("healthy", healthy.url("/in"), short),
+            ("hanging", hanging.url("/in"), short),
+            ("refusing", refusing.url("/in"), short),
+            ("slow", slow.url("/in"), short),
         ])
         .await;
     let healthy_id = rig.id("healthy").await;
@@ -342,7 +350,7 @@ async fn the_trouble_of_some_is_none_of_the_others() {
         rig.commit(number, &ids).await;
     }
     let committed = began.elapsed();
-    healthy.wait_for(100).await;
+    healthy.wait_for_requests(100).await;
     let took = began.elapsed();
     // The four permits of the hanging destination are taken for two seconds, and the slow one needs seven.
     assert!(took < committed + Duration::from_secs(1), "{took:?}");
@@ -359,36 +367,24 @@ async fn the_trouble_of_some_is_none_of_the_others() {
 #[tokio::test]
 async fn no_more_run_at_once_than_the_plan_says_and_a_reload_changes_it_in_place() {
     let rig = Rig::new().await;
-    let running = Arc::new(AtomicUsize::new(0));
-    let most = Arc::new(AtomicUsize::new(0));
-    let (one, other) = (Arc::clone(&running), Arc::clone(&most));
-    let host = Host::start(move |_, _| {
-        let now = one.fetch_add(1, Ordering::SeqCst) + 1;
-        other.fetch_max(now, Ordering::SeqCst);
-        let one = Arc::clone(&one);
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(40)).await;
-            one.fetch_sub(1, Ordering::SeqCst);
-        });
-        let Reply::Send(bytes) = answer(200) else {
-            return Reply::Reset;
-        };
-        Reply::After(Duration::from_millis(50), bytes)
-    })
-    .await;
-    let ids = rig.follow(&[("app", host.url(), "concurrency = 2")]).await;
+    let host = App::start(slow(Duration::from_millis(50), 200));
+    let ids = rig
+        .follow(&[("app", host.url("/in"), "concurrency = 2")])
+        .await;
     for number in 0..10 {
         rig.commit(number, &ids).await;
     }
-    host.wait_for(10).await;
-    assert_eq!(most.load(Ordering::SeqCst), 2);
-    let again = rig.follow(&[("app", host.url(), "concurrency = 6")]).await;
+    host.wait_for_requests(10).await;
+    assert_eq!(host.most_at_once(), 2);
+    let again = rig
+        .follow(&[("app", host.url("/in"), "concurrency = 6")])
+        .await;
     assert_eq!(again, ids);
     for number in 10..40 {
         rig.commit(number, &ids).await;
     }
-    host.wait_for(40).await;
-    let most = most.load(Ordering::SeqCst);
+    host.wait_for_requests(40).await;
+    let most = host.most_at_once();
     assert!((3..=6).contains(&most), "{most}");
     rig.stop().await;
 }
@@ -396,14 +392,14 @@ async fn no_more_run_at_once_than_the_plan_says_and_a_reload_changes_it_in_place
 #[tokio::test]
 async fn a_rate_is_kept() {
     let rig = Rig::new().await;
-    let host = Host::answering(vec![answer(200)]).await;
+    let host = App::start(respond(200, ""));
     let rate = "rate_limit = { per_second = 20, burst = 2 }";
-    let ids = rig.follow(&[("app", host.url(), rate)]).await;
+    let ids = rig.follow(&[("app", host.url("/in"), rate)]).await;
     for number in 0..12 {
         rig.commit(number, &ids).await;
     }
-    host.wait_for(12).await;
-    let times = host.times();
+    host.wait_for_requests(12).await;
+    let times = times(&host);
     // Two at once, and ten more at 50 ms each.
     let took = times[11] - times[0];
     assert!(took >= Duration::from_millis(450), "{took:?}");
@@ -414,28 +410,38 @@ async fn a_rate_is_kept() {
 #[tokio::test]
 async fn a_reload_adds_moves_and_removes_destinations() {
     let rig = Rig::new().await;
-    let one = Host::answering(vec![answer(200)]).await;
-    let other = Host::answering(vec![answer(200)]).await;
-    let ids = rig.follow(&[("app", one.url(), "active = false")]).await;
-    let delivery = rig.commit(1, &ids).await[0];
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    rig.wait_for(delivery, DeliveryState::Pending).await;
-    rig.follow(&[("app", one.url(), "")]).await;
-    rig.wait_for(delivery, DeliveryState::Delivered).await;
-    rig.follow(&[("app", other.url(), ""), ("more", one.url(), "")])
+    let one = App::start(respond(200, ""));
+    let other = App::start(respond(200, ""));
+    let marker = App::start(ok());
+    let marking = ("marker", marker.url("/in"), "");
+    let ids = rig
+        .follow(&[("app", one.url("/in"), "active = false"), marking.clone()])
         .await;
+    let (app, marker) = (ids[0], ids[1]);
+    let delivery = rig.commit(1, &[app]).await[0];
+    rig.pass_marker(marker).await;
+    rig.wait_for(delivery, DeliveryState::Pending).await;
+    rig.follow(&[("app", one.url("/in"), ""), marking.clone()])
+        .await;
+    rig.wait_for(delivery, DeliveryState::Delivered).await;
+    rig.follow(&[
+        ("app", other.url("/in"), ""),
+        ("more", one.url("/in"), ""),
+        marking.clone(),
+    ])
+    .await;
     let more = rig.id("more").await;
-    let moved = rig.commit(2, &[ids[0], more]).await;
+    let moved = rig.commit(2, &[app, more]).await;
     for delivery in moved {
         rig.wait_for(delivery, DeliveryState::Delivered).await;
     }
-    assert_eq!((one.requests().len(), other.requests().len()), (2, 1));
-    rig.follow(&[("more", one.url(), "")]).await;
-    let left = rig.commit(3, &ids).await[0];
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!((one.count(), other.count()), (2, 1));
+    rig.follow(std::slice::from_ref(&marking)).await;
+    let left = rig.commit(3, &[app]).await[0];
+    rig.pass_marker(marker).await;
     rig.wait_for(left, DeliveryState::Pending).await;
     assert_eq!(rig.deliverer.health().len(), 1);
-    rig.follow(&[("app", other.url(), "")]).await;
+    rig.follow(&[("app", other.url("/in"), "")]).await;
     rig.wait_for(left, DeliveryState::Delivered).await;
     rig.stop().await;
 }
@@ -444,16 +450,12 @@ async fn a_reload_adds_moves_and_removes_destinations() {
 #[tokio::test]
 async fn a_stop_waits_for_what_is_under_way_and_begins_nothing() {
     let rig = Rig::new().await;
-    let host = Host::start(|_, _| {
-        let Reply::Send(bytes) = answer(200) else {
-            return Reply::Reset;
-        };
-        Reply::After(Duration::from_millis(300), bytes)
-    })
-    .await;
-    let ids = rig.follow(&[("app", host.url(), "concurrency = 1")]).await;
+    let host = App::start(slow(Duration::from_millis(300), 200));
+    let ids = rig
+        .follow(&[("app", host.url("/in"), "concurrency = 1")])
+        .await;
     let first = rig.commit(1, &ids).await[0];
-    host.wait_for(1).await;
+    host.wait_for_requests(1).await;
     let second = rig.commit(2, &ids).await[0];
     timeout(Duration::from_secs(5), rig.deliverer.stop())
         .await
@@ -461,7 +463,7 @@ async fn a_stop_waits_for_what_is_under_way_and_begins_nothing() {
     let states: Vec<_> = rig.rows().await.iter().map(|row| row.state).collect();
     assert_eq!(states, [DeliveryState::Pending, DeliveryState::Delivered]);
     let _ = (first, second);
-    assert_eq!(host.requests().len(), 1);
+    assert_eq!(host.count(), 1);
     rig.stop().await;
 }
 
@@ -471,23 +473,27 @@ async fn an_open_breaker_uses_up_no_attempts_and_one_attempt_closes_it() {
     let rig = Rig::new().await;
     let is_back = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let seen = Arc::clone(&is_back);
-    let host = Host::start(move |_, _| match seen.load(Ordering::SeqCst) {
-        true => answer(200),
-        false => answer(503),
-    })
-    .await;
+    let host = App::start(by(move |_| match seen.load(Ordering::SeqCst) {
+        true => respond(200, ""),
+        false => respond(503, ""),
+    }));
+    let marker = App::start(ok());
     let extra = "breaker = 3\nconcurrency = 1\nretry = [\"20ms\"]";
-    let ids = rig.follow(&[("app", host.url(), extra)]).await;
-    let mut deliveries = Vec::new();
+    let ids = rig
+        .follow(&[
+            ("app", host.url("/in"), extra),
+            ("marker", marker.url("/in"), ""),
+        ])
+        .await;
     for number in 0..20 {
-        deliveries.push(rig.commit(number, &ids).await[0]);
+        rig.commit(number, &ids[..1]).await;
     }
-    wait_until("an open breaker", || {
+    wait_for("an open breaker", LIMIT, || {
         rig.health("app").breaker == BreakerState::Open
     })
     .await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(host.requests().len(), 3);
+    rig.pass_marker(ids[1]).await;
+    assert_eq!(host.count(), 3);
     let untouched = rig
         .rows()
         .await
@@ -501,11 +507,11 @@ async fn an_open_breaker_uses_up_no_attempts_and_one_attempt_closes_it() {
     assert!(text.contains("hookgate_destination_breaker{route=\"shop\",destination=\"app\"} 2"));
     // The breaker allows a probe after its first pause of 5 to 6.25 s.
     is_back.store(true, Ordering::SeqCst);
-    wait_until("a closed breaker", || {
+    wait_for("a closed breaker", LIMIT, || {
         rig.health("app").breaker == BreakerState::Closed
     })
     .await;
-    host.wait_for(20).await;
+    host.wait_for_requests(20).await;
     rig.stop().await;
 }
 
@@ -513,18 +519,24 @@ async fn an_open_breaker_uses_up_no_attempts_and_one_attempt_closes_it() {
 #[tokio::test]
 async fn a_due_time_of_a_wrong_clock_is_not_waited_for() {
     let rig = Rig::new().await;
-    let host = Host::answering(vec![answer(200)]).await;
-    let ids = rig.follow(&[("app", host.url(), "retry = [\"5s\"]")]).await;
+    let host = App::start(respond(200, ""));
+    let ids = rig
+        .follow(&[
+            ("app", host.url("/in"), "retry = [\"5s\"]"),
+            ("marker", host.url("/in"), ""),
+        ])
+        .await;
+    let (app, marker) = (&ids[..1], ids[1]);
     let year = 365 * 24 * 3600 * 1000;
     let delivery = rig
-        .commit_with(1, &ids, |delivery| delivery.due_ms += year)
+        .commit_with(1, app, |delivery| delivery.due_ms += year)
         .await[0];
     rig.wait_for(delivery, DeliveryState::Delivered).await;
     // A due time in an hour is plausible.
     let soon = rig
-        .commit_with(2, &ids, |delivery| delivery.due_ms += 3_600_000)
+        .commit_with(2, app, |delivery| delivery.due_ms += 3_600_000)
         .await[0];
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    rig.pass_marker(marker).await;
     rig.wait_for(soon, DeliveryState::Pending).await;
     rig.stop().await;
 }
@@ -532,21 +544,16 @@ async fn a_due_time_of_a_wrong_clock_is_not_waited_for() {
 #[tokio::test]
 async fn what_is_long_overdue_begins_slowly() {
     let rig = Rig::new().await;
-    let host = Host::start(|_, _| {
-        let Reply::Send(bytes) = answer(200) else {
-            return Reply::Reset;
-        };
-        Reply::After(Duration::from_millis(100), bytes)
-    })
-    .await;
+    let host = App::start(slow(Duration::from_millis(100), 200));
     let id = rig.id("app").await;
     for number in 0..60 {
         rig.commit_with(number, &[id], |delivery| delivery.due_ms -= 3_600_000)
             .await;
     }
-    rig.follow(&[("app", host.url(), "concurrency = 30")]).await;
-    host.wait_for(60).await;
-    let times = host.times();
+    rig.follow(&[("app", host.url("/in"), "concurrency = 30")])
+        .await;
+    host.wait_for_requests(60).await;
+    let times = times(&host);
     let early = times
         .iter()
         .filter(|at| **at - times[0] < Duration::from_millis(90))
@@ -563,17 +570,17 @@ async fn what_is_long_overdue_begins_slowly() {
 #[tokio::test]
 async fn one_after_the_other_where_that_is_asked_for() {
     let rig = Rig::new().await;
-    let host = Host::answering(vec![answer(500), answer(200)]).await;
+    let host = App::start(sequence([respond(500, ""), respond(200, "")]));
     let extra = "order = \"fifo\"\nretry = [\"30ms\"]";
-    let ids = rig.follow(&[("app", host.url(), extra)]).await;
+    let ids = rig.follow(&[("app", host.url("/in"), extra)]).await;
     for number in 0..10 {
         rig.commit_with(number, &ids, |delivery| delivery.order_key = Some(1))
             .await;
     }
-    let requests = host.wait_for(11).await;
+    let requests = host.wait_for_requests(11).await;
     let names: Vec<_> = requests
         .iter()
-        .map(|request| header(request, "webhook-id").unwrap().to_owned())
+        .map(|request| request.header("webhook-id").unwrap())
         .collect();
     let mut expected: Vec<_> = (0..10).map(|number| format!("evt_{number}")).collect();
     expected.insert(0, "evt_0".to_owned());
@@ -584,9 +591,9 @@ async fn one_after_the_other_where_that_is_asked_for() {
 #[tokio::test]
 async fn the_first_attempt_of_another_room_is_judged_by_the_same_rules() {
     let rig = Rig::new().await;
-    let host = Host::answering(vec![answer(200)]).await;
+    let host = App::start(respond(200, ""));
     let ids = rig
-        .follow(&[("app", host.url(), "retry = [\"30ms\"]")])
+        .follow(&[("app", host.url("/in"), "retry = [\"30ms\"]")])
         .await;
     let first = |delivery| FirstAttempt {
         destination: ids[0],
@@ -611,7 +618,7 @@ async fn the_first_attempt_of_another_room_is_judged_by_the_same_rules() {
     };
     rig.deliverer.finish_first(attempt).await;
     rig.wait_for(taken, DeliveryState::Delivered).await;
-    assert_eq!(host.requests().len(), 0);
+    assert_eq!(host.count(), 0);
     let failed = rig.commit_with(2, &ids, in_flight).await[0];
     let attempt = FirstAttempt {
         error: Some(("deadline", "it did not respond in time".to_owned())),
@@ -629,7 +636,10 @@ async fn the_first_attempt_of_another_room_is_judged_by_the_same_rules() {
         (&first.record.response_start[..], first.record.duration_ms),
         (&b"what it said"[..], 7)
     );
-    assert_eq!(header(&host.requests()[0], "hookgate-attempt"), Some("2"));
+    assert_eq!(
+        host.requests()[0].header("hookgate-attempt").as_deref(),
+        Some("2")
+    );
     rig.stop().await;
 }
 
@@ -637,8 +647,8 @@ async fn the_first_attempt_of_another_room_is_judged_by_the_same_rules() {
 #[tokio::test]
 async fn a_damaged_event_is_a_dead_letter_at_once() {
     let rig = Rig::new().await;
-    let host = Host::answering(vec![answer(200)]).await;
-    let ids = rig.follow(&[("app", host.url(), "")]).await;
+    let host = App::start(respond(200, ""));
+    let ids = rig.follow(&[("app", host.url("/in"), "")]).await;
     let mut event = event(b"{}");
     event.digest = Sha256::digest(b"{ }").into();
     let committed = rig.store.commit(NewEvent {
@@ -668,30 +678,29 @@ async fn a_damaged_event_is_a_dead_letter_at_once() {
 async fn what_was_taken_does_not_come_again_from_a_host_that_fails_and_closes_connections() {
     let taken = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&taken);
-    let host = Host::start(move |number, request| {
-        if number % 3 == 1 {
-            return answer(500);
+    let host = App::start(by(move |request| {
+        if request.number % 3 == 1 {
+            return respond(500, "");
         }
-        let name = header(request, "webhook-id").unwrap().to_owned();
+        let name = request.header("webhook-id").unwrap();
         noted.lock().push(name);
-        match number % 4 {
-            0 => Reply::Close(
-                b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok".to_vec(),
+        match request.number % 4 {
+            0 => raw_then_close(
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
             ),
             // Closes without notice, so that the next request meets a closed connection.
-            1 => Reply::Close(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()),
-            _ => answer(200),
+            1 => raw_then_close("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+            _ => respond(200, ""),
         }
-    })
-    .await;
+    }));
     let rig = Rig::new().await;
     let retry = ["\"10ms\""; 12].join(", ");
     let extra = format!("concurrency = 8\nretry = [{retry}]");
-    let ids = rig.follow(&[("app", host.url(), &extra)]).await;
+    let ids = rig.follow(&[("app", host.url("/in"), &extra)]).await;
     for number in 0..300 {
         rig.commit(number, &ids).await;
     }
-    wait_until("300 events", || taken.lock().len() >= 300).await;
+    wait_for("300 events", LIMIT, || taken.lock().len() >= 300).await;
     for row in rig.rows().await {
         rig.wait_for(row.id, DeliveryState::Delivered).await;
     }

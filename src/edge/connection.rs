@@ -42,7 +42,7 @@ const LINGER_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Time for the first request of a connection that was accepted before a drain began, since its client does not know of
 /// the drain. It covers three round trips of a slow network, with a reserve.
-const NEWCOMER_GRACE: Duration = Duration::from_secs(2);
+pub(super) const NEWCOMER_GRACE: Duration = Duration::from_secs(2);
 
 /// A connection that is ready for HTTP.
 struct OpenConnection {

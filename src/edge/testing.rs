@@ -10,12 +10,11 @@ use http::Request;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use parking_lot::Mutex;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::SignatureScheme;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +26,8 @@ use crate::edge::server_state::EdgeServer;
 use crate::edge::settings::EdgeSettings;
 use crate::model::source::RequestSource;
 use crate::net::response::{HttpResponse, ResponseBody};
+use crate::test_rig::tls::{trust_any_server, write_self_signed};
+use crate::test_rig::{let_time_pass, silent_listener};
 
 /// Writes a self-signed pair for the names, valid for this many days from now.
 pub(super) fn write_pair(folder: &Path, stem: &str, names: &[&str], days: i64) -> CertificateFiles {
@@ -52,34 +53,22 @@ fn write_pair_of(
     names: &[&str],
     days: i64,
 ) -> CertificateFiles {
-    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let mut params = rcgen::CertificateParams::new(names).unwrap();
-    let now = Duration::from_secs(
-        u64::try_from(crate::model::clock::ClockReading::read().unix_seconds()).unwrap(),
-    );
-    let day = Duration::from_secs(86_400);
-    let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + (now - 30 * day);
-    let ahead = day * u32::try_from(days.abs()).unwrap();
-    params.not_after = epoch + if days < 0 { now - ahead } else { now + ahead };
-    let cert = params.self_signed(key).unwrap();
-    let files = CertificateFiles {
-        cert: folder.join(format!("{stem}.pem")),
-        key: folder.join(format!("{stem}.key")),
+    let (cert, key) = write_self_signed(folder, stem, names, days, key);
+    CertificateFiles {
+        cert,
+        key,
         cert_span: TextSpan::default(),
         key_span: TextSpan::default(),
-    };
-    std::fs::write(&files.cert, cert.pem()).unwrap();
-    std::fs::write(&files.key, key.serialize_pem()).unwrap();
-    files
+    }
 }
 
 /// Returns the two ends of one connection over loopback.
 pub(super) async fn socket_pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let theirs = TcpStream::connect(listener.local_addr().unwrap());
-    let (ours, theirs) = tokio::join!(listener.accept(), theirs);
-    (ours.unwrap().0, theirs.unwrap())
+    let (listener, address) = silent_listener();
+    let theirs = TcpStream::connect(address).await.unwrap();
+    let ours = listener.accept().unwrap().0;
+    ours.set_nonblocking(true).unwrap();
+    (TcpStream::from_std(ours).unwrap(), theirs)
 }
 
 /// Returns the default settings with short deadlines.
@@ -106,6 +95,9 @@ pub(super) fn server() -> ServerSection {
         keep_rejected: 0,
     }
 }
+
+/// Time that the handler takes for `/slow`.
+const SLOW: Duration = Duration::from_millis(500);
 
 /// A running edge, whose handler echoes method, path, source and body.
 pub(super) struct Rig {
@@ -265,13 +257,7 @@ impl Rig {
         name: &str,
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> Option<tokio_rustls::client::TlsStream<TcpStream>> {
-        let provider = Arc::new(provider);
-        let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(versions)
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
-            .with_no_client_auth();
+        let config = trust_any_server(provider, versions).with_no_client_auth();
         let stream = TcpStream::connect(self.address).await.unwrap();
         let connector = TlsConnector::from(Arc::new(config));
         let name = name.to_owned().try_into().unwrap();
@@ -283,12 +269,8 @@ impl Rig {
         name: &str,
         shown: &[CertificateFiles],
     ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyServer(provider)));
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let builder = trust_any_server(provider, rustls::DEFAULT_VERSIONS);
         let config = match shown.first() {
             None => builder.with_no_client_auth(),
             Some(files) => {
@@ -375,54 +357,13 @@ pub(super) fn der(files: &CertificateFiles) -> Vec<u8> {
     parsed.unwrap().to_vec()
 }
 
-/// A verifier that accepts any certificate and checks signatures only.
-#[derive(Debug)]
-struct AnyServer(Arc<rustls::crypto::CryptoProvider>);
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
 async fn echo(request: Request<Incoming>, source: RequestSource) -> HttpResponse {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     if path == "/panic" {
         panic!("asked for");
     }
     if path == "/slow" {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        let_time_pass("a slow handler", SLOW).await;
     }
     if path == "/large" {
         return HttpResponse::new(ResponseBody::whole(vec![b'x'; 8 << 20].into()));

@@ -10,27 +10,25 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use crate::config::model::{ProxyProtocol, TlsVersion};
+use crate::edge::connection::NEWCOMER_GRACE;
 use crate::edge::testing::{Rig, der, read_all, read_until, server, write_pair, write_rsa_pair};
+use crate::test_rig::{self, LIMIT, let_time_pass};
 
 const POST: &[u8] = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi";
 const ECHO: &str = "POST /a 127.0.0.1 hi";
 
 async fn wait_for(condition: impl Fn() -> bool) {
-    let waiting = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(Duration::from_secs(5), waiting).await.unwrap();
+    test_rig::wait_for("a state of the edge", LIMIT, condition).await;
 }
 
 #[tokio::test]
 async fn h1_is_kept_alive_parked_and_woken() {
     for rig in [Rig::plain(server()).await, Rig::tls(server()).await] {
         let mut wire = rig.connect(b"http/1.1").await;
-        for pause in [0, 0, 450, 0] {
-            // The third pause is long enough for the connection to be parked.
-            tokio::time::sleep(Duration::from_millis(pause)).await;
+        // A connection is parked after at most a quarter of its idle time.
+        let idle = server().idle_timeout * 3 / 4;
+        for pause in [Duration::ZERO, Duration::ZERO, idle, Duration::ZERO] {
+            let_time_pass("the connection is parked", pause).await;
             wire.write_all(POST).await.unwrap();
             read_until(&mut wire, ECHO).await;
         }
@@ -186,7 +184,7 @@ async fn a_silent_peer_is_cut_in_each_phase_of_h1() {
         if is_cut {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(40)).await;
+        let_time_pass("the pause of the drip", server().header_timeout / 8).await;
     }
     assert!(is_cut, "a dripping client is not cut");
     assert_eq!(rig.edge.counters().heads_timed_out.read(), 4);
@@ -430,10 +428,12 @@ async fn a_client_connected_before_a_drain_still_gets_a_response() {
     let fresh_h2 = rig.connect(b"h2").await;
     wait_for(|| rig.edge.counters().accepted.read() == 4).await;
     rig.drain.cancel();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // Both pauses together are far shorter than the grace for newcomers.
+    let pause = NEWCOMER_GRACE / 20;
+    let_time_pass("the drain has begun", pause).await;
     let (begin, rest) = POST.split_at(20);
     fresh.write_all(begin).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let_time_pass("a head that comes in two parts", pause).await;
     fresh.write_all(rest).await.unwrap();
     let answer = read_all(&mut fresh).await;
     assert!(answer.ends_with(ECHO), "{answer:?}");

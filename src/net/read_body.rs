@@ -373,6 +373,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::test_rig::let_time_pass;
 
     enum Step {
         Data(Bytes),
@@ -384,7 +385,7 @@ mod tests {
     /// A body that follows a script of steps.
     struct Script {
         steps: VecDeque<Step>,
-        timer: Option<Pin<Box<Sleep>>>,
+        timer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     }
 
     impl Script {
@@ -416,7 +417,7 @@ mod tests {
                 }
                 Some(Step::Fail) => Poll::Ready(Some(Err(()))),
                 Some(Step::Wait(time)) => {
-                    self.timer = Some(Box::pin(tokio::time::sleep(time)));
+                    self.timer = Some(Box::pin(let_time_pass("a slow client", time)));
                     self.poll_frame(context)
                 }
             }

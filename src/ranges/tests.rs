@@ -3,58 +3,37 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use hookgate_verify::providers::RangesFormat;
-use hookgate_verify::providers::{self, IpRanges};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use hookgate_verify::providers::{self, IpRanges, RangesFormat};
 
 use super::*;
 use crate::net::client::OutgoingClient;
 use crate::net::fetch::HttpsFetcher;
-use crate::net::testing;
 use crate::ranges::plausibility::ImplausibleRanges;
+use crate::test_rig::app::{App, respond};
+use crate::test_rig::tls::Authority;
 
 /// Provider whose list can change.
 struct Publisher {
-    port: u16,
+    app: App,
     refresh: RangeRefresh,
-    answer: Arc<Mutex<String>>,
 }
 
 const KNOWN: &str = "8.8.8.0/24\n8.8.4.0/24\n";
 
-async fn publish() -> Publisher {
-    let (acceptor, roots) = testing::tls();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let publisher = Publisher {
-        port: listener.local_addr().unwrap().port(),
+fn publish() -> Publisher {
+    let authority = Authority::new();
+    Publisher {
+        app: App::start_tls(authority.server_config(), respond(200, KNOWN)),
         refresh: RangeRefresh {
-            fetcher: HttpsFetcher::new(OutgoingClient::with_roots(roots)),
+            fetcher: HttpsFetcher::new(OutgoingClient::with_roots(authority.roots())),
             accepts_any_change: false,
         },
-        answer: Arc::default(),
-    };
-    publisher.says(KNOWN);
-    let answer = Arc::clone(&publisher.answer);
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let Ok(mut stream) = acceptor.accept(stream).await else {
-                continue;
-            };
-            let mut request = vec![0; 4096];
-            let _ = stream.read(&mut request).await;
-            let answer = answer.lock().clone();
-            let _ = stream.write_all(answer.as_bytes()).await;
-            let _ = stream.shutdown().await;
-        }
-    });
-    publisher
+    }
 }
 
 impl Publisher {
     fn says(&self, list: &str) {
-        let head = "HTTP/1.1 200 OK\r\ncontent-length";
-        *self.answer.lock() = format!("{head}: {}\r\n\r\n{list}", list.len());
+        self.app.behave(respond(200, list));
     }
 
     /// Returns a provider with the ranges of `KNOWN`, as of this day.
@@ -65,7 +44,7 @@ impl Publisher {
         let mut provider = provider.ok().unwrap();
         provider.ip_ranges = Some(IpRanges {
             read: read.to_owned(),
-            url: format!("https://localhost:{}/ips.txt", self.port),
+            url: format!("https://localhost:{}/ips.txt", self.app.address().port()),
             format: Some(RangesFormat::Lines),
             cidrs: KNOWN.lines().map(|line| line.parse().unwrap()).collect(),
         });
@@ -84,7 +63,7 @@ fn ip(text: &str) -> IpAddr {
 // Fails if a refresh changes only the file or only the list in use, or if a restart begins with the old list.
 #[tokio::test]
 async fn a_refresh_counts_at_once_and_outlives_a_restart() {
-    let (publisher, folder) = (publish().await, tempfile::tempdir().unwrap());
+    let (publisher, folder) = (publish(), tempfile::tempdir().unwrap());
     let provider = publisher.provider("2026-01-01");
     let first = book(folder.path());
     let live = first.live(&provider).unwrap();
@@ -121,7 +100,7 @@ async fn a_refresh_counts_at_once_and_outlives_a_restart() {
 // Fails if a list is used before it is checked, or if a rejected list empties the one in use.
 #[tokio::test]
 async fn an_answer_that_cannot_be_true_changes_nothing() {
-    let (mut publisher, folder) = (publish().await, tempfile::tempdir().unwrap());
+    let (mut publisher, folder) = (publish(), tempfile::tempdir().unwrap());
     let provider = publisher.provider("2026-01-01");
     let book = book(folder.path());
     let live = book.live(&provider).unwrap();
@@ -139,7 +118,7 @@ async fn an_answer_that_cannot_be_true_changes_nothing() {
         assert!(refused.is_err(), "{list}");
         assert_eq!(live.ranges(), before);
     }
-    *publisher.answer.lock() = "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n".to_owned();
+    publisher.app.behave(respond(500, ""));
     let refused = book.refresh(&publisher.refresh, &live).await;
     assert!(matches!(refused, Err(RefreshError::Fetch(_))));
     assert_eq!(
@@ -167,7 +146,7 @@ async fn an_answer_that_cannot_be_true_changes_nothing() {
 // Fails if a saved list of an older program wins over a newer built-in one, or if a bad file stops the start.
 #[tokio::test]
 async fn what_the_state_folder_holds_is_not_believed_blindly() {
-    let (publisher, folder) = (publish().await, tempfile::tempdir().unwrap());
+    let (publisher, folder) = (publish(), tempfile::tempdir().unwrap());
     let provider = publisher.provider("2026-01-01");
     publisher.says("8.8.8.0/24\n9.9.9.9\n");
     let first = book(folder.path());
@@ -199,7 +178,7 @@ async fn what_the_state_folder_holds_is_not_believed_blindly() {
 // Fails if ranges that cannot be saved are not used either.
 #[tokio::test]
 async fn a_folder_that_cannot_be_written_is_reported() {
-    let (publisher, folder) = (publish().await, tempfile::tempdir().unwrap());
+    let (publisher, folder) = (publish(), tempfile::tempdir().unwrap());
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
     let provider = publisher.provider("2026-01-01");

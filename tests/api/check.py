@@ -99,15 +99,18 @@ def ask(admin, path, document=None):
         return json.load(answer)
 
 
+def wait_until(what, condition):
+    end = time.monotonic() + 20
+    while not condition():
+        if time.monotonic() > end:
+            sys.exit(f"waited 20 seconds in vain: {what}")
+        time.sleep(0.05)
+
+
 def names(admin):
     """Waits for the dead letters, and returns a schemathesis config with names and ids that exist."""
-    for _ in range(200):
-        dead = ask(admin, "deliveries?state=dead")["deliveries"]
-        if len(dead) >= 3:
-            break
-        time.sleep(0.05)
-    else:
-        sys.exit("no dead letters appeared within 10 seconds")
+    wait_until("dead letters", lambda: len(ask(admin, "deliveries?state=dead")["deliveries"]) >= 3)
+    dead = ask(admin, "deliveries?state=dead")["deliveries"]
     refused = ask(admin, "verdicts?verdict=refused")["verdicts"]
     assert len(refused) == 1, refused
     replay = ask(admin, "replays", {"search": {"route": "hook"}})["replay"]["id"]

@@ -8,6 +8,7 @@ import { join } from "node:path";
 
 import { chromium } from "playwright-core";
 
+import { until as waitUntil } from "../wait.mjs";
 import { BROWSER, send, startWorld, TOKEN, VIEWER } from "./world.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -42,14 +43,7 @@ function assert(holds, text) {
     if (!holds) throw new Error(text);
 }
 
-// Waits until `ask` returns true.
-async function until(text, ask) {
-    const end = Date.now() + LIMIT;
-    while (!(await ask())) {
-        if (Date.now() > end) throw new Error(`timed out before ${text}`);
-        await new Promise((later) => setTimeout(later, 50));
-    }
-}
+const until = (what, ask) => waitUntil(what, LIMIT, ask);
 
 const world = await startWorld(program);
 const browser = await chromium.launch(BROWSER);

@@ -6,6 +6,7 @@ import { join } from "node:path";
 
 import { chromium } from "playwright-core";
 
+import { until as waitUntil } from "../wait.mjs";
 import { BROWSER, send, startWorld, TOKEN } from "./world.mjs";
 
 const [program, folder] = process.argv.slice(2);
@@ -24,13 +25,7 @@ const EVENTS = [
 ];
 const RELEASE = { action: "published", release: { tag_name: "v4.2.0", draft: false, prerelease: false }, repository, sender };
 
-async function until(ask) {
-    const end = Date.now() + 30_000;
-    while (!(await ask())) {
-        if (Date.now() > end) throw new Error(`timed out before ${ask}`);
-        await new Promise((later) => setTimeout(later, 50));
-    }
-}
+const until = (ask) => waitUntil(String(ask), 30_000, ask);
 
 const world = await startWorld(program);
 const browser = await chromium.launch(BROWSER);

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::documents::{compare, file, filled, read};
+use crate::documents::{file, filled, read};
+use crate::harness::golden::compare;
 
 /// Pages that readers find outside of the book.
 const OUTSIDE: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"];

@@ -10,9 +10,9 @@ use crate::harness::app::{App, ok};
 use crate::harness::client::Client;
 use crate::harness::gate::Gate;
 use crate::harness::raw::Raw;
+use crate::harness::rude::{frame, frames, literals, preface};
 use crate::harness::sender::{Hook, Provider, Sender};
 use crate::harness::{LIMIT, wait_for};
-use crate::rude::{frame, literals, preface};
 
 /// The hostile source; genuine senders come from 127.0.0.1.
 const HOSTILE: &str = "127.0.0.2";
@@ -73,11 +73,10 @@ async fn slow_clients_hold_no_exchange() {
         hostile.spawn(drip_http1(client, Arc::clone(&refused)));
     }
     // 64 is its share of the 256 unverified requests; the others are refused at once.
-    let deadline = Instant::now() + LIMIT;
-    while refused.load(Ordering::SeqCst) < 16 {
-        assert!(Instant::now() < deadline, "none is refused");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    wait_for("the refused requests", LIMIT, || {
+        refused.load(Ordering::SeqCst) >= 16
+    })
+    .await;
     for _ in 0..30 {
         assert_eq!(gate.send(&event()).await.status, 200);
     }
@@ -93,10 +92,8 @@ async fn slow_clients_hold_no_exchange() {
             return;
         }
         assert_eq!(own.status, 429);
-        let in_flight = async || gate.metric("hookgate_requests_in_flight", &[]).await < 1.0;
-        while !in_flight().await {
-            assert!(Instant::now() < deadline, "nothing comes back");
-        }
+        gate.wait_for_metric("hookgate_requests_in_flight", &[], |count| count < 1.0)
+            .await;
     }
     panic!("the source stays refused");
 }
@@ -157,7 +154,7 @@ impl Flood {
         self.received.extend(more.await);
         let mut acks = Vec::new();
         let mut used = 0;
-        for frame_ in crate::rude::frames(&self.received) {
+        for frame_ in frames(&self.received) {
             used += 9 + frame_.payload.len();
             match frame_.kind {
                 HEADERS | RST_STREAM => self.open.retain(|open| *open != frame_.stream),
@@ -239,7 +236,7 @@ async fn a_flood_of_slow_streams_delays_no_genuine_request() {
 #[tokio::test]
 async fn monitor_mode_gives_a_source_its_share() {
     let latch = crate::harness::app::Latch::default();
-    let app = App::start(crate::harness::app::Behaviour::Held(latch.clone(), 200));
+    let app = App::start(crate::harness::app::held(&latch, 200));
     let server = "[server]\nmax_in_flight = 8\n\n";
     let route = Provider::Github.route("hook", &app.url("/in"), "enforce = \"monitor\"");
     let gate = Gate::start(&format!("{server}{route}")).await;

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use crate::harness::command::{command, outcome};
 use crate::harness::signal;
+use crate::harness::transcript::Transcript;
 
 fn hookgate(arguments: &[&str]) -> Output {
     let mut command = command(arguments);
@@ -19,34 +20,6 @@ fn check(arguments: &[&str], code: i32) -> (String, String) {
     let (found, out, err) = outcome(hookgate(arguments));
     assert_eq!(found, code, "{arguments:?}\n{out}\n{err}");
     (out, err)
-}
-
-#[test]
-fn help_lists_every_command() {
-    let (out, _) = check(&["--help"], 0);
-    for command in [
-        "run",
-        "check",
-        "demo",
-        "providers",
-        "explain",
-        "capture",
-        "status",
-        "events",
-        "deliveries",
-        "replay",
-        "destinations",
-        "store",
-        "config",
-        "completions",
-        "man",
-    ] {
-        let is_listed = out
-            .lines()
-            .any(|line| line.trim_start().starts_with(command));
-        assert!(is_listed, "{command} is not in\n{out}");
-    }
-    assert!(out.contains("Exit codes"), "{out}");
 }
 
 #[test]
@@ -104,43 +77,24 @@ fn providers_are_listed_and_shown() {
         let id = row["id"].as_str().unwrap();
         assert!(out.lines().any(|line| line.starts_with(id)), "{out}");
     }
-    let (shown, _) = check(&["providers", "show", "stripe"], 0);
-    for part in [
-        "the time as sent, \".\", the raw body",
-        "Not signed",
-        "[routes.stripe]",
-        "https://docs.stripe.com",
-    ] {
-        assert!(shown.contains(part), "{part} is not in\n{shown}");
-    }
     let (json, _) = check(&["providers", "show", "stripe", "--json"], 0);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["tolerance_seconds"], 300);
-    let (out, err) = check(&["providers", "show", "strpe"], 2);
-    assert_eq!(out, "");
-    assert_eq!(
-        err,
-        "error: no provider has the id `strpe`\nhelp: did you mean `stripe`?\n"
-    );
 }
 
 #[test]
-fn ranges_are_refreshed_where_there_are_some() {
-    let (out, _) = check(&["providers", "refresh-ranges", "--help"], 0);
-    assert!(
-        out.contains("Examples:") && out.contains("--accept"),
-        "{out}"
-    );
-    let (out, err) = check(&["providers", "refresh-ranges", "githbu"], 2);
-    assert_eq!(out, "");
-    assert!(err.contains("did you mean `github`?"), "{err}");
-    let (_, err) = check(&["providers", "refresh-ranges", "plaid"], 2);
-    assert!(
-        err.contains("https://plaid.com/docs/api/webhooks/"),
-        "{err}"
-    );
-    let (_, err) = check(&["providers", "refresh-ranges", "slack"], 2);
-    assert!(err.contains("Slack publishes no ranges"), "{err}");
+fn a_provider_is_shown_in_words() {
+    let mut transcript = Transcript::new("providers.txt");
+    for arguments in [
+        &["providers", "show", "stripe"][..],
+        &["providers", "show", "strpe"],
+        &["providers", "refresh-ranges", "githbu"],
+        &["providers", "refresh-ranges", "plaid"],
+        &["providers", "refresh-ranges", "slack"],
+    ] {
+        transcript.add(arguments, &outcome(hookgate(arguments)));
+    }
+    transcript.compare();
 }
 
 #[test]
@@ -151,6 +105,7 @@ fn version_is_the_crates() {
 
 #[test]
 fn wrong_usage_ends_with_2() {
+    let mut transcript = Transcript::new("usage.txt");
     for arguments in [
         &["serve"][..],
         &["run"],
@@ -163,9 +118,11 @@ fn wrong_usage_ends_with_2() {
         &["destinations", "pause", "a/b", "--route", "a"],
         &["deliveries", "show", "one"],
     ] {
-        let (_, err) = check(arguments, 2);
-        assert!(err.contains("Usage:") || err.contains("--help"), "{err}");
+        let ended = outcome(hookgate(arguments));
+        assert_eq!(ended.0, 2, "{arguments:?}");
+        transcript.add(arguments, &ended);
     }
+    transcript.compare();
 }
 
 #[test]
@@ -208,29 +165,12 @@ fn the_schema_is_json() {
 /// Fails when a line of the demo's table shows another decision.
 #[test]
 fn the_demo_shows_what_it_promises() {
-    let (out, _) = check(&["demo", "--once"], 0);
-    for (sent, decided) in [
-        ("Stripe", "accepted"),
-        ("GitHub", "accepted"),
-        ("Shopify", "accepted"),
-        ("Slack", "accepted"),
-        ("Standard Webhooks", "accepted"),
-        ("one byte", "bad-signature"),
-        ("wrong secret", "bad-signature"),
-        ("ten minutes", "stale-timestamp"),
-        ("no signature", "missing-signature"),
-        ("again", "duplicate"),
-        ("fresh delivery id", "duplicate"),
-        ("100 KB", "body-too-large"),
-        ("foreign address", "source-not-allowed"),
-        ("60 times", "source-rate-limited"),
-    ] {
-        assert!(
-            out.contains(sent) && out.contains(decided),
-            "{sent}: {decided}\n{out}"
-        );
-    }
-    assert!(out.contains("All 14 lines are as they should be."), "{out}");
+    let arguments = ["demo", "--once"];
+    let ended = outcome(hookgate(&arguments));
+    assert_eq!(ended.0, 0, "{}", ended.1);
+    let mut transcript = Transcript::new("demo.txt");
+    transcript.add(&arguments, &ended);
+    transcript.compare();
 }
 
 /// Child process that is killed at the end of its test.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::app::{App, Behaviour, Latch, ok};
+use crate::harness::app::{App, Latch, held, ok};
 use crate::harness::gate::Gate;
 use crate::harness::raw::Raw;
 use crate::harness::sender::{Provider, Sender};
@@ -104,7 +104,7 @@ async fn a_refusal_of_a_whole_request_keeps_the_connection() {
 #[tokio::test]
 async fn refusals_for_load_and_size_say_so_too() {
     let latch = Latch::default();
-    let app = App::start(Behaviour::Held(latch.clone(), 200));
+    let app = App::start(held(&latch, 200));
     let gate =
         Gate::start(&config(&app).replace("content_types", "max_body = \"1KiB\"\ncontent_types"))
             .await;

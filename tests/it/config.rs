@@ -1,10 +1,12 @@
 //! Compares the output of `hookgate check` for each file of `tests/config` with the `.expected` file next to it.
 //!
-//! `UPDATE=1` writes the expected files.
+//! `tests/renew` writes the expected files.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::{env, fs};
+
+use crate::harness::golden::compare;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config")
@@ -38,7 +40,6 @@ fn cases() -> Vec<String> {
 
 #[test]
 fn each_file_gets_its_diagnostics() {
-    let mut wrong = Vec::new();
     let names = cases();
     assert!(names.len() >= 25);
     for name in names {
@@ -50,15 +51,8 @@ fn each_file_gets_its_diagnostics() {
             output.status.code().unwrap_or(-1),
         )
         .replace(folder().to_str().unwrap(), "tests/config");
-        let path = folder().join(format!("{name}.expected"));
-        if env::var_os("UPDATE").is_some() {
-            fs::write(&path, &found).unwrap();
-        }
-        if fs::read_to_string(&path).unwrap_or_default() != found {
-            wrong.push(format!("--- {name}\n{found}"));
-        }
+        compare(&format!("tests/config/{name}.expected"), &found);
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

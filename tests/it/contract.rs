@@ -9,7 +9,6 @@ mod event;
 mod signer;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate::internals::{
@@ -303,12 +302,7 @@ async fn every_provider_file_keeps_its_contract() {
     assert!(outcome.faults.is_empty(), "{}", outcome.faults.join("\n"));
     let count = outcome.expected.values().map(Vec::len).sum();
     // The comparison below names each path that lacks a request.
-    let coming = async {
-        while app.count() < count {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let _ = tokio::time::timeout(LIMIT, coming).await;
+    let _ = tokio::time::timeout(LIMIT / 2, app.wait_for_requests(count)).await;
     let mut found = arrivals(&app.requests());
     let all = outcome.expected.values_mut().chain(found.values_mut());
     all.for_each(|arrivals| arrivals.sort());

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
-use crate::harness::app::{App, Behaviour, Recorded, Refusing, by, ok, respond};
+use crate::harness::app::{App, Recorded, Refusing, by, ok, respond, slow};
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender};
-use crate::harness::{LIMIT, wait_for};
+use crate::harness::{LIMIT, let_time_pass, wait_for};
+use parking_lot::Mutex;
 
 /// Number of kills; `HOOKGATE_KILLS` overrides it.
 const KILLS: usize = 200;
@@ -60,7 +59,7 @@ async fn send_on(
     let sender = Sender::new(Provider::Github);
     while !stop.load(Ordering::Relaxed) {
         let Ok(mut connection) = client.connect().await else {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            let_time_pass("the gate is down", Duration::from_millis(2)).await;
             continue;
         };
         while !stop.load(Ordering::Relaxed) {
@@ -98,7 +97,7 @@ async fn kills_at_any_moment_lose_nothing_and_repeat_nothing_that_was_recorded()
     let app = App::start(by(move |_: &Recorded| {
         match calls.fetch_add(1, Ordering::Relaxed) % 7 {
             0 => respond(503, ""),
-            1 => Behaviour::Slow(Duration::from_millis(60), 200),
+            1 => slow(Duration::from_millis(60), 200),
             _ => ok(),
         }
     }));
@@ -115,7 +114,8 @@ async fn kills_at_any_moment_lose_nothing_and_repeat_nothing_that_was_recorded()
                 tokio::spawn(send_on(gate.client(), path, sent, stop))
             })
             .collect();
-        tokio::time::sleep(Duration::from_millis(next(&mut seed) % 120)).await;
+        let moment = Duration::from_millis(next(&mut seed) % 120);
+        let_time_pass("the kill comes at any moment", moment).await;
         gate.signal("KILL");
         stop.store(true, Ordering::Relaxed);
         for sender in senders {
@@ -220,7 +220,16 @@ async fn a_failing_disk_acknowledges_nothing_that_is_lost() {
                 tokio::spawn(send_on(gate.client(), "/queue", sent, stop))
             })
             .collect();
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        // More without a 2xx than can be in flight, so some of them were refused.
+        wait_for("faults, and commits after them", 3 * LIMIT, || {
+            let sent = sent.lock();
+            let answered = sent
+                .values()
+                .filter(|(_, is_answered)| *is_answered)
+                .count();
+            sent.len() - answered > 2 * SENDERS && answered > 40
+        })
+        .await;
         stop.store(true, Ordering::Relaxed);
         for sender in senders {
             sender.await.unwrap();
@@ -285,7 +294,9 @@ async fn a_clock_that_jumps_neither_wedges_nor_loses() {
         for hook in &hooks {
             assert_eq!(gate.send(hook).await.status, 200, "{first}");
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        let attempts = "hookgate_delivery_attempts_total";
+        gate.wait_for_metric(attempts, &[], |count| count >= 1.0)
+            .await;
         let app = App::start(ok());
         gate.set_environment(offset(second));
         gate.set_config(&config(&app.url("/in")));

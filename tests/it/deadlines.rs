@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::rig::Rig;
-use crate::rude::{Wire, frame, literals, preface, signature};
+use crate::harness::blocking::Rig;
+use crate::harness::rude::{Wire, frame, literals, preface, signature};
 
 /// Deadline of the rig for all phases but `idle_timeout`, which is twice as long.
 const DEADLINE: Duration = Duration::from_secs(1);

@@ -3,9 +3,7 @@
 //! An event that the app took does not reach it again, an event that it did not take may come again, and a client
 //! cannot spend an id that it cannot sign.
 
-use std::time::Duration;
-
-use crate::harness::app::{App, Behaviour, Latch, ok, respond, sequence};
+use crate::harness::app::{App, Behavior, Latch, garbage, held, ok, respond, sequence};
 use crate::harness::client::Reply;
 use crate::harness::gate::Gate;
 use crate::harness::raw::Raw;
@@ -156,9 +154,9 @@ async fn what_the_app_did_not_take_may_come_again() {
         respond(500, "broken"),
         respond(404, "not here"),
         respond(302, "elsewhere"),
-        Behaviour::CloseAfterReading,
-        Behaviour::Reset,
-        Behaviour::Garbage,
+        Behavior::Close,
+        Behavior::Reset,
+        garbage(),
     ];
     for failure in failures {
         let app = App::start(sequence([failure, ok()]));
@@ -218,7 +216,7 @@ mod in_flight {
     /// Sends two copies while the app holds the first; the latch opens when the second is surely inside the gate.
     async fn two_copies(status: u16) -> (App, Reply, Reply) {
         let latch = Latch::default();
-        let app = App::start(Behaviour::Held(latch.clone(), status));
+        let app = App::start(held(&latch, status));
         let gate = gate(Provider::Stripe, &app, "").await;
         let hook = Sender::new(Provider::Stripe).event("/hook");
         let send = || {
@@ -228,7 +226,8 @@ mod in_flight {
         let first = send();
         app.wait_for_requests(1).await;
         let second = send();
-        wait_for_in_flight(&gate, 2.0).await;
+        gate.wait_for_metric("hookgate_requests_in_flight", &[], |count| count >= 2.0)
+            .await;
         latch.open();
         (app, first.await.unwrap(), second.await.unwrap())
     }
@@ -252,21 +251,12 @@ mod in_flight {
     }
 }
 
-/// Waits until this many requests are in flight.
-async fn wait_for_in_flight(gate: &Gate, count: f64) {
-    let began = std::time::Instant::now();
-    while gate.metric("hookgate_requests_in_flight", &[]).await < count {
-        assert!(began.elapsed() < LIMIT, "never {count} requests in flight");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 /// Fails when the exchange runs inside the request's own future, which hyper drops when the sender hangs up: the claim
 /// would be released although the app takes the event.
 #[tokio::test]
 async fn a_sender_that_hangs_up_changes_nothing() {
     let latch = Latch::default();
-    let app = App::start(Behaviour::Held(latch.clone(), 200));
+    let app = App::start(held(&latch, 200));
     let gate = gate(Provider::Stripe, &app, "").await;
     let hook = Sender::new(Provider::Stripe).event("/hook");
     let mut impatient: Raw = gate.raw().await;
@@ -274,8 +264,8 @@ async fn a_sender_that_hangs_up_changes_nothing() {
     app.wait_for_requests(1).await;
     drop(impatient);
     let seen = gate.log_lines().len();
-    // Long enough for the gate to see the end of the connection.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    gate.wait_for_metric("hookgate_connections_open", &[], |count| count == 0.0)
+        .await;
     latch.open();
     let is_told = || {
         gate.log_lines()

@@ -1,5 +1,5 @@
 //! Compares the documentation with the program: reasons, providers, metrics, commands, API, log fields, checks, crates.
-//! `UPDATE=1` writes what is generated.
+//! `tests/renew` writes what is generated.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -13,6 +13,7 @@ use hookgate::internals::{
 };
 
 use crate::admin::api_document;
+use crate::harness::golden::compare;
 
 pub(crate) fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -103,18 +104,6 @@ fn metrics() -> String {
         writeln!(out, "| `{name}` | {kind} | {labels} | {meaning} |").unwrap();
     }
     out
-}
-
-/// Compares a file with its expected text, or writes it if `UPDATE` is set.
-pub(crate) fn compare(name: &str, expected: &str) {
-    if std::env::var_os("UPDATE").is_some() {
-        fs::write(file(name), expected).unwrap();
-    }
-    let is_same = read(name) == expected;
-    assert!(
-        is_same,
-        "{name} is not up to date: UPDATE=1 cargo test --test it documents"
-    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::harness::command::{command, outcome};
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender};
+use crate::harness::transcript::Transcript;
 
 const RIGHT: &str = "q7Rk2vZx9Lm4Tb8Ws3Yc6Nd1Hf5Jg0Pa";
 const OTHER: &str = "mB6yQ1uE8oK3sV7xC2zL5aF9dG4hJ0rT";
@@ -60,123 +61,73 @@ fn write(folder: &Path, hook: &Hook) -> PathBuf {
     path
 }
 
+/// The time at which the requests of the files were signed and received.
+const SIGNED: i64 = 1_764_000_000;
+const RECEIVED: [&str; 2] = ["--received", "2025-11-24T16:00:02Z"];
+
+/// Signs the same event in each run.
+fn event(secret: &str) -> Hook {
+    let mut sender = Sender::new(Provider::Stripe).with_secret(secret);
+    sender.at = Some(SIGNED);
+    sender.event_of("/stripe", "evt_1")
+}
+
 const CONFIG: [&str; 3] = ["--config", "hookgate.toml", "request.http"];
 
 #[test]
-fn a_request_with_the_secret_of_another_route_is_explained() {
+fn a_request_is_explained_in_words() {
     let folder = folder();
-    let sender = Sender::new(Provider::Stripe).with_secret(OTHER);
-    let mut hook = sender.event("/stripe");
-    write(folder.path(), &hook);
-    let (code, out, err) = explain(folder.path(), &CONFIG);
-    assert_eq!(code, 0, "{out}{err}");
-    for words in [
-        "route     stripe (stripe)\n",
-        "verdict   refused: bad-signature\n",
-        "check     signature.",
-        "expected  HMAC-SHA256 in hexadecimal with the route's secret\n",
-        "secret of the route `stripe-test`",
-        "fix       Set this route's secret",
-    ] {
-        assert!(out.contains(words), "{words} is not in\n{out}");
-    }
-    let (code, out, _) = explain(
-        folder.path(),
-        &[
-            "--json", "--route", "stripe", CONFIG[0], CONFIG[1], CONFIG[2],
-        ],
-    );
+    let mut transcript = Transcript::new("explain.txt");
+    let mut add = |hook: &Hook, received: &[&str]| {
+        write(folder.path(), hook);
+        let arguments = [received, &CONFIG].concat();
+        let ended = explain(folder.path(), &arguments);
+        transcript.add(&[&["explain"], &arguments[..]].concat(), &ended);
+    };
+    add(&event(OTHER), &RECEIVED);
+    // A line break that an editor or `curl --data` added or removed.
+    let mut longer = event(RIGHT);
+    longer.body.push(b'\n');
+    add(&longer, &RECEIVED);
+    // One that would pass, and the same much later.
+    add(&event(RIGHT), &RECEIVED);
+    add(&event(RIGHT), &["--received", "2030-01-01T00:00:00Z"]);
+    transcript.compare();
+
+    write(folder.path(), &event(OTHER));
+    let arguments = [&["--json", "--route", "stripe"], &RECEIVED[..], &CONFIG].concat();
+    let (code, out, _) = explain(folder.path(), &arguments);
     let document: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(
         (code, &document["cause"]["slug"]),
         (0, &"secret-of-other-route".into())
     );
     assert_eq!(document["cause"]["is_proven"], true);
-
-    // A line break that an editor or `curl --data` added or removed.
-    hook = Sender::new(Provider::Stripe)
-        .with_secret(RIGHT)
-        .event("/stripe");
-    hook.body.push(b'\n');
-    write(folder.path(), &hook);
-    let (code, out, err) = explain(folder.path(), &CONFIG);
-    assert_eq!(code, 0, "{err}");
-    assert!(out.contains("The end of the body was changed"), "{out}");
-}
-
-#[test]
-fn a_request_that_would_pass_ends_with_1() {
-    let folder = folder();
-    let sender = Sender::new(Provider::Stripe).with_secret(RIGHT);
-    write(folder.path(), &sender.event("/stripe"));
-    let (code, out, err) = explain(folder.path(), &CONFIG);
-    assert_eq!(
-        (code, out.contains("it would pass")),
-        (1, true),
-        "{out}{err}"
-    );
-    let (code, out, _) = explain(
-        folder.path(),
-        &[
-            "--received",
-            "2030-01-01T00:00:00Z",
-            CONFIG[0],
-            CONFIG[1],
-            CONFIG[2],
-        ],
-    );
-    assert_eq!((code, out.contains("stale-timestamp")), (0, true), "{out}");
 }
 
 #[test]
 fn what_cannot_be_explained_ends_with_2_and_says_why() {
     let folder = folder();
-    let sender = Sender::new(Provider::Stripe).with_secret(RIGHT);
-    write(folder.path(), &sender.event("/stripe"));
-    for (arguments, words) in [
-        (&["request.http"][..], "needs a config"),
-        (
-            &["--config", "hookgate.toml", "nowhere.http"],
-            "nowhere.http",
-        ),
-        (
-            &["--config", "nowhere.toml", "request.http"],
-            "nowhere.toml",
-        ),
-        (
-            &["--config", "hookgate.toml", "hookgate.toml"],
-            "request file",
-        ),
-        (
-            &["--config", "hookgate.toml", "--route", "x", "request.http"],
-            "its routes: stripe, stripe-test",
-        ),
-        (
-            &[
-                "--received",
-                "noon",
-                "--config",
-                "hookgate.toml",
-                "request.http",
-            ],
-            "`noon` is not a time",
-        ),
-        (
-            &[
-                "--admin",
-                "unix:/nowhere.sock",
-                "0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12",
-            ],
-            "nowhere.sock",
-        ),
+    write(folder.path(), &event(RIGHT));
+    let mut transcript = Transcript::new("explain_errors.txt");
+    for arguments in [
+        &["request.http"][..],
+        &["--config", "hookgate.toml", "nowhere.http"],
+        &["--config", "nowhere.toml", "request.http"],
+        &["--config", "hookgate.toml", "hookgate.toml"],
+        &["--config", "hookgate.toml", "--route", "x", "request.http"],
+        &[&["--received", "noon"], &CONFIG[..]].concat(),
+        &[
+            "--admin",
+            "unix:/nowhere.sock",
+            "0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12",
+        ],
     ] {
-        let (code, out, err) = explain(folder.path(), arguments);
-        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?} {err}");
-        assert!(
-            err.contains(words),
-            "{arguments:?}: {words} is not in\n{err}"
-        );
+        let ended = explain(folder.path(), arguments);
+        assert_eq!((ended.0, ended.1.as_str()), (2, ""), "{arguments:?}");
+        transcript.add(&[&["explain"], arguments].concat(), &ended);
     }
+    transcript.compare();
 }
 
 /// Returns a config with two tokens, and a route whose refused requests are kept.

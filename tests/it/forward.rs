@@ -5,13 +5,15 @@
 //! change of the code that makes it fail.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::harness::LIMIT;
-use crate::harness::app::{App, Behaviour, Recorded, Refusing, by, ok, respond, sequence};
+use crate::harness::app::{
+    App, Behavior, Recorded, Refusing, by, garbage, ok, raw_then_close, respond, sequence,
+};
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender, mac};
 use crate::harness::unix_now;
+use crate::harness::{LIMIT, wait_for};
 
 const TIMES: &str = "timeout = \"700ms\"\nconnect_timeout = \"2s\"\n";
 
@@ -28,14 +30,14 @@ fn event() -> Hook {
     Sender::new(Provider::Github).event("/hook")
 }
 
-fn raw(text: &str) -> Behaviour {
-    Behaviour::Raw(text.as_bytes().to_vec())
+fn raw(text: &str) -> Behavior {
+    Behavior::Raw(text.as_bytes().to_vec())
 }
 
 /// Lets the app misbehave once. Asserts that the sender gets `expected`, that the app got the request at most once, and
 /// that the next event passes.
-async fn check(behaviour: Behaviour, expected: u16) {
-    let app = App::start(behaviour);
+async fn check(behavior: Behavior, expected: u16) {
+    let app = App::start(behavior);
     let gate = gate_for(&app.url("/in"), "").await;
     let began = Instant::now();
     let reply = gate.send(&event()).await;
@@ -59,17 +61,17 @@ async fn check(behaviour: Behaviour, expected: u16) {
 // Mutation: leave `timeout` out of `Lease::exchange`.
 #[tokio::test]
 async fn an_app_that_hangs_is_504() {
-    check(Behaviour::Hang, 504).await;
+    check(Behavior::Hang, 504).await;
 }
 
 // Mutation: send again in `retry::send_fresh` on `ExchangeError::Closed`.
 #[tokio::test]
 async fn an_app_that_closes_or_resets_is_502() {
-    check(Behaviour::CloseBeforeReading, 502).await;
-    check(Behaviour::CloseAfterReading, 502).await;
-    check(Behaviour::Reset, 502).await;
+    check(Behavior::CloseBeforeReading, 502).await;
+    check(Behavior::Close, 502).await;
+    check(Behavior::Reset, 502).await;
     check(
-        Behaviour::RawThenClose(b"HTTP/1.1 200 OK\r\ncontent-le".to_vec()),
+        raw_then_close(b"HTTP/1.1 200 OK\r\ncontent-le".to_vec()),
         502,
     )
     .await;
@@ -78,7 +80,7 @@ async fn an_app_that_closes_or_resets_is_502() {
 // Mutation: map `ForwardError::Garbage` to 200 in `ForwardError::status`.
 #[tokio::test]
 async fn garbage_is_502() {
-    check(Behaviour::Garbage, 502).await;
+    check(garbage(), 502).await;
     check(raw("HTTP/1.1 200 OK\r\nbad header\r\n\r\n"), 502).await;
     check(
         raw("HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab"),
@@ -145,16 +147,14 @@ async fn a_second_answer_is_never_given_to_another_request() {
 // Mutation: return `Unwritten` as an error in `retry::send`.
 #[tokio::test]
 async fn connections_closed_while_idle_cost_the_sender_nothing() {
-    let closing =
-        Behaviour::RawThenClose(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec());
+    let closing = raw_then_close(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec());
     let app = App::start(closing);
     let gate = gate_for(&app.url("/in"), "").await;
     let mut connection = gate.client().connect().await.unwrap();
     for count in 1..=20 {
         assert_eq!(connection.send(&event()).await.status, 200);
         assert_eq!(app.count(), count);
-        // Long enough for the app's FIN, shorter than any clean-up.
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        wait_for("the end of the connection", LIMIT, || app.closed() == count).await;
     }
 }
 
@@ -176,7 +176,7 @@ async fn a_body_cut_midway_breaks_the_answer() {
         "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
     ] {
-        let app = App::start(Behaviour::RawThenClose(answer.as_bytes().to_vec()));
+        let app = App::start(raw_then_close(answer.as_bytes().to_vec()));
         let gate = gate_for(&app.url("/in"), "").await;
         assert!(gate.client().try_send(&event()).await.is_err(), "{answer}");
         assert!(
@@ -390,7 +390,7 @@ async fn the_rest_behind_a_prefix_is_appended() {
 // Mutation: share one connection between requests whose responses are not read yet.
 #[tokio::test]
 async fn every_sender_gets_the_answer_to_its_own_request() {
-    let app = App::start(by(|request| Behaviour::Respond(200, request.body.clone())));
+    let app = App::start(by(|request| Behavior::Respond(200, request.body.clone())));
     let gate = Arc::new(gate_for(&app.url("/in"), "").await);
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..8 {

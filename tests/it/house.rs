@@ -390,6 +390,105 @@ fn the_check_sees_a_comparison_that_ends_early() {
     assert_eq!(early_ends(code).len(), 2);
 }
 
+/// Files of tests that may pause, with the number of places: the helpers that wait for a condition, and deadlines.
+const PAUSES: [(&str, usize); 10] = [
+    ("tests/api/check.py", 1),
+    // A run that hangs ends.
+    ("tests/console/main.mjs", 1),
+    ("tests/rig/app.rs", 1),
+    ("tests/rig/mod.rs", 3),
+    // A gate that does not end is killed.
+    ("tests/sdk/harness/gate.mjs", 1),
+    // The deadline of an SDK.
+    ("tests/sdk/harness/judge.mjs", 1),
+    // The deadlines of a request.
+    ("tests/sdk/harness/send.mjs", 2),
+    ("tests/wait.mjs", 1),
+    ("tests/wait.sh", 1),
+    // This test.
+    ("tests/it/house.rs", 4),
+];
+
+/// Returns all text files below a folder of the checkout, without what package managers and compilers write.
+fn texts(folder: &str) -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join(folder)];
+    let mut texts = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() && !["node_modules", "target", "corpus"].contains(&name) {
+                folders.push(path);
+            } else if let Ok(text) = fs::read_to_string(&path) {
+                let name = path.strip_prefix(root).unwrap().display().to_string();
+                texts.push((name, text));
+            }
+        }
+    }
+    texts.sort();
+    texts
+}
+
+/// Counts the places of a text that let time pass.
+fn count_pauses(text: &str) -> usize {
+    let lines = text.lines().map(str::trim_start);
+    let code = lines.filter(|line| !line.starts_with("//") && !line.starts_with('#'));
+    let pauses = |line: &str| {
+        let words = ["sleep(", "sleep_until(", "setTimeout(", "park_timeout("];
+        // The command of a shell, before its duration.
+        let command = line.split("sleep ").skip(1);
+        let command = command.filter(|rest| rest.starts_with(|next: char| next.is_ascii_digit()));
+        let words = words.iter().map(|word| line.matches(word).count());
+        words.sum::<usize>() + command.count()
+    };
+    code.map(pauses).sum()
+}
+
+/// Fails if a test pauses for a fixed time. It waits for a condition instead (`wait_for`), or says which time has to pass
+/// (`let_time_pass`).
+#[test]
+fn tests_wait_for_conditions() {
+    let mut found: BTreeMap<String, usize> = BTreeMap::new();
+    for (name, text) in texts("tests") {
+        found.insert(name, count_pauses(&text));
+    }
+    for file in files() {
+        let product = count_pauses(&file.code);
+        let all = count_pauses(&file.whole);
+        found.insert(format!("src/{}", file.name), all - product);
+    }
+    found.retain(|_, count| *count > 0);
+    let allowed = PAUSES.map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(found, BTreeMap::from(allowed));
+}
+
+/// Fails if a golden file is left over: each is named by the test that compares it, or belongs to a configuration.
+#[test]
+fn each_golden_file_has_its_test() {
+    let tests = texts("tests/it");
+    let mut unused: Vec<String> = Vec::new();
+    for (path, _) in texts("tests/golden") {
+        let quoted = format!("\"{}\"", path.strip_prefix("tests/golden/").unwrap());
+        if !tests.iter().any(|(_, text)| text.contains(&quoted)) {
+            unused.push(path);
+        }
+    }
+    let configs: BTreeSet<String> = texts("tests/config")
+        .into_iter()
+        .map(|file| file.0)
+        .collect();
+    let expected = configs
+        .iter()
+        .filter_map(|name| name.strip_suffix(".expected"));
+    unused.extend(
+        expected
+            .filter(|name| !configs.contains(&format!("{name}.toml")))
+            .map(str::to_owned),
+    );
+    assert!(unused.is_empty(), "no test compares these: {unused:#?}");
+}
+
 #[test]
 fn the_map_names_every_module() {
     let map = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");

@@ -4,8 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::rig::Rig;
-use crate::rude::{Wire, frame, frames, is_ok, literals, preface, signature};
+use crate::harness::blocking::Rig;
+use crate::harness::rude::{Wire, frame, frames, is_ok, literals, preface, signature};
 
 const LIMIT: Duration = Duration::from_secs(3);
 const BODY: &str = "{\"a\":1}";

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::harness::app::{App, Behaviour, Recorded, Refusing, by, ok, respond, sequence};
+use crate::harness::app::{App, Behavior, Recorded, Refusing, by, ok, respond, sequence, slow};
 use crate::harness::client::Client;
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Provider, Sender};
@@ -18,7 +18,12 @@ use crate::inbox::{ADMIN_TOKEN, command, is_duplicate, kept};
 /// Fails when the sender does not get the response of an app that is in time.
 #[tokio::test]
 async fn in_hybrid_mode_an_app_in_time_answers_itself() {
-    let app = App::start(sequence([respond(201, "made"), respond(404, "not here")]));
+    let app = App::start(sequence([
+        respond(201, "made"),
+        respond(404, "not here"),
+        respond(500, ""),
+        ok(),
+    ]));
     let gate = Gate::start(&kept(Provider::Github, "hybrid", &app.url("/in"), "")).await;
     for expected in [(201, "made"), (404, "not here")] {
         let reply = gate
@@ -26,9 +31,13 @@ async fn in_hybrid_mode_an_app_in_time_answers_itself() {
             .await;
         assert_eq!((reply.status, reply.text().as_str()), expected);
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(app.count(), 2);
-    let first = &app.requests()[0];
+    // An event that is stored and sent again shows that the others are not.
+    let last = Sender::new(Provider::Github).event("/hook");
+    assert_eq!(gate.send(&last).await.status, 202);
+    let requests = app.wait_for_requests(4).await;
+    assert_eq!(requests[2].body, last.body);
+    assert_eq!(requests[3].body, last.body);
+    let first = &requests[0];
     assert_eq!(first.header("hookgate-attempt").as_deref(), Some("1"));
     assert!(first.header("webhook-id").is_some());
 }
@@ -67,7 +76,7 @@ async fn in_hybrid_mode_what_the_app_does_not_take_is_kept() {
 /// Fails when a late 2xx counts as a failure: the app would get the event twice.
 #[tokio::test]
 async fn in_hybrid_mode_a_late_answer_still_counts() {
-    let app = App::start(Behaviour::Slow(Duration::from_millis(800), 200));
+    let app = App::start(slow(Duration::from_millis(800), 200));
     let more = "answer_within = \"200ms\"\n";
     let gate = Gate::start(&kept(Provider::Github, "hybrid", &app.url("/in"), more)).await;
     let hook = Sender::new(Provider::Github).event("/hook");
@@ -79,14 +88,19 @@ async fn in_hybrid_mode_a_late_answer_still_counts() {
         began.elapsed()
     );
     assert!(is_duplicate(&gate.send(&hook).await));
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // From then on there is nothing left to send.
+    let delivered = ["state=\"delivered\""];
+    gate.wait_for_metric("hookgate_deliveries_total", &delivered, |count| {
+        count == 1.0
+    })
+    .await;
     app.only_request();
 }
 
 /// Fails when an attempt that was interrupted by a kill counts as a success.
 #[tokio::test]
 async fn in_hybrid_mode_a_kill_loses_nothing() {
-    let app = App::start(Behaviour::Hang);
+    let app = App::start(Behavior::Hang);
     let more = "answer_within = \"100ms\"\n";
     let text = kept(Provider::Github, "hybrid", &app.url("/in"), more);
     let mut gate = Gate::start(&text).await;
@@ -169,34 +183,35 @@ struct Taken {
 
 /// Returns the behavior of an unreliable app. It takes the events that it answers with 2xx, and fails, delays or drops
 /// every n-th request.
-fn unsteady(taken: &Arc<Mutex<Taken>>, is_steady: &Arc<AtomicBool>) -> Behaviour {
+fn unsteady(taken: &Arc<Mutex<Taken>>, is_steady: &Arc<AtomicBool>) -> Behavior {
     let (taken, is_steady) = (Arc::clone(taken), Arc::clone(is_steady));
     let calls = AtomicUsize::new(0);
     by(move |request: &Recorded| {
         let call = calls.fetch_add(1, Ordering::SeqCst) % 5;
-        let behaviour = match call {
+        let behavior = match call {
             _ if is_steady.load(Ordering::SeqCst) => ok(),
             0 => respond(503, ""),
-            1 => Behaviour::CloseAfterReading,
-            2 => Behaviour::Slow(Duration::from_millis(150), 200),
+            1 => Behavior::Close,
+            2 => slow(Duration::from_millis(150), 200),
             _ => ok(),
         };
-        let is_taken = !matches!(
-            &behaviour,
-            Behaviour::CloseAfterReading | Behaviour::Respond(503, _)
-        );
+        let is_taken = !matches!(&behavior, Behavior::Close | Behavior::Respond(503, _));
         let mut taken = taken.lock();
         if taken.once.contains(&request.body) {
             taken.again.push(request.body.clone());
         } else if is_taken {
             taken.once.insert(request.body.clone());
         }
-        behaviour
+        behavior
     })
 }
 
 /// Sends events until it has to stop, each twice at once and again after the responses. Returns the acknowledged ones.
-async fn send_copies(client: Client, stop: Arc<AtomicBool>) -> BTreeSet<Vec<u8>> {
+async fn send_copies(
+    client: Client,
+    stop: Arc<AtomicBool>,
+    count: Arc<AtomicUsize>,
+) -> BTreeSet<Vec<u8>> {
     let mut acknowledged = BTreeSet::new();
     while !stop.load(Ordering::SeqCst) {
         let hook = Sender::new(Provider::Github).event("/hook");
@@ -206,6 +221,7 @@ async fn send_copies(client: Client, stop: Arc<AtomicBool>) -> BTreeSet<Vec<u8>>
         let copies = copies.filter(|reply| reply.status < 300);
         if copies.count() > 0 {
             acknowledged.insert(hook.body);
+            count.fetch_add(1, Ordering::SeqCst);
         }
     }
     acknowledged
@@ -219,13 +235,23 @@ async fn in_hybrid_mode_an_app_that_comes_and_goes_gets_each_event_once() {
     let more = "answer_within = \"60ms\"\n";
     let gate = Gate::start(&kept(Provider::Github, "hybrid", &down.url("/in"), more)).await;
     let stop = Arc::new(AtomicBool::new(false));
+    let count = Arc::new(AtomicUsize::new(0));
     let senders: Vec<_> = (0..4)
-        .map(|_| tokio::spawn(send_copies(gate.client(), Arc::clone(&stop))))
+        .map(|_| {
+            let (stop, count) = (Arc::clone(&stop), Arc::clone(&count));
+            tokio::spawn(send_copies(gate.client(), stop, count))
+        })
         .collect();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    wait_for("events while the app is away", LIMIT, || {
+        count.load(Ordering::SeqCst) > 20
+    })
+    .await;
     let (taken, is_steady) = (Arc::default(), Arc::default());
-    let _app = App::start_on(down, unsteady(&taken, &is_steady));
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let app = App::start_on(down, unsteady(&taken, &is_steady));
+    wait_for("events while the app is unsteady", LIMIT, || {
+        app.count() > 100 && count.load(Ordering::SeqCst) > 40
+    })
+    .await;
     stop.store(true, Ordering::SeqCst);
     let mut acknowledged = BTreeSet::new();
     for sender in senders {
@@ -237,7 +263,12 @@ async fn in_hybrid_mode_an_app_that_comes_and_goes_gets_each_event_once() {
         acknowledged.is_subset(&taken.lock().once)
     })
     .await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // From then on there is nothing left to send.
+    for state in ["pending", "in_flight"] {
+        let label = format!("state=\"{state}\"");
+        gate.wait_for_metric("hookgate_queue_deliveries", &[&label], |count| count == 0.0)
+            .await;
+    }
     let again = taken.lock().again.len();
     assert_eq!(again, 0, "of {}", acknowledged.len());
 }

@@ -4,11 +4,13 @@ use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
 
-use crate::harness::app::{App, Behaviour, Latch, Recorded, Refusing, by, ok, respond, sequence};
+use crate::harness::app::{
+    App, Behavior, Latch, Recorded, Refusing, by, garbage, held, ok, respond, sequence, slow,
+};
 use crate::harness::client::Reply;
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender, mac};
-use crate::harness::{LIMIT, wait_for};
+use crate::harness::{LIMIT, let_time_pass, wait_for};
 
 pub(crate) const STORE: &str = "[store]\nurl = \"sqlite:hookgate.db\"\nmin_free = \"1MiB\"\n";
 
@@ -42,7 +44,7 @@ async fn an_event_is_answered_at_once_and_delivered_as_it_came() {
         Provider::StandardWebhooks,
     ] {
         let latch = Latch::default();
-        let app = App::start(Behaviour::Held(latch.clone(), 200));
+        let app = App::start(held(&latch, 200));
         let gate = Gate::start(&kept(provider, "queue", &app.url("/in"), "")).await;
         let hook = Sender::new(provider).event("/hook").with("X-Own", "kept");
         let reply = gate.send(&hook).await;
@@ -99,8 +101,8 @@ async fn a_large_event_is_kept_whole() {
 async fn a_failing_app_gets_the_event_until_it_takes_it() {
     let app = App::start(sequence([
         respond(500, "oops"),
-        Behaviour::CloseAfterReading,
-        Behaviour::Garbage,
+        Behavior::Close,
+        garbage(),
         respond(302, "elsewhere"),
         ok(),
     ]));
@@ -108,9 +110,11 @@ async fn a_failing_app_gets_the_event_until_it_takes_it() {
     let hook = Sender::new(Provider::Github).event("/hook");
     assert_eq!(gate.send(&hook).await.status, 200);
     app.wait_for_requests(5).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let got = app.requests();
-    assert_eq!(got.len(), 5, "it goes on after a 2xx");
+    // An event behind it shows that nothing more is sent of it.
+    let last = Sender::new(Provider::Github).event("/hook");
+    assert_eq!(gate.send(&last).await.status, 200);
+    let mut got = app.wait_for_requests(6).await;
+    assert_eq!(got.pop().unwrap().body, last.body, "it goes on after a 2xx");
     let attempts: Vec<_> = got
         .iter()
         .map(|each| each.header("hookgate-attempt").unwrap())
@@ -165,8 +169,8 @@ async fn with_a_store_a_proxy_route_knows_its_events_after_a_restart() {
 #[tokio::test]
 async fn each_destination_goes_at_its_own_pace() {
     let (hangs, slow, fine, other) = (
-        App::start(Behaviour::Hang),
-        App::start(Behaviour::Slow(Duration::from_millis(700), 200)),
+        App::start(Behavior::Hang),
+        App::start(slow(Duration::from_millis(700), 200)),
         App::start(ok()),
         App::start(ok()),
     );
@@ -345,12 +349,13 @@ async fn a_locked_store_is_reported_and_reopened() {
 /// Fails when a restart of the app that is shorter than the grace costs the sender its event.
 #[tokio::test]
 async fn a_refused_connection_is_tried_again_within_the_grace() {
+    const GRACE: Duration = Duration::from_secs(5);
     let down = Refusing::new();
     let address = down.address();
     let route = Provider::Github.route(
         "hook",
         &format!("http://{address}/in"),
-        "upstream_grace = \"5s\"\n",
+        &format!("upstream_grace = \"{GRACE:?}\"\n"),
     );
     let gate = Gate::start(&route).await;
     let hook = Sender::new(Provider::Github).event("/hook");
@@ -358,7 +363,7 @@ async fn a_refused_connection_is_tried_again_within_the_grace() {
         let (client, hook) = (gate.client(), hook.clone());
         tokio::spawn(async move { client.send(&hook).await })
     };
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    let_time_pass("a part of the grace", GRACE / 10).await;
     let app = App::start_on(down, ok());
     assert_eq!(sending.await.unwrap().status, 200);
     assert_eq!(app.only_request().body, hook.body);
@@ -419,11 +424,14 @@ async fn an_operator_finds_a_dead_letter_sends_it_again_pauses_and_replays() {
     assert_eq!(code, 0, "{told}");
     let other = Sender::new(Provider::Github).event("/hook");
     assert_eq!(gate.send(&other).await.status, 200);
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    assert_eq!(app.count(), 1, "it is paused");
+    let pending = ["deliveries", "list", "--state", "pending", "--json"];
+    let is_pending = || command(&gate, &pending).1.contains("\"pending\"");
+    wait_for("the pending delivery", LIMIT, is_pending).await;
+    let resumed = Instant::now();
     let (code, told) = command(&gate, &["destinations", "resume", "hook/upstream"]);
     assert_eq!(code, 0, "{told}");
-    app.wait_for_requests(2).await;
+    let requests = app.wait_for_requests(2).await;
+    assert!(requests[1].at >= resumed, "it is paused until then");
 
     let replay = ["replay", "--destination", "hook/upstream", "--yes"];
     let (code, told) = command(&gate, &replay);

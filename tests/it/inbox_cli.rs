@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::harness::command::{command, end, outcome};
 use crate::harness::gate::Gate;
+use crate::harness::transcript::Transcript;
 use crate::harness::{LIMIT, signal};
 
 const TOKEN: &str = "zQ4v9Jm2Lr7Xw1Bt";
@@ -33,25 +34,20 @@ async fn run(arguments: &[&str], token: Option<&str>) -> (i32, String, String) {
 async fn a_gate_without_a_store_says_so() {
     let gate = Gate::start(&config()).await;
     let address = format!("http://{}", gate.admin_address());
-    let no_store =
-        "this gate has no store: routes in queue or hybrid mode need `[store]` in the config";
-    for (arguments, doing) in [
-        (&["events", "list"][..], "listing events"),
-        (&["events", "tail"], "following events"),
-        (&["deliveries", "list"], "listing deliveries"),
-        (&["destinations", "list"], "listing destinations"),
-        (
-            &["destinations", "pause", "a/b"],
-            "pausing destination `a/b`",
-        ),
-        (&["replay", "list"], "listing replays"),
-        (&["replay", "--all"], "counting the deliveries of a replay"),
+    let mut transcript = Transcript::new("no_store.txt");
+    for arguments in [
+        &["events", "list"][..],
+        &["events", "tail"],
+        &["deliveries", "list"],
+        &["destinations", "list"],
+        &["destinations", "pause", "a/b"],
+        &["replay", "list"],
+        &["replay", "--all"],
     ] {
-        let arguments = [arguments, &["--admin", &address]].concat();
-        let (code, out, err) = run(&arguments, Some(TOKEN)).await;
-        assert_eq!((code, &*out), (1, ""), "{arguments:?}\n{err}");
-        assert_eq!(err, format!("error: {doing}: {no_store}\n"));
+        let ended = run(&[arguments, &["--admin", &address]].concat(), Some(TOKEN)).await;
+        transcript.add(arguments, &ended);
     }
+    transcript.compare();
 }
 
 #[tokio::test]
@@ -59,33 +55,23 @@ async fn the_token_comes_from_environment_file_or_config() {
     let gate = Gate::start(&config()).await;
     let address = format!("http://{}", gate.admin_address());
     let asked = ["events", "list", "--admin", &address];
-    let (code, _, err) = run(&asked, None).await;
-    assert_eq!(code, 1);
-    assert!(
-        err.starts_with("error: listing events: the gate requires a token\nhelp: "),
-        "{err}"
-    );
-    let (code, _, err) = run(&asked, Some("another one")).await;
-    assert_eq!(code, 1);
-    assert!(err.contains("the gate rejects this token"), "{err}");
-    assert!(!err.contains("another one"), "{err}");
-
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
     std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
-    let file = file.to_str().unwrap().to_owned();
-    let (_, _, err) = run(&[&asked[..], &["--token-file", &file]].concat(), None).await;
-    assert!(err.contains("this gate has no store"), "{err}");
-    let config = gate.config_path();
-    let config = config.to_str().unwrap();
-    let (_, _, err) = run(&[&asked[..], &["--config", config]].concat(), None).await;
-    assert!(err.contains("this gate has no store"), "{err}");
-    let (code, _, err) = run(&[&asked[..], &["--token-file", "/nowhere"]].concat(), None).await;
-    assert_eq!(code, 2);
-    assert!(
-        err.starts_with("error: reading the token: cannot read `/nowhere`"),
-        "{err}"
-    );
+    let (file, config) = (file.to_str().unwrap(), gate.config_path());
+    let mut transcript = Transcript::new("admin_token.txt");
+    for (more, token) in [
+        (&[][..], None),
+        (&[], Some("another one")),
+        (&["--token-file", file], None),
+        (&["--config", config.to_str().unwrap()], None),
+        (&["--token-file", "/nowhere"], None),
+    ] {
+        let ended = run(&[&asked[..], more].concat(), token).await;
+        assert!(!ended.2.contains("another one"), "{}", ended.2);
+        transcript.add(&[&asked[..], more].concat(), &ended);
+    }
+    transcript.compare();
 }
 
 // Fails when the token appears where every user of the machine can see it.
@@ -128,26 +114,16 @@ async fn empty_variables_count_as_unset() {
 async fn without_a_gate_the_error_names_the_next_step() {
     let folder = tempfile::tempdir().unwrap();
     let address = format!("unix:{}/admin.sock", folder.path().display());
-    let (code, out, err) = run(&["events", "list", "--admin", &address], None).await;
-    assert_eq!((code, &*out), (1, ""));
-    assert_eq!(
-        err,
-        format!(
-            "error: listing events: cannot reach a gate at `{address}`\n\
-             help: start it (`systemctl start hookgate`), or name its admin listener: `--admin ADDRESS`, or `--config FILE`\n"
-        )
-    );
-    let (code, _, err) = run(
+    let mut transcript = Transcript::new("no_gate.txt");
+    for arguments in [
+        &["events", "list", "--admin", &address][..],
         &["events", "list", "--admin", "http://gate.example:9180"],
-        None,
-    )
-    .await;
-    assert_eq!(code, 2);
-    assert!(err.contains("is another machine"), "{err}");
-    for arguments in [&["replay"][..], &["deliveries", "cancel"]] {
-        let (code, _, err) = run(arguments, None).await;
-        assert_eq!(code, 2, "nothing was said: {err}");
+        &["replay"],
+        &["deliveries", "cancel"],
+    ] {
+        transcript.add(arguments, &run(arguments, None).await);
     }
+    transcript.compare();
 }
 
 /// Admin listener of a gate with a store, in this process, for commands.
@@ -181,16 +157,20 @@ impl Inbox {
         .await
     }
 
+    /// Runs commands one after the other, and compares what they print with a golden file.
+    async fn compare(&self, name: &'static str, commands: &[&[&str]]) {
+        let mut transcript = Transcript::new(name);
+        for arguments in commands {
+            transcript.add(arguments, &self.run(arguments).await);
+        }
+        transcript.compare_without_ages();
+    }
+
     async fn json(&self, arguments: &[&str]) -> Value {
         let (code, out, err) = self.run(&[arguments, &["--json"]].concat()).await;
         assert_eq!((code, &*err), (0, ""), "{arguments:?}");
         serde_json::from_str(&out).unwrap()
     }
-}
-
-/// Returns the words of a line.
-fn words(line: &str) -> Vec<&str> {
-    line.split_whitespace().collect()
 }
 
 #[tokio::test]
@@ -199,55 +179,18 @@ async fn events_are_listed_shown_and_printed_byte_for_byte() {
     for number in 0..3 {
         inbox.accept(number, "push").await;
     }
-    let (code, out, err) = inbox.run(&["events", "list"]).await;
-    assert_eq!((code, &*err), (0, ""));
-    assert!(!out.contains('\u{1b}'), "colour for nobody: {out}");
-    let lines: Vec<_> = out.lines().collect();
-    assert_eq!(
-        words(lines[0]),
-        words("RECEIVED AGE EVENT ROUTE TYPE PROVIDER'S ID DELIVERIES")
-    );
-    let first = words(lines[1]);
-    assert_eq!(first[..2], ["2025-11-24", "16:00:02Z"]);
-    assert_eq!(
-        first[6..],
-        ["github", "push", "id-2", "1", "pending"],
-        "{out}"
-    );
-    assert_eq!(lines.len(), 4, "{out}");
-
-    let (_, out, _) = inbox.run(&["events", "list", "--limit", "2"]).await;
-    assert!(out.contains("there are more: `--all`"), "{out}");
     let part = inbox.json(&["events", "list", "--limit", "2"]).await;
     assert!(part["next"].is_string(), "{part}");
     let whole = inbox.json(&["events", "list", "--all"]).await;
     assert_eq!(whole["events"].as_array().unwrap().len(), 3);
     assert_eq!(whole["next"], Value::Null);
-    let (code, out, _) = inbox.run(&["events", "list", "--type", "issues.*"]).await;
-    assert_eq!((code, &*out), (0, "no event matches\n"));
-
     // Found in bodies, and in other values of the sender.
     for (text, expected) in [("{\"a\"", 3), ("ID-1", 1), ("nowhere", 0)] {
         let found = inbox.json(&["events", "list", "--text", text]).await;
         let found = found["events"].as_array().unwrap();
         assert_eq!(found.len(), expected, "{text}: {found:?}");
     }
-    let (code, out, _) = inbox.run(&["events", "list", "--text", "nowhere"]).await;
-    assert_eq!((code, &*out), (0, "no event matches\n"));
-    let (code, _, _) = inbox.run(&["events", "tail", "--text", "x"]).await;
-    assert_eq!(code, 2, "a tail looks into no body");
-
     let uid = whole["events"][0]["uid"].as_str().unwrap();
-    let (_, out, _) = inbox.run(&["events", "show", uid]).await;
-    for part in [
-        uid,
-        "msg_2",
-        "192.0.2.7 over TLS",
-        "POST /github",
-        "github/ci",
-    ] {
-        assert!(out.contains(part), "{part} is not in\n{out}");
-    }
     let show = [
         "events",
         "show",
@@ -258,20 +201,22 @@ async fn events_are_listed_shown_and_printed_byte_for_byte() {
     ];
     assert_eq!(end(command(&show)).await.stdout, b"{\"a\":\xff}\n");
 
-    let (code, _, err) = inbox.run(&["events", "show", "id-2"]).await;
-    assert_eq!(code, 2);
-    assert!(
-        err.starts_with("error: showing event `id-2`: `id-2` is not the id of an event"),
-        "{err}"
-    );
-    let (code, _, err) = inbox.run(&["events", "list", "--since", "soon"]).await;
-    assert_eq!(code, 2);
-    assert!(
-        err.starts_with(
-            "error: listing events: `since` is `soon`, which is not a valid time: use "
-        ),
-        "{err}"
-    );
+    inbox
+        .compare(
+            "events.txt",
+            &[
+                &["events", "list"],
+                &["events", "list", "--limit", "2"],
+                &["events", "list", "--type", "issues.*"],
+                &["events", "list", "--text", "nowhere"],
+                // A tail looks into no body.
+                &["events", "tail", "--text", "x"],
+                &["events", "show", uid],
+                &["events", "show", "id-2"],
+                &["events", "list", "--since", "soon"],
+            ],
+        )
+        .await;
 }
 
 #[tokio::test]
@@ -281,79 +226,48 @@ async fn deliveries_are_changed_one_by_one_or_many_at_once() {
     for number in 0..4 {
         ids.push(inbox.accept(number, "push").await);
     }
-    let (code, out, _) = inbox.run(&["deliveries", "cancel", &ids[0]]).await;
-    assert_eq!(code, 0);
-    assert!(out.contains("cancelled"), "{out}");
-    let (code, out, err) = inbox.run(&["deliveries", "cancel", &ids[0], &ids[1]]).await;
-    assert_eq!(code, 1);
-    assert!(out.contains("cancelled"), "the other one is changed: {out}");
-    assert_eq!(
-        err,
-        format!(
-            "error: requesting `cancel` of delivery {0}: cannot cancel delivery {0}, which is cancelled: \
-             the delivery ended already\n\
-             error: 1 of 2 deliveries could not be changed\n",
-            ids[0]
+    let cancel = ["deliveries", "cancel"];
+    inbox
+        .compare(
+            "deliveries.txt",
+            &[
+                &["deliveries", "list"],
+                &[&cancel[..], &[&ids[0]]].concat(),
+                // The other one is cancelled all the same.
+                &[&cancel[..], &[&ids[0], &ids[1]]].concat(),
+                &[&cancel[..], &["--destination", "github/ci", "--dry-run"]].concat(),
+                // There is no terminal to ask for confirmation.
+                &[&cancel[..], &["--all"]].concat(),
+                &[&cancel[..], &["--yes", "--id", "id-2"]].concat(),
+                &[&cancel[..], &["--yes", "--all"]].concat(),
+                &["deliveries", "list", "--state", "dead"],
+                &["deliveries", "show", &ids[3]],
+                &["deliveries", "show", "99"],
+            ],
         )
-    );
-    let (code, out, _) = inbox
-        .run(&[
-            "deliveries",
-            "cancel",
-            "--destination",
-            "github/ci",
-            "--dry-run",
-        ])
         .await;
-    assert_eq!((code, &*out), (0, "`cancel` would change 2 deliveries\n"));
-    // There is no terminal to ask for confirmation.
-    let (code, _, err) = inbox.run(&["deliveries", "cancel", "--all"]).await;
-    assert_eq!(code, 2);
-    assert_eq!(
-        err,
-        "error: Cancel of 2 deliveries: cannot ask for confirmation without a terminal\nhelp: check with `--dry-run`, then add `--yes`\n"
-    );
-    for which in [&["--id", "id-2"][..], &["--all"]] {
-        let cancel = [&["deliveries", "cancel", "--yes"], which].concat();
-        let (code, out, _) = inbox.run(&cancel).await;
-        assert_eq!((code, &*out), (0, "1 delivery was cancelled\n"));
-    }
     let shown = inbox.json(&["deliveries", "show", &ids[3]]).await;
     assert_eq!(shown["delivery"]["state"], "cancelled");
-    let (code, out, _) = inbox.run(&["deliveries", "list", "--state", "dead"]).await;
-    assert_eq!((code, &*out), (0, "no delivery matches\n"));
-    let (code, _, err) = inbox.run(&["deliveries", "show", "99"]).await;
-    assert_eq!(code, 1);
-    assert!(err.contains("delivery 99 does not exist"), "{err}");
 }
 
 #[tokio::test]
 async fn destinations_are_paused_by_name_and_by_route() {
     let inbox = Inbox::open().await;
     inbox.accept(0, "push").await;
-    let (code, out, _) = inbox.run(&["destinations", "pause", "github/ci"]).await;
-    assert_eq!(code, 0);
-    assert!(
-        words(out.lines().nth(1).unwrap()).starts_with(&["github/ci", "paused"]),
-        "{out}"
-    );
-    let (_, out, _) = inbox.run(&["destinations", "resume", "github/ci"]).await;
-    assert!(!out.contains("paused"), "{out}");
-    let (_, out, _) = inbox
-        .run(&["destinations", "pause", "--route", "github"])
+    inbox
+        .compare(
+            "destinations.txt",
+            &[
+                &["destinations", "pause", "github/ci"],
+                &["destinations", "resume", "github/ci"],
+                &["destinations", "pause", "github/cj"],
+                &["destinations", "pause", "github"],
+                &["destinations", "pause", "--route", "github"],
+            ],
+        )
         .await;
-    assert!(out.contains("route paused"), "{out}");
     let listed = inbox.json(&["destinations", "list"]).await;
     assert_eq!(listed["destinations"][0]["route_paused"], true);
-    let (code, _, err) = inbox.run(&["destinations", "pause", "github/cj"]).await;
-    assert_eq!(code, 1);
-    assert_eq!(
-        err,
-        "error: pausing destination `github/cj`: route `github` has no destination `cj`: did you mean `ci`?\n"
-    );
-    let (code, _, err) = inbox.run(&["destinations", "pause", "github"]).await;
-    assert_eq!(code, 2);
-    assert!(err.contains("`--route github` for all of a route"), "{err}");
 }
 
 #[tokio::test]
@@ -362,27 +276,22 @@ async fn a_replay_is_counted_begun_and_watched() {
     for number in 0..3 {
         inbox.accept(number, "push").await;
     }
-    let (code, out, _) = inbox
-        .run(&["replay", "--route", "github", "--dry-run"])
+    inbox
+        .compare(
+            "replay.txt",
+            &[
+                &["replay", "--route", "github", "--dry-run"],
+                &["replay", "--route", "github", "--yes"],
+                &["replay", "--type", "other", "--yes"],
+                &["replay", "pause", "1"],
+                &["replay", "list"],
+            ],
+        )
         .await;
-    assert_eq!((code, &*out), (0, "a replay would create 3 deliveries\n"));
-    let (code, out, err) = inbox.run(&["replay", "--route", "github", "--yes"]).await;
-    assert_eq!(
-        (code, &*out, &*err),
-        (0, "replay 1 ended: 3 deliveries created\n", "")
-    );
     let listed = inbox.json(&["replay", "list"]).await;
     assert_eq!(listed["replays"][0]["state"], "ended");
     let listed = inbox.json(&["deliveries", "list", "--replays"]).await;
     assert_eq!(listed["deliveries"].as_array().unwrap().len(), 3);
-    let (code, out, _) = inbox.run(&["replay", "--type", "other", "--yes"]).await;
-    assert_eq!((code, &*out), (0, "a replay would create 0 deliveries\n"));
-    let (code, _, err) = inbox.run(&["replay", "pause", "1"]).await;
-    assert_eq!(code, 1);
-    assert!(
-        err.starts_with("error: pausing replay 1: replay 1 has ended"),
-        "{err}"
-    );
 }
 
 #[tokio::test]

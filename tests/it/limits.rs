@@ -2,10 +2,11 @@
 
 use std::net::Ipv4Addr;
 
-use crate::harness::app::{App, Behaviour, Latch, ok};
+use crate::harness::app::{App, Latch, held, ok};
 use crate::harness::client::Reply;
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender};
+use crate::harness::{LIMIT, poll_for};
 
 fn event() -> Hook {
     Sender::new(Provider::Github).event("/hook")
@@ -337,15 +338,11 @@ mod rates {
         let gate = Gate::start(&route(&app, "rate_limit = { per_second = 5, burst = 1 }")).await;
         assert_eq!(gate.send(&event()).await.status, 200);
         let hook = event();
-        let mut attempts = 0;
-        let taken = loop {
+        let taken = poll_for("the next token of the rate limit", LIMIT, async || {
             let reply = gate.send(&hook).await;
-            attempts += 1;
-            if reply.status != 429 || attempts > 400 {
-                break reply;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        };
+            (reply.status != 429).then_some(reply)
+        })
+        .await;
         assert_eq!(
             (taken.status, taken.header("hookgate-duplicate")),
             (200, None)
@@ -358,7 +355,7 @@ mod rates {
 #[tokio::test]
 async fn too_many_requests_in_flight_are_shed_with_503() {
     let latch = Latch::default();
-    let app = App::start(Behaviour::Held(latch.clone(), 200));
+    let app = App::start(held(&latch, 200));
     let gate = Gate::start(&format!(
         "[server]\nmax_in_flight = 2\n\n{}",
         route(&app, "")

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::listener::{Listener, hookgate, told};
+use crate::harness::listener::{Listener, hookgate, stderr_text};
 use crate::harness::signal;
 
 #[test]
@@ -69,7 +69,7 @@ fn a_request_that_is_too_old_is_signed_again() {
     let file = folder.path().join("event.http").display().to_string();
     let mut listener = Listener::of_stripe(&[]);
     let old = listener.send(&["--bad", "timestamp", "--print", "--set", "id=evt_old"]);
-    assert!(old.status.success(), "{}", told(&old));
+    assert!(old.status.success(), "{}", stderr_text(&old));
     std::fs::write(&file, &old.stdout).unwrap();
     let url = listener.url("");
     let plain = ["replay-file", &file, "--to", &url];
@@ -82,7 +82,7 @@ fn a_request_that_is_too_old_is_signed_again() {
     );
     let signer = ["--resign", "--provider", "stripe", "--secret", "whsec_test"];
     let again = hookgate(&[&plain[..], &signer].concat());
-    assert!(again.status.success(), "{}", told(&again));
+    assert!(again.status.success(), "{}", stderr_text(&again));
     let signed = listener.next();
     assert_eq!(signed["verified"], true, "{signed}");
     assert_eq!(
@@ -92,9 +92,9 @@ fn a_request_that_is_too_old_is_signed_again() {
     let nobody = hookgate(&[&plain[..], &["--resign"]].concat());
     assert_eq!(nobody.status.code(), Some(2));
     assert!(
-        told(&nobody).contains("`--resign` needs a provider"),
+        stderr_text(&nobody).contains("`--resign` needs a provider"),
         "{}",
-        told(&nobody)
+        stderr_text(&nobody)
     );
 
     // Another path, and the host of the file.
@@ -129,7 +129,7 @@ fn a_signed_url_is_that_of_the_port_that_was_free() {
     let mut listener = Listener::start(&signer);
     let url = listener.url("/in?a=1");
     let sent = hookgate(&[&["send", &url][..], &signer].concat());
-    assert!(sent.status.success(), "{}", told(&sent));
+    assert!(sent.status.success(), "{}", stderr_text(&sent));
     let got = listener.next();
     assert_eq!(got["verified"], true, "{got}");
 }
@@ -142,15 +142,15 @@ fn an_answer_comes_late_or_never() {
     assert!(began.elapsed() >= Duration::from_millis(300));
     assert_eq!(slow.next()["answer"], "200 after 300ms");
     let sent = slow.send(&["--timeout", "50ms"]);
-    assert_eq!(sent.status.code(), Some(1), "{}", told(&sent));
+    assert_eq!(sent.status.code(), Some(1), "{}", stderr_text(&sent));
 
     let mut silent = Listener::of_stripe(&["--respond", "timeout"]);
     let sent = silent.send(&["--timeout", "100ms"]);
     assert_eq!(sent.status.code(), Some(1));
     assert!(
-        told(&sent).contains("no response received"),
+        stderr_text(&sent).contains("no response received"),
         "{}",
-        told(&sent)
+        stderr_text(&sent)
     );
     assert_eq!(silent.next()["answer"], "timeout");
 }

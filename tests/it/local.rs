@@ -1,12 +1,11 @@
 //! Tests of events from the operator's own apps: `provider = "local"` and `"local_hmac"`.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use serde_json::Value;
 
-use crate::harness::app::{App, Behaviour, Latch, ok};
+use crate::harness::app::{App, Latch, held, ok};
 use crate::harness::client::Reply;
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, mac};
@@ -160,7 +159,7 @@ async fn one_key_below_a_prefix_names_one_event_alone_and_in_a_batch() {
 #[tokio::test]
 async fn a_batch_is_taken_whole() {
     let latch = Latch::default();
-    let app = App::start(Behaviour::Held(latch.clone(), 200));
+    let app = App::start(held(&latch, 200));
     let gate = Gate::start(&emitting(&app.url("/in"))).await;
     let first = gate.send(&local("{\"n\":0}")).await;
     assert_eq!(first.status, 200);
@@ -202,8 +201,10 @@ async fn a_batch_is_taken_whole() {
         assert_eq!(reply.status, 400);
         assert!(reply.text().contains(fault), "{}", reply.text());
     }
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(app.count(), 5);
+    // An event behind the refused batches shows that nothing of them was delivered.
+    assert_eq!(gate.send(&local("{\"n\":9}")).await.status, 200);
+    app.wait_for_requests(6).await;
+    assert_eq!(bodies(&app)[5], b"{\"n\":9}");
 }
 
 /// Fails when a repeated batch is accepted again, or when headers that apply to no event of a batch are ignored.
@@ -260,8 +261,10 @@ async fn a_batch_is_known_by_its_own_key_and_by_those_of_its_events() {
         let text = told["error"].as_str().unwrap();
         assert!(reply.status == 400 && text.contains(fault), "{text}");
     }
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(app.count(), 2);
+    // An event behind the refused ones shows that nothing of them was delivered.
+    assert_eq!(gate.send(&local("{\"n\":9}")).await.status, 200);
+    app.wait_for_requests(3).await;
+    assert_eq!(bodies(&app)[2], b"{\"n\":9}");
 }
 
 /// Fails when a signing app is accepted without its signature, or when the signature is forwarded to destinations.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::harness::app::{App, Behaviour, Latch, ok, respond};
+use crate::harness::app::{App, Latch, held, ok, respond};
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender};
 
@@ -70,7 +70,7 @@ async fn a_new_config_holds_for_open_connections_too() {
 async fn what_is_in_flight_ends_under_its_own_config() {
     let latch = Latch::default();
     let (old, new) = (
-        App::start(Behaviour::Held(latch.clone(), 200)),
+        App::start(held(&latch, 200)),
         App::start(respond(200, "new")),
     );
     let gate = Gate::start(&to(&old, "")).await;

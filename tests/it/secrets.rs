@@ -4,7 +4,7 @@ use std::process::Command;
 
 use data_encoding::{BASE64, HEXLOWER};
 
-use crate::harness::app::{App, Behaviour, ok, sequence};
+use crate::harness::app::{App, Behavior, ok, sequence};
 use crate::harness::gate::Gate;
 use crate::harness::sender::{PROVIDERS, Provider, Sender};
 
@@ -35,7 +35,7 @@ fn assert_free(place: &str, text: &str, secrets: &[&str]) {
 /// Fails when `Debug` of a route, a config or a scheme prints what `Secret` holds, or a token is quoted as evidence.
 #[tokio::test]
 async fn nothing_that_can_be_seen_holds_a_secret() {
-    let app = App::start(sequence([ok(), Behaviour::Reset, ok()]));
+    let app = App::start(sequence([ok(), Behavior::Reset, ok()]));
     let mut config = "[log]\nlevel = \"trace\"\n\n".to_owned();
     for provider in PROVIDERS {
         config.push_str(&provider.route(provider.id(), &app.url("/in"), ""));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::app::{App, Behaviour, Latch, ok};
+use crate::harness::app::{App, Behavior, Latch, held, ok};
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender};
 use crate::harness::{LIMIT, wait_for};
@@ -21,7 +21,7 @@ async fn gate(app: &App, server: &str) -> Gate {
 async fn what_is_in_flight_is_finished() {
     for is_h2 in [false, true] {
         let latch = Latch::default();
-        let app = App::start(Behaviour::Held(latch.clone(), 200));
+        let app = App::start(held(&latch, 200));
         let mut gate = gate(&app, "").await;
         let client = if is_h2 {
             gate.client_h2()
@@ -63,7 +63,7 @@ async fn idle_connections_do_not_hold_it_up() {
 /// Fails when the drain has no limit of its own.
 #[tokio::test]
 async fn an_app_that_hangs_does_not_hold_it_up_for_ever() {
-    let app = App::start(Behaviour::Hang);
+    let app = App::start(Behavior::Hang);
     let mut gate = gate(&app, "shutdown_timeout = \"1s\"").await;
     let client = gate.client();
     let held = tokio::spawn(async move { client.try_send(&event()).await });

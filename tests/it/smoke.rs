@@ -1,7 +1,7 @@
 //! Smoke test: a signed event reaches the app, a forged one does not.
 
 use crate::harness::LIMIT;
-use crate::harness::app::{App, Behaviour, Refusing, ok, respond, sequence};
+use crate::harness::app::{App, Behavior, Refusing, ok, respond, sequence};
 use crate::harness::client::Client;
 use crate::harness::gate::Gate;
 use crate::harness::raw::Raw;
@@ -32,12 +32,7 @@ async fn signed_passes_and_forged_does_not() {
 /// Tests the harness itself: the app records what a client sends, in each framing, and misbehavior is visible.
 #[tokio::test]
 async fn the_app_keeps_what_it_gets() {
-    let app = App::start(sequence([
-        ok(),
-        respond(418, ""),
-        Behaviour::CloseAfterReading,
-        ok(),
-    ]));
+    let app = App::start(sequence([ok(), respond(418, ""), Behavior::Close, ok()]));
     let client = Client::new(app.address(), None);
     let hook = Sender::new(Provider::Github).event("/a?b=c");
     let mut connection = client.connect().await.unwrap();

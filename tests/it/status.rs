@@ -1,13 +1,16 @@
 //! Tests of `hookgate status`: its screen, exit codes, and `--watch`.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::harness::app::{App, ok};
+use crate::harness::command::outcome;
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Provider, Sender};
+use crate::harness::transcript::Transcript;
+use crate::harness::{LIMIT, poll_for};
 
 const TOKEN: &str = "zQ4v9Jm2Lr7Xw1Bt";
 
@@ -19,10 +22,6 @@ async fn gate(more: &str, to: &str) -> Gate {
          [store]\nurl = \"sqlite:hookgate.db\"\nmin_free = \"1MiB\"\n{routes}"
     ))
     .await
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Fails when a refusal counts as passed, or when something that needs attention is missing or exits with 0.
@@ -37,27 +36,24 @@ async fn one_screen_shows_the_state_of_the_gate() {
         assert_eq!(gate.send(&wrong).await.status, 401);
     }
     app.wait_for_requests(1).await;
-    let shown = gate.hookgate(TOKEN, &["status"]).await;
-    let text = out(&shown);
-    let line = |start: &str| {
-        let found = text.lines().find(|line| line.starts_with(start));
-        found.unwrap_or_else(|| panic!("{start} is not in\n{text}"))
-    };
-    assert!(line("hookgate ").contains(" ready, started "), "{text}");
-    let words: Vec<&str> = line("hook ").split_whitespace().collect();
-    assert_eq!(words[..3], ["hook", "stripe", "queue"], "{text}");
-    assert_eq!(words[3].chars().count(), 20, "{text}");
-    assert_eq!(words[4..6], ["1", "2"], "{text}");
-    assert!(line("hook/upstream ").contains("active"), "{text}");
-    assert!(line("CERTIFICATE").contains("EXPIRES"), "{text}");
-
-    let paused = gate
-        .hookgate(TOKEN, &["destinations", "pause", "hook/upstream"])
-        .await;
-    assert!(paused.status.success());
-    let shown = gate.hookgate(TOKEN, &["status"]).await;
-    assert_eq!(shown.status.code(), Some(1), "{}", out(&shown));
-    assert!(out(&shown).contains("hook/upstream is paused"));
+    // The store counts the delivery after the app has responded.
+    gate.wait_for_line(&["event delivered"]).await;
+    // The edge counts the end of a connection after the client has closed it.
+    poll_for("the end of the connections", LIMIT, async || {
+        let shown = outcome(gate.hookgate(TOKEN, &["status"]).await);
+        shown.1.contains(" 0 connections open").then_some(())
+    })
+    .await;
+    let mut transcript = Transcript::new("status.txt");
+    for arguments in [
+        &["status"][..],
+        &["destinations", "pause", "hook/upstream"],
+        &["status"],
+    ] {
+        let ended = outcome(gate.hookgate(TOKEN, arguments).await);
+        transcript.add(arguments, &ended);
+    }
+    transcript.compare_without_ages();
     let told = gate.hookgate(TOKEN, &["status", "--json"]).await;
     assert_eq!(told.status.code(), Some(1));
     let told: Value = serde_json::from_slice(&told.stdout).unwrap();

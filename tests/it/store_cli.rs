@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::harness::command::{command, outcome};
+use crate::harness::transcript::Transcript;
 use crate::inbox_cli::Inbox;
 
 fn run(arguments: &[&str]) -> (i32, String, String) {
@@ -36,19 +37,10 @@ async fn a_store_is_checked_counted_copied_and_exported_beside_its_gate() {
     let file = inbox.folder().join("hookgate.db");
     let file = text(&file);
 
-    let (code, out, err) = run(&["store", "check", file]);
-    assert_eq!((code, &*err), (0, ""), "{out}");
-    assert_eq!(out, format!("the store `{file}` has no damage\n"));
     let (code, out, _) = run(&["store", "check", "--config", config, "--json"]);
     let found: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &found["is_whole"]), (0, &Value::Bool(true)));
 
-    let (code, out, _) = run(&["store", "stats", "--config", config]);
-    assert_eq!(code, 0);
-    assert!(
-        out.contains("3 pending") && out.contains("oldest open"),
-        "{out}"
-    );
     let (_, out, _) = run(&["store", "stats", file, "--json"]);
     let stats: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(
@@ -58,20 +50,18 @@ async fn a_store_is_checked_counted_copied_and_exported_beside_its_gate() {
 
     let copy = inbox.folder().join("copy.db");
     let copy = text(&copy);
-    let (code, out, err) = run(&["store", "copy", "--config", config, copy]);
-    assert_eq!(
-        (code, &*out, &*err),
-        (0, &*format!("copied to `{copy}`\n"), "")
-    );
-    let (code, _, _) = run(&["store", "check", copy]);
-    assert_eq!(code, 0);
-    // An existing file is never overwritten.
-    let (code, _, err) = run(&["store", "copy", file, copy]);
-    assert_eq!(code, 1);
-    assert!(
-        err.starts_with(&format!("error: copying the store `{file}` to `{copy}`: ")),
-        "{err}"
-    );
+    let mut transcript = Transcript::new("store.txt");
+    for arguments in [
+        &["store", "check", file][..],
+        &["store", "stats", "--config", config],
+        &["store", "copy", "--config", config, copy],
+        &["store", "check", copy],
+        // An existing file is never overwritten.
+        &["store", "copy", file, copy],
+    ] {
+        transcript.add(arguments, &run(arguments));
+    }
+    transcript.compare_without_ages();
 
     let (code, out, err) = run(&["store", "export", copy]);
     assert_eq!((code, &*err), (0, ""));
@@ -107,28 +97,25 @@ async fn a_store_is_checked_counted_copied_and_exported_beside_its_gate() {
 fn a_file_that_is_no_store_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let none = folder.path().join("none.db");
+    let mut transcript = Transcript::new("store_errors.txt");
     for command in ["check", "stats", "export"] {
-        let (code, out, err) = run(&["store", command, text(&none)]);
-        assert_eq!((code, &*out), (1, ""), "{err}");
-        assert!(
-            err.starts_with("error: ") && err.contains(text(&none)),
-            "{err}"
-        );
+        let arguments = ["store", command, text(&none)];
+        transcript.add(&arguments, &run(&arguments));
         assert!(!none.exists(), "a look makes no file");
     }
     let config = folder.path().join("hookgate.toml");
     std::fs::write(&config, "[server]\n").unwrap();
-    let (code, _, err) = run(&["store", "stats", "--config", text(&config)]);
-    assert_eq!(code, 2);
-    assert!(err.contains("the config has no `[store]`"), "{err}");
     for arguments in [
-        &["store", "check"][..],
+        &["store", "stats", "--config", text(&config)][..],
+        &["store", "check"],
         &["store", "check", "a", "--config", "b"],
         &["store", "copy", "a"],
         &["store", "copy", "a", "b", "--config", "c"],
         &["store", "export", "a", "--since", "soon"],
     ] {
-        let (code, _, err) = run(arguments);
-        assert_eq!(code, 2, "{arguments:?}: {err}");
+        let ended = run(arguments);
+        assert_eq!(ended.0, 2, "{arguments:?}");
+        transcript.add(arguments, &ended);
     }
+    transcript.compare();
 }

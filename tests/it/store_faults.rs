@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::crash::{count, has};
 use crate::harness::app::{App, Recorded, by, ok, respond};
 use crate::harness::command::{command, outcome};
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender};
-use crate::harness::{LIMIT, wait_for};
+use crate::harness::{LIMIT, let_time_pass, wait_for};
 
 fn config(app: &str) -> String {
     let mut text = "[store]\nurl = \"sqlite:hookgate.db\"\nmin_free = \"1MiB\"\n".to_owned();
@@ -247,8 +248,7 @@ async fn failed_synchronisations() -> (Vec<String>, String) {
         let hook = sender.sign("/queue", &id, body.as_bytes());
         match gate.send(&hook).await.status {
             200 => acknowledged.push(id),
-            // A refused sender tries again later.
-            _ => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            _ => let_time_pass("a refused sender tries again later", RETRY).await,
         }
         number += 1;
         assert!(began.elapsed() < 3 * LIMIT, "the store did not come back");
@@ -543,6 +543,9 @@ async fn a_start_says_how_much_of_a_damaged_log_was_discarded() {
     );
 }
 
+/// Pause of a sender before it sends again.
+const RETRY: Duration = Duration::from_millis(20);
+
 /// A small file system in a mount namespace of its own, for as long as a process holds it.
 struct SmallDisk {
     holder: std::process::Child,
@@ -554,11 +557,13 @@ impl SmallDisk {
     fn mount(size: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let script = format!(
-            "mount -t tmpfs -o size={size} tmpfs '{0}' && echo mounted && exec sleep 600",
+            "mount -t tmpfs -o size={size} tmpfs '{0}' && echo mounted && exec cat",
             folder.path().display()
         );
         let spawned = std::process::Command::new("unshare")
             .args(["-m", "sh", "-c", &script])
+            // It ends with its input, so also with a test that is killed.
+            .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::null())
             .spawn();
@@ -630,7 +635,7 @@ async fn send_until_taken(gate: &Gate, first: usize, acknowledged: &mut Vec<Stri
             status => assert_eq!(status, 503),
         }
         assert!(began.elapsed() < LIMIT, "the store takes nothing");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        let_time_pass("a refused sender tries again later", RETRY).await;
     }
 }
 

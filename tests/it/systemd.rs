@@ -14,7 +14,10 @@ use crate::harness::app::{App, ok};
 use crate::harness::client::Client;
 use crate::harness::sender::{Provider, Sender};
 use crate::harness::tls::Authority;
-use crate::harness::{LIMIT, signal, wait_for};
+use crate::harness::{LIMIT, let_time_pass, signal, wait_for};
+
+/// Time within which systemd expects a ping; the gate pings twice in it.
+const WATCHDOG: Duration = Duration::from_millis(800);
 
 /// Service as systemd manages it.
 struct Unit {
@@ -61,7 +64,7 @@ impl Unit {
             .args(["run", "--config"])
             .arg(self.folder.path().join("hookgate.toml"))
             .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
-            .env("WATCHDOG_USEC", "800000")
+            .env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string())
             .stdin(Stdio::from(socket))
             .stdout(Stdio::null())
             .stderr(log)
@@ -163,7 +166,7 @@ async fn a_stopped_process_pings_no_more() {
     let pid = unit.child.as_ref().unwrap().id();
     signal(pid, "STOP");
     while unit.notice().is_some() {}
-    tokio::time::sleep(Duration::from_millis(900)).await;
+    let_time_pass("two pings are due", WATCHDOG).await;
     assert_eq!(unit.notice(), None);
     signal(pid, "CONT");
     unit.wait_for_notice(&["WATCHDOG=1"]).await;

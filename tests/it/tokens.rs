@@ -9,7 +9,7 @@ use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::harness::app::{App, ok};
+use crate::harness::app::{App, Refusing, ok};
 use crate::harness::gate::{Gate, field};
 use crate::harness::sender::{Hook, mac};
 use crate::harness::unix_now;
@@ -144,10 +144,8 @@ async fn a_key_set_in_a_file_verifies_what_its_keys_signed() {
 #[tokio::test]
 async fn without_a_key_nothing_passes_and_the_sender_comes_again() {
     let app = App::start(ok());
-    // The port is closed once the listener is dropped.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = port.local_addr().unwrap();
-    drop(port);
+    let closed = Refusing::new();
+    let address = closed.address();
     let text = format!(
         "[routes.kinde]\npath = \"/kinde\"\nprovider = \"kinde\"\njwks = \"https://{address}/jwks.json\"\nupstream = \"{}\"\n",
         app.url("/in")

@@ -1,17 +1,15 @@
 //! Tests of traces: spans at a collector, decoded with OpenTelemetry's own definitions, and `traceparent` at apps.
 
-use std::time::Instant;
-
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use prost::Message;
 
-use crate::harness::LIMIT;
 use crate::harness::app::{App, Recorded, Refusing, ok, respond, sequence};
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Provider, Sender};
+use crate::harness::{LIMIT, poll_for};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -55,15 +53,11 @@ fn spans(collector: &App) -> Vec<Span> {
 
 /// Waits for a span with this name.
 async fn span(collector: &App, name: &str) -> Span {
-    let began = Instant::now();
-    loop {
-        let all = spans(collector);
-        if let Some(found) = all.iter().find(|span| span.name == name) {
-            return found.clone();
-        }
-        assert!(began.elapsed() < LIMIT, "no span {name} in {all:?}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    poll_for(&format!("the span {name}"), LIMIT, async || {
+        let mut all = spans(collector).into_iter();
+        all.find(|span| span.name == name)
+    })
+    .await
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -80,10 +74,10 @@ fn text(span: &Span, key: &str) -> String {
 }
 
 /// Returns trace, span and flags of the `traceparent` that an app got.
-fn told(request: &Recorded) -> (String, String, String) {
-    let told = request.header("traceparent").unwrap();
-    let parts: Vec<_> = told.split('-').map(str::to_owned).collect();
-    assert_eq!((parts.len(), &*parts[0]), (4, "00"), "{told}");
+fn trace_context(request: &Recorded) -> (String, String, String) {
+    let header = request.header("traceparent").unwrap();
+    let parts: Vec<_> = header.split('-').map(str::to_owned).collect();
+    assert_eq!((parts.len(), &*parts[0]), (4, "00"), "{header}");
     (parts[1].clone(), parts[2].clone(), parts[3].clone())
 }
 
@@ -109,7 +103,7 @@ async fn a_request_has_its_own_trace_and_the_app_receives_its_id() {
         .unwrap()
         .replace('-', "");
     let got = app.only_request();
-    let (trace, parent, flags) = told(&got);
+    let (trace, parent, flags) = trace_context(&got);
     assert_eq!((trace.as_str(), flags.as_str()), (uid.as_str(), "01"));
     assert_eq!(got.header("tracestate"), None);
 
@@ -168,34 +162,33 @@ async fn a_trace_that_is_continued_goes_on_to_each_attempt() {
         .with("tracestate", "a=1");
     assert_eq!(gate.send(&hook).await.status, 200);
     app.wait_for_requests(2).await;
-    let attempts: Vec<_> = app.requests().iter().map(told).collect();
+    let attempts: Vec<_> = app.requests().iter().map(trace_context).collect();
     assert_ne!(attempts[0].1, attempts[1].1);
     assert_eq!(
         app.requests()[1].header("tracestate").as_deref(),
         Some("a=1")
     );
 
-    let began = Instant::now();
-    let delivered = loop {
+    let both = poll_for("the spans of both attempts", LIMIT, async || {
         let mut all = spans(&collector);
         all.retain(|span| span.name == "deliver upstream");
-        if let [failed, delivered] = &all[..] {
-            assert_eq!(text(failed, "http.response.status_code"), "500");
-            assert_eq!(failed.status.as_ref().unwrap().code, 2);
-            assert_eq!(hex(&failed.span_id), attempts[0].1);
-            break delivered.clone();
-        }
-        assert!(began.elapsed() < LIMIT, "{all:?}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        (all.len() == 2).then_some(all)
+    })
+    .await;
+    let [failed, delivered] = &both[..] else {
+        unreachable!("there are two")
     };
+    assert_eq!(text(failed, "http.response.status_code"), "500");
+    assert_eq!(failed.status.as_ref().unwrap().code, 2);
+    assert_eq!(hex(&failed.span_id), attempts[0].1);
     let whole = span(&collector, "webhook hook").await;
     assert_eq!(hex(&whole.trace_id), TRACE);
     assert_eq!(hex(&whole.parent_span_id), PARENT);
     assert_eq!(hex(&delivered.trace_id), TRACE);
     assert_eq!(hex(&delivered.span_id), attempts[1].1);
     assert_eq!(delivered.parent_span_id, whole.span_id);
-    assert_eq!(text(&delivered, "http.request.resend_count"), "1");
-    assert_eq!(text(&delivered, "hookgate.state"), "delivered");
+    assert_eq!(text(delivered, "http.request.resend_count"), "1");
+    assert_eq!(text(delivered, "hookgate.state"), "delivered");
     assert_eq!(
         span(&collector, "commit").await.parent_span_id,
         whole.span_id
@@ -233,11 +226,12 @@ async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
     let mut gate = Gate::start(&format!("{}{route}", telemetry(&away.url(""), ""))).await;
     let hook = Sender::new(Provider::Github).event("/hook");
     assert_eq!(gate.send(&hook).await.status, 200);
-    let began = Instant::now();
-    let lost = ["outcome=\"not_taken\""];
-    while gate.metric("hookgate_trace_spans_total", &lost).await < 2.0 {
-        assert!(began.elapsed() < 2 * LIMIT, "nothing was given up");
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+    // The exporter tries for longer than other steps take.
+    poll_for("the end of the spans", 2 * LIMIT, async || {
+        let lost = ["outcome=\"not_taken\""];
+        let lost = gate.metric("hookgate_trace_spans_total", &lost).await;
+        (lost >= 2.0).then_some(())
+    })
+    .await;
     assert!(gate.stop().await.success());
 }

@@ -1,15 +1,14 @@
 //! Tests of `/metrics` after real traffic, and that dashboard and alert rules use only existing metrics.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 use hookgate::internals::{MetricRow, all_metrics};
 
-use crate::harness::LIMIT;
 use crate::harness::app::{App, ok, respond};
 use crate::harness::client::Client;
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender};
+use crate::harness::{LIMIT, poll_for};
 
 const STORE: &str = "[store]\nurl = \"sqlite:hookgate.db\"\nmin_free = \"1MiB\"\n";
 const QUICK: &str = "retry = { schedule = [\"50ms\"], max_attempts = 2, jitter = 0 }\n";
@@ -74,15 +73,8 @@ upstream = \"http://127.0.0.1:1/\"
 
 /// Waits until a metric has this value.
 async fn wait(gate: &Gate, name: &str, labels: &[&str], expected: f64) {
-    let began = Instant::now();
-    loop {
-        let value = gate.metric(name, labels).await;
-        if (value - expected).abs() < 1e-9 {
-            return;
-        }
-        assert!(began.elapsed() < LIMIT, "{name}{labels:?} is {value}");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    gate.wait_for_metric(name, labels, |value| (value - expected).abs() < 1e-9)
+        .await;
 }
 
 /// Fails when a value of the inbox has the wrong labels, or is missing.
@@ -162,16 +154,12 @@ async fn what_waits_behind_a_pause_is_seen_and_the_door_counts() {
     );
     let sent = Sender::new(Provider::Github).event("/hook");
     assert_eq!(gate.send(&sent).await.status, 200);
-    let began = Instant::now();
-    let text = loop {
+    let text = poll_for("the pending delivery", LIMIT, async || {
         let text = ask("GET", "/metrics", TOKEN).await.text();
         let waits = "hookgate_queue_deliveries{route=\"hook\",destination=\"upstream\",state=\"pending\"} 1\n";
-        if text.contains(waits) {
-            break text;
-        }
-        assert!(began.elapsed() < LIMIT, "{text}");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    };
+        text.contains(waits).then_some(text)
+    })
+    .await;
     let age = "hookgate_queue_oldest_age_seconds{route=\"hook\",destination=\"upstream\"} ";
     let age = text
         .lines()

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use crate::rig::Rig;
-use crate::rude::{Wire, signature};
+use crate::harness::blocking::Rig;
+use crate::harness::rude::{Wire, signature};
 
 const LIMIT: Duration = Duration::from_secs(8);
 const BODY: &str = "{\"a\":1}";

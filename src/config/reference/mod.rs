@@ -1,6 +1,6 @@
 //! Generators that read the key rows: JSON Schema, Markdown reference, and `config.example.toml`.
 //!
-//! Tests compare the files with the output of this module. `UPDATE=1 cargo test` writes them. The man page
+//! Tests compare the files with the output of this module. `tests/renew` writes them. The man page
 //! hookgate.toml(5) reads the same [`sections`].
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Tests that generated files are up to date, and that each key row matches the code that reads it.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::{env, fs};
+use std::fs;
+use std::path::Path;
 
 use hookgate_verify::document::report::ReportStyle;
 use serde_json::Value as Json;
@@ -11,24 +11,7 @@ use super::*;
 use crate::config::load_text;
 use crate::config::reference::example::example;
 use crate::config::reference::markdown::markdown;
-
-fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
-}
-
-/// Compares a file with its expected content, or writes it.
-fn compare(path: &Path, expected: &str) {
-    if env::var_os("UPDATE").is_some() {
-        fs::write(path, expected).unwrap();
-    }
-    let found = fs::read_to_string(path).unwrap_or_default();
-    let is_same = found == expected;
-    assert!(
-        is_same,
-        "{} is not up to date: UPDATE=1 cargo test",
-        path.display()
-    );
-}
+use crate::test_rig::golden::compare;
 
 fn with_literal_secrets(text: &str) -> String {
     text.replace("{ env = \"STRIPE_SECRET\" }", "\"whsec_8fJq2LxW0aZ1\"")
@@ -44,7 +27,7 @@ fn load_errors(text: &str) -> String {
 
 #[test]
 fn the_example_is_up_to_date_and_loads() {
-    compare(&file("config.example.toml"), &example());
+    compare("config.example.toml", &example());
     let loaded = load_text("a.toml", with_literal_secrets(&example()));
     let loaded = loaded.unwrap_or_else(|report| panic!("{}", report.render(ReportStyle::Plain)));
     assert_eq!(loaded.config.routes.len(), 2);
@@ -54,13 +37,14 @@ fn the_example_is_up_to_date_and_loads() {
 
 #[test]
 fn the_book_holds_the_reference() {
-    let path = file("docs/reference/config.md");
-    let text = fs::read_to_string(&path).expect("the book has the page");
+    let path = "docs/reference/config.md";
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let text = fs::read_to_string(file).expect("the book has the page");
     let (begin, end) = ("<!-- reference:begin -->\n", "<!-- reference:end -->");
     let (before, rest) = text.split_once(begin).expect("the page has a begin mark");
     let (_, after) = rest.split_once(end).expect("the page has an end mark");
     compare(
-        &path,
+        path,
         &format!("{before}{begin}\n{}{end}{after}", markdown()),
     );
 }

@@ -201,6 +201,7 @@ async fn connect_to_any(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_rig::app::Refusing;
 
     async fn connect(authority: &str) -> Result<UpstreamStream, ConnectError> {
         let origin =
@@ -229,10 +230,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_port_is_refused_at_once() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
-        let refused = connect(&address.to_string()).await;
+        let closed = Refusing::new();
+        let refused = connect(&closed.address().to_string()).await;
         assert!(matches!(refused, Err(ConnectError::Refused(_))));
     }
 }

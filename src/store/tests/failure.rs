@@ -6,15 +6,10 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::test_rig::{LIMIT, block_until, poll_for, wait_for};
 
 async fn wait_until_healthy(store: &Store) {
-    for _ in 0..500 {
-        if store.is_healthy() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the store was not opened again");
+    wait_for("the store is opened again", LIMIT, || store.is_healthy()).await;
 }
 
 fn is_write(outcome: &Result<CommitOutcome, StoreError>) -> bool {
@@ -115,16 +110,11 @@ async fn what_was_told_as_done_survives_a_failed_checkpoint() {
 }
 
 async fn wait_until_reopened(store: &Store, times: u64) {
-    for _ in 0..500 {
-        if let Ok(stats) = store.stats().await
-            && stats.reopened == times
-            && store.is_healthy()
-        {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the store was not opened again");
+    poll_for("the store is opened again", LIMIT, async || {
+        let stats = store.stats().await.ok()?;
+        (stats.reopened == times && store.is_healthy()).then_some(())
+    })
+    .await;
 }
 
 // Fails when a commit is queued while the store is not healthy: it would wait for as long as the disk fails.
@@ -321,10 +311,6 @@ async fn closing_writes_what_waits() {
 // Fails when `let_in` leaves out `settle`: a destination that a reload names while the file is being opened would have no
 // number in it until a restart, and its events would go nowhere.
 #[tokio::test]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a lock that an await must not cross is held while the condition is awaited"
-)]
 async fn a_destination_that_is_named_while_the_file_is_opened_gets_its_events() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("inbox.db");
@@ -335,9 +321,10 @@ async fn a_destination_that_is_named_while_the_file_is_opened_gets_its_events() 
     let early = store.destination(&route, &name("early")).await.unwrap();
     let opening = store.shared.faults.opening.lock();
     drop(before);
-    while store.shared.names_for_test() < 1 {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    // The lock must not be held across an await.
+    block_until("the file is open", LIMIT, || {
+        store.shared.names_for_test() >= 1
+    });
     // The file is open, and nothing is taken yet.
     let late = store.shared.alias_for_test(&route, &name("late"));
     drop(opening);

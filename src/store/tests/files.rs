@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::store::audit::ActionSearch;
 use crate::store::{check, copy, export, stats_of};
+use crate::test_rig::let_time_pass;
 
 fn open(path: &Path) -> Result<Store, StoreError> {
     Store::open(options(path))
@@ -329,12 +330,12 @@ async fn a_short_log_is_written_back_beside_the_commits() {
     let empty = size();
     let large = event(0).set(|event| event.body = Some(Bytes::from(vec![b'x'; 8_000_000])));
     rig.commit(large.0).await;
-    // The pauses are too short for the writer to find the queue quiet, and the pages too few for a full log.
+    // The pauses are too short for the writer to find the queue quiet (`QUIET`), and the pages too few for a full log.
     let mut number = 1;
     while size() < empty + 8_000_000 {
         assert!(number < 10_000, "{} of {empty}", size());
         rig.commit(event(number).0).await;
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        let_time_pass("less than `QUIET`", Duration::from_millis(10)).await;
         number += 1;
     }
 }

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -15,7 +14,7 @@ use super::command::{command, end};
 use super::raw::Raw;
 use super::sender::Hook;
 use super::tls::Authority;
-use super::{LIMIT, signal, wait_for};
+use super::{LIMIT, poll_for, signal, wait_for};
 
 /// A running gate; killed when dropped.
 pub struct Gate {
@@ -182,7 +181,7 @@ impl Gate {
 
     /// Returns the address of the admin listener.
     pub fn admin_address(&self) -> SocketAddr {
-        self.admin.expect("the gate told no admin listener")
+        self.admin.expect("the gate logged no admin listener")
     }
 
     pub fn pid(&self) -> u32 {
@@ -263,6 +262,20 @@ impl Gate {
         };
         let value = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
         text.lines().filter(fits).map(value).sum()
+    }
+
+    /// Waits until a metric, summed like in `metric`, fits.
+    pub async fn wait_for_metric(
+        &self,
+        name: &str,
+        labels: &[&str],
+        is_fitting: impl Fn(f64) -> bool,
+    ) {
+        let what = format!("{name}{labels:?}");
+        poll_for(&what, LIMIT, async || {
+            is_fitting(self.metric(name, labels).await).then_some(())
+        })
+        .await;
     }
 
     /// Returns every line of the log so far.
@@ -380,25 +393,21 @@ impl Gate {
 
     async fn wait_until_it_listens(&mut self) {
         let listeners = listeners(&std::fs::read_to_string(self.config_path()).unwrap());
-        let began = std::time::Instant::now();
-        loop {
+        wait_for("the listeners of the gate", LIMIT, || {
             self.note_addresses();
-            let lines = self.log_lines();
-            if self.addresses.len() == listeners && self.admin.is_some() {
-                return;
-            }
             let ended = self.child.try_wait().unwrap();
             assert!(
-                ended.is_none() && began.elapsed() < LIMIT,
+                ended.is_none(),
                 "the gate did not start ({ended:?}):\n{}",
-                lines.join("\n")
+                self.log_lines().join("\n")
             );
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+            self.addresses.len() == listeners && self.admin.is_some()
+        })
+        .await;
     }
 
     fn note_addresses(&mut self) {
-        let told = |wanted: &str| -> Vec<SocketAddr> {
+        let find = |wanted: &str| -> Vec<SocketAddr> {
             let events = self.log_events();
             let fitting = events
                 .iter()
@@ -406,7 +415,7 @@ impl Gate {
             let address = |event: &Value| field(event, "address")?.as_str()?.parse().ok();
             fitting.filter_map(address).collect()
         };
-        let (addresses, admin) = (told("listening"), told("admin listening"));
+        let (addresses, admin) = (find("listening"), find("admin listening"));
         self.addresses = addresses;
         self.admin = admin.first().copied();
     }

@@ -15,7 +15,7 @@ pub fn hookgate(arguments: &[&str]) -> Output {
 }
 
 /// Returns the text of standard error.
-pub fn told(output: &Output) -> String {
+pub fn stderr_text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 

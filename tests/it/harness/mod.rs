@@ -1,31 +1,24 @@
 //! Shared test harness: the gate as a process, a recording app, independent senders, raw sockets.
 //!
-//! No fixed sleeps: `wait_for` polls a condition up to a limit. The kernel chooses every port.
+//! The app, the certificates and waiting come from the rig that the unit tests share (`tests/rig`). The kernel chooses
+//! every port.
 
 #![allow(dead_code, reason = "each test file uses its part of the harness")]
 
-pub mod app;
+pub mod blocking;
 pub mod client;
 pub mod command;
 pub mod gate;
 pub mod listener;
 pub mod raw;
+pub mod rude;
 pub mod sender;
-pub mod tls;
+pub mod transcript;
 
-use std::time::{Duration, Instant};
+#[path = "../../rig/mod.rs"]
+mod rig;
 
-/// Longer than any step takes on a busy machine; only a failing test waits that long.
-pub const LIMIT: Duration = Duration::from_secs(20);
-
-/// Polls the condition every few milliseconds; panics with `what` if it does not hold within the limit.
-pub async fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !condition() {
-        assert!(began.elapsed() < limit, "waited {limit:?} in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
+pub use rig::*;
 
 /// Returns the seconds since the Unix epoch.
 pub fn unix_now() -> i64 {

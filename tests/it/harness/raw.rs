@@ -56,19 +56,6 @@ impl Raw {
         let _ = timeout(LIMIT, writing).await;
     }
 
-    /// Writes one byte at a time with this pause; stops once the other side has closed. Returns the number written.
-    pub async fn drip(&mut self, bytes: &[u8], pause: Duration) -> usize {
-        for (count, byte) in bytes.iter().enumerate() {
-            let is_written =
-                self.stream.write_all(&[*byte]).await.is_ok() && self.stream.flush().await.is_ok();
-            if !is_written {
-                return count;
-            }
-            tokio::time::sleep(pause).await;
-        }
-        bytes.len()
-    }
-
     /// Closes the writing half: TLS close_notify and FIN.
     pub async fn finish(&mut self) {
         let _ = timeout(LIMIT, self.stream.shutdown()).await;

@@ -3,8 +3,10 @@
 
 import { createHmac, randomBytes } from "node:crypto";
 
+import { until } from "../../wait.mjs";
 import { ORIGIN } from "./gate.mjs";
 
+const LIMIT_MS = 5000;
 const DAY = 86_400;
 const SENDERS_SECRET = "fake-github-secret-0002";
 const SECRETS = [0, 1].map(() => `whsec_${randomBytes(32).toString("base64")}`);
@@ -65,10 +67,7 @@ async function send(world, route, body, headers, index) {
     const all = [...headers, ["content-type", "application/json"], ["x-sdk-case", name], ["x-forwarded-for", `10.9.${index}.1`]];
     const answer = await world.client.send({ method: "POST", url: `${ORIGIN}/${route}`, headers: all, body }, "plain");
     if (answer.status !== 200) return null;
-    for (let tries = 0; tries < 500 && !world.app.taken.has(name); tries += 1) {
-        await new Promise((soon) => setTimeout(soon, 10));
-    }
-    return world.app.taken.get(name) ?? null;
+    return await until("the delivery", LIMIT_MS, () => world.app.taken.get(name)).catch(() => null);
 }
 
 async function takes(driver, headers, body) {

@@ -7,6 +7,7 @@ import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
+import { until } from "../../wait.mjs";
 import { casesOf } from "./cases.mjs";
 import { startApp, startGate } from "./gate.mjs";
 import { deliveries } from "./inbox.mjs";
@@ -74,8 +75,8 @@ async function inTurns(list, work) {
 
 // Returns one line for the operator, with the gate's log line about the request.
 async function describe({ one, gate, fault, sdk }, world) {
-    await new Promise((soon) => setTimeout(soon, 20));
-    const { reason, check, name, fault: what, age_seconds: age } = world.gate.log.get(gate.requestId) ?? {};
+    const logged = until("the line in the log", 1000, () => world.gate.log.get(gate.requestId));
+    const { reason, check, name, fault: what, age_seconds: age } = await logged.catch(() => ({}));
     const detail = [check, name, what, age].filter((part) => part !== undefined).join(" ");
     const log = reason ? `; its log: ${reason} (${detail})` : "";
     return `${one.name} [${one.word ?? one.wanted}]: ${fault} (SDK ${sdk ?? "cannot say"}, gate ${gate.verdict}${log})`;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use crate::harness::app::{App, Recorded, ok};
-use crate::harness::gate::Gate;
-use crate::harness::sender::Provider;
-use crate::rude::{Wire, signature};
+use super::app::{App, Recorded, ok};
+use super::gate::Gate;
+use super::rude::{Wire, signature};
+use super::sender::Provider;
 
 /// Holds the gate, the app and the runtime that the gate's harness needs.
 pub struct Rig {

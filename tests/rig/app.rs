@@ -1,10 +1,12 @@
-//! Recording app behind the gate. It uses plain sockets and threads, to keep raw bytes and to misbehave in every way.
+//! Recording app. It uses plain sockets and threads, to keep raw bytes, to misbehave in every way, and to go on while the
+//! runtime of a test is blocked.
 
-use std::io::{Read, Write};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -21,6 +23,10 @@ pub struct Recorded {
     pub connection: usize,
     /// Number of the request, from 0.
     pub number: usize,
+    /// Number of the request on its connection, from 0.
+    pub nth: usize,
+    /// Time at which it was complete.
+    pub at: Instant,
 }
 
 impl Recorded {
@@ -28,6 +34,11 @@ impl Recorded {
     pub fn line(&self) -> String {
         let head = String::from_utf8_lossy(&self.head);
         head.lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// Returns head and body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&[&self.head[..], &self.body].concat()).into_owned()
     }
 
     /// Returns the request target.
@@ -53,51 +64,104 @@ impl Recorded {
 
 /// Behavior of the app for a request.
 #[derive(Clone)]
-pub enum Behaviour {
+pub enum Behavior {
     /// Responds with this status and body.
     Respond(u16, Vec<u8>),
     /// Writes these bytes and continues.
     Raw(Vec<u8>),
-    /// Writes these bytes and closes.
-    RawThenClose(Vec<u8>),
-    /// Never responds; the connection stays open until the other side ends it.
+    /// Continues after this time, as a slow app does.
+    Wait(Duration),
+    /// Continues once the latch is open.
+    Hold(Latch),
+    /// Opens the latch, so that a test sees how far the app is, and continues.
+    Open(Latch),
+    /// Sends nothing more; the connection stays open until the other side ends it.
     Hang,
-    /// Responds after this time.
-    Slow(Duration, u16),
-    /// Responds with this status once the latch is open.
-    Held(Latch, u16),
+    /// Closes the connection.
+    Close,
     /// Closes a new connection at once, without reading.
     CloseBeforeReading,
-    /// Reads the whole request, then closes.
-    CloseAfterReading,
-    /// Reads the whole request, then resets the connection.
+    /// Resets the connection.
     Reset,
-    /// Reads the whole request, then writes what is not HTTP and closes.
-    Garbage,
+    /// Does one after the other for the same request.
+    Steps(Vec<Behavior>),
     /// The first request gets the first one, ..., all further ones the last one.
-    Sequence(Vec<Behaviour>),
+    Sequence(Vec<Behavior>),
     /// Behaves as the function decides for the request.
-    By(Arc<dyn Fn(&Recorded) -> Behaviour + Send + Sync>),
+    By(Arc<dyn Fn(&Recorded) -> Behavior + Send + Sync>),
 }
 
 /// 200 with a short text.
-pub fn ok() -> Behaviour {
+pub fn ok() -> Behavior {
     respond(200, "taken")
 }
 
 /// A status and a text.
-pub fn respond(status: u16, body: &str) -> Behaviour {
-    Behaviour::Respond(status, body.as_bytes().to_vec())
+pub fn respond(status: u16, body: &str) -> Behavior {
+    Behavior::Respond(status, body.as_bytes().to_vec())
+}
+
+/// A status with these header lines, each with its line end, and a text.
+pub fn respond_with(status: u16, headers: &str, body: &str) -> Behavior {
+    let length = body.len();
+    raw(format!(
+        "HTTP/1.1 {status} Status\r\n{headers}content-length: {length}\r\n\r\n{body}"
+    ))
+}
+
+/// Writes these bytes and continues.
+pub fn raw(bytes: impl Into<Vec<u8>>) -> Behavior {
+    Behavior::Raw(bytes.into())
+}
+
+/// Writes these bytes and closes.
+pub fn raw_then_close(bytes: impl Into<Vec<u8>>) -> Behavior {
+    steps([raw(bytes), Behavior::Close])
+}
+
+/// Writes these bytes and then nothing more, without closing.
+pub fn raw_then_hang(bytes: impl Into<Vec<u8>>) -> Behavior {
+    steps([raw(bytes), Behavior::Hang])
+}
+
+/// Writes what is not HTTP and closes.
+pub fn garbage() -> Behavior {
+    raw_then_close(b"220 mail.example.com ESMTP\r\n\r\n\0\x01\x02")
+}
+
+/// Responds after this time.
+pub fn slow(delay: Duration, status: u16) -> Behavior {
+    steps([Behavior::Wait(delay), respond(status, "late")])
+}
+
+/// Responds with this status once the latch is open.
+pub fn held(latch: &Latch, status: u16) -> Behavior {
+    steps([Behavior::Hold(latch.clone()), respond(status, "held")])
+}
+
+/// Does one after the other for the same request.
+pub fn steps(steps: impl IntoIterator<Item = Behavior>) -> Behavior {
+    Behavior::Steps(steps.into_iter().collect())
 }
 
 /// The first request gets the first one, ..., all further ones the last one.
-pub fn sequence(behaviours: impl IntoIterator<Item = Behaviour>) -> Behaviour {
-    Behaviour::Sequence(behaviours.into_iter().collect())
+pub fn sequence(behaviors: impl IntoIterator<Item = Behavior>) -> Behavior {
+    Behavior::Sequence(behaviors.into_iter().collect())
 }
 
 /// Behaves as the function decides.
-pub fn by(decide: impl Fn(&Recorded) -> Behaviour + Send + Sync + 'static) -> Behaviour {
-    Behaviour::By(Arc::new(decide))
+pub fn by(decide: impl Fn(&Recorded) -> Behavior + Send + Sync + 'static) -> Behavior {
+    Behavior::By(Arc::new(decide))
+}
+
+/// One list for each connection in the order of arrival, with one behavior for each of its requests. A request without
+/// one closes its connection.
+pub fn by_connection<const N: usize>(lists: [Vec<Behavior>; N]) -> Behavior {
+    by(move |request| {
+        let list = lists.get(request.connection);
+        let behavior = list.and_then(|list| list.get(request.nth));
+        behavior.cloned().unwrap_or(Behavior::Close)
+    })
 }
 
 /// Latch that holds responses back until it is opened.
@@ -108,6 +172,10 @@ impl Latch {
     pub fn open(&self) {
         *self.0.0.lock() = true;
         self.0.1.notify_all();
+    }
+
+    pub fn is_open(&self) -> bool {
+        *self.0.0.lock()
     }
 
     fn pass(&self) {
@@ -124,31 +192,55 @@ pub struct App {
 }
 
 struct Shared {
-    behaviour: Mutex<Behaviour>,
+    tls: Option<Arc<ServerConfig>>,
+    behavior: Mutex<Behavior>,
     requests: Mutex<Vec<Recorded>>,
     started: AtomicUsize,
+    waiting: AtomicUsize,
+    most_waiting: AtomicUsize,
     connections: AtomicUsize,
+    closed: AtomicUsize,
     is_stopped: AtomicBool,
 }
 
+impl Shared {
+    fn wait(&self, wait: impl FnOnce()) {
+        let waiting = self.waiting.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_waiting.fetch_max(waiting, Ordering::SeqCst);
+        wait();
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl App {
-    pub fn start(behaviour: Behaviour) -> Self {
-        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), behaviour)
+    pub fn start(behavior: Behavior) -> Self {
+        Self::on(Refusing::new(), None, behavior)
+    }
+
+    /// Starts an app that speaks TLS.
+    pub fn start_tls(tls: Arc<ServerConfig>, behavior: Behavior) -> Self {
+        Self::on(Refusing::new(), Some(tls), behavior)
     }
 
     /// Starts to listen on a port that refused connections until now.
-    pub fn start_on(address: Refusing, behaviour: Behaviour) -> Self {
-        address.0.listen(64).unwrap();
-        Self::on(address.0.into(), behaviour)
+    pub fn start_on(address: Refusing, behavior: Behavior) -> Self {
+        Self::on(address, None, behavior)
     }
 
-    fn on(listener: TcpListener, behaviour: Behaviour) -> Self {
-        let address = listener.local_addr().unwrap();
+    fn on(socket: Refusing, tls: Option<Arc<ServerConfig>>, behavior: Behavior) -> Self {
+        let address = socket.address();
+        // More connections than any test opens while the thread that accepts them waits for the processor.
+        socket.0.listen(1024).unwrap();
+        let listener: TcpListener = socket.0.into();
         let shared = Arc::new(Shared {
-            behaviour: Mutex::new(behaviour),
+            tls,
+            behavior: Mutex::new(behavior),
             requests: Mutex::default(),
             started: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            most_waiting: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
+            closed: AtomicUsize::new(0),
             is_stopped: AtomicBool::new(false),
         });
         let accepting = Arc::clone(&shared);
@@ -166,8 +258,8 @@ impl App {
     }
 
     /// Changes the behavior from the next request on.
-    pub fn behave(&self, behaviour: Behaviour) {
-        *self.shared.behaviour.lock() = behaviour;
+    pub fn behave(&self, behavior: Behavior) {
+        *self.shared.behavior.lock() = behavior;
     }
 
     /// Returns every complete request so far.
@@ -191,14 +283,26 @@ impl App {
         self.shared.started.load(Ordering::SeqCst)
     }
 
+    /// Returns the highest number of requests that were in `Wait` or `Hold` at the same time.
+    pub fn most_at_once(&self) -> usize {
+        self.shared.most_waiting.load(Ordering::SeqCst)
+    }
+
     /// Counts the connections so far.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    pub async fn wait_for_requests(&self, count: usize) {
+    /// Counts the connections that have ended on the side of the app.
+    pub fn closed(&self) -> usize {
+        self.shared.closed.load(Ordering::SeqCst)
+    }
+
+    /// Waits until this many requests are complete, and returns all.
+    pub async fn wait_for_requests(&self, count: usize) -> Vec<Recorded> {
         let what = format!("{count} requests at the app");
         wait_for(&what, LIMIT, || self.count() >= count).await;
+        self.requests()
     }
 }
 
@@ -238,23 +342,83 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let Ok(stream) = stream else { continue };
         let connection = shared.connections.fetch_add(1, Ordering::SeqCst);
         let shared = Arc::clone(shared);
-        std::thread::spawn(move || serve(stream, connection, &shared));
+        std::thread::spawn(move || {
+            serve(stream, connection, &shared);
+            shared.closed.fetch_add(1, Ordering::SeqCst);
+        });
     }
 }
 
-fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
+/// A connection, with TLS or without.
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
+}
+
+impl Wire {
+    fn new(stream: TcpStream, tls: Option<&Arc<ServerConfig>>) -> Self {
+        let Some(config) = tls else {
+            return Self::Plain(stream);
+        };
+        let session = ServerConnection::new(Arc::clone(config)).unwrap();
+        Self::Tls(Box::new(StreamOwned::new(session, stream)))
+    }
+
+    fn reset(&self) {
+        let socket = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => &stream.sock,
+        };
+        let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
+    }
+
+    fn close(&mut self) {
+        if let Self::Tls(stream) = self {
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(bytes),
+            Self::Tls(stream) => stream.read(bytes),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+fn serve(stream: TcpStream, connection: usize, shared: &Shared) {
     let _ = stream.set_nodelay(true);
+    let mut wire = Wire::new(stream, shared.tls.as_ref());
     let mut buffer = Vec::new();
-    loop {
-        let upcoming = pick(&shared.behaviour.lock(), shared.requests.lock().len());
-        if matches!(upcoming, Behaviour::CloseBeforeReading) {
+    for nth in 0.. {
+        let upcoming = pick(&shared.behavior.lock(), shared.requests.lock().len());
+        if matches!(upcoming, Behavior::CloseBeforeReading) {
             return;
         }
-        let Some((head, body)) = read_request(&mut stream, &mut buffer, shared) else {
+        let Some((head, body)) = read_request(&mut wire, &mut buffer, shared) else {
             return;
         };
         // The behavior may have changed while the connection was idle.
-        let behaviour = shared.behaviour.lock().clone();
+        let behavior = shared.behavior.lock().clone();
         let recorded = {
             let mut requests = shared.requests.lock();
             let number = requests.len();
@@ -263,58 +427,57 @@ fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
                 body,
                 connection,
                 number,
+                nth,
+                at: Instant::now(),
             });
             requests[number].clone()
         };
-        if !act(&mut stream, &behaviour, &recorded) {
+        if !act(&mut wire, &behavior, &recorded, shared) {
             return;
         }
     }
 }
 
 /// Returns the behavior for the request of this number.
-fn pick(behaviour: &Behaviour, number: usize) -> Behaviour {
-    match behaviour {
-        Behaviour::Sequence(all) => pick(&all[number.min(all.len() - 1)], number),
+fn pick(behavior: &Behavior, number: usize) -> Behavior {
+    match behavior {
+        Behavior::Sequence(all) => pick(&all[number.min(all.len() - 1)], number),
         other => other.clone(),
     }
 }
 
 /// Returns false if the connection must be closed.
-fn act(stream: &mut TcpStream, behaviour: &Behaviour, recorded: &Recorded) -> bool {
-    match pick(behaviour, recorded.number) {
-        Behaviour::Respond(status, body) => stream.write_all(&answer(status, &body)).is_ok(),
-        Behaviour::Raw(bytes) => stream.write_all(&bytes).is_ok(),
-        Behaviour::RawThenClose(bytes) => {
-            let _ = stream.write_all(&bytes);
+fn act(wire: &mut Wire, behavior: &Behavior, recorded: &Recorded, shared: &Shared) -> bool {
+    match pick(behavior, recorded.number) {
+        Behavior::Respond(status, body) => wire.write_all(&answer(status, &body)).is_ok(),
+        Behavior::Raw(bytes) => wire.write_all(&bytes).is_ok(),
+        Behavior::Wait(delay) => {
+            shared.wait(|| std::thread::sleep(delay));
+            true
+        }
+        Behavior::Hold(latch) => {
+            shared.wait(|| latch.pass());
+            true
+        }
+        Behavior::Open(latch) => {
+            latch.open();
+            true
+        }
+        Behavior::Hang => {
+            let _ = io::copy(wire, &mut io::sink());
             false
         }
-        Behaviour::Hang => {
-            let _ = stream.read(&mut [0; 1]);
+        Behavior::Close | Behavior::CloseBeforeReading => {
+            wire.close();
             false
         }
-        Behaviour::Slow(delay, status) => {
-            std::thread::sleep(delay);
-            stream.write_all(&answer(status, b"late")).is_ok()
-        }
-        Behaviour::Held(latch, status) => {
-            latch.pass();
-            stream.write_all(&answer(status, b"held")).is_ok()
-        }
-        Behaviour::CloseBeforeReading | Behaviour::CloseAfterReading => false,
-        Behaviour::Reset => {
-            let _ = socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
+        Behavior::Reset => {
+            wire.reset();
             false
         }
-        Behaviour::Garbage => {
-            let _ = stream.write_all(b"220 mail.example.com ESMTP\r\n\r\n\0\x01\x02");
-            false
-        }
-        Behaviour::By(decide) => {
-            let decided = decide(recorded);
-            act(stream, &decided, recorded)
-        }
-        Behaviour::Sequence(_) => unreachable!("pick never gives a sequence"),
+        Behavior::Steps(steps) => steps.iter().all(|step| act(wire, step, recorded, shared)),
+        Behavior::By(decide) => act(wire, &decide(recorded), recorded, shared),
+        Behavior::Sequence(_) => unreachable!("pick never gives a sequence"),
     }
 }
 
@@ -331,7 +494,7 @@ pub fn answer(status: u16, body: &[u8]) -> Vec<u8> {
 
 /// Reads one request, head and body. Returns `None` if the connection ends first.
 fn read_request(
-    stream: &mut TcpStream,
+    stream: &mut Wire,
     buffer: &mut Vec<u8>,
     shared: &Shared,
 ) -> Option<(Vec<u8>, Vec<u8>)> {
