@@ -13,6 +13,7 @@ use std::time::Duration;
 use anstream::{ColorChoice, println};
 use http::Uri;
 
+use crate::cli::failure::EXIT_USAGE;
 use crate::config::model::CertificateFiles;
 use crate::config::{self, ExaminedConfig};
 use crate::document::TextSpan;
@@ -47,7 +48,7 @@ pub(crate) fn run(path: &Path, json: bool) -> ExitCode {
         println!("{}{}", report.render(style), report.summary());
     }
     if report.has_errors() {
-        ExitCode::from(super::EXIT_USAGE)
+        ExitCode::from(EXIT_USAGE)
     } else {
         ExitCode::SUCCESS
     }

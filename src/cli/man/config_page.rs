@@ -1,6 +1,6 @@
 //! The page hookgate.toml(5): every section and key of the config file, from the definitions of the keys.
 
-use crate::cli::man::ManPage;
+use crate::cli::man::man_page::ManPage;
 use crate::cli::man::roff_text::RoffText;
 use crate::config::reference::{self, ListedSection};
 use crate::document::key::{KeyDefinition, SectionDefinition};

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::cli::output::{FAINT, STRONG, styled};
-use crate::cli::providers::{proof, route};
+use crate::cli::providers::route;
 use crate::model::span;
 use crate::providers::challenge::ProviderChallenge;
 use crate::providers::identity::{ResponseUse, RetrySigning, SigningTenant};
@@ -313,6 +313,14 @@ fn wrap(out: &mut String, lead: &str, text: &str) {
         column += length;
     }
     out.push('\n');
+}
+
+/// Returns the kind of evidence for the signature scheme of a provider.
+pub(super) fn proof(provider: &Provider) -> &'static str {
+    match provider.proof {
+        ProviderEvidence::Vectors => "vectors",
+        ProviderEvidence::DocumentationOnly => "documentation only",
+    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::config::ROOT;
 use crate::config::reference::toml_value::json_of;
+use crate::config::root::ROOT;
 use crate::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 
 /// Returns the JSON Schema (draft 2020-12) of the config file.

@@ -12,9 +12,9 @@ mod markdown;
 mod tests;
 mod toml_value;
 
-use crate::config::ROOT;
 pub(crate) use crate::config::reference::json_schema::schema;
 use crate::config::reference::toml_value::json_of;
+use crate::config::root::ROOT;
 use crate::document::key::{SectionDefinition, ValueKind};
 
 /// A table of the config, as the reference lists it.
