@@ -19,6 +19,7 @@ use hookgate_verify::net::host;
 use hookgate_verify::net::special_addresses::is_forbidden;
 use http::Uri;
 
+use crate::cli::failure::EXIT_USAGE;
 use crate::config::model::CertificateFiles;
 use crate::config::{self, ExaminedConfig};
 use crate::edge::certificates::{self, CertificateError, CertificatePair};
@@ -47,7 +48,7 @@ pub(crate) fn run(path: &Path, json: bool) -> ExitCode {
         println!("{}{}", report.render(style), report.summary());
     }
     if report.has_errors() {
-        ExitCode::from(super::EXIT_USAGE)
+        ExitCode::from(EXIT_USAGE)
     } else {
         ExitCode::SUCCESS
     }

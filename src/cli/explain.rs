@@ -12,10 +12,9 @@ use hookgate_verify::document::report::ReportStyle;
 use http::Version;
 
 use crate::admin::resources::EXPLAIN_REJECTION;
-use crate::cli::EXIT_USAGE;
 use crate::cli::admin_options::AdminOptions;
 use crate::cli::confirm::block_on;
-use crate::cli::failure::CommandFailure;
+use crate::cli::failure::{CommandFailure, EXIT_USAGE};
 use crate::cli::output::{BAD, FAINT, GOOD, STRONG, clean, print, print_json, styled};
 use crate::config::model::GateConfig;
 use crate::explain::{PastRequest, RefusalExplainer, RefusalExplanation};

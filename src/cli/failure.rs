@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
-use crate::cli::EXIT_USAGE;
 use crate::cli::output::{BAD, STRONG, styled};
+
+/// Exit code for wrong usage or a config that cannot be used; clap exits with the same code.
+pub(super) const EXIT_USAGE: u8 = 2;
 
 /// Error of a command, with the next step for the operator and the exit code.
 #[derive(Debug)]

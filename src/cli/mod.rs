@@ -43,9 +43,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Exit code for wrong usage or a config that cannot be used; clap exits with the same code.
-pub(crate) const EXIT_USAGE: u8 = 2;
-
 #[derive(Parser)]
 #[command(
     name = "hookgate",
@@ -361,7 +358,7 @@ enum ConfigCommand {
     Schema,
 }
 
-/// Parses the command line and runs the command. Wrong usage ends the process with [`EXIT_USAGE`].
+/// Parses the command line and runs the command. Wrong usage ends the process with exit code 2.
 #[must_use]
 pub fn main() -> ExitCode {
     match CommandLine::parse().command {

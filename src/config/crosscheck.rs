@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use hookgate_verify::document::table::{TomlTable, ValueFault};
 
-use crate::config::STORE;
 use crate::config::admin::SpannedAdminSection;
 use crate::config::model::{AdminListen, PathRule, RouteMode, StoreSection, TlsSection};
+use crate::config::root::STORE;
 use crate::config::route::SpannedRoute;
 use crate::config::server::SpannedServerSection;
 use crate::config::store::URL;

@@ -20,6 +20,7 @@ mod filter;
 mod log;
 mod mode;
 mod retry;
+mod root;
 mod route;
 mod schemas;
 mod secret_strength;
@@ -38,7 +39,6 @@ mod verification;
 
 use std::path::{Path, PathBuf};
 
-use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 use hookgate_verify::document::report::{ConfigDiagnostic, DiagnosticReport, DiagnosticSeverity};
 use hookgate_verify::document::table::TomlTable;
 use hookgate_verify::document::{SourceText, TextSpan, TomlDocument};
@@ -49,6 +49,7 @@ pub(crate) use crate::config::dedup::usual_dedup;
 use crate::config::destination::UPSTREAM_NAME;
 use crate::config::load_context::LoadContext;
 use crate::config::model::{CertificateFiles, GateConfig, TlsSection};
+use crate::config::root::{ADMIN, LOG, ROUTES, SERVER, STORE, TELEMETRY, TLS};
 use crate::model::clock::ClockReading;
 
 /// Configuration that loaded without errors.
@@ -212,71 +213,6 @@ fn sections(root: &mut TomlTable<'_>, context: &LoadContext) -> GateConfig {
         routes: routes.into_iter().map(|placed| placed.route).collect(),
     }
 }
-
-/// The table at the root of the file.
-static ROOT: SectionDefinition = SectionDefinition {
-    path: "",
-    doc: "The config of hookgate.",
-    keys: &[&SERVER, &TLS, &ADMIN, &STORE, &LOG, &TELEMETRY, &ROUTES],
-    required: &["routes"],
-    one_of: &[],
-};
-
-static SERVER: KeyDefinition = KeyDefinition {
-    name: "server",
-    kind: ValueKind::Table(&server::SECTION),
-    default: None,
-    example: "{ listen = [\"0.0.0.0:443\"] }",
-    doc: "Addresses to listen on, and limits for clients.",
-};
-
-static TLS: KeyDefinition = KeyDefinition {
-    name: "tls",
-    kind: ValueKind::Table(&tls::SECTION),
-    default: None,
-    example: "{ cert = \"fullchain.pem\", key = \"privkey.pem\" }",
-    doc: "TLS certificates and protocol versions of the listeners.",
-};
-
-static ADMIN: KeyDefinition = KeyDefinition {
-    name: "admin",
-    kind: ValueKind::Table(&admin::SECTION),
-    default: None,
-    example: "{ listen = \"127.0.0.1:9180\" }",
-    doc: "The admin listener: metrics, health checks, the admin API and the console.",
-};
-
-static STORE: KeyDefinition = KeyDefinition {
-    name: "store",
-    kind: ValueKind::Table(&store::SECTION),
-    default: None,
-    example: "{ url = \"sqlite:/var/lib/hookgate/hookgate.db\" }",
-    doc: "The database that stores accepted events.",
-};
-
-static LOG: KeyDefinition = KeyDefinition {
-    name: "log",
-    kind: ValueKind::Table(&log::SECTION),
-    default: None,
-    example: "{ format = \"json\" }",
-    doc: "Format and level of the logs.",
-};
-
-static TELEMETRY: KeyDefinition = KeyDefinition {
-    name: "telemetry",
-    kind: ValueKind::Table(&telemetry::SECTION),
-    default: None,
-    example: "{ otlp = \"http://127.0.0.1:4318\" }",
-    doc: "Export of traces to an OpenTelemetry collector.",
-};
-
-static ROUTES: KeyDefinition = KeyDefinition {
-    name: "routes",
-    kind: ValueKind::Named(&route::SECTION),
-    default: None,
-    example: "{ stripe = { path = \"/stripe\", provider = \"stripe\", secret = { credential = \"stripe\" }, upstream = \"http://127.0.0.1:8080/\" } }",
-    doc: "One table per webhook endpoint, named by you.",
-};
 
 #[cfg(test)]
 mod tests;

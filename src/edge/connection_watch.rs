@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use crate::net::response::{BodyError, ResponseBody};
 
@@ -89,6 +89,22 @@ impl ConnectionWatch {
 
     pub(super) fn instant(&self, millis: u64) -> Option<Instant> {
         self.start.checked_add(Duration::from_millis(millis))
+    }
+
+    /// Moves a timer to the next deadline if that is earlier than `armed`, and returns the deadline.
+    ///
+    /// A later deadline moves nothing: it is found when the timer fires.
+    pub(super) fn arm_earlier(&self, armed: &mut u64, timer: Pin<&mut Sleep>) -> u64 {
+        let deadline = self.deadline();
+        if deadline < *armed {
+            *armed = deadline;
+            if let Some(at) = self.instant(deadline)
+                && at < timer.deadline()
+            {
+                timer.reset(at);
+            }
+        }
+        deadline
     }
 
     /// Returns the kind of deadline that has passed, if any.

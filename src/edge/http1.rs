@@ -168,16 +168,7 @@ impl<'a> Http1Deadlines<'a> {
         mut timer: Pin<&mut tokio::time::Sleep>,
         context: &mut Context<'_>,
     ) -> Poll<Http1Turn> {
-        let deadline = self.watch.deadline();
-        // Only an earlier deadline moves the timer. A later one is found when the timer fires.
-        if deadline < self.armed {
-            self.armed = deadline;
-            if let Some(at) = self.watch.instant(deadline)
-                && at < timer.deadline()
-            {
-                timer.as_mut().reset(at);
-            }
-        }
+        let deadline = self.watch.arm_earlier(&mut self.armed, timer.as_mut());
         while timer.as_mut().poll(context).is_ready() {
             if let Some(stall) = self.watch.stall() {
                 return Poll::Ready(Http1Turn::Stalled(stall));

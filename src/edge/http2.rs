@@ -215,15 +215,7 @@ impl<'a> Http2Deadlines<'a> {
         mut timer: Pin<&mut tokio::time::Sleep>,
         context: &mut Context<'_>,
     ) -> Poll<Http2Outcome> {
-        let deadline = self.watch.deadline();
-        if deadline < self.armed {
-            self.armed = deadline;
-            if let Some(at) = self.watch.instant(deadline)
-                && at < timer.deadline()
-            {
-                timer.as_mut().reset(at);
-            }
-        }
+        self.watch.arm_earlier(&mut self.armed, timer.as_mut());
         while timer.as_mut().poll(context).is_ready() {
             if let Some(stall) = self.watch.stall() {
                 return Poll::Ready(Http2Outcome::Stalled(stall));

@@ -10,7 +10,6 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use prometheus_client::encoding::DescriptorEncoder;
 
-use crate::record::TelemetryRecorder;
 use crate::record::counters::STATUS_CLASSES;
 use crate::record::family_encoder::{FamilyEncoder, single};
 use crate::record::metric_table::operation;
@@ -22,31 +21,28 @@ pub(super) struct AdminCounters {
     tokens_refused: AtomicU64,
 }
 
-impl TelemetryRecorder {
-    /// Counts a response of the admin listener.
-    pub(crate) fn admin_answer(&self, resource: &'static str, status: StatusCode) {
+impl AdminCounters {
+    /// Counts a response.
+    pub(super) fn count(&self, resource: &'static str, status: StatusCode) {
         if status == StatusCode::UNAUTHORIZED {
-            self.admin.tokens_refused.fetch_add(1, Ordering::Relaxed);
+            self.tokens_refused.fetch_add(1, Ordering::Relaxed);
         }
         // "1xx" is at index 0.
         let class = usize::from(status.as_u16() / 100).saturating_sub(1);
         if let Some(class) = STATUS_CLASSES.get(class) {
-            let mut answers = self.admin.answers.lock();
+            let mut answers = self.answers.lock();
             let count = answers.entry((resource, class)).or_default();
             *count = count.saturating_add(1);
         }
     }
-}
 
-/// Encodes the counts of the admin listener as metrics.
-pub(super) fn encode(
-    recorder: &TelemetryRecorder,
-    encoder: &mut DescriptorEncoder<'_>,
-) -> fmt::Result {
-    let mut family = FamilyEncoder::begin(encoder, &operation::ADMIN_REQUESTS)?;
-    for ((resource, class), count) in &*recorder.admin.answers.lock() {
-        family.count(&[*resource, *class], *count)?;
+    /// Encodes the counts as metrics.
+    pub(super) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = FamilyEncoder::begin(encoder, &operation::ADMIN_REQUESTS)?;
+        for ((resource, class), count) in &*self.answers.lock() {
+            family.count(&[*resource, *class], *count)?;
+        }
+        let refused = self.tokens_refused.load(Ordering::Relaxed);
+        single(encoder, &operation::ADMIN_TOKENS_REFUSED, refused)
     }
-    let refused = recorder.admin.tokens_refused.load(Ordering::Relaxed);
-    single(encoder, &operation::ADMIN_TOKENS_REFUSED, refused)
 }

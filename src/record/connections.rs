@@ -14,10 +14,10 @@ use crate::edge::event::{ConnectionRefusal, EdgeEvent};
 use crate::model::clock::ClockReading;
 use crate::model::error::chain;
 use crate::model::source::SourceKey;
-use crate::record::TelemetryRecorder;
 use crate::record::family_encoder::{FamilyEncoder, single};
 use crate::record::log_suppression::LineKind;
 use crate::record::metric_table::{MetricRow, traffic};
+use crate::record::recorder::TelemetryRecorder;
 
 /// Placeholder address for events without a source, because log lines are rate-limited by source.
 const NO_SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);

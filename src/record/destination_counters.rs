@@ -2,8 +2,12 @@
 
 use std::sync::atomic::AtomicU64;
 
+use crate::model::ids::{DestinationName, RouteName};
 use crate::record::counters::ByKind;
-use crate::record::histogram::LatencyHistogram;
+use crate::record::histogram::{LONG_BOUNDS, LatencyHistogram};
+
+/// Labels of a destination: its route and its name.
+pub(super) type DestinationKey = (RouteName, DestinationName);
 
 /// Counters and histograms of one destination.
 #[derive(Debug)]
@@ -20,4 +24,19 @@ pub(crate) struct DestinationCounters {
     pub in_flight: AtomicU64,
     /// State of the circuit breaker; 0: closed, 1: half open, 2: open.
     pub breaker: AtomicU64,
+}
+
+impl Default for DestinationCounters {
+    fn default() -> Self {
+        Self {
+            attempts: ByKind::default(),
+            delivered: AtomicU64::new(0),
+            delayed: AtomicU64::new(0),
+            dead: AtomicU64::new(0),
+            took: LatencyHistogram::default(),
+            lag: LatencyHistogram::new(&LONG_BOUNDS),
+            in_flight: AtomicU64::new(0),
+            breaker: AtomicU64::new(0),
+        }
+    }
 }

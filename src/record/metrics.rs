@@ -18,9 +18,8 @@ use crate::model::clock;
 use crate::record::counters::{RequestStage, RouteCounters, STATUS_CLASSES};
 use crate::record::family_encoder::{FamilyEncoder, single};
 use crate::record::metric_table::{operation, traffic};
-use crate::record::{
-    TelemetryRecorder, admin_counters, connections, deliveries, otlp, process, store_metrics,
-};
+use crate::record::recorder::TelemetryRecorder;
+use crate::record::{connections, deliveries, process, store_metrics};
 
 /// Value of the label `route` for requests that matched no route.
 const NO_ROUTE: &str = "-";
@@ -28,8 +27,14 @@ const NO_ROUTE: &str = "-";
 /// Value of the label `reason` for requests that were not rejected.
 const NO_REASON: &str = "-";
 
-/// Encodes all metrics in the OpenMetrics text format.
-pub(super) fn text(recorder: &Arc<TelemetryRecorder>) -> String {
+impl TelemetryRecorder {
+    /// Renders all metrics in the OpenMetrics text format.
+    pub(crate) fn metrics_text(self: &Arc<Self>) -> String {
+        text(self)
+    }
+}
+
+fn text(recorder: &Arc<TelemetryRecorder>) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(MetricsScrape(Arc::clone(recorder))));
     let mut text = String::with_capacity(16 * 1024);
@@ -66,9 +71,15 @@ impl Collector for MetricsScrape {
         stages(&mut encoder, &rows)?;
         upstream(&mut encoder, &rows)?;
         deliveries::encode(&self.0, &mut encoder)?;
-        store_metrics::encode(&self.0, &mut encoder)?;
-        admin_counters::encode(&self.0, &mut encoder)?;
-        otlp::encode(&self.0, &mut encoder)?;
+        let watch = self.0.store.lock().clone();
+        if let Some(watch) = watch {
+            let known = self.0.destinations.lock().keys().cloned().collect();
+            store_metrics::encode(&watch, &known, &mut encoder)?;
+        }
+        self.0.admin.encode(&mut encoder)?;
+        if let Some(tracer) = self.0.tracer.get() {
+            tracer.encode(&mut encoder)?;
+        }
         if let Some(counters) = self.0.edge.lock().as_ref() {
             connections::encode(&mut encoder, counters)?;
         }

@@ -14,7 +14,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 use crate::model::clock::ClockReading;
 use crate::model::delivery::DeliveryState;
-use crate::record::TelemetryRecorder;
+use crate::record::destination_counters::DestinationKey;
 use crate::record::family_encoder::{FamilyEncoder, single};
 use crate::record::metric_table::storage;
 use crate::store::rows::DestinationRow;
@@ -62,29 +62,19 @@ struct ReplayCounts {
     remaining: u64,
 }
 
-impl TelemetryRecorder {
-    /// Adds the metrics of this store.
-    pub(crate) fn register_store(&self, store: Store, bounds: StoreBounds) {
-        *self.store.lock() = Some(Arc::new(StoreWatch {
+impl StoreWatch {
+    pub(super) fn new(store: Store, bounds: StoreBounds) -> Self {
+        Self {
             store,
             bounds,
             refresh_lock: tokio::sync::Mutex::default(),
             reading: Mutex::default(),
             failed: AtomicU64::new(0),
-        }));
-    }
-
-    /// Queries the store if the last values are too old. A scrape calls it before it renders the metrics.
-    pub(crate) async fn refresh_store_reading(&self) {
-        let watch = self.store.lock().clone();
-        if let Some(watch) = watch {
-            watch.refresh_reading().await;
         }
     }
-}
 
-impl StoreWatch {
-    async fn refresh_reading(&self) {
+    /// Queries the store if the last values are too old.
+    pub(super) async fn refresh_reading(&self) {
         let looking = async {
             // A scrape that arrives meanwhile waits here and uses the values of this query.
             let _turn = self.refresh_lock.lock().await;
@@ -132,15 +122,12 @@ impl StoreWatch {
     }
 }
 
-/// Encodes the metrics of the store; without a store there are no rows.
+/// Encodes the metrics of the store. `known` are the destinations of the config.
 pub(super) fn encode(
-    recorder: &TelemetryRecorder,
+    watch: &StoreWatch,
+    known: &BTreeSet<DestinationKey>,
     encoder: &mut DescriptorEncoder<'_>,
 ) -> fmt::Result {
-    let watch = recorder.store.lock().clone();
-    let Some(watch) = watch else {
-        return Ok(());
-    };
     // Health and bounds are known without a query, so they appear even if the store does not respond.
     let healthy = u64::from(watch.store.is_healthy());
     single(encoder, &storage::STORE_HEALTHY, healthy)?;
@@ -158,7 +145,6 @@ pub(super) fn encode(
     };
     file(encoder, &seen)?;
     replays(encoder, &seen)?;
-    let known: BTreeSet<_> = recorder.destinations.lock().keys().cloned().collect();
     // A destination that was removed from the config is shown while it has open or dead deliveries.
     let is_shown = |row: &&DestinationRow| {
         let is_known = known.contains(&(row.route.clone(), row.name.clone()));

@@ -173,30 +173,70 @@ fn imports_go_one_way() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Returns the paths that `use` and full paths name, without `crate::`, such as `gate::event::Event`.
-fn named_paths(code: &str) -> Vec<String> {
+/// Returns the paths that `use` and full paths in the module `own` name, such as `gate::event::Event`.
+///
+/// A file that uses a module which it declares names it without a root: `child::f()`.
+fn named_paths(code: &str, own: &str) -> Vec<String> {
+    let is_word = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
     let mut paths = Vec::new();
-    // A visibility such as `pub(in crate::scheme)` imports nothing.
-    for (at, _) in code.match_indices("crate::") {
-        if code[..at].ends_with("in ") {
-            continue;
+    for root in ["crate::", "super::", "self::"] {
+        for (at, _) in code.match_indices(root) {
+            let before = &code[..at];
+            // A visibility such as `pub(in crate::scheme)` imports nothing.
+            if !before.ends_with("in ") && !before.ends_with(is_word) {
+                add_tree(&code[at..], "", &mut paths);
+            }
         }
-        let rest = &code[at + "crate::".len()..];
-        let is_path = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
-        let end = rest.find(|letter| !is_path(letter)).unwrap_or(rest.len());
-        let prefix = &rest[..end];
-        if !prefix.is_empty() && !prefix.ends_with("::") {
-            paths.push(prefix.to_owned());
-        } else if let Some(group) = rest[end..].strip_prefix('{') {
-            let group = group.split('}').next().unwrap();
-            let items = group
-                .split(',')
-                .map(str::trim)
-                .filter(|item| !item.is_empty());
-            paths.extend(items.map(|item| format!("{prefix}{item}")));
+    }
+    let mut paths: Vec<String> = paths.iter().map(|path| absolute(path, own)).collect();
+    for line in code.lines() {
+        let declared = line.trim_start().trim_end_matches(';').rsplit_once("mod ");
+        let Some((_, child)) = declared.filter(|_| line.ends_with(';')) else {
+            continue;
+        };
+        let name = format!("{child}::");
+        let mut uses = code
+            .match_indices(&name)
+            .filter(|(at, _)| !code[..*at].ends_with(is_word));
+        if uses.next().is_some() {
+            paths.push(format!("{own}::{child}"));
         }
     }
     paths
+}
+
+/// Adds the paths of a `use` tree, or the one path of an expression, and returns the code behind it.
+fn add_tree<'c>(code: &'c str, prefix: &str, paths: &mut Vec<String>) -> &'c str {
+    let is_path = |letter: char| letter.is_alphanumeric() || "_:*".contains(letter);
+    let end = code.find(|letter| !is_path(letter)).unwrap_or(code.len());
+    let path = format!("{prefix}{}", &code[..end]);
+    let Some(group) = code[end..].strip_prefix('{') else {
+        paths.push(path);
+        return &code[end..];
+    };
+    let mut rest = group.trim_start();
+    while !rest.is_empty() && !rest.starts_with('}') {
+        rest = add_tree(rest, &path, paths).trim_start();
+        // The name in `path as name` is no path.
+        let next = rest.find([',', '}']).unwrap_or(rest.len());
+        rest = rest[next..].trim_start_matches([',', ' ', '\n']);
+    }
+    rest.strip_prefix('}').unwrap_or(rest)
+}
+
+/// Returns a path from the root of the crate.
+fn absolute(path: &str, own: &str) -> String {
+    let mut base: Vec<&str> = own.split("::").collect();
+    let parts = path.split("::").filter(|part| !part.is_empty());
+    for (index, part) in parts.enumerate() {
+        match part {
+            "crate" if index == 0 => base.clear(),
+            "self" => {}
+            "super" => drop(base.pop()),
+            part => base.push(part),
+        }
+    }
+    base.join("::")
 }
 
 /// Returns the file of a path: the longest part of it that is a module.
@@ -247,7 +287,7 @@ fn files_in_cycles(source: &str) -> Vec<String> {
         .collect();
     let mut edges: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for file in &product {
-        let others = named_paths(&file.code).into_iter();
+        let others = named_paths(&file.code, &module(&file.name)).into_iter();
         let others = others.filter_map(|path| file_of(&path, &modules));
         let others = others.filter(|other| *other != file.name);
         edges.insert(&file.name, others.collect());
@@ -259,10 +299,19 @@ fn files_in_cycles(source: &str) -> Vec<String> {
 
 #[test]
 fn the_check_sees_what_a_file_imports() {
-    let code = "use crate::gate::{event::Event, reject};\npub(in crate::scheme) fn f() { crate::net::x() }\n";
+    let code = "use crate::gate::{event::{Event, Claim}, reject as no};\npub(in crate::scheme) fn f() { crate::net::x() }\n\
+                mod child;\nmod other;\nuse super::b::C;\nfn g() { child::h(super::super::k(), d::other::x) }\n";
     assert_eq!(
-        named_paths(code),
-        ["gate::event::Event", "gate::reject", "net::x"]
+        named_paths(code, "a::own"),
+        [
+            "gate::event::Event",
+            "gate::event::Claim",
+            "gate::reject",
+            "net::x",
+            "a::b::C",
+            "k",
+            "a::own::child"
+        ]
     );
 }
 

@@ -3,7 +3,7 @@
 use clap::Command;
 use clap_mangen::Man;
 
-use crate::cli::man::ManPage;
+use crate::cli::man::man_page::ManPage;
 use crate::cli::man::roff_text::{self, RoffText};
 
 /// Section of the manual with commands.

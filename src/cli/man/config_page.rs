@@ -2,7 +2,7 @@
 
 use hookgate_verify::document::key::{KeyDefinition, SectionDefinition};
 
-use crate::cli::man::ManPage;
+use crate::cli::man::man_page::ManPage;
 use crate::cli::man::roff_text::RoffText;
 use crate::config::reference::{self, ListedSection};
 

@@ -5,6 +5,7 @@
 
 mod command_page;
 mod config_page;
+mod man_page;
 mod roff_text;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Args, Command, CommandFactory};
 
 use crate::cli::failure::{self, CommandFailure};
+use crate::cli::man::man_page::ManPage;
 use crate::cli::output::print;
 
 #[derive(Args)]
@@ -24,24 +26,6 @@ pub(super) struct ManArguments {
     /// Folder with man pages, such as /usr/local/share/man. The pages go into its subfolders `man1` and `man5`
     #[arg(value_name = "DIR")]
     folder: Option<PathBuf>,
-}
-
-/// One man page.
-struct ManPage {
-    /// The name of the command or file.
-    name: String,
-    /// The section of the manual: 1 for commands, 5 for file formats.
-    section: u8,
-    /// The page as roff.
-    text: String,
-}
-
-impl ManPage {
-    /// Returns the path below a folder with man pages, such as `man1/hookgate.1`.
-    fn path(&self) -> PathBuf {
-        let Self { name, section, .. } = self;
-        PathBuf::from(format!("man{section}/{name}.{section}"))
-    }
 }
 
 /// Runs `hookgate man` for the commands of `C` and returns its exit code.

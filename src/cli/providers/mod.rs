@@ -9,11 +9,11 @@ use std::process::ExitCode;
 
 use hookgate_verify::document::suggest;
 use hookgate_verify::providers::challenge::ProviderChallenge;
-use hookgate_verify::providers::{self, Provider, ProviderEvidence};
+use hookgate_verify::providers::{self, Provider};
 use hookgate_verify::scheme::words;
 use serde_json::json;
 
-use crate::cli::EXIT_USAGE;
+use crate::cli::failure::EXIT_USAGE;
 use crate::cli::output::{BAD, FAINT, STRONG, styled};
 
 /// Prints the list of providers, one line each.
@@ -101,7 +101,7 @@ fn row(provider: &Provider) -> [String; 5] {
         provider.name.clone(),
         words::family(&provider.scheme),
         challenge.to_owned(),
-        proof(provider).to_owned(),
+        show::proof(provider).to_owned(),
     ]
 }
 
@@ -112,16 +112,9 @@ fn row_json(provider: &Provider) -> serde_json::Value {
         "docs": provider.docs,
         "signature": words::family(&provider.scheme),
         "challenge": provider.challenge.map(ProviderChallenge::name),
-        "proof": proof(provider),
+        "proof": show::proof(provider),
         "ip_ranges": provider.ip_ranges.as_ref().map(|ranges| &ranges.read),
     })
-}
-
-fn proof(provider: &Provider) -> &'static str {
-    match provider.proof {
-        ProviderEvidence::Vectors => "vectors",
-        ProviderEvidence::DocumentationOnly => "documentation only",
-    }
 }
 
 #[cfg(test)]

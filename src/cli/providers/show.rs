@@ -9,7 +9,7 @@ use hookgate_verify::scheme::words;
 use serde_json::{Value as Json, json};
 
 use crate::cli::output::{FAINT, STRONG, styled};
-use crate::cli::providers::{proof, route};
+use crate::cli::providers::route;
 
 /// Maximum columns of a line: easy to read, and fits nearly every terminal.
 const WIDTH: usize = 100;
@@ -313,6 +313,14 @@ fn wrap(out: &mut String, lead: &str, text: &str) {
         column += length;
     }
     out.push('\n');
+}
+
+/// Returns the kind of evidence for the signature scheme of a provider.
+pub(super) fn proof(provider: &Provider) -> &'static str {
+    match provider.proof {
+        ProviderEvidence::Vectors => "vectors",
+        ProviderEvidence::DocumentationOnly => "documentation only",
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::cli::confirm::interrupted;
 use crate::cli::exchange::{millis, took};
 use crate::cli::failure::CommandFailure;
 use crate::cli::output::{BAD, GOOD, print, print_json, styled};
-use crate::cli::send::EventRecipe;
+use crate::cli::send::recipe::EventRecipe;
 use crate::model::clock::instant;
 use crate::testing::SendTarget;
 

@@ -16,7 +16,7 @@ mod verification;
 pub(crate) use crate::config::effective::document::EffectiveValue;
 use crate::config::effective::document::SectionDocument;
 use crate::config::model::GateConfig;
-use crate::config::{ADMIN, LOG, ROOT, ROUTES, SERVER, STORE, TELEMETRY, TLS};
+use crate::config::root::{ADMIN, LOG, ROOT, ROUTES, SERVER, STORE, TELEMETRY, TLS};
 
 /// Builds the document of the effective config. Keys that are off or not set are null.
 pub(crate) fn effective(config: &GateConfig) -> EffectiveValue {

@@ -3,8 +3,8 @@
 use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 use serde_json::{Map, Value as Json, json};
 
-use crate::config::ROOT;
 use crate::config::reference::toml_value::json_of;
+use crate::config::root::ROOT;
 
 /// Returns the JSON Schema (draft 2020-12) of the config file.
 pub(crate) fn schema() -> Json {

@@ -14,9 +14,9 @@ mod toml_value;
 
 use hookgate_verify::document::key::{SectionDefinition, ValueKind};
 
-use crate::config::ROOT;
 pub(crate) use crate::config::reference::json_schema::schema;
 use crate::config::reference::toml_value::json_of;
+use crate::config::root::ROOT;
 
 /// A table of the config, as the reference lists it.
 pub(crate) struct ListedSection {

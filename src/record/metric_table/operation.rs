@@ -1,6 +1,6 @@
 //! Metrics of the gate as a program: config, certificates, log, admin listener, process.
 
-use crate::record::metric_table::{MetricKind, MetricRow, counter, gauge, row};
+use crate::record::metric_table::row::{MetricKind, MetricRow, counter, gauge, row};
 
 /// Rows of this file.
 pub(super) static ROWS: &[&MetricRow] = &[

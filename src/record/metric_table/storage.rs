@@ -1,6 +1,6 @@
 //! Metrics of stored events: deliveries, queues, replays, retention and the store itself.
 
-use crate::record::metric_table::{MetricRow, counter, gauge, histogram};
+use crate::record::metric_table::row::{MetricRow, counter, gauge, histogram};
 
 /// Rows of this file.
 pub(super) static ROWS: &[&MetricRow] = &[

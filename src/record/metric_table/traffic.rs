@@ -1,6 +1,6 @@
 //! Metrics of requests on their way through the gate, and of the connections below them.
 
-use crate::record::metric_table::{MetricRow, counter, gauge, histogram};
+use crate::record::metric_table::row::{MetricRow, counter, gauge, histogram};
 
 /// Rows of this file.
 pub(super) static ROWS: &[&MetricRow] = &[

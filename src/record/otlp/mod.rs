@@ -28,8 +28,7 @@ use crate::gate::verdict::Verdict;
 use crate::model::ids::RequestId;
 use crate::model::trace::{TraceContext, TracePart};
 use crate::net::client::ConnectionPool;
-use crate::record::TelemetryRecorder;
-use crate::record::deliveries::AttemptReport;
+use crate::record::attempt_report::AttemptReport;
 use crate::record::exchange_summary::ExchangeSummary;
 use crate::record::family_encoder::FamilyEncoder;
 use crate::record::metric_table::operation;
@@ -92,69 +91,6 @@ struct ExportCounts {
     not_taken: AtomicU64,
 }
 
-impl TelemetryRecorder {
-    /// Starts the export of spans. Later calls have no effect.
-    pub(crate) fn start_tracing(&self, settings: TraceSettings) {
-        let (queue, waiting) = mpsc::channel(QUEUE);
-        let (counts, stop) = (Arc::<ExportCounts>::default(), CancellationToken::new());
-        let sample = settings.sample;
-        let exporter = SpanExporter {
-            settings,
-            counts: Arc::clone(&counts),
-            stop: stop.clone(),
-        };
-        // Set once: a changed `[telemetry]` needs a restart.
-        let _ = self.tracer.set(SpanTracer {
-            sample,
-            queue,
-            counts,
-            stop,
-            task: Mutex::new(Some(tokio::spawn(exporter.run(waiting)))),
-        });
-    }
-
-    /// Returns the trace of a request, or `None` without tracing. With `headers`, the sender's trace is continued.
-    pub(crate) fn trace(
-        &self,
-        uid: RequestId,
-        headers: Option<&HeaderMap>,
-    ) -> Option<TraceContext> {
-        let tracer = self.tracer.get()?;
-        let sent = headers.and_then(|headers| headers.get(TRACEPARENT)?.to_str().ok());
-        let continued = sent.and_then(|sent| TraceContext::continued(uid, sent));
-        Some(continued.unwrap_or_else(|| TraceContext::new(uid, tracer.sample)))
-    }
-
-    /// Sends the remaining spans and stops the exporter, within two seconds.
-    pub(crate) async fn end_tracing(&self) {
-        if let Some(tracer) = self.tracer.get() {
-            tracer.stop.cancel();
-            let task = tracer.task.lock().take();
-            if let Some(task) = task {
-                let _ = tokio::time::timeout(FLUSH, task).await;
-            }
-        }
-    }
-
-    pub(super) fn trace_request(&self, verdict: &Verdict, exchange: &ExchangeSummary) {
-        let Some(tracer) = self.tracer.get() else {
-            return;
-        };
-        let trace = verdict.trace;
-        let trace = trace.unwrap_or_else(|| TraceContext::new(verdict.request_id, tracer.sample));
-        if trace.is_sampled {
-            tracer.push(spans::of_request(&trace, verdict, exchange));
-        }
-    }
-
-    pub(super) fn trace_attempt(&self, attempted: &AttemptReport<'_>) {
-        let trace = attempted.trace.filter(|trace| trace.is_sampled);
-        if let (Some(tracer), Some(trace)) = (self.tracer.get(), trace) {
-            tracer.push(vec![spans::of_attempt(&trace, attempted)]);
-        }
-    }
-}
-
 /// Sets `traceparent` (W3C Trace Context) for the upstream, in place of the sender's.
 pub(crate) fn insert_trace_headers(headers: &mut HeaderMap, trace: &TraceContext, part: TracePart) {
     if trace.parent.is_none() {
@@ -167,6 +103,69 @@ pub(crate) fn insert_trace_headers(headers: &mut HeaderMap, trace: &TraceContext
 }
 
 impl SpanTracer {
+    /// Starts the task that exports spans.
+    pub(super) fn start(settings: TraceSettings) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let (counts, stop) = (Arc::<ExportCounts>::default(), CancellationToken::new());
+        let sample = settings.sample;
+        let exporter = SpanExporter {
+            settings,
+            counts: Arc::clone(&counts),
+            stop: stop.clone(),
+        };
+        Self {
+            sample,
+            queue,
+            counts,
+            stop,
+            task: Mutex::new(Some(tokio::spawn(exporter.run(waiting)))),
+        }
+    }
+
+    /// Returns the trace of a request. With `headers`, the sender's trace is continued.
+    pub(super) fn trace(&self, uid: RequestId, headers: Option<&HeaderMap>) -> TraceContext {
+        let sent = headers.and_then(|headers| headers.get(TRACEPARENT)?.to_str().ok());
+        let continued = sent.and_then(|sent| TraceContext::continued(uid, sent));
+        continued.unwrap_or_else(|| TraceContext::new(uid, self.sample))
+    }
+
+    /// Sends the remaining spans and stops the exporter, within two seconds.
+    pub(super) async fn end(&self) {
+        self.stop.cancel();
+        let task = self.task.lock().take();
+        if let Some(task) = task {
+            let _ = tokio::time::timeout(FLUSH, task).await;
+        }
+    }
+
+    pub(super) fn push_request(&self, verdict: &Verdict, exchange: &ExchangeSummary) {
+        let trace = verdict.trace;
+        let trace = trace.unwrap_or_else(|| TraceContext::new(verdict.request_id, self.sample));
+        if trace.is_sampled {
+            self.push(spans::of_request(&trace, verdict, exchange));
+        }
+    }
+
+    pub(super) fn push_attempt(&self, attempted: &AttemptReport<'_>) {
+        if let Some(trace) = attempted.trace.filter(|trace| trace.is_sampled) {
+            self.push(vec![spans::of_attempt(&trace, attempted)]);
+        }
+    }
+
+    /// Encodes the counts of exported and dropped spans.
+    pub(super) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let counts = &self.counts;
+        let mut family = FamilyEncoder::begin(encoder, &operation::TRACE_SPANS)?;
+        for (outcome, count) in [
+            ("exported", &counts.exported),
+            ("no_room", &counts.queue_full),
+            ("not_taken", &counts.not_taken),
+        ] {
+            family.count(&[outcome], count.load(Ordering::Relaxed))?;
+        }
+        Ok(())
+    }
+
     fn push(&self, spans: Vec<OtlpSpan>) {
         let count = u64::try_from(spans.len()).unwrap_or(0);
         // Never waits: a slow collector must not slow down requests.
@@ -309,24 +308,4 @@ impl SpanExporter {
         }
         Some(request)
     }
-}
-
-/// Encodes the counts of exported and dropped spans; without tracing there are no rows.
-pub(super) fn encode(
-    recorder: &TelemetryRecorder,
-    encoder: &mut DescriptorEncoder<'_>,
-) -> fmt::Result {
-    let Some(tracer) = recorder.tracer.get() else {
-        return Ok(());
-    };
-    let counts = &tracer.counts;
-    let mut family = FamilyEncoder::begin(encoder, &operation::TRACE_SPANS)?;
-    for (outcome, count) in [
-        ("exported", &counts.exported),
-        ("no_room", &counts.queue_full),
-        ("not_taken", &counts.not_taken),
-    ] {
-        family.count(&[outcome], count.load(Ordering::Relaxed))?;
-    }
-    Ok(())
 }

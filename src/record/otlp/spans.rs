@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::gate::verdict::{GateDecision, Verdict};
 use crate::model::clock::ClockReading;
 use crate::model::trace::{TraceContext, TracePart};
-use crate::record::deliveries::AttemptReport;
+use crate::record::attempt_report::AttemptReport;
 use crate::record::exchange_summary::ExchangeSummary;
 use crate::record::otlp::messages::{
     AnyValue, KeyValue, OtlpSpan, OtlpValue, SpanKind, SpanStatus, SpanStatusCode,

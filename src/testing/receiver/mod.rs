@@ -8,34 +8,28 @@ mod received;
 mod request_buffer;
 mod respond;
 mod serve;
+mod shared;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::net::request_file::RequestFile;
 use crate::testing::error::TestingError;
 pub use crate::testing::receiver::received::ReceivedRequest;
 use crate::testing::receiver::request_buffer::RequestBuffer;
 pub use crate::testing::receiver::respond::ResponseBehavior;
-
-/// Time that requests in flight have to complete when the receiver stops.
-const GRACE: Duration = Duration::from_secs(1);
-
-/// Function that verifies a request with its time of arrival. Returns a text in both cases: verified, or the reason.
-pub type RequestJudge = Box<dyn Fn(&RequestFile, i64) -> Result<String, String> + Send + Sync>;
+pub use crate::testing::receiver::shared::RequestJudge;
+use crate::testing::receiver::shared::{GRACE, ReceiverShared};
 
 /// Running receiver. It stops when it is dropped.
 ///
 /// ```
-/// use std::time::Duration;
-///
+/// ///
 /// use hookgate::testing::{WebhookReceiver, RequestFile, ResponseBehavior, SendTarget, ServerTrust};
 ///
 /// # #[tokio::main]
@@ -61,19 +55,6 @@ pub struct WebhookReceiver {
     position: AtomicU64,
     stop: CancellationToken,
     connections: TaskTracker,
-}
-
-struct ReceiverShared {
-    requests: RequestBuffer,
-    respond: Mutex<ResponseBehavior>,
-    judge: OnceLock<RequestJudge>,
-}
-
-impl ReceiverShared {
-    fn respond(&self) -> ResponseBehavior {
-        let respond = self.respond.lock();
-        respond.clone()
-    }
 }
 
 impl WebhookReceiver {

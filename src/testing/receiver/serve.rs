@@ -25,7 +25,8 @@ use crate::model::clock::ClockReading;
 use crate::net::request_file::{self, RequestFile};
 use crate::testing::placeholders;
 use crate::testing::receiver::received::ReceivedRequest;
-use crate::testing::receiver::{GRACE, ReceiverShared, ResponseBehavior};
+use crate::testing::receiver::respond::ResponseBehavior;
+use crate::testing::receiver::shared::{GRACE, ReceiverShared};
 
 /// Maximum size of a body; a longer one is rejected with 413.
 const MAX_BODY: usize = 32 * 1024 * 1024;
