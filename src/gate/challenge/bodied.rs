@@ -8,8 +8,8 @@ use http::Method;
 use serde_json::Value;
 
 use crate::criteria::json;
+use crate::gate::challenge::response::{MAX_BODY, empty, fit, json_answer};
 use crate::gate::challenge::unsigned::ChallengeMaterial;
-use crate::gate::challenge::{MAX_BODY, empty, fit, json_answer};
 use crate::gate::reject::Reject;
 use crate::net::response::HttpResponse;
 

@@ -5,10 +5,10 @@
 //! in `bodied` if the body does.
 
 pub(in crate::gate) mod bodied;
+mod response;
 pub(in crate::gate) mod unsigned;
 
 use aws_lc_rs::hmac;
-use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use hookgate_verify::model::secret::Secret;
 use hookgate_verify::net::remote_url::RemoteUrl;
@@ -16,18 +16,15 @@ use hookgate_verify::providers::challenge::ProviderChallenge;
 use hookgate_verify::scheme::RequestHead;
 use hookgate_verify::scheme::certificate::sns;
 use hookgate_verify::scheme::json_values::{PickedValue, ValuePicker};
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::criteria::json;
+use crate::gate::challenge::response::{
+    MAX_BODY, MAX_TEXT, empty, fit, json_answer, of_type, text,
+};
 use crate::gate::reject::Reject;
 use crate::net::response::{HttpResponse, ResponseBody};
-
-/// Limit of a check's body in bytes; Slack's have a few hundred.
-const MAX_BODY: usize = 16 * 1024;
-
-/// Limit of the text that is sent back, in bytes.
-const MAX_TEXT: usize = 4096;
 
 /// Returns the response if this verified request is a URL check; otherwise the request is an event. `secret` is the one
 /// that it was signed with.
@@ -156,17 +153,6 @@ fn slack(method: &Method, body: &[u8]) -> Option<String> {
     }
 }
 
-/// Passes text that may be sent back: short, and printable ASCII only.
-fn fit(text: String) -> Option<String> {
-    let is_printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    ((1..=MAX_TEXT).contains(&text.len()) && is_printable).then_some(text)
-}
-
-/// Returns a 200 with an empty body.
-fn empty() -> HttpResponse {
-    HttpResponse::new(ResponseBody::empty())
-}
-
 /// Returns the URL that confirms a subscription, if this verified message asks for it.
 ///
 /// The URL must be on an SNS host and for one action only. The signature shows that SNS wrote the message, and still no
@@ -191,26 +177,6 @@ pub(in crate::gate) fn confirmation(body: &[u8]) -> Option<Result<RemoteUrl, Rej
         fault: "is not an SNS URL that confirms a subscription",
     };
     Some(url.ok().filter(is_own).ok_or(malformed))
-}
-
-fn text(text: String) -> HttpResponse {
-    of_type("text/plain; charset=utf-8", text)
-}
-
-fn json_answer(value: &Value) -> HttpResponse {
-    of_type("application/json", value.to_string())
-}
-
-fn of_type(kind: &'static str, text: String) -> HttpResponse {
-    let mut answer = HttpResponse::new(ResponseBody::whole(Bytes::from(text)));
-    let headers = answer.headers_mut();
-    let mut put = |name, value| headers.insert(name, HeaderValue::from_static(value));
-    put(header::CONTENT_TYPE, kind);
-    // A browser must not run the text as a script or page.
-    put(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    put(header::CONTENT_SECURITY_POLICY, "default-src 'none'");
-    put(header::CACHE_CONTROL, "no-store");
-    answer
 }
 
 #[cfg(test)]

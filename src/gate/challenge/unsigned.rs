@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 
 use crate::criteria::json;
-use crate::gate::challenge::{empty, fit, json_answer, text};
+use crate::gate::challenge::response::{empty, fit, json_answer, text};
 use crate::gate::reject::Reject;
 use crate::net::response::{HttpResponse, ResponseBody};
 

@@ -8,9 +8,10 @@ use crate::document::table::{SpannedValue, TomlTable, TomlValue, ValueFault};
 use crate::document::{SourceText, TomlDocument, value};
 use crate::providers::challenge::ProviderChallenge;
 use crate::providers::identity::{self, RetrySigning, SenderIdentity};
-use crate::providers::{
-    self, IpRanges, Provider, ProviderEvidence, ProviderRetries, RangesFormat, keys,
+use crate::providers::provider::{
+    IpRanges, Provider, ProviderEvidence, ProviderRetries, RangesFormat,
 };
+use crate::providers::{files, keys};
 use crate::scheme::parse::{parse_overrides, parse_spec};
 use crate::scheme::spec::SchemeSpec;
 
@@ -140,7 +141,7 @@ fn is_text(table: &mut TomlTable<'_>) -> bool {
 /// cycle.
 fn scheme_of_another(value: &TomlValue<'_>) -> Result<SchemeSpec, ValueFault> {
     let id = value::text(value)?;
-    let spec = providers::text_of(&id).and_then(|text| {
+    let spec = files::text_of(&id).and_then(|text| {
         let source = SourceText::new(&id, text.to_owned());
         let document = TomlDocument::parse(&source);
         let mut root = document.root();
@@ -241,7 +242,8 @@ fn opening_comment(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::document::report::ReportStyle;
-    use crate::providers::{FILES, find};
+    use crate::providers::files::FILES;
+    use crate::providers::{self, find};
 
     #[test]
     fn every_file_loads_under_its_own_name() {

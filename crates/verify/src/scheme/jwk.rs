@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::scheme::jwt::token::StrictObject;
 use crate::scheme::public_key::{SignedText, TextDigest};
-use crate::scheme::spec::JwtAlgorithm;
+use crate::scheme::spec::algorithm::JwtAlgorithm;
 
 /// Limit of keys in one set; the largest known set has 12.
 const MAX_KEYS: usize = 64;

@@ -1,9 +1,5 @@
 //! Reasons why a request has no usable signature material.
 
-use std::borrow::Cow;
-
-use crate::scheme::spec::SchemeLocation;
-
 /// Reason why a request has no usable material.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MaterialFault {
@@ -32,17 +28,6 @@ impl MaterialFault {
         Self::Malformed {
             name: name.into(),
             fault,
-        }
-    }
-}
-
-impl SchemeLocation {
-    /// Returns the name of the header, parameter or field.
-    pub(super) fn name(&self) -> Cow<'_, str> {
-        match self {
-            Self::Header(name) => name.as_str().into(),
-            Self::Query(name) | Self::Form(name) => name.as_str().into(),
-            Self::Json(pointer) => format!("/{}", pointer.join("/")).into(),
         }
     }
 }

@@ -15,7 +15,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::scheme::error::SchemeError;
-use crate::scheme::spec::KeyAlgorithm;
+use crate::scheme::spec::algorithm::KeyAlgorithm;
 
 /// Prefix of Ed25519 public keys in Standard Webhooks.
 const STANDARD_PREFIX: &str = "whpk_";

@@ -16,24 +16,9 @@ use crate::scheme::read_head;
 use crate::scheme::remote_keys::KeySource;
 use crate::scheme::secret_set::SecretSet;
 use crate::scheme::spec::KeyAlgorithm;
-
-const TRANSMISSION_ID: HeaderName = HeaderName::from_static("paypal-transmission-id");
-const TRANSMISSION_TIME: HeaderName = HeaderName::from_static("paypal-transmission-time");
-const TRANSMISSION_SIG: HeaderName = HeaderName::from_static("paypal-transmission-sig");
-const CERT_URL: HeaderName = HeaderName::from_static("paypal-cert-url");
-const AUTH_ALGO: HeaderName = HeaderName::from_static("paypal-auth-algo");
-
-/// Headers that the verification reads.
-pub(in crate::scheme) static HEADERS: [HeaderName; 5] = [
-    TRANSMISSION_ID,
-    TRANSMISSION_TIME,
-    TRANSMISSION_SIG,
-    CERT_URL,
-    AUTH_ALGO,
-];
-
-/// Headers that the signature covers.
-pub(in crate::scheme) static SIGNED_HEADERS: [HeaderName; 2] = [TRANSMISSION_ID, TRANSMISSION_TIME];
+use crate::scheme::spec::certificate::{
+    AUTH_ALGO, CERT_URL, TRANSMISSION_ID, TRANSMISSION_SIG, TRANSMISSION_TIME,
+};
 
 /// Returns whether the URL is on one of PayPal's two hosts for certificates.
 pub(super) fn is_own_host(url: &RemoteUrl) -> bool {

@@ -35,10 +35,6 @@ const CONFIRMATION: [&str; 7] = [
     "Type",
 ];
 
-/// Fields that every signature covers.
-pub(in crate::scheme) const ALWAYS_SIGNED: [&str; 5] =
-    ["Message", "MessageId", "Timestamp", "TopicArn", "Type"];
-
 /// Returns whether the URL is on a host of SNS: `sns.REGION.amazonaws.com`, in China `sns.REGION.amazonaws.com.cn`.
 pub fn is_own_host(url: &RemoteUrl) -> bool {
     url.port() == 443 && is_regional(url.host())

@@ -13,6 +13,7 @@ use sfv::{Dictionary, FieldType as _, InnerList, Item, List, ListEntry, Parser};
 use crate::scheme::escape::escape_query;
 use crate::scheme::head::RequestHead;
 use crate::scheme::http_signature::component;
+use crate::scheme::http_signature::field_type::FieldType;
 use crate::scheme::http_signature::origin::PublicOrigin;
 use crate::scheme::material_fault::MaterialFault;
 use crate::scheme::read_head;
@@ -29,33 +30,6 @@ const MAX_PARSED: usize = 8 * 1024;
 
 /// Limit of query parameters, if one of them is signed.
 const MAX_QUERY_PARAMS: usize = 512;
-
-/// Type of a structured field, which `;sf` needs (RFC 9421 section 2.1.1).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum FieldType {
-    Dictionary,
-    List,
-    Item,
-}
-
-impl FieldType {
-    /// Returns the registered type of a header.
-    pub(super) fn of(name: &HeaderName) -> Option<Self> {
-        Some(match name.as_str() {
-            "content-digest"
-            | "repr-digest"
-            | "want-content-digest"
-            | "want-repr-digest"
-            | "signature"
-            | "signature-input"
-            | "accept-signature"
-            | "priority" => Self::Dictionary,
-            "cache-status" | "proxy-status" | "client-cert-chain" | "accept-ch" => Self::List,
-            "client-cert" | "capsule-protocol" => Self::Item,
-            _ => return None,
-        })
-    }
-}
 
 /// Component values of one request, each computed on first use.
 pub(super) struct ComponentValues<'r> {

@@ -5,6 +5,7 @@
 
 use sfv::{BareItem, FieldType as _, Item, Parser};
 
+use crate::scheme::http_signature::field_type::FieldType;
 use crate::scheme::spec::{ComponentSource, FieldForm, SignatureComponent};
 
 /// Parses an identifier as a config writes it: `@path`, `@query-param;name="id"`, or in the RFC's own form with the
@@ -128,7 +129,7 @@ fn header(name: &str, parameters: ComponentParameters) -> Result<ComponentSource
         } => FieldForm::Structured,
         _ => FieldForm::Plain,
     };
-    if form == FieldForm::Structured && super::base::FieldType::of(&name).is_none() {
+    if form == FieldForm::Structured && FieldType::of(&name).is_none() {
         return Err("has `sf`, but hookgate does not know the type of this structured field");
     }
     Ok(ComponentSource::Header(name, form))

@@ -8,6 +8,7 @@ mod base;
 pub(in crate::scheme) mod component;
 mod digest;
 mod field_text;
+mod field_type;
 pub(in crate::scheme) mod fields;
 mod origin;
 

@@ -13,7 +13,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::scheme::spec::JwtAlgorithm;
+use crate::scheme::spec::algorithm::JwtAlgorithm;
 
 /// Largest token in a header or query, in bytes; a token in the body is bounded like any body.
 pub(in crate::scheme) const MAX_TOKEN: usize = 16 * 1024;

@@ -3,8 +3,31 @@
 use http::HeaderName;
 
 use crate::net::remote_url::HostPattern;
-use crate::scheme::certificate::{paypal, sns};
-use crate::scheme::spec::FieldLocation;
+use crate::scheme::spec::location::FieldLocation;
+
+/// Fields that every signature of SNS covers.
+const SNS_SIGNED: [&str; 5] = ["Message", "MessageId", "Timestamp", "TopicArn", "Type"];
+
+pub(in crate::scheme) const TRANSMISSION_ID: HeaderName =
+    HeaderName::from_static("paypal-transmission-id");
+pub(in crate::scheme) const TRANSMISSION_TIME: HeaderName =
+    HeaderName::from_static("paypal-transmission-time");
+pub(in crate::scheme) const TRANSMISSION_SIG: HeaderName =
+    HeaderName::from_static("paypal-transmission-sig");
+pub(in crate::scheme) const CERT_URL: HeaderName = HeaderName::from_static("paypal-cert-url");
+pub(in crate::scheme) const AUTH_ALGO: HeaderName = HeaderName::from_static("paypal-auth-algo");
+
+/// Headers that the verification of PayPal reads.
+static PAYPAL_HEADERS: [HeaderName; 5] = [
+    TRANSMISSION_ID,
+    TRANSMISSION_TIME,
+    TRANSMISSION_SIG,
+    CERT_URL,
+    AUTH_ALGO,
+];
+
+/// Headers that PayPal's signature covers.
+static PAYPAL_SIGNED: [HeaderName; 2] = [TRANSMISSION_ID, TRANSMISSION_TIME];
 
 /// Spec of a scheme with certificates.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,12 +56,10 @@ impl CertificateSpec {
     pub(super) fn signs_field(&self, field: &FieldLocation) -> bool {
         match (self.kind, field) {
             (CertificateKind::Sns, FieldLocation::Json(pointer)) => match pointer.as_slice() {
-                [name] => sns::ALWAYS_SIGNED.contains(&name.as_str()),
+                [name] => SNS_SIGNED.contains(&name.as_str()),
                 _ => false,
             },
-            (CertificateKind::PayPal, FieldLocation::Header(name)) => {
-                paypal::SIGNED_HEADERS.contains(name)
-            }
+            (CertificateKind::PayPal, FieldLocation::Header(name)) => PAYPAL_SIGNED.contains(name),
             (CertificateKind::AppStore, FieldLocation::Claim(_)) => true,
             _ => false,
         }
@@ -56,7 +77,7 @@ impl CertificateKind {
     pub(super) fn headers(self) -> &'static [HeaderName] {
         match self {
             Self::Sns | Self::AppStore => &[],
-            Self::PayPal => &paypal::HEADERS,
+            Self::PayPal => &PAYPAL_HEADERS,
         }
     }
 }

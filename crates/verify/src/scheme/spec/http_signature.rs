@@ -2,7 +2,9 @@
 
 use http::HeaderName;
 
-use crate::scheme::spec::{FieldLocation, KeyAlgorithm, SecretForm};
+use crate::scheme::spec::algorithm::KeyAlgorithm;
+use crate::scheme::spec::location::FieldLocation;
+use crate::scheme::spec::secret_form::SecretForm;
 
 /// Requirements of a scheme with HTTP Message Signatures.
 #[derive(Clone, Debug)]

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::scheme::spec::{FieldLocation, SchemeFamily, SchemeSpec};
+use crate::scheme::spec::family::{SchemeFamily, SchemeSpec};
+use crate::scheme::spec::location::FieldLocation;
 
 /// Dedup key of a sender's events. Without parts nothing identifies an event, and there is no dedup.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

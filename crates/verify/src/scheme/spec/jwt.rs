@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crate::net::remote_url::{HostPattern, RemoteUrl};
 use crate::scheme::jwk::KeySet;
-use crate::scheme::spec::{
-    DigestAlgorithm, FieldLocation, SchemeLocation, SecretForm, SignatureEncoding,
-};
+use crate::scheme::spec::algorithm::{DigestAlgorithm, JwtAlgorithm, SignatureEncoding};
+use crate::scheme::spec::location::{FieldLocation, SchemeLocation};
+use crate::scheme::spec::secret_form::SecretForm;
 
 /// Requirements of a scheme with signed tokens.
 #[derive(Clone, Debug)]
@@ -50,57 +50,6 @@ impl JwtSpec {
                 self.url_claim.is_some() || self.audience == TokenAudience::Url
             }
             FieldLocation::Header(_) => false,
-        }
-    }
-}
-
-/// Algorithm of a token's signature (RFC 7518 section 3.1, RFC 8037 section 3.1).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum JwtAlgorithm {
-    /// HMAC with SHA-256, which tokens call `HS256`.
-    Hs256,
-    /// HMAC with SHA-384, which tokens call `HS384`.
-    Hs384,
-    /// HMAC with SHA-512, which tokens call `HS512`.
-    Hs512,
-    /// RSA PKCS#1 v1.5 with SHA-256.
-    Rs256,
-    /// RSA PKCS#1 v1.5 with SHA-512.
-    Rs512,
-    /// ECDSA over P-256 with SHA-256.
-    Es256,
-    /// EdDSA with the curve Ed25519.
-    EdDsa,
-}
-
-impl JwtAlgorithm {
-    /// All algorithms with the names that tokens use.
-    pub const ALL: [(&'static str, Self); 7] = [
-        ("HS256", Self::Hs256),
-        ("HS384", Self::Hs384),
-        ("HS512", Self::Hs512),
-        ("RS256", Self::Rs256),
-        ("RS512", Self::Rs512),
-        ("ES256", Self::Es256),
-        ("EdDSA", Self::EdDsa),
-    ];
-
-    /// Finds an algorithm by its name, which is case-sensitive. Returns `None` for any other name, in particular for
-    /// `none`.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        let known = Self::ALL.into_iter().find(|(known, _)| *known == name);
-        known.map(|(_, algorithm)| algorithm)
-    }
-
-    /// Returns the digest of an HMAC; `None` for algorithms with a public key.
-    #[must_use]
-    pub fn hmac(self) -> Option<DigestAlgorithm> {
-        match self {
-            Self::Hs256 => Some(DigestAlgorithm::Sha256),
-            Self::Hs384 => Some(DigestAlgorithm::Sha384),
-            Self::Hs512 => Some(DigestAlgorithm::Sha512),
-            Self::Rs256 | Self::Rs512 | Self::Es256 | Self::EdDsa => None,
         }
     }
 }

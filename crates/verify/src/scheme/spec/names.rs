@@ -1,10 +1,22 @@
 //! Names of the parts of a scheme: algorithms, encodings, units of time and locations.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use crate::scheme::spec::{
-    DigestAlgorithm, FieldLocation, KeyAlgorithm, SchemeLocation, SignatureEncoding, TimeUnit,
-};
+use crate::scheme::spec::algorithm::{DigestAlgorithm, KeyAlgorithm, SignatureEncoding};
+use crate::scheme::spec::location::{FieldLocation, SchemeLocation};
+use crate::scheme::spec::signature::TimeUnit;
+
+impl SchemeLocation {
+    /// Returns the name of the header, parameter or field.
+    pub(in crate::scheme) fn name(&self) -> Cow<'_, str> {
+        match self {
+            Self::Header(name) => name.as_str().into(),
+            Self::Query(name) | Self::Form(name) => name.as_str().into(),
+            Self::Json(pointer) => format!("/{}", pointer.join("/")).into(),
+        }
+    }
+}
 
 impl KeyAlgorithm {
     /// Returns the usual name of the algorithm.

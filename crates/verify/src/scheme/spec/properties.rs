@@ -1,10 +1,14 @@
 //! Queries about a whole scheme: what it signs, what it reads, and what its secret is.
 
-use crate::scheme::spec::{
-    CertificateKind, FieldLocation, HttpAlgorithm, HttpParameter, JwtKeys, JwtLocation,
-    KeyAlgorithm, SchemeFamily, SchemeLocation, SchemeSpec, SecretForm, SignMethod, SignedTemplate,
-    TemplatePart, TextSpec, TokenLocation, TokenSpec,
-};
+use crate::scheme::spec::algorithm::KeyAlgorithm;
+use crate::scheme::spec::certificate::CertificateKind;
+use crate::scheme::spec::family::{SchemeFamily, SchemeSpec, SignMethod, TextSpec};
+use crate::scheme::spec::http_signature::{HttpAlgorithm, HttpParameter};
+use crate::scheme::spec::jwt::{JwtKeys, JwtLocation};
+use crate::scheme::spec::location::{FieldLocation, SchemeLocation};
+use crate::scheme::spec::secret_form::SecretForm;
+use crate::scheme::spec::template::{SignedTemplate, TemplatePart};
+use crate::scheme::spec::token::{TokenLocation, TokenSpec};
 
 impl SchemeSpec {
     /// Returns the `type` under which a config or a provider file writes the scheme.

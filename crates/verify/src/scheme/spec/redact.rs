@@ -5,7 +5,8 @@
 use http::HeaderName;
 
 use crate::net::redact::{self, MASK};
-use crate::scheme::spec::{SchemeFamily, SchemeSpec, TokenLocation};
+use crate::scheme::spec::family::{SchemeFamily, SchemeSpec};
+use crate::scheme::spec::token::TokenLocation;
 
 impl SchemeSpec {
     /// Returns whether the header may contain a secret.

@@ -1,6 +1,6 @@
 //! Template of the signed text, as a list of parts.
 
-use crate::scheme::spec::{DigestAlgorithm, SignatureEncoding};
+use crate::scheme::spec::algorithm::{DigestAlgorithm, SignatureEncoding};
 
 /// Signed text as parts: `"{timestamp}.{body}"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
