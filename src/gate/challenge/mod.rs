@@ -181,6 +181,8 @@ pub(in crate::gate) fn confirmation(body: &[u8]) -> Option<Result<RemoteUrl, Rej
 
 #[cfg(test)]
 mod tests {
+    use http::header;
+
     use super::*;
 
     fn check(method: &Method, body: &str) -> Option<HttpResponse> {
