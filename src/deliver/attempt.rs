@@ -27,8 +27,7 @@ use crate::net::event_headers::{
 };
 use crate::net::headers::{ATTEMPT, HeaderOccurrence, single, vet_request_headers};
 use crate::net::response_check::check_answer;
-use crate::store::KEPT_ANSWER;
-use crate::store::rows::{AttemptRecord, DueDelivery, StoredEvent};
+use crate::store::rows::{AttemptRecord, DueDelivery, KEPT_ANSWER, StoredEvent};
 
 const BODY_DIGEST: HeaderName = HeaderName::from_static("hookgate-body-digest");
 /// Digest field of RFC 9530, section 3.

@@ -18,8 +18,7 @@ use crate::model::error;
 use crate::net::response::ResponseBody;
 use crate::pipeline::exchange::ExchangeResult;
 use crate::record::deliveries::AttemptedEvent;
-use crate::store::KEPT_ANSWER;
-use crate::store::rows::DestinationId;
+use crate::store::rows::{DestinationId, KEPT_ANSWER};
 
 /// How long to wait for the beginning of a response. It is useful to store, but must not delay the outcome for long.
 const START_PATIENCE: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 
 /// An operator action that has ended, whether it succeeded or failed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct OperatorAction {
+pub(crate) struct OperatorAction {
     /// When the action ended, in milliseconds since the epoch.
     pub at_ms: i64,
     /// The name of the token, or the user of the Unix socket.
@@ -24,7 +24,7 @@ pub struct OperatorAction {
 
 /// A stored action with its number.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ActionRow {
+pub(crate) struct ActionRow {
     /// The number of the row: later actions have higher numbers.
     pub id: i64,
     /// The action as it was recorded.
@@ -33,7 +33,7 @@ pub struct ActionRow {
 
 /// Criteria for audit rows. A row matches if it meets all criteria that are set.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct ActionSearch {
+pub(crate) struct ActionSearch {
     /// Only actions of this token or user.
     pub who: Option<String>,
     /// Only operations of this name.
@@ -49,7 +49,7 @@ pub struct ActionSearch {
 impl ActionSearch {
     /// Returns whether an action meets all criteria.
     #[must_use]
-    pub fn wants(&self, action: &OperatorAction) -> bool {
+    pub(crate) fn wants(&self, action: &OperatorAction) -> bool {
         let is = |wanted: &Option<String>, found: &str| {
             wanted.as_ref().is_none_or(|wanted| wanted == found)
         };

@@ -8,6 +8,9 @@ use http::{HeaderMap, Method};
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
 
+/// Number of response bytes that are stored with an attempt.
+pub(crate) const KEPT_ANSWER: usize = 1024;
+
 /// The number of a destination in its store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct DestinationId(pub i64);
@@ -71,7 +74,7 @@ pub struct ClaimRow {
 
 /// A claim of a route whose event an app or the inbox has taken.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SpentClaim {
+pub(crate) struct SpentClaim {
     /// The route. Claims never apply across routes.
     pub route: RouteName,
     /// The key and its expiry.
@@ -146,7 +149,7 @@ pub struct AttemptRecord {
     pub status: Option<u16>,
     /// An error word from a closed set, and the error with its causes.
     pub error: Option<(String, String)>,
-    /// The first bytes of the response, at most [`KEPT_ANSWER`](crate::store::KEPT_ANSWER).
+    /// The first bytes of the response, at most `KEPT_ANSWER`.
     pub response_start: Bytes,
 }
 

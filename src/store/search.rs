@@ -106,7 +106,7 @@ pub struct DeliveryRow {
 
 /// An attempt in a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct AttemptRow {
+pub(crate) struct AttemptRow {
     /// The number of the attempt, from 1.
     pub number: u32,
     /// The stored record. An interrupted attempt has the error `interrupted`.
@@ -115,7 +115,7 @@ pub struct AttemptRow {
 
 /// A step, and the deliveries that take it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StepSelection {
+pub(crate) struct StepSelection {
     /// The step: `Retry`, `Cancel` or `Discard`.
     pub step: DeliveryStep,
     /// The deliveries that take the step.
@@ -124,7 +124,7 @@ pub struct StepSelection {
 
 /// One delivery, or all that match a search.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum DeliverySelector {
+pub(crate) enum DeliverySelector {
     /// The delivery with this number.
     One(DeliveryId),
     /// All deliveries that match the search.
@@ -134,14 +134,14 @@ pub enum DeliverySelector {
 /// A request to deliver old events again. It creates one delivery for each matching delivery, or for each matching
 /// event and the named destination.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ReplaySearch {
+pub(crate) struct ReplaySearch {
     /// Criteria for the deliveries or events.
     pub search: DeliverySearch,
 }
 
 /// A replay and its progress.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ReplayRow {
+pub(crate) struct ReplayRow {
     /// The number of the replay.
     pub id: i64,
     /// When the replay was requested, in milliseconds since the epoch.

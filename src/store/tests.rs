@@ -98,7 +98,7 @@ impl Rig {
     /// Ends like a killed process: writes nothing and closes nothing in order.
     pub(super) fn kill(self, set: impl FnOnce(&mut StoreOptions)) -> Self {
         let Self { store, folder } = self;
-        let abandoned = &store.inner.shared.faults.is_abandoned;
+        let abandoned = &store.shared.faults.is_abandoned;
         abandoned.store(true, Ordering::SeqCst);
         drop(store);
         let mut options = options(&folder.path().join("inbox.db"));

@@ -5,10 +5,10 @@ use rusqlite::{Connection, Row, params};
 use crate::store::audit::{ActionRow, ActionSearch, OperatorAction};
 use crate::store::error::StoreError;
 use crate::store::search::ListPage;
-use crate::store::sqlite::StoreInner;
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
 use crate::store::sqlite::queue::TaskUrgency;
 use crate::store::sqlite::readers::PATIENCE;
+use crate::store::sqlite::store::Store;
 
 /// Largest number of rows, about 30 MiB.
 const MAX_ROWS: i64 = 100_000;
@@ -19,17 +19,16 @@ const MAX_AGE_MS: i64 = 400 * 86_400_000;
 /// Largest number of rows in a page.
 const MAX_PAGE: u32 = 1000;
 
-impl StoreInner {
-    pub(in crate::store) async fn record_action(
-        &self,
-        action: OperatorAction,
-    ) -> Result<i64, StoreError> {
+impl Store {
+    /// Stores an operator action and returns its number. Deletes the oldest actions beyond the limit.
+    pub(crate) async fn record_action(&self, action: OperatorAction) -> Result<i64, StoreError> {
         let bytes = action.detail.as_ref().map_or(0, String::len);
         let run = move |work: &mut GroupWork| work.record_action(&action);
         self.write(TaskUrgency::Outcome, bytes, run).await
     }
 
-    pub(in crate::store) async fn actions(
+    /// Lists operator actions, newest first. A page holds at most 1,000 rows.
+    pub(crate) async fn actions(
         &self,
         search: ActionSearch,
         page: ListPage,

@@ -3,20 +3,84 @@
 use rusqlite::params;
 
 use crate::model::delivery::{DeliveryId, DeliveryStep};
+use crate::store::error::StoreError;
+use crate::store::search::{DeliverySearch, DeliverySelector, StepSelection};
 use crate::store::sqlite::fifo;
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
+use crate::store::sqlite::index_ranges::ListBounds;
+use crate::store::sqlite::list_numbers::numbers;
+use crate::store::sqlite::lists::each_delivery;
+use crate::store::sqlite::queue::TaskUrgency;
+use crate::store::sqlite::readers::{LONG_PATIENCE, PATIENCE};
+use crate::store::sqlite::store::Store;
 
 /// Deliveries that one group changes, which takes a few milliseconds of writing.
-pub(super) const CHANGED_AT_ONCE: usize = 500;
+const CHANGED_AT_ONCE: usize = 500;
+
+impl Store {
+    /// Applies a step (`Retry`, `Cancel`, `Discard`) to one delivery or to all that match, in bounded groups. Returns
+    /// how many deliveries it changed. Deliveries whose state does not allow the step stay as they are. Deliveries that
+    /// arrive meanwhile are not considered. If a group fails, those before it stay done.
+    pub(crate) async fn change(
+        &self,
+        selection: StepSelection,
+        now_ms: i64,
+    ) -> Result<u64, StoreError> {
+        let step = selection.step;
+        let search = match selection.which {
+            DeliverySelector::One(id) => return self.change_some(vec![id.0], step, now_ms).await,
+            DeliverySelector::All(search) => search,
+        };
+        // Remember the newest delivery now, so that deliveries which arrive meanwhile are not changed.
+        let last = self.shared.read(PATIENCE, |look| {
+            numbers(look.conn, "SELECT last_delivery FROM total", [])
+        });
+        let last = last.await?.first().copied().unwrap_or(0);
+        let (mut seen, mut changed) = (0, 0);
+        loop {
+            let ids = self.find_some(search.clone(), seen, last).await?;
+            let Some(to) = ids.last().copied() else {
+                return Ok(changed);
+            };
+            // Continue behind rows that did not change too, or the loop would find them forever.
+            seen = to;
+            changed += self.change_some(ids, step, now_ms).await?;
+        }
+    }
+
+    async fn change_some(
+        &self,
+        ids: Vec<i64>,
+        step: DeliveryStep,
+        now_ms: i64,
+    ) -> Result<u64, StoreError> {
+        let run = move |work: &mut GroupWork| work.change(&ids, step, now_ms);
+        self.write(TaskUrgency::Outcome, 0, run).await
+    }
+
+    /// Returns the next matching deliveries, oldest first.
+    async fn find_some(
+        &self,
+        search: DeliverySearch,
+        seen: i64,
+        last: i64,
+    ) -> Result<Vec<i64>, StoreError> {
+        let look = self.shared.read(LONG_PATIENCE, move |look| {
+            let bounds = ListBounds::oldest_first(seen + 1, last);
+            let mut ids = Vec::new();
+            each_delivery(look, &search, bounds, &mut |id| {
+                ids.push(id);
+                Ok(ids.len() < CHANGED_AT_ONCE)
+            })?;
+            Ok(ids)
+        });
+        look.await
+    }
+}
 
 impl GroupWork {
     /// Applies a step to these deliveries and returns how many changed.
-    pub(super) fn change(
-        &mut self,
-        ids: &[i64],
-        step: DeliveryStep,
-        now_ms: i64,
-    ) -> Result<u64, TaskFailure> {
+    fn change(&mut self, ids: &[i64], step: DeliveryStep, now_ms: i64) -> Result<u64, TaskFailure> {
         let mut changed = 0;
         for id in ids {
             changed += u64::from(self.change_one(DeliveryId(*id), step, now_ms)?);

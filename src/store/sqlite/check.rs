@@ -64,7 +64,9 @@ const IMPOSSIBLE: [(&str, &str); 10] = [
     ),
 ];
 
-pub(in crate::store) fn check(path: &Path) -> Result<Vec<String>, StoreError> {
+/// Runs the full integrity check of a store file, beside a running gate or without one. Returns one finding per line.
+/// Blocks.
+pub(crate) fn check(path: &Path) -> Result<Vec<String>, StoreError> {
     let conn = open_untrusted(path)?;
     let mut found = Vec::new();
     let checked = [

@@ -2,16 +2,20 @@
 //!
 //! The claims come first because a spent claim makes the event a duplicate, of which nothing is stored.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use crate::model::delivery::{DeliveryId, DeliveryState};
-use crate::model::ids::RouteName;
+use crate::model::ids::{EventId, RouteName};
 use crate::store::error::StoreError;
-use crate::store::rows::{ClaimRow, CommitOutcome, NewDelivery, SpentClaim};
+use crate::store::rows::{ClaimRow, CommitOutcome, DestinationId, NewDelivery, NewEvent};
 use crate::store::sqlite::fifo;
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure, UndoEntry};
+use crate::store::sqlite::head;
 use crate::store::sqlite::id_index;
 use crate::store::sqlite::names::DeliveryLane;
+use crate::store::sqlite::queue::TaskUrgency;
+use crate::store::sqlite::seal::{ContentSealer, SealedPart, UnsealError, seal_failed};
+use crate::store::sqlite::store::Store;
 
 /// An event whose content is already encrypted.
 pub(super) struct SealedEvent {
@@ -30,6 +34,29 @@ pub(super) struct SealedEvent {
     pub(super) claims: Vec<ClaimRow>,
     pub(super) status: u16,
     pub(super) deliveries: Vec<NewDelivery>,
+}
+
+impl Store {
+    /// Commits an event, its deliveries and its claims in one transaction. They are durable when this returns.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn commit(&self, mut event: NewEvent) -> Result<CommitOutcome, StoreError> {
+        if !self.shared.is_healthy() {
+            return Err(StoreError::Reopening);
+        }
+        for delivery in &mut event.deliveries {
+            delivery.destination = DestinationId(self.shared.resolve(delivery.destination));
+        }
+        // Encryption runs here, on the caller's thread, so that it does not hold up the writer.
+        let sealed = seal(&self.shared.sealer(), event).map_err(|_| seal_failed())?;
+        // The queue bounds memory, so the bytes as they wait count, after encryption.
+        let bytes = sealed.head.len() + sealed.body.len();
+        self.write(TaskUrgency::Commit, bytes, move |work| {
+            work.commit_event(&sealed)
+        })
+        .await
+    }
 }
 
 impl GroupWork {
@@ -101,18 +128,6 @@ impl GroupWork {
         Ok(None)
     }
 
-    /// Deletes claims of this event. An expired claim that they replaced is not restored, since it was no longer valid.
-    fn give_up_claims(&mut self, route: i64, claims: &[ClaimRow]) -> rusqlite::Result<()> {
-        for claim in claims {
-            let sql = "DELETE FROM claim WHERE route = ?1 AND key = ?2";
-            let values = params![route, &claim.key[..]];
-            let count = self.conn.prepare_cached(sql)?.execute(values)?;
-            let count = i64::try_from(count).unwrap_or(0);
-            self.add_total(|total| total.claims -= count);
-        }
-        Ok(())
-    }
-
     /// Returns the status that the first copy got, if one of the claims is spent.
     fn spent(&self, sealed: &SealedEvent) -> rusqlite::Result<Option<u16>> {
         let Some(route) = self.names.route(&sealed.route) else {
@@ -125,18 +140,6 @@ impl GroupWork {
             }
         }
         Ok(None)
-    }
-
-    fn spent_by(&self, route: i64, claim: &ClaimRow, now_ms: i64) -> rusqlite::Result<Option<u16>> {
-        let sql = "SELECT status FROM claim WHERE route = ?1 AND key = ?2 AND expires_ms > ?3";
-        let mut stmt = self.conn.prepare_cached(sql)?;
-        let values = params![
-            route,
-            &claim.key[..],
-            // The time of reception is of the wall clock, and claims expire by the store's clock.
-            now_ms.saturating_add(self.clock.skew_ms())
-        ];
-        stmt.query_row(values, |row| row.get(0)).optional()
     }
 
     fn check_destinations(&self, sealed: &SealedEvent) -> Result<(), TaskFailure> {
@@ -250,45 +253,37 @@ impl GroupWork {
         }
         Ok(DeliveryId(id))
     }
+}
 
-    pub(super) fn spend_claims(&mut self, claims: &[SpentClaim]) -> Result<(), TaskFailure> {
-        for spent in claims {
-            let route = self.route(&spent.route)?;
-            self.write_claim(route, &spent.claim, spent.status)?;
-        }
-        Ok(())
-    }
-
-    /// Inserts a claim or replaces the one with the same key.
-    fn write_claim(&mut self, route: i64, claim: &ClaimRow, status: u16) -> rusqlite::Result<()> {
-        match self.insert_claim(route, claim, status)? {
-            true => Ok(()),
-            false => self.replace_claim(route, claim, status),
-        }
-    }
-
-    /// Inserts a claim. Returns `false` if one with this key exists.
-    fn insert_claim(
-        &mut self,
-        route: i64,
-        claim: &ClaimRow,
-        status: u16,
-    ) -> rusqlite::Result<bool> {
-        let values = params![route, &claim.key[..], claim.expires_ms, status];
-        let sql = "INSERT INTO claim (route, key, expires_ms, status) VALUES (?1, ?2, ?3, ?4)
-            ON CONFLICT DO NOTHING";
-        if self.conn.prepare_cached(sql)?.execute(values)? == 0 {
-            return Ok(false);
-        }
-        self.add_total(|total| total.claims += 1);
-        Ok(true)
-    }
-
-    fn replace_claim(&self, route: i64, claim: &ClaimRow, status: u16) -> rusqlite::Result<()> {
-        let values = params![route, &claim.key[..], claim.expires_ms, status];
-        let sql = "UPDATE claim SET expires_ms = ?3, status = ?4 WHERE route = ?1 AND key = ?2";
-        self.conn.prepare_cached(sql)?.execute(values).map(drop)
-    }
+/// Encrypts the private parts of an event on the caller's thread.
+fn seal(sealer: &ContentSealer, new: NewEvent) -> Result<SealedEvent, UnsealError> {
+    let event = new.event;
+    let uid = *event.uid.as_bytes();
+    let plain = event.body.clone().unwrap_or_default();
+    let (sealing_key, head) = sealer.seal(&uid, SealedPart::Head, &head::encode(&event))?;
+    let body = match sealer.is_clear() {
+        // Without a key the body is shared with the request and not copied.
+        true => plain.clone(),
+        false => sealer.seal(&uid, SealedPart::Body, &plain)?.1.into(),
+    };
+    // An event without an id of its own uses its uid. A null column represents that.
+    let is_uid = event.webhook_id == event.uid.to_string();
+    Ok(SealedEvent {
+        uid,
+        route: event.route,
+        provider: event.provider,
+        event_id: event.event_id.as_ref().map(EventId::as_str).map(Into::into),
+        event_type: event.event_type,
+        webhook_id: (!is_uid).then_some(event.webhook_id),
+        received_ms: event.received_ms,
+        body_size: i64::try_from(plain.len()).unwrap_or(i64::MAX),
+        sealing_key,
+        head,
+        body,
+        claims: new.claims,
+        status: new.status,
+        deliveries: new.deliveries,
+    })
 }
 
 /// A delivery row to insert.

@@ -14,7 +14,9 @@ use crate::store::sqlite::open::open_untrusted;
 /// Pages that are copied between two progress reports.
 const PAGES: i32 = 1024;
 
-pub(in crate::store) fn copy(
+/// Copies a store file as it is now into a new file, beside a running gate or without one. Encrypted content stays
+/// encrypted. `progress` gets the number of copied pages and of all pages. Fails if `to` exists. Blocks.
+pub(crate) fn copy(
     from: &Path,
     to: &Path,
     progress: &mut dyn FnMut(u64, u64),

@@ -6,10 +6,13 @@ use bytes::Bytes;
 use rusqlite::Connection;
 
 use crate::model::ids::{EventId, RequestId, RouteName};
+use crate::store::error::StoreError;
 use crate::store::rows::StoredEvent;
 use crate::store::sqlite::head::EventHead;
 use crate::store::sqlite::names::NameTable;
+use crate::store::sqlite::readers::PATIENCE;
 use crate::store::sqlite::seal::{ContentSealer, SealedPart};
+use crate::store::sqlite::store::Store;
 
 /// An event with its content as the file holds it.
 pub(super) struct StoredEventRow {
@@ -29,6 +32,17 @@ pub(super) struct StoredEventRow {
 const COLUMNS: &str = "SELECT event.uid, event.kind, event.received_ms, event.event_id,
     event.webhook_id, event.event_type, content.sealing_key, content.head, content.body,
     event.id FROM event LEFT JOIN content ON content.event = event.id";
+
+impl Store {
+    /// Returns one event with its whole content.
+    pub(crate) async fn event(&self, uid: RequestId) -> Result<Option<StoredEvent>, StoreError> {
+        let look = self.shared.read(PATIENCE, move |look| {
+            StoredEventRow::find(look.conn, &look.names, uid)
+        });
+        let stored = look.await?;
+        Ok(stored.map(|stored| stored.open(&self.shared.sealer())))
+    }
+}
 
 impl StoredEventRow {
     /// Returns the bytes of the content.
@@ -71,7 +85,7 @@ impl StoredEventRow {
         row.map(|row| Self::of(row, names)).transpose()
     }
 
-    pub(super) fn find(
+    fn find(
         conn: &Connection,
         names: &Arc<NameTable>,
         uid: RequestId,

@@ -16,16 +16,19 @@ use crate::store::error::StoreError;
 use crate::store::rows::StoredEvent;
 use crate::store::sqlite::event::StoredEventRow;
 use crate::store::sqlite::list_numbers::numbers;
+use crate::store::sqlite::lists::attempts;
 use crate::store::sqlite::names::NameTable;
 use crate::store::sqlite::open::open_untrusted;
-use crate::store::sqlite::read::attempts;
 use crate::store::sqlite::seal::ContentSealer;
 use crate::store::sqlite::time_index;
 
 /// Events that one transaction reads.
 pub(super) const AT_ONCE: i64 = 256;
 
-pub(in crate::store) fn export(
+/// Writes the events of a store file that were received at `since_ms` or later, with their deliveries and attempts, as
+/// one line of JSON each, oldest first. `progress` gets the number of written events and of all events. Fails with `Key`
+/// if the keys do not decrypt an event. Blocks.
+pub(crate) fn export(
     path: &Path,
     keys: &[Secret],
     since_ms: Option<i64>,

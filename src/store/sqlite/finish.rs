@@ -3,23 +3,82 @@
 use rusqlite::params;
 
 use crate::model::delivery::{DeliveryId, DeliveryState, DeliveryStep};
-use crate::store::rows::{AttemptRecord, NextState};
+use crate::store::error::StoreError;
+use crate::store::rows::{AttemptRecord, FinishedAttempt, KEPT_ANSWER, NextState};
 use crate::store::sqlite::fifo;
 use crate::store::sqlite::group_work::{DeliveryForUpdate, GroupWork, TaskFailure};
+use crate::store::sqlite::queue::TaskUrgency;
+use crate::store::sqlite::readers::PATIENCE;
+use crate::store::sqlite::seal::{SealedPart, seal_failed};
+use crate::store::sqlite::store::Store;
 
 /// An attempt that has ended, with its response bytes already encrypted.
-pub(super) struct SealedAttempt {
-    pub(super) delivery: DeliveryId,
-    pub(super) attempt: u32,
+struct SealedAttempt {
+    delivery: DeliveryId,
+    attempt: u32,
     /// The record of the attempt. Its response bytes are not read here.
-    pub(super) record: AttemptRecord,
-    pub(super) next: NextState,
-    pub(super) sealing_key: i64,
-    pub(super) sealed_response: Vec<u8>,
+    record: AttemptRecord,
+    next: NextState,
+    sealing_key: i64,
+    sealed_response: Vec<u8>,
+}
+
+impl Store {
+    /// Records the outcome of an attempt. Returns `false`, and changes nothing, if the delivery is not in flight with
+    /// this attempt.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn finish(&self, finished: FinishedAttempt) -> Result<bool, StoreError> {
+        let answer = finished
+            .record
+            .response_start
+            .slice(..finished.record.response_start.len().min(KEPT_ANSWER));
+        // Without a key the query for the event's uid would be wasted.
+        let (sealing_key, answer) = match self.shared.sealer().is_clear() || answer.is_empty() {
+            true => (0, answer.to_vec()),
+            false => self.seal_answer(&finished, &answer).await?,
+        };
+        let ended = SealedAttempt {
+            delivery: finished.delivery,
+            attempt: finished.attempt,
+            record: finished.record,
+            next: finished.next,
+            sealing_key,
+            sealed_response: answer,
+        };
+        let bytes = ended.sealed_response.len();
+        self.write(TaskUrgency::Outcome, bytes, move |work| work.finish(&ended))
+            .await
+    }
+
+    /// Encrypts the response bytes. This needs the uid of the event, from which the key is derived.
+    async fn seal_answer(
+        &self,
+        finished: &FinishedAttempt,
+        answer: &[u8],
+    ) -> Result<(i64, Vec<u8>), StoreError> {
+        let (delivery, attempt) = (finished.delivery.0, finished.attempt);
+        let sql = "SELECT event.uid FROM delivery JOIN event ON event.id = delivery.event
+            WHERE delivery.id = ?1";
+        let uid = self.shared.read(PATIENCE, move |look| {
+            let mut stmt = look.conn.prepare_cached(sql)?;
+            let mut rows = stmt.query([delivery])?;
+            let row = rows.next()?;
+            row.map(|row| row.get::<_, [u8; 16]>(0)).transpose()
+        });
+        // If the delivery does not exist, the writer does not find it either and drops the outcome.
+        let Some(uid) = uid.await? else {
+            return Ok((0, Vec::new()));
+        };
+        let part = SealedPart::Answer(delivery, attempt);
+        let sealed = self.shared.sealer().seal(&uid, part, answer);
+        sealed.map_err(|_| seal_failed())
+    }
 }
 
 impl GroupWork {
-    pub(super) fn finish(&mut self, ended: &SealedAttempt) -> Result<bool, TaskFailure> {
+    fn finish(&mut self, ended: &SealedAttempt) -> Result<bool, TaskFailure> {
         // A late outcome of an earlier attempt must not end the current one.
         let found = self.find(ended.delivery)?;
         let Some(found) = found.filter(|found| found.attempts == ended.attempt) else {

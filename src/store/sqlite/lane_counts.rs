@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::model::delivery::DeliveryState;
 use crate::store::sqlite::names::{DeliveryLane, NameTable};
@@ -57,4 +57,17 @@ impl LaneTally {
         }
         found
     }
+}
+
+/// Returns when the oldest delivery of a lane in a state was created.
+pub(super) fn oldest(
+    conn: &Connection,
+    lane: i64,
+    state: DeliveryState,
+) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT created_ms FROM delivery INDEXED BY delivery_lane
+        WHERE lane = ?1 AND state = ?2 ORDER BY id LIMIT 1";
+    let mut stmt = conn.prepare_cached(sql)?;
+    stmt.query_row([lane, state.code()], |row| row.get(0))
+        .optional()
 }

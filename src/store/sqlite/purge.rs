@@ -4,18 +4,22 @@
 //! and deletes it, in bounded groups. So neither many old events that must stay nor many that may go hold up a commit
 //! for more than some milliseconds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::model::clock;
 use crate::model::delivery::DeliveryState;
+use crate::store::error::StoreError;
 use crate::store::options::{PurgeResult, RetentionLimits};
 use crate::store::sqlite::filter::EventColumns;
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
 use crate::store::sqlite::limits::pages;
 use crate::store::sqlite::purge_sweeps::{PurgeSweep, PurgeSweeps, REST_MS};
-use crate::store::sqlite::readers::ReadTransaction;
+use crate::store::sqlite::queue::TaskUrgency;
+use crate::store::sqlite::readers::{LONG_PATIENCE, ReadTransaction};
+use crate::store::sqlite::store::Store;
 use crate::store::sqlite::{fifo, id_index, time_index};
 
 /// Rows that one round deletes at most.
@@ -59,16 +63,16 @@ impl DeletedDelivery {
 
 /// The times by which a round decides.
 #[derive(Clone, Copy)]
-pub(super) struct PurgeCutoffs {
+struct PurgeCutoffs {
     /// Time of the wall clock, for ended rows.
-    pub(super) ended_ms: i64,
+    ended_ms: i64,
     /// Time of the store's clock, for claims.
-    pub(super) claims_ms: i64,
+    claims_ms: i64,
 }
 
 /// Rows that may be deleted.
 #[derive(Default)]
-pub(super) struct PurgeCandidates {
+struct PurgeCandidates {
     by_age: Vec<i64>,
     by_size: Vec<i64>,
     /// Deliveries whose attempts may be deleted.
@@ -78,7 +82,7 @@ pub(super) struct PurgeCandidates {
 }
 
 /// Looks for rows that may be deleted, and advances the sweeps.
-pub(super) fn find_purgeable(
+fn find_purgeable(
     look: &ReadTransaction<'_>,
     sweeps: &mut PurgeSweeps,
     retention: &RetentionLimits,
@@ -289,8 +293,39 @@ fn find_claims(
     Ok(())
 }
 
+impl Store {
+    /// Runs one bounded round of retention, and returns unused pages to the file system.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn purge(
+        &self,
+        retention: &RetentionLimits,
+        now_ms: i64,
+    ) -> Result<PurgeResult, StoreError> {
+        let (shared, wanted) = (Arc::clone(&self.shared), retention.clone());
+        let skew_ms = self.shared.clock().skew_ms();
+        // End times come from the wall clock. If that clock runs ahead of the store's clock, rows must not look too
+        // old.
+        let times = PurgeCutoffs {
+            ended_ms: now_ms.saturating_add(skew_ms.min(0)),
+            claims_ms: now_ms.saturating_add(skew_ms),
+        };
+        // Search on a reader and delete on the writer, which checks each row again. So a long search holds up no
+        // commit.
+        let look = self.shared.read(LONG_PATIENCE, move |look| {
+            // Locked during the whole search, so that two rounds do not advance the same sweep.
+            let mut sweeps = shared.sweeps();
+            find_purgeable(look, &mut sweeps, &wanted, times)
+        });
+        let (found, retention) = (look.await?, retention.clone());
+        let run = move |work: &mut GroupWork| work.purge(&found, &retention, times);
+        self.write(TaskUrgency::Outcome, 0, run).await
+    }
+}
+
 impl GroupWork {
-    pub(super) fn purge(
+    fn purge(
         &mut self,
         found: &PurgeCandidates,
         retention: &RetentionLimits,

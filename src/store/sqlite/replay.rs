@@ -8,31 +8,95 @@ use serde_json::{Value, json};
 
 use crate::model::delivery::DeliveryState;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
-use crate::store::search::{DeliverySearch, EventSearch, ReplayRow};
+use crate::store::error::StoreError;
+use crate::store::search::{DeliverySearch, EventSearch, ReplayRow, ReplaySearch};
 use crate::store::sqlite::commit::NewDeliveryRow;
 use crate::store::sqlite::count;
 use crate::store::sqlite::filter::{EventColumns, SearchFilter};
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
 use crate::store::sqlite::index_ranges::ListBounds;
+use crate::store::sqlite::lists::each_delivery;
 use crate::store::sqlite::names::{DeliveryLane, NameTable};
-use crate::store::sqlite::read::each_delivery;
-use crate::store::sqlite::readers::ReadTransaction;
+use crate::store::sqlite::queue::TaskUrgency;
+use crate::store::sqlite::readers::{LONG_PATIENCE, PATIENCE, ReadTransaction};
 use crate::store::sqlite::search::event_candidates;
+use crate::store::sqlite::store::Store;
 
 /// Priority of replayed deliveries: live deliveries go first.
 const PRIORITY: i8 = -1;
 
 /// The end of a replay, and its number of deliveries.
-pub(super) struct ReplayExtent {
-    pub(super) last: i64,
-    pub(super) total: i64,
+struct ReplayExtent {
+    last: i64,
+    total: i64,
 }
 
 /// The rows that the next step delivers again.
-pub(super) struct ReplayBatch {
+struct ReplayBatch {
     cursor: i64,
     ids: Vec<i64>,
     is_last: bool,
+}
+
+impl Store {
+    async fn measure(&self, replay: &ReplaySearch) -> Result<ReplayExtent, StoreError> {
+        let search = replay.search.clone();
+        let look = self
+            .shared
+            .read(LONG_PATIENCE, move |look| measure(look, &search));
+        look.await
+    }
+
+    /// Counts the deliveries that a replay would create.
+    pub(crate) async fn count_replay(&self, replay: &ReplaySearch) -> Result<u64, StoreError> {
+        let extent = self.measure(replay).await?;
+        Ok(u64::try_from(extent.total).unwrap_or(0))
+    }
+
+    /// Starts a replay, which `step_replay` then works off. It survives a restart.
+    pub(crate) async fn begin_replay(
+        &self,
+        replay: ReplaySearch,
+        now_ms: i64,
+    ) -> Result<ReplayRow, StoreError> {
+        let extent = self.measure(&replay).await?;
+        let run = move |work: &mut GroupWork| work.begin_replay(&replay.search, &extent, now_ms);
+        self.write(TaskUrgency::Outcome, 0, run).await
+    }
+
+    /// Creates the next `limit` deliveries of a replay that is not paused. Returns `None` if the replay does not exist.
+    pub(crate) async fn step_replay(
+        &self,
+        id: i64,
+        limit: u64,
+        now_ms: i64,
+    ) -> Result<Option<ReplayRow>, StoreError> {
+        let look = self
+            .shared
+            // A reader selects the rows. The writer checks that the cursor has not moved since.
+            .read(LONG_PATIENCE, move |look| next(look, id, limit));
+        let batch = look.await?;
+        let run = move |work: &mut GroupWork| work.step_replay(id, batch.as_ref(), now_ms);
+        self.write(TaskUrgency::Outcome, 0, run).await
+    }
+
+    /// Pauses a replay, or resumes it.
+    pub(crate) async fn pause_replay(
+        &self,
+        id: i64,
+        is_paused: bool,
+    ) -> Result<Option<ReplayRow>, StoreError> {
+        let run = move |work: &mut GroupWork| work.pause_replay(id, is_paused);
+        self.write(TaskUrgency::Outcome, 0, run).await
+    }
+
+    /// Lists replays, newest first.
+    pub(crate) async fn replays(&self, limit: u64) -> Result<Vec<ReplayRow>, StoreError> {
+        let look = self
+            .shared
+            .read(PATIENCE, move |look| list(look.conn, limit));
+        look.await
+    }
 }
 
 /// Returns whether each matching event goes to the destination, even if it never did before. This is so if the search
@@ -96,10 +160,7 @@ fn destination_of(names: &NameTable, kind: i64, name: &DestinationName) -> Optio
     names.destination(route, name)
 }
 
-pub(super) fn measure(
-    look: &ReadTransaction<'_>,
-    search: &DeliverySearch,
-) -> rusqlite::Result<ReplayExtent> {
+fn measure(look: &ReadTransaction<'_>, search: &DeliverySearch) -> rusqlite::Result<ReplayExtent> {
     let column = match is_by_event(search) {
         true => "last_event",
         false => "last_delivery",
@@ -155,7 +216,7 @@ fn find(conn: &Connection, id: i64) -> rusqlite::Result<Option<ReplayRow>> {
         .optional()
 }
 
-pub(super) fn list(conn: &Connection, limit: u64) -> rusqlite::Result<Vec<ReplayRow>> {
+fn list(conn: &Connection, limit: u64) -> rusqlite::Result<Vec<ReplayRow>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let sql = format!("SELECT {COLUMNS} FROM replay ORDER BY id DESC LIMIT ?1");
     let mut stmt = conn.prepare_cached(&sql)?;
@@ -164,11 +225,7 @@ pub(super) fn list(conn: &Connection, limit: u64) -> rusqlite::Result<Vec<Replay
 }
 
 /// Returns the rows of the next step. Returns `None` if the replay does not exist or has nothing to do.
-pub(super) fn next(
-    look: &ReadTransaction<'_>,
-    id: i64,
-    limit: u64,
-) -> rusqlite::Result<Option<ReplayBatch>> {
+fn next(look: &ReadTransaction<'_>, id: i64, limit: u64) -> rusqlite::Result<Option<ReplayBatch>> {
     let sql =
         "SELECT search, cursor, last FROM replay WHERE id = ?1 AND is_paused = 0 AND is_ended = 0";
     let mut stmt = look.conn.prepare_cached(sql)?;
@@ -197,7 +254,7 @@ pub(super) fn next(
 }
 
 impl GroupWork {
-    pub(super) fn begin_replay(
+    fn begin_replay(
         &mut self,
         search: &DeliverySearch,
         extent: &ReplayExtent,
@@ -214,17 +271,13 @@ impl GroupWork {
         Ok(found.ok_or(rusqlite::Error::QueryReturnedNoRows)?)
     }
 
-    pub(super) fn pause_replay(
-        &mut self,
-        id: i64,
-        is_paused: bool,
-    ) -> Result<Option<ReplayRow>, TaskFailure> {
+    fn pause_replay(&mut self, id: i64, is_paused: bool) -> Result<Option<ReplayRow>, TaskFailure> {
         let sql = "UPDATE replay SET is_paused = ?2 WHERE id = ?1";
         self.conn.execute(sql, params![id, is_paused])?;
         Ok(find(&self.conn, id)?)
     }
 
-    pub(super) fn step_replay(
+    fn step_replay(
         &mut self,
         id: i64,
         batch: Option<&ReplayBatch>,

@@ -18,7 +18,6 @@ use sha2::{Digest as _, Sha256};
 use crate::model::delivery::DeliveryState;
 use crate::model::error::chain;
 use crate::model::secret::Secret;
-use crate::store::SalvageResult;
 use crate::store::error::StoreError;
 use crate::store::partial::PartialFile;
 use crate::store::rows::StoredEvent;
@@ -37,7 +36,27 @@ use crate::store::sqlite::wal;
 /// Events that one query looks for.
 pub(super) const AT_ONCE: i64 = 256;
 
-pub(in crate::store) fn salvage(
+/// Counts of a finished salvage.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct SalvageResult {
+    /// Events that were written exactly as they were accepted.
+    pub whole: u64,
+    /// Events that are incomplete or differ from what was accepted; `lacks` in their lines names the missing parts.
+    pub in_part: u64,
+    /// Events among these that were found on pages to which no tree of the file leads. Retention may have removed
+    /// some of them.
+    pub carved: u64,
+    /// Numbers of events at which nothing can be read. Some of these numbers may never have had an event.
+    pub unreadable: u64,
+    /// Commits of the write-ahead log behind damage in it. An ordinary start discards them; the salvage reads them.
+    pub discarded_commits: u64,
+    /// Frames of the write-ahead log whose checksum does not match.
+    pub damaged_frames: u64,
+}
+
+/// Writes the readable part of a damaged store file as `export` does, and counts what is unreadable. Works on a copy
+/// in the folder `scratch`, which needs as much room as the store. Fails with `InUse` if a gate runs on the file. Blocks.
+pub(crate) fn salvage(
     path: &Path,
     keys: &[Secret],
     since_ms: Option<i64>,

@@ -21,6 +21,13 @@ use crate::store::sqlite::connect::open_failed;
 /// Number in place of a key for content in clear.
 const CLEAR: i64 = 0;
 
+/// Returns the error for a failure of the random number generator or the cipher.
+pub(super) fn seal_failed() -> StoreError {
+    let text = "the content could not be encrypted".to_owned();
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR);
+    StoreError::Write(rusqlite::Error::SqliteFailure(code, Some(text)))
+}
+
 /// The part of an event that is encrypted.
 #[derive(Clone, Copy)]
 pub(super) enum SealedPart {

@@ -5,14 +5,27 @@ use std::sync::Arc;
 
 use crate::store::error::StoreError;
 use crate::store::options::StoreStatistics;
-use crate::store::sqlite::lane_counts::LaneTally;
+use crate::store::sqlite::lane_counts::{LaneTally, oldest};
 use crate::store::sqlite::limits::{disk_free, log_size, pages, size};
 use crate::store::sqlite::names::NameTable;
 use crate::store::sqlite::open::open_untrusted;
-use crate::store::sqlite::read::oldest;
-use crate::store::sqlite::readers::ReadTransaction;
+use crate::store::sqlite::readers::{PATIENCE, ReadTransaction};
+use crate::store::sqlite::store::Store;
 
-pub(super) fn stats(look: &ReadTransaction<'_>, path: &Path) -> rusqlite::Result<StoreStatistics> {
+impl Store {
+    /// Returns the counters of the store.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn stats(&self) -> Result<StoreStatistics, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let look = move |look: &ReadTransaction<'_>| stats(look, &shared.path);
+        let stats = self.shared.read(PATIENCE, look).await?;
+        Ok(self.shared.with_counters(stats))
+    }
+}
+
+fn stats(look: &ReadTransaction<'_>, path: &Path) -> rusqlite::Result<StoreStatistics> {
     let unsigned = |number: i64| u64::try_from(number).unwrap_or(0);
     let sql = "SELECT events, claims FROM total";
     let (events, claims) = look
@@ -44,7 +57,8 @@ pub(super) fn stats(look: &ReadTransaction<'_>, path: &Path) -> rusqlite::Result
     Ok(stats)
 }
 
-pub(in crate::store) fn stats_of(path: &Path) -> Result<StoreStatistics, StoreError> {
+/// Returns the counters of a store file, beside a running gate or without one. Blocks.
+pub(crate) fn stats_of(path: &Path) -> Result<StoreStatistics, StoreError> {
     let conn = open_untrusted(path)?;
     let names = NameTable::load(&conn).map_err(StoreError::Read)?;
     let look = ReadTransaction {

@@ -5,12 +5,15 @@ use std::sync::{Arc, Weak};
 use rusqlite::params;
 
 use crate::model::delivery::{DeliveryId, DeliveryState, DeliveryStep};
-use crate::store::rows::DueDelivery;
+use crate::store::error::StoreError;
+use crate::store::rows::{DestinationId, DueDelivery};
 use crate::store::sqlite::event::StoredEventRow;
 use crate::store::sqlite::fifo;
 use crate::store::sqlite::group_work::{DeliveryForUpdate, GroupWork, TaskFailure, UndoEntry};
 use crate::store::sqlite::queue::{TaskUrgency, enqueue_task};
+use crate::store::sqlite::readers::{PATIENCE, ReadTransaction};
 use crate::store::sqlite::shared::StoreShared;
+use crate::store::sqlite::store::Store;
 
 /// Error word of an attempt whose outcome is unknown.
 const INTERRUPTED: &str = "interrupted";
@@ -20,7 +23,7 @@ const MAX_TAKEN: usize = 16 << 20;
 
 /// Deliveries that were taken. If the caller is gone when this is dropped, they return to the queue: otherwise they
 /// would stay in flight until a restart.
-pub(super) struct TakenDeliveries {
+struct TakenDeliveries {
     taken: Vec<TakenDelivery>,
     shared: Weak<StoreShared>,
 }
@@ -36,7 +39,7 @@ struct TakenDelivery {
 
 impl TakenDeliveries {
     /// Decrypts the events on the caller's thread, so that it does not hold up the writer.
-    pub(super) fn open(mut self, shared: &StoreShared) -> Vec<DueDelivery> {
+    fn open(mut self, shared: &StoreShared) -> Vec<DueDelivery> {
         let taken = std::mem::take(&mut self.taken);
         let sealer = shared.sealer();
         let open = |one: TakenDelivery| {
@@ -77,8 +80,64 @@ impl Drop for TakenDeliveries {
     }
 }
 
+impl Store {
+    /// Takes up to `limit` due deliveries of a destination. They are in flight from then on, and their attempt is
+    /// counted.
+    ///
+    /// Higher priority goes first, then the earliest due time. Of the deliveries with one order key only the oldest
+    /// open one is taken. A paused destination or route yields no delivery. If the caller goes away before it gets the
+    /// deliveries, they return to the queue.
+    ///
+    /// `now_ms` is a time of the store's clock. An event that no key decrypts comes without its body and headers.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn begin(
+        &self,
+        destination: DestinationId,
+        limit: usize,
+        now_ms: i64,
+    ) -> Result<Vec<DueDelivery>, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let destination = self.shared.resolve(destination);
+        let run = move |work: &mut GroupWork| work.begin(destination, limit, now_ms, &shared);
+        let taken = self.write(TaskUrgency::Outcome, 0, run).await?;
+        Ok(taken.open(&self.shared))
+    }
+
+    /// Returns when the next delivery of a destination is due, by the store's clock. Returns `None` if no delivery
+    /// waits or the destination is paused.
+    pub(crate) async fn next_due(
+        &self,
+        destination: DestinationId,
+    ) -> Result<Option<i64>, StoreError> {
+        let destination = self.shared.resolve(destination);
+        let look = move |look: &ReadTransaction<'_>| next_due(look, destination);
+        self.shared.read(PATIENCE, look).await
+    }
+}
+
+fn next_due(look: &ReadTransaction<'_>, destination: i64) -> rusqlite::Result<Option<i64>> {
+    if look.names.is_held(destination) {
+        return Ok(None);
+    }
+    let sql = "SELECT min(due_ms) FROM delivery INDEXED BY delivery_due
+        WHERE destination = ?1 AND priority = ?2 AND state IN (0, 2) AND is_behind = 0";
+    let mut stmt = look.conn.prepare_cached(sql)?;
+    // One query per priority, because the index is sorted by priority first.
+    let mut next: Option<i64> = None;
+    for priority in [1, 0, -1] {
+        let due: Option<i64> = stmt.query_row([destination, priority], |row| row.get(0))?;
+        next = match (next, due) {
+            (Some(next), Some(due)) => Some(next.min(due)),
+            (next, due) => next.or(due),
+        };
+    }
+    Ok(next)
+}
+
 impl GroupWork {
-    pub(super) fn begin(
+    fn begin(
         &mut self,
         destination: i64,
         limit: usize,

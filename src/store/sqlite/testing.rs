@@ -8,10 +8,10 @@ use crate::model::ids::{DestinationName, RouteName};
 use crate::store::error::StoreError;
 use crate::store::options::StoreOptions;
 use crate::store::rows::DestinationId;
-use crate::store::sqlite::StoreInner;
 use crate::store::sqlite::group_work::GroupWork;
 use crate::store::sqlite::queue::{TaskUrgency, enqueue_task};
 use crate::store::sqlite::shared::StoreShared;
+use crate::store::sqlite::store::Store;
 
 /// Faults that a test injects.
 #[derive(Default)]
@@ -54,7 +54,7 @@ impl StoreShared {
     }
 }
 
-impl StoreInner {
+impl Store {
     /// Starts a store whose file could not be opened.
     pub(in crate::store) fn open_late(options: StoreOptions) -> Self {
         Self::start(options, None).unwrap()

@@ -9,18 +9,35 @@ use memchr::memmem::Finder;
 
 use crate::model::clock;
 use crate::net::redact;
+use crate::store::error::StoreError;
 use crate::store::rows::StoredEvent;
 use crate::store::search::{EventRow, EventSearch, ListPage};
 use crate::store::sqlite::event::StoredEventRow;
-use crate::store::sqlite::read;
-use crate::store::sqlite::readers::ReadTransaction;
+use crate::store::sqlite::lists::each_event;
+use crate::store::sqlite::readers::{PATIENCE, ReadTransaction};
 use crate::store::sqlite::seal::ContentSealer;
+use crate::store::sqlite::store::Store;
 
 /// Longest duration of one query, short enough that a person who waits for a page does not notice it.
 const LONG: Duration = Duration::from_millis(100);
 
+impl Store {
+    /// Lists events that contain a text in body, type, ids or target, newest first, ignoring case. Each call reads a
+    /// bounded part of the store. If it did not reach the end, it also returns the cursor for the next call.
+    pub(crate) async fn events_with_text(
+        &self,
+        search: EventSearch,
+        text: String,
+        page: ListPage,
+    ) -> Result<(Vec<EventRow>, Option<i64>), StoreError> {
+        let sealer = self.shared.sealer();
+        let look = move |look: &ReadTransaction<'_>| events(look, &sealer, (&search, &text), page);
+        self.shared.read(PATIENCE, look).await
+    }
+}
+
 /// Returns the events that contain the text, and the cursor for the next query unless all events were read.
-pub(super) fn events(
+fn events(
     look: &ReadTransaction<'_>,
     sealer: &ContentSealer,
     (search, text): (&EventSearch, &str),
@@ -31,7 +48,7 @@ pub(super) fn events(
     let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
     let (mut rows, mut next) = (Vec::new(), None);
     let began = clock::instant();
-    read::each_event(look, search, page.after, &mut |row| {
+    each_event(look, search, page.after, &mut |row| {
         let cursor = row.cursor;
         if let Some(stored) = StoredEventRow::read(look.conn, &look.names, cursor)?
             && holds(&finder, &stored.open(sealer))

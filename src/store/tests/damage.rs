@@ -28,7 +28,6 @@ async fn killed(in_file: u64, in_log: u64) -> (TempDir, PathBuf) {
     }
     let Rig { store, folder } = rig;
     store
-        .inner
         .shared
         .faults
         .is_abandoned

@@ -147,7 +147,7 @@ async fn nobody_else_may_read_it() {
 #[tokio::test]
 async fn the_file_is_set_up_as_the_promises_need_it() {
     let rig = Rig::new();
-    let found = rig.store.inner.pragmas_for_test().await;
+    let found = rig.store.pragmas_for_test().await;
     // WAL, FULL, INCREMENTAL, no mapping, no automatic checkpoint.
     assert_eq!(found, ["wal", "2", "2", "0", "0", "1"]);
 }

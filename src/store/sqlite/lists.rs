@@ -1,22 +1,23 @@
-//! Queries of the readers: lists of events, deliveries and attempts, due times, destinations, claims.
+//! Lists of events, deliveries and attempts.
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::ids::{EventId, RequestId, RouteName};
-use crate::store::rows::{AttemptRecord, ClaimRow, DestinationId, DestinationRow, SpentClaim};
+use crate::store::error::StoreError;
+use crate::store::rows::AttemptRecord;
 use crate::store::search::{
     AttemptRow, DeliveryRow, DeliverySearch, EventRow, EventSearch, ListPage,
 };
 use crate::store::sqlite::event::webhook_id;
 use crate::store::sqlite::filter::{EventColumns, SearchFilter};
 use crate::store::sqlite::index_ranges::ListBounds;
-use crate::store::sqlite::lane_counts::LaneTally;
 use crate::store::sqlite::names::NameTable;
-use crate::store::sqlite::readers::ReadTransaction;
+use crate::store::sqlite::readers::{PATIENCE, ReadTransaction};
 use crate::store::sqlite::seal::{ContentSealer, SealedPart};
 use crate::store::sqlite::search::{delivery_candidates, event_candidates, wants_lane};
+use crate::store::sqlite::store::Store;
 
 /// Largest number of rows in a page.
 const MAX_PAGE: u32 = 1000;
@@ -30,7 +31,45 @@ fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-pub(super) fn events(
+impl Store {
+    /// Lists events, newest first. A page holds at most 1,000 rows.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn events(
+        &self,
+        search: EventSearch,
+        page: ListPage,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        let look = move |look: &ReadTransaction<'_>| events(look, &search, page);
+        self.shared.read(PATIENCE, look).await
+    }
+
+    /// Lists deliveries, newest first. A page holds at most 1,000 rows.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn deliveries(
+        &self,
+        search: DeliverySearch,
+        page: ListPage,
+    ) -> Result<Vec<DeliveryRow>, StoreError> {
+        let look = move |look: &ReadTransaction<'_>| deliveries(look, &search, page);
+        self.shared.read(PATIENCE, look).await
+    }
+
+    /// Returns the attempts of a delivery in their order.
+    pub(crate) async fn attempts(
+        &self,
+        delivery: DeliveryId,
+    ) -> Result<Vec<AttemptRow>, StoreError> {
+        let sealer = self.shared.sealer();
+        let look = move |look: &ReadTransaction<'_>| attempts(look.conn, &sealer, delivery);
+        self.shared.read(PATIENCE, look).await
+    }
+}
+
+fn events(
     look: &ReadTransaction<'_>,
     search: &EventSearch,
     page: ListPage,
@@ -105,7 +144,7 @@ fn states_of(conn: &Connection, event: i64) -> rusqlite::Result<[u64; 6]> {
     Ok(states)
 }
 
-pub(super) fn deliveries(
+fn deliveries(
     look: &ReadTransaction<'_>,
     search: &DeliverySearch,
     page: ListPage,
@@ -234,112 +273,6 @@ pub(super) fn attempts(
                 error: error.map(|word| (word, detail.unwrap_or_default())),
                 response_start: answer.map(Bytes::from).unwrap_or_default(),
             },
-        })
-    })?;
-    rows.collect()
-}
-
-/// Returns when the next delivery of a destination is due.
-pub(super) fn next_due(
-    look: &ReadTransaction<'_>,
-    destination: i64,
-) -> rusqlite::Result<Option<i64>> {
-    if look.names.is_held(destination) {
-        return Ok(None);
-    }
-    let sql = "SELECT min(due_ms) FROM delivery INDEXED BY delivery_due
-        WHERE destination = ?1 AND priority = ?2 AND state IN (0, 2) AND is_behind = 0";
-    let mut stmt = look.conn.prepare_cached(sql)?;
-    // One query per priority, because the index is sorted by priority first.
-    let mut next: Option<i64> = None;
-    for priority in [1, 0, -1] {
-        let due: Option<i64> = stmt.query_row([destination, priority], |row| row.get(0))?;
-        next = match (next, due) {
-            (Some(next), Some(due)) => Some(next.min(due)),
-            (next, due) => next.or(due),
-        };
-    }
-    Ok(next)
-}
-
-pub(super) fn destinations(look: &ReadTransaction<'_>) -> rusqlite::Result<Vec<DestinationRow>> {
-    let names = &look.names;
-    let mut rows: Vec<_> = names
-        .destinations
-        .iter()
-        .map(|(id, destination)| DestinationRow {
-            id: DestinationId(*id),
-            route: names.route_name(destination.route),
-            name: destination.name.clone(),
-            is_paused: destination.is_paused,
-            is_route_paused: names
-                .routes
-                .get(&destination.route)
-                .is_some_and(|route| route.is_paused),
-            disabled: destination.disabled.clone(),
-            deliveries: [0; 6],
-            oldest_open_ms: None,
-        })
-        .collect();
-    rows.sort_by(|one, other| (&one.route, &one.name).cmp(&(&other.route, &other.name)));
-    let tally = LaneTally::load(look.conn)?;
-    for counted in tally.counts(names, |_, _| true) {
-        let id = DestinationId(counted.lane.destination);
-        let Some(row) = rows.iter_mut().find(|row| row.id == id) else {
-            continue;
-        };
-        let state = usize::try_from(counted.state.code()).unwrap_or(usize::MAX);
-        if let Some(count) = row.deliveries.get_mut(state) {
-            *count += unsigned(counted.count);
-        }
-        // Ended deliveries are many and their age does not matter, so only open ones are looked up.
-        if counted.state.is_open() {
-            let oldest = oldest(look.conn, counted.id, counted.state)?;
-            row.oldest_open_ms = match (row.oldest_open_ms, oldest) {
-                (Some(known), Some(oldest)) => Some(known.min(oldest)),
-                (known, oldest) => known.or(oldest),
-            };
-        }
-    }
-    Ok(rows)
-}
-
-/// Returns when the oldest delivery of a lane in a state was created.
-pub(super) fn oldest(
-    conn: &Connection,
-    lane: i64,
-    state: DeliveryState,
-) -> rusqlite::Result<Option<i64>> {
-    let sql = "SELECT created_ms FROM delivery INDEXED BY delivery_lane
-        WHERE lane = ?1 AND state = ?2 ORDER BY id LIMIT 1";
-    let mut stmt = conn.prepare_cached(sql)?;
-    stmt.query_row([lane, state.code()], |row| row.get(0))
-        .optional()
-}
-
-/// Returns the youngest claims of a route that are still valid.
-pub(super) fn claims(
-    look: &ReadTransaction<'_>,
-    route: &RouteName,
-    now_ms: i64,
-    limit: u64,
-) -> rusqlite::Result<Vec<SpentClaim>> {
-    let Some(id) = look.names.route(route) else {
-        return Ok(Vec::new());
-    };
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    // If memory cannot hold all claims, the youngest are useful for the longest time.
-    let sql = "SELECT key, expires_ms, status FROM claim WHERE route = ?1 AND expires_ms > ?2
-        ORDER BY expires_ms DESC LIMIT ?3";
-    let mut stmt = look.conn.prepare_cached(sql)?;
-    let rows = stmt.query_map([id, now_ms, limit], |row| {
-        Ok(SpentClaim {
-            route: route.clone(),
-            claim: ClaimRow {
-                key: row.get(0)?,
-                expires_ms: row.get(1)?,
-            },
-            status: row.get(2)?,
         })
     })?;
     rows.collect()
