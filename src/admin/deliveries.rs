@@ -13,7 +13,7 @@ use crate::admin::documents::{
     DeliveryDocument, DeliveryList, ProblemDocument,
 };
 use crate::admin::parameters::{
-    self, BulkSelection, DeliveryFilter, JsonBody, PageParameters, PathParameter,
+    self, BulkSelection, DeliveryFilter, JsonParameters, PageParameters, PathParameter,
 };
 use crate::admin::problem::AdminProblem;
 use crate::admin::state::AdminState;
@@ -157,7 +157,7 @@ pub(super) async fn discard(
 pub(super) async fn retry_many(
     State(state): State<Arc<AdminState>>,
     Extension(visit): Extension<ConnectionContext>,
-    JsonBody(many): JsonBody<BulkSelection>,
+    JsonParameters(many): JsonParameters<BulkSelection>,
 ) -> Result<Json<BulkChangeResult>, AdminProblem> {
     change_many(&state, &visit, many, DeliveryAction::Retry).await
 }
@@ -173,7 +173,7 @@ pub(super) async fn retry_many(
 pub(super) async fn cancel_many(
     State(state): State<Arc<AdminState>>,
     Extension(visit): Extension<ConnectionContext>,
-    JsonBody(many): JsonBody<BulkSelection>,
+    JsonParameters(many): JsonParameters<BulkSelection>,
 ) -> Result<Json<BulkChangeResult>, AdminProblem> {
     change_many(&state, &visit, many, DeliveryAction::Cancel).await
 }
@@ -189,7 +189,7 @@ pub(super) async fn cancel_many(
 pub(super) async fn discard_many(
     State(state): State<Arc<AdminState>>,
     Extension(visit): Extension<ConnectionContext>,
-    JsonBody(many): JsonBody<BulkSelection>,
+    JsonParameters(many): JsonParameters<BulkSelection>,
 ) -> Result<Json<BulkChangeResult>, AdminProblem> {
     change_many(&state, &visit, many, DeliveryAction::Discard).await
 }

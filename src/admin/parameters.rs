@@ -100,9 +100,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathPar
 }
 
 /// The JSON document of a request body.
-pub(super) struct JsonBody<T>(pub(super) T);
+pub(super) struct JsonParameters<T>(pub(super) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonParameters<T> {
     type Rejection = AdminProblem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, AdminProblem> {
@@ -116,6 +116,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
                 "the request needs a JSON document: send it with `Content-Type: application/json`",
             ));
         }
+        // The router limits the size of a body, so a larger one is rejected here with 413.
         let body = Bytes::from_request(request, state).await;
         let body =
             body.map_err(|rejection| AdminProblem::new(rejection.status(), rejection.body_text()))?;

@@ -11,7 +11,7 @@ use crate::admin::deliveries;
 use crate::admin::documents::{
     ApiTimestamp, ProblemDocument, ReplayCreated, ReplayDocument, ReplayList, ReplayState,
 };
-use crate::admin::parameters::{self, BulkSelection, JsonBody, PathParameter};
+use crate::admin::parameters::{self, BulkSelection, JsonParameters, PathParameter};
 use crate::admin::problem::AdminProblem;
 use crate::admin::state::AdminState;
 use crate::model::clock::ClockReading;
@@ -48,7 +48,7 @@ pub(super) async fn list(
 pub(super) async fn begin(
     State(state): State<Arc<AdminState>>,
     Extension(visit): Extension<ConnectionContext>,
-    JsonBody(many): JsonBody<BulkSelection>,
+    JsonParameters(many): JsonParameters<BulkSelection>,
 ) -> Result<(StatusCode, Json<ReplayCreated>), AdminProblem> {
     let store = state.store()?.clone();
     let search = many.search()?;

@@ -210,6 +210,7 @@ fn counted_resource(path: &str) -> &'static str {
         let below = resource.path.strip_prefix(api::BASE)?;
         below.split('/').next()
     });
+    // A search of some fifty words: few requests come to this listener.
     let mut all = of_api.chain(RESOURCES_BESIDE);
     all.find(|known| Some(*known) == first).unwrap_or("other")
 }

@@ -46,8 +46,10 @@ impl RunningGate {
         let deliveries = StoreRuntime::plans(&config, &destinations, &self.client)?;
         let retention = config.store.as_ref();
         let retention = retention.map(|wanted| StoreRuntime::retained(&config, wanted));
-        // Blocking: claims of a new route are read from the store, which may take a while.
+        // Cloned, because the metrics read the state under this lock, and the next step may take a while. Only a reload
+        // replaces the state, and reloads do not overlap.
         let before = { self.state.lock().clone() };
+        // Blocking: claims of a new route are read from the store.
         let succeeding = tokio::task::spawn_blocking(move || (before.succeed(&config), config));
         let (state, config) = succeeding.await.map_err(|_| StartError::Panicked)?;
         let state = state?;
@@ -102,6 +104,7 @@ impl RunningGate {
             keeping.set_retention(retention);
             keeping.deliverer.follow(deliveries).await;
         }
+        // After the swap, so that the admin API never shows a config that is not in use yet.
         self.admin.access().set(&tokens);
         self.admin.set_facts(facts);
         self.admin.set_hosts(hosts);

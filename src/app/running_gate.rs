@@ -118,6 +118,7 @@ impl RunningGate {
         let edge = EdgeServer::new(settings, Arc::new(move |event| observer.edge_event(&event)));
         let pipeline = Pipeline::new(Arc::clone(&recorder), seed(), kept);
         controls.gate = gate_now(&edge, &pipeline, admin_tls.clone());
+        // Without tokens until the config is in use; nothing can connect before that.
         let admin = AdminState::new(Arc::clone(&recorder), &[], controls.clone());
         let mut app = Self {
             edge,

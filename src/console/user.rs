@@ -42,6 +42,7 @@ impl ConsoleUser {
     /// Builds the frame of a page for this visitor.
     pub(super) fn layout(&self, section: &'static str, title: impl Into<String>) -> PageLayout {
         let status = &self.status;
+        // The footer has room for one problem, and a gate that is not ready serves no request at all.
         let problem = match (status.ready, status.store_healthy) {
             (false, _) => Some("not ready"),
             (true, Some(false)) => Some("store failing"),

@@ -168,6 +168,7 @@ impl<'a> Http1Deadlines<'a> {
         mut timer: Pin<&mut tokio::time::Sleep>,
         context: &mut Context<'_>,
     ) -> Poll<Http1Turn> {
+        // Each read and write may have set an earlier deadline than the one for which the timer is armed.
         let deadline = self.watch.arm_earlier(&mut self.armed, timer.as_mut());
         while timer.as_mut().poll(context).is_ready() {
             if let Some(stall) = self.watch.stall() {

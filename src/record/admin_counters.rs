@@ -39,6 +39,7 @@ impl AdminCounters {
     /// Encodes the counts as metrics.
     pub(super) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = FamilyEncoder::begin(encoder, &operation::ADMIN_REQUESTS)?;
+        // Only requests to the admin listener wait for this lock, and the scrape is one of them.
         for ((resource, class), count) in &*self.answers.lock() {
             family.count(&[*resource, *class], *count)?;
         }

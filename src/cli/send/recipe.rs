@@ -1,4 +1,4 @@
-//! How `hookgate send` makes an event, and judges its response.
+//! The events of `hookgate send`: makes one, and judges its response.
 
 use std::io::Read;
 use std::time::Duration;

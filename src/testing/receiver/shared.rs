@@ -1,4 +1,4 @@
-//! What a receiver shares with its connections.
+//! State that a receiver shares with its connections.
 
 use std::sync::OnceLock;
 use std::time::Duration;
