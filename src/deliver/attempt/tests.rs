@@ -14,6 +14,7 @@ use crate::test_rig::app::{
     respond_with, sequence,
 };
 use crate::test_rig::tls::Authority;
+use crate::test_rig::{LIMIT, wait_for};
 
 const BODY: &[u8] = b"{\"zen\":\"\xe4\xbd\xa0 \\u00eb\"}\r\n ";
 
@@ -371,6 +372,10 @@ async fn a_connection_is_used_again_and_a_dying_one_costs_no_attempt() {
         assert_eq!(attempted(&plan).await.record.status, Some(200));
     }
     assert_eq!(host.connections(), 1);
+    wait_for("the end of the connection", LIMIT, || {
+        host.open_connections() == 0
+    })
+    .await;
     assert_eq!(attempted(&plan).await.record.status, Some(200));
     assert_eq!(host.connections(), 2);
 }
