@@ -77,7 +77,8 @@ impl TelemetryRecorder {
         if let Some(due_ms) = attempted.due_ms {
             // A duration is easier to read in a log than a moment.
             let now_ms = ClockReading::read().unix_ms;
-            line.number("retry_in_ms", due_ms.saturating_sub(now_ms));
+            // A short pause can be over before its line is written.
+            line.number("retry_in_ms", due_ms.saturating_sub(now_ms).max(0));
         }
         self.logger.write(line);
     }
