@@ -140,12 +140,48 @@ impl IndexRange {
     }
 }
 
+/// The replays in a state, whose events no index has in order.
+pub(super) struct ReplayedEvents {
+    pub(super) lanes: Vec<i64>,
+    pub(super) state: i64,
+    /// Number of these replays.
+    pub(super) count: i64,
+}
+
+impl ReplayedEvents {
+    /// Returns whether reading the deliveries of these events is cheaper than reading all replays.
+    fn is_narrow(&self, events: NumberRange) -> bool {
+        events.last.saturating_sub(events.first) < self.count / 8
+    }
+
+    /// Returns the events in a range that have a delivery in the state.
+    fn in_range(&self, conn: &Connection, events: NumberRange) -> rusqlite::Result<Vec<i64>> {
+        let sql = "SELECT event FROM delivery INDEXED BY delivery_event
+            WHERE event BETWEEN ?1 AND ?2 AND state = ?3";
+        numbers(conn, sql, [events.first, events.last, self.state])
+    }
+
+    fn collect(&self, conn: &Connection, events: NumberRange) -> rusqlite::Result<Vec<i64>> {
+        let mut found = Vec::new();
+        for lane in &self.lanes {
+            let sql = "SELECT event FROM delivery INDEXED BY delivery_lane
+                WHERE lane = ?1 AND state = ?2 AND event BETWEEN ?3 AND ?4";
+            let values = [*lane, self.state, events.first, events.last];
+            found.extend(numbers(conn, sql, values)?);
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+}
+
 /// Numbers of rows that may match, in order, read page by page.
 pub(super) struct CandidateRows {
     bounds: ListBounds,
     ranges: Vec<IndexRange>,
     /// True if the ranges are of deliveries and the list is of their events.
     is_by_delivery: bool,
+    /// Replays whose events are in the list and not in `listed` yet.
+    replayed: Option<ReplayedEvents>,
     /// Rows beside those of the ranges, in ascending order.
     listed: Vec<i64>,
     /// The rest of the current page, the next row last.
@@ -160,6 +196,7 @@ impl CandidateRows {
             bounds,
             ranges,
             is_by_delivery: false,
+            replayed: None,
             listed: Vec::new(),
             page: Vec::new(),
             size: FIRST,
@@ -175,16 +212,16 @@ impl CandidateRows {
         }
     }
 
-    /// The events of the original deliveries in these ranges, and the events `replayed`.
+    /// The events of the original deliveries in these ranges, and of replays.
     pub(super) fn by_delivery(
         bounds: ListBounds,
         ranges: Vec<IndexRange>,
-        replayed: Vec<i64>,
+        replayed: ReplayedEvents,
     ) -> Self {
         Self {
-            ranges,
             is_by_delivery: true,
-            ..Self::listed(bounds, replayed)
+            replayed: Some(replayed),
+            ..Self::new(bounds, ranges)
         }
     }
 
@@ -212,11 +249,22 @@ impl CandidateRows {
             }
             page.extend(rows);
         };
-        add(&mut bounds, self.next_listed());
         for range in &self.ranges {
             let between = deliveries.unwrap_or(bounds.range);
             add(&mut bounds, range.read(conn, order, between, size)?);
         }
+        // Last, because the ranges have limited the page, so that usually few events have to be looked at.
+        let mut replayed = Vec::new();
+        if let Some(wide) = self
+            .replayed
+            .take_if(|replayed| !replayed.is_narrow(bounds.range))
+        {
+            self.listed = wide.collect(conn, self.bounds.range)?;
+        } else if let Some(narrow) = &self.replayed {
+            replayed = narrow.in_range(conn, bounds.range)?;
+        }
+        add(&mut bounds, self.next_listed());
+        page.extend(replayed);
         page.retain(|id| (bounds.range.first..=bounds.range.last).contains(id));
         page.sort_unstable();
         page.dedup();

@@ -11,7 +11,7 @@ use crate::store::search::DeliverySearch;
 use crate::store::sqlite::filter::SearchFilter;
 use crate::store::sqlite::id_index;
 use crate::store::sqlite::index_ranges::{
-    CandidateRows, IndexRange, ListBounds, original_deliveries,
+    CandidateRows, IndexRange, ListBounds, ReplayedEvents, original_deliveries,
 };
 use crate::store::sqlite::lane_counts::{LaneCount, LaneTally};
 use crate::store::sqlite::list_numbers::numbers;
@@ -75,8 +75,11 @@ fn of_state(
     look: &ReadTransaction<'_>,
     filter: &SearchFilter<'_>,
     state: DeliveryState,
-    bounds: ListBounds,
+    mut bounds: ListBounds,
 ) -> rusqlite::Result<Option<CandidateRows>> {
+    // A page knows by its bounds how few events it covers, so they must not lie beyond the newest one.
+    let newest = numbers(look.conn, "SELECT last_event FROM total", [])?;
+    bounds.range.last = newest.into_iter().fold(bounds.range.last, i64::min);
     let wanted =
         |lane: &DeliveryLane, found: DeliveryState| filter.wants_kind(lane.kind) && found == state;
     let (replays, originals): (Vec<_>, Vec<_>) = LaneTally::load(look.conn)?
@@ -87,18 +90,11 @@ fn of_state(
     if count > MAX_COLLECTED {
         return Ok(None);
     }
-    let mut replayed = Vec::new();
-    for counted in &replays {
-        let sql = "SELECT event FROM delivery INDEXED BY delivery_lane
-            WHERE lane = ?1 AND state = ?2 AND event BETWEEN ?3 AND ?4";
-        let values = [
-            counted.id,
-            state.code(),
-            bounds.range.first,
-            bounds.range.last,
-        ];
-        replayed.extend(numbers(look.conn, sql, values)?);
-    }
+    let replayed = ReplayedEvents {
+        lanes: replays.iter().map(|counted| counted.id).collect(),
+        state: state.code(),
+        count,
+    };
     let ranges = originals
         .iter()
         .map(|counted| IndexRange::events_of_deliveries(counted.id, state.code()))

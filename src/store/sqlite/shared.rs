@@ -22,7 +22,7 @@ use crate::store::sqlite::queue::WriterQueue;
 use crate::store::sqlite::readers::{ReadTransaction, ReaderPool, STEPS};
 use crate::store::sqlite::seal::ContentSealer;
 #[cfg(test)]
-use crate::store::sqlite::{out_of_order, testing};
+use crate::store::sqlite::testing::Faults;
 
 pub(in crate::store) struct StoreShared {
     pub(super) path: PathBuf,
@@ -43,7 +43,7 @@ pub(in crate::store) struct StoreShared {
     written_us: AtomicU64,
     checkpoints: AtomicU64,
     #[cfg(test)]
-    pub(in crate::store) faults: testing::Faults,
+    pub(in crate::store) faults: Faults,
 }
 
 impl StoreShared {
@@ -67,7 +67,7 @@ impl StoreShared {
             written_us: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
             #[cfg(test)]
-            faults: testing::Faults::default(),
+            faults: Faults::default(),
             path: options.path.clone(),
             options,
         }
@@ -149,66 +149,6 @@ impl StoreShared {
             checkpoints: self.checkpoints.load(Ordering::Relaxed),
             ..stats
         }
-    }
-
-    #[cfg(not(test))]
-    #[expect(
-        clippy::unused_self,
-        clippy::unnecessary_wraps,
-        reason = "tests put a failure here"
-    )]
-    pub(super) fn test_failure(&self, _: bool) -> rusqlite::Result<()> {
-        Ok(())
-    }
-
-    #[cfg(test)]
-    pub(super) fn test_failure(&self, is_committed: bool) -> rusqlite::Result<()> {
-        let fault = match is_committed {
-            true => &self.faults.after_commit,
-            false => &self.faults.before_commit,
-        };
-        match fault.swap(false, Ordering::SeqCst) {
-            true => Err(out_of_order::out_of_order()),
-            false => Ok(()),
-        }
-    }
-
-    #[cfg(not(test))]
-    #[expect(
-        clippy::unused_self,
-        clippy::unnecessary_wraps,
-        reason = "tests put a failure here"
-    )]
-    pub(super) fn test_checkpoint(&self) -> rusqlite::Result<()> {
-        Ok(())
-    }
-
-    #[cfg(test)]
-    pub(super) fn test_checkpoint(&self) -> rusqlite::Result<()> {
-        match self.faults.checkpoint.swap(false, Ordering::SeqCst) {
-            true => Err(out_of_order::out_of_order()),
-            false => Ok(()),
-        }
-    }
-
-    #[cfg(not(test))]
-    #[expect(clippy::unused_self, reason = "tests wait here")]
-    pub(super) fn test_opening(&self) {}
-
-    #[cfg(test)]
-    pub(super) fn test_opening(&self) {
-        drop(self.faults.opening.lock());
-    }
-
-    #[cfg(not(test))]
-    #[expect(clippy::unused_self, reason = "tests put an end here")]
-    pub(super) fn is_abandoned(&self) -> bool {
-        false
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_abandoned(&self) -> bool {
-        self.faults.is_abandoned.load(Ordering::SeqCst)
     }
 
     /// Runs a query on a thread that may block.

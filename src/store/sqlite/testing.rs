@@ -1,7 +1,7 @@
 //! Access for tests to the inside of a store: faults, and the state of the writer.
 
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::model::ids::{DestinationName, RouteName};
@@ -9,6 +9,7 @@ use crate::store::error::StoreError;
 use crate::store::options::StoreOptions;
 use crate::store::rows::DestinationId;
 use crate::store::sqlite::group_work::GroupWork;
+use crate::store::sqlite::out_of_order::out_of_order;
 use crate::store::sqlite::queue::{TaskUrgency, enqueue_task};
 use crate::store::sqlite::shared::StoreShared;
 use crate::store::sqlite::store::Store;
@@ -26,6 +27,16 @@ pub(in crate::store) struct Faults {
     pub(in crate::store) opening: Mutex<()>,
     /// Ends the writer thread without writing or closing, as if the process were killed.
     pub(in crate::store) is_abandoned: AtomicBool,
+}
+
+impl Faults {
+    /// Returns an error if the fault is set, and clears it.
+    pub(super) fn fail_once(&self, fault: impl Fn(&Self) -> &AtomicBool) -> rusqlite::Result<()> {
+        match fault(self).swap(false, Ordering::SeqCst) {
+            true => Err(out_of_order()),
+            false => Ok(()),
+        }
+    }
 }
 
 impl StoreShared {
@@ -112,10 +123,7 @@ impl Store {
     pub(in crate::store) fn fail_checkpoint(&self) {
         let shared = std::sync::Arc::clone(&self.shared);
         let (task, _) = enqueue_task(move |_| {
-            shared
-                .faults
-                .checkpoint
-                .store(true, std::sync::atomic::Ordering::SeqCst);
+            shared.faults.checkpoint.store(true, Ordering::SeqCst);
             Ok(())
         });
         self.shared

@@ -118,7 +118,8 @@ impl StoreWriter {
         // Readers and a running step hold the log, so end them before it is emptied.
         self.shared.readers.shut();
         self.log.forget();
-        if self.shared.is_abandoned() {
+        #[cfg(test)]
+        if self.shared.faults.is_abandoned.load(Ordering::SeqCst) {
             return;
         }
         if let Some(work) = self.work.take() {
@@ -187,9 +188,15 @@ impl StoreWriter {
             work.are_names_new = false;
             self.shared.publish(Arc::clone(&work.names));
         }
-        self.shared.test_failure(false)?;
+        #[cfg(test)]
+        self.shared
+            .faults
+            .fail_once(|faults| &faults.before_commit)?;
         work.commit()?;
-        self.shared.test_failure(true)?;
+        #[cfg(test)]
+        self.shared
+            .faults
+            .fail_once(|faults| &faults.after_commit)?;
         // The group is durable and is about to be reported as done. Nothing of it may be undone, even if a later step
         // fails.
         work.ghosts.clear();
@@ -197,7 +204,8 @@ impl StoreWriter {
     }
 
     fn checkpoint(&mut self) -> rusqlite::Result<()> {
-        self.shared.test_checkpoint()?;
+        #[cfg(test)]
+        self.shared.faults.fail_once(|faults| &faults.checkpoint)?;
         let Some(work) = &mut self.work else {
             return Ok(());
         };
@@ -294,7 +302,8 @@ impl StoreWriter {
 
     /// Ends the time in which nothing is taken. Destinations that were named meanwhile get their real numbers first.
     fn let_in(&mut self) -> rusqlite::Result<()> {
-        self.shared.test_opening();
+        #[cfg(test)]
+        drop(self.shared.faults.opening.lock());
         // Numbers below zero are given under this lock. One that was given later would never get a real number, and events
         // for it would go nowhere.
         let mut aliases = self.shared.aliases();
