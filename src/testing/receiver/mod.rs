@@ -29,7 +29,8 @@ use crate::testing::receiver::shared::{GRACE, ReceiverShared};
 /// Running receiver. It stops when it is dropped.
 ///
 /// ```
-/// ///
+/// use std::time::Duration;
+///
 /// use hookgate::testing::{WebhookReceiver, RequestFile, ResponseBehavior, SendTarget, ServerTrust};
 ///
 /// # #[tokio::main]
