@@ -1,7 +1,7 @@
 //! Reads the identity of an event: id, type, version, dedup key and tenant.
 //!
 //! Runs after the signature, so the values are the sender's. Whether the signature covers a header is for dedup to
-//! consider. Rejects repeated names first ([`single_values`](super::single_values)), so that each name has one value below. The body is
+//! consider. Rejects repeated names first (`single_values`), so that each name has one value below. The body is
 //! parsed at most once, only if no header has the value, and only for the values wanted.
 
 pub mod batch;

@@ -1,4 +1,4 @@
-//! Fields of a form body: `application/x-www-form-urlencoded`, or `multipart/form-data` (see [`multipart`]).
+//! Fields of a form body: `application/x-www-form-urlencoded`, or `multipart/form-data` (see `multipart`).
 //!
 //! Strict, because signatures depend on it: a broken escape or text that is not UTF-8 is an error, and the number of
 //! fields is bounded.
