@@ -34,6 +34,8 @@ pub struct VerifierBuilder {
     tolerance: Duration,
     max_body: Option<usize>,
     audience: Vec<String>,
+    /// The caller requires a claim.
+    has_claims: bool,
 }
 
 struct BuilderSecret {
@@ -182,6 +184,7 @@ impl VerifierBuilder {
             tolerance: DEFAULT_TOLERANCE,
             max_body: None,
             audience: Vec::new(),
+            has_claims: false,
         }
     }
 
@@ -243,6 +246,7 @@ impl VerifierBuilder {
         let SchemeFamily::Jwt(family) = &mut self.spec.family else {
             return Err(BuildError::NotUsed { setting: "claim" });
         };
+        self.has_claims = true;
         // A claim that the sender's file asks for is satisfied by this one.
         family.route_claims.retain(|wanted| wanted != name);
         family.claims.push(FixedClaim {
@@ -368,24 +372,23 @@ impl VerifierBuilder {
             wanted.clone_from(&self.audience);
             return Ok(Vec::new());
         }
-        // A claim that the caller requires may be what separates the customers.
-        let has_claims = match &self.spec.family {
-            SchemeFamily::Jwt(family) => {
-                !family.claims.is_empty() || !family.route_claims.is_empty()
-            }
-            _ => false,
-        };
         match is_shared {
-            Some(places) if !places.is_empty() && has_audience => Ok(places),
-            Some(places) if places.is_empty() && has_audience => Err(BuildError::NotUsed {
+            Some(places) if has_audience && !places.is_empty() => Ok(places),
+            None | Some(_) if has_audience => Err(BuildError::NotUsed {
                 setting: "audience",
             }),
-            Some(places) if !has_claims && !places.is_empty() => Err(BuildError::NeedsAudience),
-            Some(_) => Ok(Vec::new()),
-            None if has_audience => Err(BuildError::NotUsed {
-                setting: "audience",
-            }),
-            None => Ok(Vec::new()),
+            Some(places) if !self.separates_customers(&places) => Err(BuildError::NeedsAudience),
+            None | Some(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Returns whether something other than an audience keeps the events of other customers out.
+    fn separates_customers(&self, places: &[FieldLocation]) -> bool {
+        match &self.spec.family {
+            // The claims of the sender's file are in the tokens of all its customers.
+            SchemeFamily::Jwt(family) => self.has_claims || !family.route_claims.is_empty(),
+            // A scheme that names no customer has no remedy.
+            _ => places.is_empty(),
         }
     }
 
@@ -409,5 +412,36 @@ impl VerifierBuilder {
             self.secrets.push(entry("known-key", key));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails if a sender that signs for all its customers with one key can be used without naming one of them.
+    #[test]
+    fn a_shared_key_needs_a_customer() {
+        let (mut shared, mut tokens) = (0, 0);
+        for provider in providers::all() {
+            let SigningTenant::Shared { location } = &provider.identity.tenant.value else {
+                continue;
+            };
+            let built = Verifier::provider(&provider.id).unwrap().build();
+            let is_token = matches!(provider.scheme.family, SchemeFamily::Jwt(_));
+            if is_token || !location.is_empty() {
+                assert!(built.is_err(), "{}", provider.id);
+                shared += 1;
+            }
+            // Nothing in the file of the sender replaces what the caller has to name.
+            if let SchemeFamily::Jwt(family) = &provider.scheme.family
+                && family.route_claims.is_empty()
+            {
+                let is_refused = matches!(built, Err(BuildError::NeedsAudience));
+                assert!(is_refused, "{}", provider.id);
+                tokens += 1;
+            }
+        }
+        assert!(shared > 5 && tokens > 0, "{shared} {tokens}");
     }
 }
