@@ -212,10 +212,10 @@ impl VerifierBuilder {
         self
     }
 
-    /// Sets the URL that the sender calls, without path: `https://hooks.example.com`. Schemes that sign the URL need it,
-    /// since a server behind a proxy cannot know it.
+    /// Sets the URL that the sender calls, up to the path of the request: `https://hooks.example.com`, or with the part of
+    /// the path that a proxy takes away. Schemes that sign the URL need it, since a server behind a proxy cannot know it.
     pub fn public_url(mut self, url: &str) -> Self {
-        self.public_url = Some(url.trim_end_matches('/').to_owned());
+        self.public_url = Some(url.strip_suffix('/').unwrap_or(url).to_owned());
         self
     }
 
@@ -315,6 +315,12 @@ impl VerifierBuilder {
     /// # Errors
     /// Returns an error if a setting is missing or of no use, or if the scheme cannot use a secret.
     pub fn build(mut self) -> Result<Verifier, BuildError> {
+        if let Some(fault) = self.public_url.as_deref().and_then(url_fault) {
+            return Err(BuildError::Malformed {
+                setting: "public_url",
+                fault: fault.to_owned(),
+            });
+        }
         let places = self.settle_audience()?;
         self.settle_secrets()?;
         let dated = self.secrets.iter().map(|entry| DatedSecret {
@@ -415,6 +421,25 @@ impl VerifierBuilder {
     }
 }
 
+/// Returns the reason why a text is not the beginning of the URLs that a sender calls.
+fn url_fault(url: &str) -> Option<&'static str> {
+    let Ok(uri) = url.parse::<http::Uri>() else {
+        return Some("is not a URL");
+    };
+    let has_user = uri
+        .authority()
+        .is_none_or(|host| host.as_str().contains('@'));
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || has_user || uri.query().is_some() {
+        return Some("is not `https://` with a host, an optional port and the beginning of a path");
+    }
+    // Senders sign the text of the URL. A path that can be written in two ways would match only by chance.
+    let mut segments = uri.path().split('/').skip(1);
+    let is_odd = |segment: &str| matches!(segment, "" | "." | "..");
+    // A URL without a path has the path `/`.
+    let has_odd = url.ends_with('/') || (uri.path() != "/" && segments.any(is_odd));
+    has_odd.then_some("has an empty or a dot segment")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -443,5 +468,40 @@ mod tests {
             }
         }
         assert!(shared > 5 && tokens > 0, "{shared} {tokens}");
+    }
+
+    #[test]
+    fn a_public_url_begins_the_urls_that_the_sender_calls() {
+        for url in [
+            "https://a.example",
+            "https://a.example/",
+            "http://a:8080/prod",
+            "https://[::1]",
+        ] {
+            let builder = Verifier::provider("twilio").unwrap().secret("token");
+            assert!(builder.public_url(url).build().is_ok(), "{url}");
+        }
+        for url in [
+            "a.example",
+            "/prod",
+            "ftp://a.example",
+            "https://u:p@a.example",
+            "https://a.example/?a=b",
+            "https://a.example//",
+            "https://a.example/a/../b",
+            "https://",
+            "",
+        ] {
+            let builder = Verifier::provider("twilio").unwrap().secret("token");
+            let built = builder.public_url(url).build();
+            let is_named = matches!(
+                built,
+                Err(BuildError::Malformed {
+                    setting: "public_url",
+                    ..
+                })
+            );
+            assert!(is_named, "{url}");
+        }
     }
 }
