@@ -122,17 +122,7 @@ fn audience(table: &mut TomlTable<'_>, spec: &mut SchemeSpec) {
     let Some(value) = table.value(&AUDIENCE) else {
         return;
     };
-    let wanted = match &mut spec.family {
-        SchemeFamily::Jwt(family) => match &mut family.audience {
-            TokenAudience::Route(wanted) => Some(wanted),
-            TokenAudience::Any | TokenAudience::Url => None,
-        },
-        SchemeFamily::Certificate(family) if family.kind.needs_audience() => {
-            Some(&mut family.topics)
-        }
-        _ => None,
-    };
-    let Some(wanted) = wanted else {
+    let Some(wanted) = spec.audience_mut() else {
         let fault = "requests of this scheme do not name a customer";
         value.fault(ValueFault::new(fault, "remove `audience`"));
         return;
@@ -235,10 +225,7 @@ fn read_set(path: &Path) -> Result<KeySet, ValueFault> {
     };
     let mut bytes = Vec::new();
     file::read_into(&mut bytes, path, MAX_BYTES, "it is larger than 256 KiB").map_err(fail)?;
-    let single = |fault| KeySet::parse_single(&bytes).map_err(|_| fault);
-    KeySet::parse(&bytes)
-        .or_else(single)
-        .map_err(|fault| fail(format!("it {fault}")))
+    KeySet::parse_any(&bytes).map_err(|fault| fail(format!("it {fault}")))
 }
 
 pub(super) static AUDIENCE: KeyDefinition = KeyDefinition {

@@ -13,7 +13,9 @@ use hookgate_verify::document::table::{TomlTable, TomlValue, ValueFault};
 use hookgate_verify::document::value;
 use hookgate_verify::model::secret::Secret;
 use hookgate_verify::net::redact;
-use hookgate_verify::scheme::spec::{SchemeFamily, SchemeSpec, TokenLocation};
+use hookgate_verify::scheme::spec::{
+    KNOWN_KEY, PUBLISHED_KEY, SchemeFamily, SchemeSpec, TokenLocation,
+};
 use hookgate_verify::scheme::{MAX_SECRETS, Scheme};
 use http::HeaderValue;
 use zeroize::Zeroizing;
@@ -25,12 +27,6 @@ use crate::config::{file, secret_text};
 
 /// Largest secret file in bytes. No provider's secret is nearly as large; a larger file is probably the wrong one.
 const MAX_BYTES: u64 = 64 << 10;
-
-/// Label in the verdict if the sender's well-known public key verified the request.
-const KNOWN_KEY: &str = "known-key";
-
-/// Label in the verdict if a key that the sender publishes verified the request.
-const PUBLISHED_KEY: &str = "published-key";
 
 /// Reads `secret` of a route: one, or a list.
 ///

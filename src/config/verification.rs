@@ -7,6 +7,7 @@ use hookgate_verify::document::key::{KeyDefinition, ValueKind};
 use hookgate_verify::document::table::{SpannedValue, TomlTable, TomlValue, ValueFault};
 use hookgate_verify::document::{suggest, value};
 use hookgate_verify::model::secret::Secret;
+use hookgate_verify::providers::DEFAULT_TOLERANCE;
 use hookgate_verify::providers::challenge::{OnChallenge, ProviderChallenge};
 use hookgate_verify::providers::{self, Provider};
 use hookgate_verify::scheme::boundary;
@@ -18,9 +19,6 @@ use crate::config::load_context::LoadContext;
 use crate::config::model::{AllowIps, DedupRule, SecretEntry, TenantRule};
 use crate::config::scheme_origin::SchemeOrigin;
 use crate::config::{audience, secrets};
-
-/// 5 minutes, the default of the libraries of Stripe and Standard Webhooks.
-const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
 
 /// Verification settings of one route.
 pub(super) struct VerificationRules {

@@ -11,18 +11,15 @@ use crate::model::secret::Secret;
 use crate::model::unix_time::unix_ms;
 use crate::net::remote_url::RemoteUrl;
 use crate::providers::identity::SigningTenant;
-use crate::providers::{self, Provider};
+use crate::providers::{self, DEFAULT_TOLERANCE, Provider};
 use crate::scheme::SchemeError;
 use crate::scheme::jwk::KeySet;
 use crate::scheme::parse::parse_spec;
 use crate::scheme::spec::{
-    FieldLocation, FixedClaim, JwtKeys, SchemeFamily, SchemeSpec, TokenAudience,
+    FieldLocation, FixedClaim, JwtKeys, KNOWN_KEY, PUBLISHED_KEY, SchemeFamily, SchemeSpec,
 };
 use crate::signature::{DatedSecret, SignatureVerifier};
 use crate::verifier::Verifier;
-
-/// Tolerance of a scheme of one's own, as in the libraries of Stripe and Standard Webhooks.
-const DEFAULT_TOLERANCE: Duration = Duration::from_mins(5);
 
 /// Settings of a [`Verifier`]. Start with [`Verifier::provider`] or [`Verifier::scheme`], and end with [`Self::build`].
 #[must_use]
@@ -150,7 +147,7 @@ impl From<SchemeError> for BuildError {
 }
 
 impl VerifierBuilder {
-    pub(crate) fn for_provider(id: &str) -> Result<Self, BuildError> {
+    fn for_provider(id: &str) -> Result<Self, BuildError> {
         let provider =
             providers::find(id).ok_or_else(|| BuildError::UnknownProvider { id: id.to_owned() })?;
         Ok(Self {
@@ -159,7 +156,7 @@ impl VerifierBuilder {
         })
     }
 
-    pub(crate) fn for_scheme(text: &str) -> Result<Self, BuildError> {
+    fn for_scheme(text: &str) -> Result<Self, BuildError> {
         // Each line of the report begins with this name.
         let source = SourceText::new("scheme", text.to_owned());
         let document = TomlDocument::parse(&source);
@@ -296,9 +293,7 @@ impl VerifierBuilder {
         if matches!(family.keys, JwtKeys::Secret) {
             return Err(BuildError::NotUsed { setting });
         }
-        // Senders that answer for one key id publish a single key instead of a set.
-        let set =
-            KeySet::parse(json).or_else(|fault| KeySet::parse_single(json).map_err(|_| fault));
+        let set = KeySet::parse_any(json);
         let set = set.map_err(|fault| BuildError::Malformed {
             setting,
             fault: fault.to_owned(),
@@ -359,18 +354,8 @@ impl VerifierBuilder {
                     SigningTenant::Shared { location } => Some(location.clone()),
                     SigningTenant::Customer => None,
                 });
-        let wanted = match &mut self.spec.family {
-            SchemeFamily::Jwt(family) => match &mut family.audience {
-                TokenAudience::Route(wanted) => Some(wanted),
-                TokenAudience::Any | TokenAudience::Url => None,
-            },
-            SchemeFamily::Certificate(family) if family.kind.needs_audience() => {
-                Some(&mut family.topics)
-            }
-            _ => None,
-        };
         let has_audience = !self.audience.is_empty();
-        if let Some(wanted) = wanted {
+        if let Some(wanted) = self.spec.audience_mut() {
             if !has_audience {
                 // Without it, the signature of any customer of the sender would be right.
                 return Err(BuildError::NeedsAudience);
@@ -411,11 +396,11 @@ impl VerifierBuilder {
             if !self.secrets.is_empty() {
                 return Err(BuildError::SecretNotUsed);
             }
-            self.secrets.push(entry("published-key", ""));
+            self.secrets.push(entry(PUBLISHED_KEY, ""));
         } else if let Some(key) = self.spec.known_key()
             && self.secrets.is_empty()
         {
-            self.secrets.push(entry("known-key", key));
+            self.secrets.push(entry(KNOWN_KEY, key));
         }
         Ok(())
     }

@@ -141,9 +141,9 @@ fn what_is_kept_of_one_request_is_bounded() {
         "a",
         GateDecision::Refused(Reject::NotStored { fault }),
     );
-    let told = format!("{:?}", recent.newest(None, &VerdictQuery::default(), 2));
-    assert!(told.len() < 5000, "{}", told.len());
-    assert!(!told.contains("the token"));
+    let text = format!("{:?}", recent.newest(None, &VerdictQuery::default(), 2));
+    assert!(text.len() < 5000, "{}", text.len());
+    assert!(!text.contains("the token"));
 }
 
 /// Fails if a tail misses a verdict that arrives between its read and its wait.

@@ -9,14 +9,11 @@ use crate::document::{SourceText, TomlDocument, value};
 use crate::providers::challenge::ProviderChallenge;
 use crate::providers::identity::{self, RetrySigning, SenderIdentity};
 use crate::providers::provider::{
-    IpRanges, Provider, ProviderEvidence, ProviderRetries, RangesFormat,
+    DEFAULT_TOLERANCE, IpRanges, Provider, ProviderEvidence, ProviderRetries, RangesFormat,
 };
 use crate::providers::{files, keys};
 use crate::scheme::parse::{parse_overrides, parse_spec};
 use crate::scheme::spec::SchemeSpec;
-
-/// Tolerance of 5 minutes, the default of the libraries of Stripe and Standard Webhooks.
-const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
 
 /// Parses the text of a provider file, or reports every error in it.
 pub(super) fn parse(name: &str, text: &str) -> Result<Provider, Box<DiagnosticReport>> {

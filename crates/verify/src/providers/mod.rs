@@ -15,7 +15,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use crate::document::report::DiagnosticReport;
 use crate::providers::files::FILES;
 pub use crate::providers::provider::{
-    IpRanges, Provider, ProviderEvidence, ProviderRetries, RangesFormat,
+    DEFAULT_TOLERANCE, IpRanges, Provider, ProviderEvidence, ProviderRetries, RangesFormat,
 };
 
 /// The parsed file for each entry of [`FILES`], filled on first use. An invalid file yields `None`; a test over all

@@ -9,6 +9,9 @@ use crate::providers::challenge::ProviderChallenge;
 use crate::providers::identity::{ResponseUse, SenderIdentity};
 use crate::scheme::spec::SchemeSpec;
 
+/// Tolerance of 5 minutes, the default of the libraries of Stripe and Standard Webhooks.
+pub const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
+
 /// The contents of a provider file.
 #[derive(Debug)]
 pub struct Provider {

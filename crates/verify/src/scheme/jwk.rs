@@ -49,6 +49,14 @@ impl KeySet {
         Ok(Self(keys))
     }
 
+    /// Parses a key set, or the single key that some senders return for one key id.
+    ///
+    /// # Errors
+    /// Returns the fault of the text as a set.
+    pub fn parse_any(text: &[u8]) -> Result<Self, &'static str> {
+        Self::parse(text).or_else(|fault| Self::parse_single(text).map_err(|_| fault))
+    }
+
     /// Parses one key, as `{"key": {...}}`, unless its sender has withdrawn it.
     ///
     /// # Errors

@@ -35,6 +35,7 @@ pub use jwt::{
     TokenAudience, TokenTimes, UrlClaim,
 };
 pub use location::{FieldLocation, SchemeLocation};
+pub use properties::{KNOWN_KEY, PUBLISHED_KEY};
 pub use secret_form::{SecretEncoding, SecretForm};
 pub use signature::{ListSpec, SignatureSpec, TimeUnit, TimestampSpec};
 pub use template::{SignedTemplate, TemplatePart};

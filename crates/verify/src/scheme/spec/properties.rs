@@ -4,13 +4,33 @@ use crate::scheme::spec::algorithm::KeyAlgorithm;
 use crate::scheme::spec::certificate::CertificateKind;
 use crate::scheme::spec::family::{SchemeFamily, SchemeSpec, SignMethod, TextSpec};
 use crate::scheme::spec::http_signature::{HttpAlgorithm, HttpParameter};
-use crate::scheme::spec::jwt::{JwtKeys, JwtLocation};
+use crate::scheme::spec::jwt::{JwtKeys, JwtLocation, TokenAudience};
 use crate::scheme::spec::location::{FieldLocation, SchemeLocation};
 use crate::scheme::spec::secret_form::SecretForm;
 use crate::scheme::spec::template::{SignedTemplate, TemplatePart};
 use crate::scheme::spec::token::{TokenLocation, TokenSpec};
 
+/// Label in the verdict if the well-known public key of the sender verified the request.
+pub const KNOWN_KEY: &str = "known-key";
+
+/// Label in the verdict if a key that the sender publishes verified the request.
+pub const PUBLISHED_KEY: &str = "published-key";
+
 impl SchemeSpec {
+    /// Returns the customers that the scheme itself compares, to be set; `None` if it compares no customer.
+    pub fn audience_mut(&mut self) -> Option<&mut Vec<String>> {
+        match &mut self.family {
+            SchemeFamily::Jwt(family) => match &mut family.audience {
+                TokenAudience::Route(wanted) => Some(wanted),
+                TokenAudience::Any | TokenAudience::Url => None,
+            },
+            SchemeFamily::Certificate(family) if family.kind.needs_audience() => {
+                Some(&mut family.topics)
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the `type` under which a config or a provider file writes the scheme.
     pub fn type_word(&self) -> &'static str {
         match &self.family {
