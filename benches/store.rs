@@ -20,9 +20,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hookgate::internals::{
-    AttemptRecord, ClaimRow, DeliverySearch, DeliveryState, DestinationId, DestinationName,
-    EventId, EventSearch, FinishedAttempt, ListPage, NewDelivery, NewEvent, NextState, RequestId,
-    RetentionLimits, RouteName, Secret, Store, StoreOptions, StoredEvent, instant,
+    AttemptRecord, ClaimRow, DatabaseLocation, DeliverySearch, DeliveryState, DestinationId,
+    DestinationName, DueDelivery, EventId, EventSearch, FinishedAttempt, ListPage, NewDelivery,
+    NewEvent, NextState, RequestId, RetentionLimits, RouteName, Secret, SqliteFile, Store,
+    StoreError, StoreOptions, StoredEvent, TakeRequest, instant,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use rusqlite::{Connection, params};
@@ -135,12 +136,14 @@ fn event(number: u64, destination: DestinationId, body: &Bytes, headers: &Header
 
 fn open(path: &Path, key: Option<&str>) -> Store {
     Store::open(StoreOptions {
-        path: path.to_owned(),
+        location: DatabaseLocation::Sqlite(SqliteFile {
+            path: path.to_owned(),
+            min_free: 1 << 30,
+        }),
         encryption_keys: key.map(|key| Secret::new(key.into())).into_iter().collect(),
         keep_body: true,
         max_size: None,
         max_events: None,
-        min_free: 1 << 30,
     })
     .expect("the store opens")
 }
@@ -459,9 +462,18 @@ impl Rig {
     }
 }
 
+async fn take(
+    store: &Store,
+    destination: DestinationId,
+    limit: usize,
+) -> Result<Vec<DueDelivery>, StoreError> {
+    let request = TakeRequest::new(destination, limit, NOW + 99 * DAY);
+    store.take(request).await.map(|taken| taken.due)
+}
+
 /// Takes what is due, at most a batch, and ends it; how many.
 async fn deliver_some(store: &Store, destination: DestinationId, batch: usize) -> u64 {
-    let due = store.begin(destination, batch, NOW + 99 * DAY).await;
+    let due = take(store, destination, batch).await;
     let due = due.expect("it is taken");
     let ended = due.iter().map(|due| {
         store.finish(FinishedAttempt {
@@ -675,7 +687,7 @@ fn grow(folder: &Path, events: u64) {
 
 fn fail_some(rig: &Rig) {
     rig.runtime.block_on(async {
-        let due = rig.store.begin(rig.destination, 20, NOW + 99 * DAY).await;
+        let due = take(&rig.store, rig.destination, 20).await;
         for due in due.expect("it is taken") {
             let ended = FinishedAttempt {
                 delivery: due.delivery,

@@ -29,6 +29,7 @@ use crate::admin::{
     serve,
 };
 use crate::config::model::{AdminListen, AdminRole};
+use crate::model::database::{DatabaseLocation, SqliteFile};
 use crate::model::delivery::DeliveryId;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::record::TelemetryRecorder;
@@ -61,12 +62,14 @@ fn recorder() -> Arc<TelemetryRecorder> {
 
 fn open_store(folder: &Path) -> Store {
     Store::open(StoreOptions {
-        path: folder.join("hookgate.db"),
+        location: DatabaseLocation::Sqlite(SqliteFile {
+            path: folder.join("hookgate.db"),
+            min_free: 0,
+        }),
         encryption_keys: Vec::new(),
         keep_body: true,
         max_size: None,
         max_events: None,
-        min_free: 0,
     })
     .unwrap()
 }

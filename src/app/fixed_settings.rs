@@ -34,7 +34,8 @@ pub(crate) struct FixedSettings {
 /// Settings of `[store]` that only a restart can change.
 #[derive(PartialEq, Eq)]
 pub(crate) struct FixedStore {
-    path: PathBuf,
+    /// The URL, without its password.
+    location: String,
     keep_body: bool,
     limits: [Option<u64>; 3],
     /// Digests of the encryption keys, because a copy of the keys must not stay in memory.
@@ -51,9 +52,9 @@ impl FixedSettings {
                 (admin.listen.clone(), files)
             }),
             store: config.store.as_ref().map(|store| FixedStore {
-                path: store.path.clone(),
+                location: store.location.to_string(),
                 keep_body: store.keep_body,
-                limits: [store.max_size, store.max_events, Some(store.min_free)],
+                limits: [store.max_size, store.max_events, store.location.min_free()],
                 keys: store
                     .encryption_keys
                     .iter()

@@ -60,7 +60,7 @@ impl StoreRuntime {
             retention: Arc::new(ArcSwap::from_pointee(Self::retained(config, wanted))),
             removed: Arc::default(),
             bounds: StoreBounds {
-                min_free: wanted.min_free,
+                min_free: wanted.location.min_free(),
                 max_size: wanted.max_size,
             },
             store,
@@ -215,11 +215,10 @@ fn destination_health(health: &WorkerHealth) -> DestinationHealth {
 fn options(wanted: &model::StoreSection) -> StoreOptions {
     let keys = wanted.encryption_keys.iter();
     StoreOptions {
-        path: wanted.path.clone(),
+        location: wanted.location.clone(),
         encryption_keys: keys.map(|key| Secret::new(key.expose().to_vec())).collect(),
         keep_body: wanted.keep_body,
         max_size: wanted.max_size,
         max_events: wanted.max_events,
-        min_free: wanted.min_free,
     }
 }

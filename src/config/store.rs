@@ -12,6 +12,7 @@ use hookgate_verify::model::secret::Secret;
 use crate::config::load_context::LoadContext;
 use crate::config::model::{RetentionSection, StoreSection};
 use crate::config::secrets;
+use crate::model::database::{DatabaseLocation, SqliteFile};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -35,8 +36,10 @@ pub(super) fn read(mut table: TomlTable<'_>, context: &LoadContext) -> Option<St
     let encryption_keys = encryption_keys(&mut table, context);
     table.deny_unknown();
     Some(StoreSection {
-        path: path?.value,
-        min_free: min_free.unwrap_or(DEFAULT_MIN_FREE),
+        location: DatabaseLocation::Sqlite(SqliteFile {
+            path: path?.value,
+            min_free: min_free.unwrap_or(DEFAULT_MIN_FREE),
+        }),
         max_size,
         max_events,
         retention,

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::config::load_text;
 use crate::deliver::testing::{SECRET, event};
+use crate::model::database::{DatabaseLocation, SqliteFile};
 use crate::model::delivery::DeliveryState;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::record::log::LineLogger;
@@ -43,12 +44,14 @@ impl Rig {
         let path = folder.path().join("inbox.db");
         let store = tokio::task::spawn_blocking(|| {
             Store::open(StoreOptions {
-                path,
+                location: DatabaseLocation::Sqlite(SqliteFile {
+                    path: path,
+                    min_free: 0,
+                }),
                 encryption_keys: Vec::new(),
                 keep_body: true,
                 max_size: None,
                 max_events: None,
-                min_free: 0,
             })
         });
         let store = store.await.unwrap().unwrap();

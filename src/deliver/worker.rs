@@ -24,6 +24,7 @@ use crate::model::clock::{ClockReading, instant};
 use crate::model::error::chain;
 use crate::record::TelemetryRecorder;
 use crate::store::rows::{DueDelivery, NextState};
+use crate::store::take::TakeRequest;
 use crate::store::{Store, StoreError};
 
 /// Largest number of deliveries that one take returns. A take waits for the disk, so this bounds the rate of a fast
@@ -277,9 +278,9 @@ impl WorkerLoop {
     async fn take(&mut self, room: usize, as_of_ms: i64, now: ClockReading) -> NextPoll {
         self.lingering_until = None;
         self.polled_at = now.mono;
-        let taken = self.worker.store.begin(self.plan.id, room, as_of_ms).await;
-        let taken = match taken {
-            Ok(taken) => taken,
+        let request = TakeRequest::new(self.plan.id, room, as_of_ms);
+        let taken = match self.worker.store.take(request).await {
+            Ok(taken) => taken.due,
             Err(error) => return self.rest(&error, now.mono),
         };
         self.recover();

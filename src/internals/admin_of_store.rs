@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{AdminControls, AdminListener, AdminState, run_replays, serve};
 use crate::config::model::AdminListen;
+use crate::model::database::{DatabaseLocation, SqliteFile};
 use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::record::TelemetryRecorder;
 use crate::record::log::LineLogger;
@@ -31,12 +32,14 @@ impl AdminOfStore {
     /// Returns an error if the store cannot be opened or the socket cannot be bound.
     pub async fn open(folder: &Path) -> Result<Self, Box<dyn Error>> {
         let options = StoreOptions {
-            path: folder.join("hookgate.db"),
+            location: DatabaseLocation::Sqlite(SqliteFile {
+                path: folder.join("hookgate.db"),
+                min_free: 0,
+            }),
             encryption_keys: Vec::new(),
             keep_body: true,
             max_size: None,
             max_events: None,
-            min_free: 0,
         };
         let store = tokio::task::spawn_blocking(move || Store::open(options)).await??;
         let controls = AdminControls {

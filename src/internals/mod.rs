@@ -39,12 +39,14 @@ pub use crate::gate::reject::RejectReason;
 pub use crate::gate::verdict::GateCheck;
 pub use crate::internals::admin_of_store::AdminOfStore;
 pub use crate::model::clock::{ClockReading, instant};
+pub use crate::model::database::{DatabaseLocation, SqliteFile};
 pub use crate::model::delivery::{DeliveryId, DeliveryState};
 pub use crate::model::ids::{DestinationName, RequestId, RouteName};
 pub use crate::record::metric_table::{MetricKind, MetricRow, all_metrics};
 pub use crate::store::rows::{
-    AttemptRecord, ClaimRow, CommitOutcome, DestinationId, FinishedAttempt, NewDelivery, NewEvent,
-    NextState, StoredEvent,
+    AttemptRecord, ClaimRow, CommitOutcome, DestinationId, DueDelivery, FinishedAttempt,
+    NewDelivery, NewEvent, NextState, StoredEvent,
 };
 pub use crate::store::search::{DeliverySearch, EventSearch, ListPage};
+pub use crate::store::take::TakeRequest;
 pub use crate::store::{RetentionLimits, Store, StoreError, StoreOptions, StoreStatistics};

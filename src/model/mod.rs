@@ -3,6 +3,7 @@
 //! This module does no I/O, is not async and logs nothing. Nothing in it fails except parsing.
 
 pub(crate) mod clock;
+pub(crate) mod database;
 pub(crate) mod delivery;
 pub(crate) mod error;
 pub(crate) mod ids;

@@ -41,8 +41,8 @@ pub(super) struct StoreWatch {
 /// Limits of disk space that `[store]` sets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct StoreBounds {
-    /// Bytes that must stay free on the disk.
-    pub min_free: u64,
+    /// Bytes that must stay free on the disk; `None` for PostgreSQL.
+    pub min_free: Option<u64>,
     /// Maximum size of the store's file in bytes.
     pub max_size: Option<u64>,
 }
@@ -132,7 +132,9 @@ pub(super) fn encode(
     let healthy = u64::from(watch.store.is_healthy());
     single(encoder, &storage::STORE_HEALTHY, healthy)?;
     let bounds = &watch.bounds;
-    single(encoder, &storage::STORE_MIN_FREE_BYTES, bounds.min_free)?;
+    if let Some(min_free) = bounds.min_free {
+        single(encoder, &storage::STORE_MIN_FREE_BYTES, min_free)?;
+    }
     if let Some(max_size) = bounds.max_size {
         single(encoder, &storage::STORE_MAX_SIZE_BYTES, max_size)?;
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Why the store did not do a task. In every case no part of the task was done.
+/// Why the store did not do a task. In every case but [`StoreError::Unknown`] no part of the task was done.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the fields are what the messages say they are")]
 pub enum StoreError {
@@ -45,6 +45,42 @@ pub enum StoreError {
     /// A write failed a moment ago. The store rejects all tasks until the file is open again and checked.
     #[error("a write failed, and the store is being opened again: retry later")]
     Reopening,
+    /// PostgreSQL is not reachable, refuses the role, or cannot serve as a store.
+    #[error("cannot use the store in PostgreSQL: {what}")]
+    Connect {
+        what: String,
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The database or its role cannot serve as a store. Waiting does not change that.
+    #[error("the database cannot be used as a store: {what}")]
+    Setup {
+        what: String,
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// A later version of hookgate migrated the schema.
+    #[error(
+        "the schema `{schema}` has version {found}, and this hookgate knows versions up to {known}: \
+         run a later hookgate"
+    )]
+    NewerSchema {
+        schema: String,
+        found: i32,
+        known: i32,
+    },
+    /// The schema holds content that no configured key decrypts.
+    #[error(
+        "the schema `{schema}` is encrypted with a key that is missing from `encryption_key`: \
+         add that key again, behind the new ones, on every node"
+    )]
+    SchemaKey { schema: String },
+    /// PostgreSQL rejected a statement, or the connection broke outside of a commit. No part of the task was done.
+    #[error("PostgreSQL could not do a task")]
+    Postgres(#[source] tokio_postgres::Error),
+    /// The connection broke during a commit, and no server answered in time whether it succeeded. The task may be done.
+    #[error("the connection to PostgreSQL broke during a commit: whether it succeeded is unknown")]
+    Unknown,
     /// A query failed, or ran past its deadline.
     #[error("the store could not be read")]
     Read(#[source] rusqlite::Error),

@@ -1,20 +1,32 @@
 //! The store: durable events, deliveries, attempts and claims. Only this module knows SQL.
 //!
 //! `inbox` commits events, `deliver` takes due deliveries and records outcomes, and `admin` queries and changes rows
-//! for an operator. One thread writes, in groups: all tasks that arrive while one group is synchronized to the disk
-//! form the next group, so that one synchronization serves many tasks. A pool of read-only connections serves queries
-//! beside the writer.
+//! for an operator. `store` passes each call to one of two databases: an SQLite file of this process (`sqlite`), or a
+//! PostgreSQL database that several nodes share (`postgres`). Both write in groups: all tasks that arrive while one group
+//! is synchronized form the next group, so that one synchronization serves many tasks.
 //!
-//! The store never reports a task as done before it is durable. After a failed write the state of the file is unknown.
-//! The store then fails all waiting tasks, opens the file again and checks it before the next group.
+//! The store never reports a task as done before it is durable. After a failed write its state is unknown: SQLite fails
+//! all waiting tasks, opens the file again and checks it, and PostgreSQL repeats the group under the same numbers.
 
+mod aliases;
 pub(crate) mod audit;
 mod error;
+mod event;
+mod export_line;
+mod head;
+mod names;
+pub(crate) mod nodes;
 mod options;
 pub(crate) mod partial;
+mod postgres;
+mod replay_text;
 pub(crate) mod rows;
+mod seal;
+mod sealed_event;
 pub(crate) mod search;
 mod sqlite;
+mod store;
+pub(crate) mod take;
 #[cfg(test)]
 mod tests;
 
@@ -26,4 +38,4 @@ pub(crate) use crate::store::sqlite::copy::copy;
 pub(crate) use crate::store::sqlite::export::export;
 pub(crate) use crate::store::sqlite::salvage::{SalvageResult, salvage};
 pub(crate) use crate::store::sqlite::stats::stats_of;
-pub use crate::store::sqlite::store::Store;
+pub use crate::store::store::Store;

@@ -1,24 +1,22 @@
 //! Options, limits and figures of the store.
 
-use std::path::PathBuf;
-
 use hookgate_verify::model::secret::Secret;
+
+use crate::model::database::DatabaseLocation;
 
 /// Settings with which a store is opened.
 pub struct StoreOptions {
-    /// Path of the SQLite file.
-    pub path: PathBuf,
+    /// Where the store is.
+    pub location: DatabaseLocation,
     /// Keys that encrypt bodies, headers and response bytes. The first key encrypts, all keys decrypt. Empty: content
     /// is stored in clear.
     pub encryption_keys: Vec<Secret>,
     /// True if the body of an event stays after all its deliveries were delivered or cancelled.
     pub keep_body: bool,
-    /// Largest size in bytes of the file and its write-ahead log. The store accepts nothing beyond it.
+    /// Largest size in bytes of the database. The store accepts nothing beyond it.
     pub max_size: Option<u64>,
     /// Largest number of events in the store.
     pub max_events: Option<u64>,
-    /// Bytes that must stay free on the disk.
-    pub min_free: u64,
 }
 
 /// How long ended data stays in the store. `None` means forever.

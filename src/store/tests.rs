@@ -9,6 +9,7 @@ mod failure;
 mod files;
 mod million;
 mod purge;
+mod schema;
 mod sealing;
 mod searching;
 mod states;
@@ -23,6 +24,7 @@ use hookgate_verify::model::secret::Secret;
 use http::{HeaderMap, HeaderValue, Method};
 use tempfile::TempDir;
 
+use crate::model::database::{DatabaseLocation, SqliteFile};
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::store::Store;
@@ -33,23 +35,35 @@ use crate::store::rows::{
     NewDelivery, NewEvent, NextState, StoredEvent,
 };
 use crate::store::search::{DeliverySearch, EventSearch, ListPage};
+use crate::store::take::TakeRequest;
+use crate::store::tests::schema::TestSchema;
 
 pub(super) const NOW: i64 = 1_700_000_000_000;
 
-/// A store in its own folder, with the operations that most tests need.
+/// A store in its own folder or schema, with the operations that most tests need.
 pub(super) struct Rig {
     pub(super) store: Store,
     pub(super) folder: TempDir,
+    /// The schema of this test on the server of `HOOKGATE_TEST_POSTGRES`; `None` for an SQLite file.
+    schema: Option<TestSchema>,
 }
 
 pub(super) fn options(path: &Path) -> StoreOptions {
-    StoreOptions {
+    let file = SqliteFile {
         path: path.to_owned(),
+        min_free: 0,
+    };
+    at(DatabaseLocation::Sqlite(file))
+}
+
+/// Returns the settings of most tests for a location.
+pub(super) fn at(location: DatabaseLocation) -> StoreOptions {
+    StoreOptions {
+        location,
         encryption_keys: Vec::new(),
         keep_body: true,
         max_size: None,
         max_events: None,
-        min_free: 0,
     }
 }
 
@@ -77,35 +91,72 @@ impl Rig {
 
     pub(super) fn with(set: impl FnOnce(&mut StoreOptions)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut options = options(&folder.path().join("inbox.db"));
+        Self::open(folder, TestSchema::create(), set)
+    }
+
+    fn open(
+        folder: TempDir,
+        schema: Option<TestSchema>,
+        set: impl FnOnce(&mut StoreOptions),
+    ) -> Self {
+        let mut options = match &schema {
+            None => options(&folder.path().join("inbox.db")),
+            Some(schema) => at(schema.location(folder.path())),
+        };
         set(&mut options);
         let store = Store::open(options).unwrap();
-        Self { store, folder }
+        Self {
+            store,
+            folder,
+            schema,
+        }
+    }
+
+    /// Returns a rig for a file that a test has changed.
+    pub(super) fn of_file(store: Store, folder: TempDir) -> Self {
+        Self {
+            store,
+            folder,
+            schema: None,
+        }
     }
 
     pub(super) fn path(&self) -> PathBuf {
         self.folder.path().join("inbox.db")
     }
 
+    pub(super) fn is_shared(&self) -> bool {
+        self.schema.is_some()
+    }
+
     pub(super) fn reopen(self, set: impl FnOnce(&mut StoreOptions)) -> Self {
-        let Self { store, folder } = self;
+        let Self {
+            store,
+            folder,
+            schema,
+        } = self;
         store.close();
-        let mut options = options(&folder.path().join("inbox.db"));
-        set(&mut options);
-        let store = Store::open(options).unwrap();
-        Self { store, folder }
+        Self::open(folder, schema, set)
     }
 
     /// Ends like a killed process: writes nothing and closes nothing in order.
     pub(super) fn kill(self, set: impl FnOnce(&mut StoreOptions)) -> Self {
-        let Self { store, folder } = self;
-        let abandoned = &store.shared.faults.is_abandoned;
-        abandoned.store(true, Ordering::SeqCst);
+        let Self {
+            store,
+            folder,
+            schema,
+        } = self;
+        match &schema {
+            None => store
+                .sqlite()
+                .shared
+                .faults
+                .is_abandoned
+                .store(true, Ordering::SeqCst),
+            Some(_) => store.postgres().abandon(),
+        }
         drop(store);
-        let mut options = options(&folder.path().join("inbox.db"));
-        set(&mut options);
-        let store = Store::open(options).unwrap();
-        Self { store, folder }
+        Self::open(folder, schema, set)
     }
 
     /// Commits many events at once, so that they form few groups.
@@ -142,10 +193,7 @@ impl Rig {
     }
 
     pub(super) async fn begin(&self, destination: DestinationId) -> Vec<DueDelivery> {
-        self.store
-            .begin(destination, 100, NOW + 1_000_000)
-            .await
-            .unwrap()
+        self.take(destination, 100, NOW + 1_000_000).await
     }
 
     pub(super) async fn finish(&self, due: &DueDelivery, next: NextState) -> bool {
@@ -163,12 +211,24 @@ impl Rig {
         rows.into_iter().map(|row| row.uid).collect()
     }
 
-    /// Asserts that the check finds nothing wrong with the file.
+    /// Asserts that the check finds nothing wrong with the store.
     pub(super) fn assert_sound(&self) {
-        assert_eq!(
-            crate::store::check(&self.path()).unwrap(),
-            Vec::<String>::new()
-        );
+        let found = match &self.schema {
+            None => crate::store::check(&self.path()),
+            Some(schema) => schema.check(),
+        };
+        assert_eq!(found.unwrap(), Vec::<String>::new());
+    }
+
+    /// Takes due deliveries of a destination, without limits across nodes.
+    pub(super) async fn take(
+        &self,
+        destination: DestinationId,
+        limit: usize,
+        as_of_ms: i64,
+    ) -> Vec<DueDelivery> {
+        let request = TakeRequest::new(destination, limit, as_of_ms);
+        self.store.take(request).await.unwrap().due
     }
 }
 

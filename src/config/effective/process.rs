@@ -118,8 +118,8 @@ fn token(token: &AdminToken) -> EffectiveValue {
 pub(super) fn store(store: &StoreSection) -> EffectiveValue {
     let keys = store.encryption_keys.len();
     SectionDocument::new(&store::SECTION)
-        .set(&store::URL, format!("sqlite:{}", store.path.display()))
-        .set(&store::MIN_FREE, store.min_free)
+        .set(&store::URL, store.location.to_string())
+        .set(&store::MIN_FREE, store.location.min_free())
         .set(&store::MAX_SIZE, store.max_size)
         .set(&store::MAX_EVENTS, store.max_events)
         .set(&store::KEEP_BODY, store.keep_body)

@@ -1,17 +1,16 @@
 //! Checked values of `[store]`.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_verify::model::secret::Secret;
 
+use crate::model::database::DatabaseLocation;
+
 /// Settings of `[store]`: location, limits and retention.
 pub struct StoreSection {
-    /// The database file of `sqlite:PATH`.
-    pub path: PathBuf,
-    /// Bytes to leave free on the disk.
-    pub min_free: u64,
+    /// The database file of `sqlite:PATH`, or the database of `postgres://`.
+    pub location: DatabaseLocation,
     /// Limit of the file in bytes; `None`: only `min_free` applies.
     pub max_size: Option<u64>,
     /// Limit of stored events; `None`: no limit.

@@ -8,7 +8,7 @@ use crate::store::search::ListPage;
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
 use crate::store::sqlite::queue::TaskUrgency;
 use crate::store::sqlite::readers::PATIENCE;
-use crate::store::sqlite::store::Store;
+use crate::store::sqlite::store::SqliteStore;
 
 /// Largest number of rows, about 30 MiB.
 const MAX_ROWS: i64 = 100_000;
@@ -19,7 +19,7 @@ const MAX_AGE_MS: i64 = 400 * 86_400_000;
 /// Largest number of rows in a page.
 const MAX_PAGE: u32 = 1000;
 
-impl Store {
+impl SqliteStore {
     /// Stores an operator action and returns its number. Deletes the oldest actions beyond the limit.
     pub(crate) async fn record_action(&self, action: OperatorAction) -> Result<i64, StoreError> {
         let bytes = action.detail.as_ref().map_or(0, String::len);
@@ -117,15 +117,16 @@ mod tests {
         let path = folder.path().join("a.db");
         let conn = Connection::open(&path).unwrap();
         migrate::migrate(&conn, 0).unwrap();
-        let limits =
-            crate::store::sqlite::limits::StoreLimits::new(&crate::store::options::StoreOptions {
+        let limits = crate::store::sqlite::limits::StoreLimits::new(
+            &crate::store::sqlite::options::SqliteOptions {
                 path: path.clone(),
                 encryption_keys: Vec::new(),
                 keep_body: true,
                 max_size: None,
                 max_events: None,
                 min_free: 0,
-            });
+            },
+        );
         let work = GroupWork::new(conn, limits, true, std::sync::Arc::default()).unwrap();
         (work, Connection::open(&path).unwrap(), folder)
     }

@@ -12,12 +12,12 @@ use crate::store::sqlite::list_numbers::numbers;
 use crate::store::sqlite::lists::each_delivery;
 use crate::store::sqlite::queue::TaskUrgency;
 use crate::store::sqlite::readers::{LONG_PATIENCE, PATIENCE};
-use crate::store::sqlite::store::Store;
+use crate::store::sqlite::store::SqliteStore;
 
 /// Deliveries that one group changes, which takes a few milliseconds of writing.
 const CHANGED_AT_ONCE: usize = 500;
 
-impl Store {
+impl SqliteStore {
     /// Applies a step (`Retry`, `Cancel`, `Discard`) to one delivery or to all that match, in bounded groups. Returns
     /// how many deliveries it changed. Deliveries whose state does not allow the step stay as they are. Deliveries that
     /// arrive meanwhile are not considered. If a group fails, those before it stay done.

@@ -8,9 +8,9 @@ use crate::store::rows::{ClaimRow, SpentClaim};
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
 use crate::store::sqlite::queue::{TaskUrgency, enqueue_task};
 use crate::store::sqlite::readers::LONG_PATIENCE;
-use crate::store::sqlite::store::Store;
+use crate::store::sqlite::store::SqliteStore;
 
-impl Store {
+impl SqliteStore {
     /// Records that an app has taken events of a proxy route. Returns at once; the next group writes the claims. If too
     /// many tasks wait, the claims are dropped: after a restart such an event may then pass once more.
     pub(crate) fn spend(&self, claims: Vec<SpentClaim>) {

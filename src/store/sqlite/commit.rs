@@ -2,42 +2,21 @@
 //!
 //! The claims come first because a spent claim makes the event a duplicate, of which nothing is stored.
 
-use hookgate_verify::identity::event_id::EventId;
 use rusqlite::params;
 
 use crate::model::delivery::{DeliveryId, DeliveryState};
-use crate::model::ids::RouteName;
 use crate::store::error::StoreError;
-use crate::store::rows::{ClaimRow, CommitOutcome, DestinationId, NewDelivery, NewEvent};
+use crate::store::names::DeliveryLane;
+use crate::store::rows::{CommitOutcome, DestinationId, NewDelivery, NewEvent};
+use crate::store::seal::seal_failed;
+use crate::store::sealed_event::{SealedEvent, seal};
 use crate::store::sqlite::fifo;
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure, UndoEntry};
-use crate::store::sqlite::head;
 use crate::store::sqlite::id_index;
-use crate::store::sqlite::names::DeliveryLane;
 use crate::store::sqlite::queue::TaskUrgency;
-use crate::store::sqlite::seal::{ContentSealer, SealedPart, UnsealError, seal_failed};
-use crate::store::sqlite::store::Store;
+use crate::store::sqlite::store::SqliteStore;
 
-/// An event whose content is already encrypted.
-pub(super) struct SealedEvent {
-    pub(super) uid: [u8; 16],
-    pub(super) route: RouteName,
-    pub(super) provider: String,
-    pub(super) event_id: Option<String>,
-    pub(super) event_type: Option<Box<str>>,
-    /// `None` if it is the uid as text.
-    pub(super) webhook_id: Option<String>,
-    pub(super) received_ms: i64,
-    pub(super) body_size: i64,
-    pub(super) sealing_key: i64,
-    pub(super) head: Vec<u8>,
-    pub(super) body: bytes::Bytes,
-    pub(super) claims: Vec<ClaimRow>,
-    pub(super) status: u16,
-    pub(super) deliveries: Vec<NewDelivery>,
-}
-
-impl Store {
+impl SqliteStore {
     /// Commits an event, its deliveries and its claims in one transaction. They are durable when this returns.
     ///
     /// # Errors
@@ -254,37 +233,6 @@ impl GroupWork {
         }
         Ok(DeliveryId(id))
     }
-}
-
-/// Encrypts the private parts of an event on the caller's thread.
-fn seal(sealer: &ContentSealer, new: NewEvent) -> Result<SealedEvent, UnsealError> {
-    let event = new.event;
-    let uid = *event.uid.as_bytes();
-    let plain = event.body.clone().unwrap_or_default();
-    let (sealing_key, head) = sealer.seal(&uid, SealedPart::Head, &head::encode(&event))?;
-    let body = match sealer.is_clear() {
-        // Without a key the body is shared with the request and not copied.
-        true => plain.clone(),
-        false => sealer.seal(&uid, SealedPart::Body, &plain)?.1.into(),
-    };
-    // An event without an id of its own uses its uid. A null column represents that.
-    let is_uid = event.webhook_id == event.uid.to_string();
-    Ok(SealedEvent {
-        uid,
-        route: event.route,
-        provider: event.provider,
-        event_id: event.event_id.as_ref().map(EventId::as_str).map(Into::into),
-        event_type: event.event_type,
-        webhook_id: (!is_uid).then_some(event.webhook_id),
-        received_ms: event.received_ms,
-        body_size: i64::try_from(plain.len()).unwrap_or(i64::MAX),
-        sealing_key,
-        head,
-        body,
-        claims: new.claims,
-        status: new.status,
-        deliveries: new.deliveries,
-    })
 }
 
 /// A delivery row to insert.

@@ -5,15 +5,15 @@ use rusqlite::types::ToSql;
 
 use crate::model::ids::{DestinationName, RouteName};
 use crate::store::error::StoreError;
+use crate::store::names::DestinationEntry;
 use crate::store::rows::{DestinationId, DestinationRow};
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
 use crate::store::sqlite::lane_counts::{LaneTally, oldest};
-use crate::store::sqlite::names::DestinationEntry;
 use crate::store::sqlite::queue::TaskUrgency;
 use crate::store::sqlite::readers::{PATIENCE, ReadTransaction};
-use crate::store::sqlite::store::Store;
+use crate::store::sqlite::store::SqliteStore;
 
-impl Store {
+impl SqliteStore {
     /// Returns the number of a destination, and assigns one to a new name. A name keeps its number forever.
     ///
     /// # Errors

@@ -6,21 +6,20 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use data_encoding::{BASE64, HEXLOWER};
 use hookgate_verify::model::secret::Secret;
 use rusqlite::Connection;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::store::error::StoreError;
-use crate::store::rows::StoredEvent;
-use crate::store::sqlite::event::StoredEventRow;
+use crate::store::export_line::{attempt_value, event_fields};
+use crate::store::names::NameTable;
+use crate::store::seal::ContentSealer;
 use crate::store::sqlite::list_numbers::numbers;
 use crate::store::sqlite::lists::attempts;
-use crate::store::sqlite::names::NameTable;
 use crate::store::sqlite::open::open_untrusted;
-use crate::store::sqlite::seal::ContentSealer;
 use crate::store::sqlite::time_index;
+use crate::store::sqlite::{event_rows, load_names, sealing_keys};
 
 /// Events that one transaction reads.
 pub(super) const AT_ONCE: i64 = 256;
@@ -37,7 +36,7 @@ pub(crate) fn export(
 ) -> Result<(), StoreError> {
     let conn = open_untrusted(path)?;
     let read = StoreError::Read;
-    let sealer = ContentSealer::open(&conn, keys, false).map_err(read)?;
+    let sealer = sealing_keys::open(&conn, keys, false).map_err(read)?;
     let (first, last) = match time_index::range(&conn, since_ms, None).map_err(read)? {
         None => (1, 0),
         Some(range) => {
@@ -92,7 +91,7 @@ impl EventExport<'_> {
             return Ok(None);
         };
         // The gate may add names while it runs, so read them in the same transaction as the events.
-        let names = NameTable::load(self.conn).map_err(StoreError::Read)?;
+        let names = load_names::load_names(self.conn).map_err(StoreError::Read)?;
         let names = Arc::new(names);
         for id in &ids {
             let Some(line) = self.line(&names, *id)? else {
@@ -104,7 +103,7 @@ impl EventExport<'_> {
     }
 
     fn line(&self, names: &Arc<NameTable>, id: i64) -> Result<Option<Value>, StoreError> {
-        let stored = StoredEventRow::read(self.conn, names, id).map_err(StoreError::Read)?;
+        let stored = event_rows::read(self.conn, names, id).map_err(StoreError::Read)?;
         let Some(stored) = stored.filter(|stored| stored.received_ms >= self.since_ms) else {
             return Ok(None);
         };
@@ -150,65 +149,6 @@ impl EventExport<'_> {
 
     fn attempts(&self, delivery: DeliveryId) -> rusqlite::Result<Vec<Value>> {
         let rows = attempts(self.conn, self.sealer, delivery)?;
-        let write = |row: crate::store::search::AttemptRow| {
-            let (error, detail) = row.record.error.unzip();
-            let mut fields = Map::new();
-            put_bytes(&mut fields, "answer", &row.record.response_start);
-            let mut line = json!({
-                "number": row.number,
-                "started_ms": row.record.started_ms,
-                "duration_ms": row.record.duration_ms,
-                "status": row.record.status,
-                "error": error,
-                "detail": detail,
-            });
-            if let Some(object) = line.as_object_mut() {
-                object.append(&mut fields);
-            }
-            line
-        };
-        Ok(rows.into_iter().map(write).collect())
+        Ok(rows.into_iter().map(attempt_value).collect())
     }
-}
-
-pub(super) fn event_fields(event: &StoredEvent) -> Map<String, Value> {
-    let mut fields = Map::new();
-    let mut put = |key: &str, value: Value| fields.insert(key.to_owned(), value);
-    put("uid", event.uid.to_string().into());
-    put("route", event.route.as_str().into());
-    put("provider", event.provider.as_str().into());
-    put(
-        "event_id",
-        event.event_id.as_ref().map(|id| id.as_str()).into(),
-    );
-    put("event_type", event.event_type.as_deref().into());
-    put("webhook_id", event.webhook_id.as_str().into());
-    put("received_ms", event.received_ms.into());
-    put("source", event.source.to_string().into());
-    put("is_tls", event.is_tls.into());
-    put("method", event.method.as_str().into());
-    put("target", event.target.as_str().into());
-    put("host", event.host.as_deref().into());
-    let headers: Vec<Value> = event
-        .headers
-        .iter()
-        .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]))
-        .collect();
-    put("headers", headers.into());
-    put("digest", HEXLOWER.encode(&event.digest).into());
-    match &event.body {
-        None => {
-            put("body", Value::Null);
-        }
-        Some(body) => put_bytes(&mut fields, "body", body),
-    }
-    fields
-}
-
-/// Adds bytes as text if they are UTF-8, otherwise in base64 under the key `..._base64`.
-pub(super) fn put_bytes(fields: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => fields.insert(key.to_owned(), text.into()),
-        Err(_) => fields.insert(format!("{key}_base64"), BASE64.encode(bytes).into()),
-    };
 }

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::store::event::webhook_id;
+use crate::store::names::{NameTable, TypePattern};
 use crate::store::search::EventSearch;
-use crate::store::sqlite::event::webhook_id;
-use crate::store::sqlite::names::{NameTable, TypePattern};
 
 /// The columns of an event that lists and searches need.
 pub(super) struct EventColumns {

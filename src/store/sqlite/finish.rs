@@ -5,12 +5,12 @@ use rusqlite::params;
 use crate::model::delivery::{DeliveryId, DeliveryState, DeliveryStep};
 use crate::store::error::StoreError;
 use crate::store::rows::{AttemptRecord, FinishedAttempt, KEPT_ANSWER, NextState};
+use crate::store::seal::{SealedPart, seal_failed};
 use crate::store::sqlite::fifo;
 use crate::store::sqlite::group_work::{DeliveryForUpdate, GroupWork, TaskFailure};
 use crate::store::sqlite::queue::TaskUrgency;
 use crate::store::sqlite::readers::PATIENCE;
-use crate::store::sqlite::seal::{SealedPart, seal_failed};
-use crate::store::sqlite::store::Store;
+use crate::store::sqlite::store::SqliteStore;
 
 /// An attempt that has ended, with its response bytes already encrypted.
 struct SealedAttempt {
@@ -23,7 +23,7 @@ struct SealedAttempt {
     sealed_response: Vec<u8>,
 }
 
-impl Store {
+impl SqliteStore {
     /// Records the outcome of an attempt. Returns `false`, and changes nothing, if the delivery is not in flight with
     /// this attempt.
     ///

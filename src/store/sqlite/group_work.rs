@@ -10,9 +10,10 @@ use rusqlite::{Connection, params};
 use crate::model::delivery::{DeliveryId, DeliveryState, DeliveryStep};
 use crate::model::ids::RouteName;
 use crate::store::error::StoreError;
+use crate::store::names::{DeliveryLane, EventKind, MAX_KINDS, NameTable};
 use crate::store::sqlite::clock::{PERIOD_MS, StoreClock};
 use crate::store::sqlite::limits::StoreLimits;
-use crate::store::sqlite::names::{DeliveryLane, EventKind, MAX_KINDS, NameTable};
+use crate::store::sqlite::load_names;
 use crate::store::sqlite::time_index::BlockSpans;
 
 /// Why a task did nothing.
@@ -74,7 +75,7 @@ impl GroupWork {
         keep_body: bool,
         clock: Arc<StoreClock>,
     ) -> rusqlite::Result<Self> {
-        let names = Arc::new(NameTable::load(&conn)?);
+        let names = Arc::new(load_names::load_names(&conn)?);
         let sql = "SELECT events, claims, last_event, last_delivery FROM total";
         let total = conn.query_row(sql, [], |row| {
             Ok(StoreTotals {

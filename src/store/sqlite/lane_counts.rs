@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::model::delivery::DeliveryState;
-use crate::store::sqlite::names::{DeliveryLane, NameTable};
+use crate::store::names::{DeliveryLane, NameTable};
 
 /// The number of deliveries of one lane in one state.
 pub(super) struct LaneCount {

@@ -28,7 +28,7 @@ pub(super) struct FilePages {
 }
 
 impl StoreLimits {
-    pub(super) fn new(options: &crate::store::options::StoreOptions) -> Self {
+    pub(super) fn new(options: &crate::store::sqlite::options::SqliteOptions) -> Self {
         Self {
             path: options.path.clone(),
             max_size: options.max_size,

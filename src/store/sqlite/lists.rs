@@ -7,18 +7,18 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::ids::{RequestId, RouteName};
 use crate::store::error::StoreError;
+use crate::store::event::webhook_id;
+use crate::store::names::NameTable;
 use crate::store::rows::AttemptRecord;
+use crate::store::seal::{ContentSealer, SealedPart};
 use crate::store::search::{
     AttemptRow, DeliveryRow, DeliverySearch, EventRow, EventSearch, ListPage,
 };
-use crate::store::sqlite::event::webhook_id;
 use crate::store::sqlite::filter::{EventColumns, SearchFilter};
 use crate::store::sqlite::index_ranges::ListBounds;
-use crate::store::sqlite::names::NameTable;
 use crate::store::sqlite::readers::{PATIENCE, ReadTransaction};
-use crate::store::sqlite::seal::{ContentSealer, SealedPart};
 use crate::store::sqlite::search::{delivery_candidates, event_candidates, wants_lane};
-use crate::store::sqlite::store::Store;
+use crate::store::sqlite::store::SqliteStore;
 
 /// Largest number of rows in a page.
 const MAX_PAGE: u32 = 1000;
@@ -32,7 +32,7 @@ fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-impl Store {
+impl SqliteStore {
     /// Lists events, newest first. A page holds at most 1,000 rows.
     ///
     /// # Errors

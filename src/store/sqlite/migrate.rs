@@ -9,9 +9,9 @@ use crate::store::sqlite::connect::{APPLICATION, open_failed};
 
 /// The migrations in order. Each leads from the previous version, the first from an empty file.
 const MIGRATIONS: [&str; 3] = [
-    include_str!("../migrations/0001_inbox.sql"),
-    include_str!("../migrations/0002_audit.sql"),
-    include_str!("../migrations/0003_clock.sql"),
+    include_str!("migrations/0001_inbox.sql"),
+    include_str!("migrations/0002_audit.sql"),
+    include_str!("migrations/0003_clock.sql"),
 ];
 
 /// The schema version that this program writes.

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use rusqlite::ErrorCode;
 
 use crate::model::clock::ClockReading;
-use crate::model::ids::{DestinationName, RouteName};
+use crate::store::aliases::DestinationAliases;
 use crate::store::error::StoreError;
-use crate::store::options::StoreOptions;
+use crate::store::seal::ContentSealer;
 use crate::store::sqlite::clock::{BootTime, ClockTrust, SavedClock, StoreClock};
 use crate::store::sqlite::connect::{self, FileLock, open_failed};
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
 use crate::store::sqlite::limits::{StoreLimits, disk_free};
-use crate::store::sqlite::seal::ContentSealer;
+use crate::store::sqlite::options::SqliteOptions;
+use crate::store::sqlite::sealing_keys;
 use crate::store::sqlite::{migrate, wal};
 
 /// Free bytes on the disk below which no file can be set up.
@@ -40,7 +41,7 @@ pub(super) fn canonical(path: &Path) -> PathBuf {
     }
 }
 
-pub(super) fn open(options: &StoreOptions) -> Result<OpenStore, StoreError> {
+pub(super) fn open(options: &SqliteOptions) -> Result<OpenStore, StoreError> {
     let path = &options.path;
     connect::create(path)?;
     // Lock before the first connection: a second gate on the same file would damage it.
@@ -54,9 +55,9 @@ pub(super) fn open(options: &StoreOptions) -> Result<OpenStore, StoreError> {
     let found = migrate::form(&conn, path)?;
     connect::prepare_writer(&conn).map_err(failed)?;
     migrate::migrate(&conn, found).map_err(failed)?;
-    let sealer = ContentSealer::open(&conn, &options.encryption_keys, true).map_err(failed)?;
+    let sealer = sealing_keys::open(&conn, &options.encryption_keys, true).map_err(failed)?;
     // Without this check a lost key would show only when the first delivery fails.
-    sealer.check_keys(&conn, path)?;
+    sealing_keys::check_keys(&sealer, &conn, path)?;
     let saved = SavedClock::load(&conn).map_err(failed)?;
     let (clock, trust) = StoreClock::resume(&saved, ClockReading::read().unix_ms, BootTime::read());
     let clock = Arc::new(clock);
@@ -123,55 +124,22 @@ pub(super) fn is_of_the_disk(err: &StoreError, path: &Path) -> bool {
     }
 }
 
-/// Destinations that were named while the file could not be opened. Each has a negative number, which maps to the real
-/// one after the file is open.
-#[derive(Default)]
-pub(super) struct DestinationAliases {
-    names: Vec<(RouteName, DestinationName)>,
-    /// The real numbers, in the same order.
-    real: Vec<i64>,
-}
-
-impl DestinationAliases {
-    pub(super) fn number(&mut self, route: &RouteName, name: &DestinationName) -> i64 {
-        let mut known = self.names.iter();
-        let place = known.position(|(one, other)| one == route && other == name);
-        let place = place.unwrap_or_else(|| {
-            self.names.push((route.clone(), name.clone()));
-            self.names.len() - 1
-        });
-        // Real numbers start at 1, so negative ones never collide with them.
-        -1 - i64::try_from(place).unwrap_or(i64::MAX - 1)
-    }
-
-    /// Returns the real number of an alias if it is known. A number that is not an alias is returned as it is.
-    pub(super) fn resolve(&self, number: i64) -> i64 {
-        if number >= 0 {
-            return number;
+/// Inserts the destinations that have no real number yet into the file.
+pub(super) fn settle_aliases(
+    aliases: &mut DestinationAliases,
+    work: &mut GroupWork,
+) -> rusqlite::Result<()> {
+    let mut real = Vec::new();
+    work.start()?;
+    for (route, name) in aliases.unsettled() {
+        match work.destination(route, name.clone()) {
+            Ok(id) => real.push(id.0),
+            Err(TaskFailure::Sql(err)) => return Err(err),
+            Err(TaskFailure::Refused(_)) => real.push(0),
         }
-        let place = usize::try_from(-1 - number).unwrap_or(usize::MAX);
-        self.real.get(place).copied().unwrap_or(number)
     }
-
-    /// Returns true if a destination has no real number yet.
-    pub(super) fn has_unsettled(&self) -> bool {
-        self.real.len() < self.names.len()
-    }
-
-    /// Inserts the destinations that have no real number yet into the file.
-    pub(super) fn settle(&mut self, work: &mut GroupWork) -> rusqlite::Result<()> {
-        let mut real = Vec::new();
-        work.start()?;
-        for (route, name) in self.names.iter().skip(self.real.len()) {
-            match work.destination(route, name.clone()) {
-                Ok(id) => real.push(id.0),
-                Err(TaskFailure::Sql(err)) => return Err(err),
-                Err(TaskFailure::Refused(_)) => real.push(0),
-            }
-        }
-        work.flush()?;
-        work.commit()?;
-        self.real.extend(real);
-        Ok(())
-    }
+    work.flush()?;
+    work.commit()?;
+    aliases.settle(real);
+    Ok(())
 }

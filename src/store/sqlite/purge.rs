@@ -19,7 +19,7 @@ use crate::store::sqlite::limits::pages;
 use crate::store::sqlite::purge_sweeps::{PurgeSweep, PurgeSweeps, REST_MS};
 use crate::store::sqlite::queue::TaskUrgency;
 use crate::store::sqlite::readers::{LONG_PATIENCE, ReadTransaction};
-use crate::store::sqlite::store::Store;
+use crate::store::sqlite::store::SqliteStore;
 use crate::store::sqlite::{fifo, id_index, time_index};
 
 /// Rows that one round deletes at most.
@@ -293,7 +293,7 @@ fn find_claims(
     Ok(())
 }
 
-impl Store {
+impl SqliteStore {
     /// Runs one bounded round of retention, and returns unused pages to the file system.
     ///
     /// # Errors

@@ -11,8 +11,8 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
+use crate::store::names::NameTable;
 use crate::store::sqlite::connect;
-use crate::store::sqlite::names::NameTable;
 
 /// Number of queries that run at the same time.
 const READERS: usize = 4;

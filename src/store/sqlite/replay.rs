@@ -4,23 +4,23 @@
 //! transaction, so a restart neither repeats nor skips any. Only rows from before the request count.
 
 use rusqlite::{Connection, OptionalExtension, params};
-use serde_json::{Value, json};
 
 use crate::model::delivery::DeliveryState;
-use crate::model::ids::{DestinationName, RequestId, RouteName};
+use crate::model::ids::{DestinationName, RequestId};
 use crate::store::error::StoreError;
-use crate::store::search::{DeliverySearch, EventSearch, ReplayRow, ReplaySearch};
+use crate::store::names::{DeliveryLane, NameTable};
+use crate::store::replay_text::{is_by_event, read_search, write_search};
+use crate::store::search::{DeliverySearch, ReplayRow, ReplaySearch};
 use crate::store::sqlite::commit::NewDeliveryRow;
 use crate::store::sqlite::count;
 use crate::store::sqlite::filter::{EventColumns, SearchFilter};
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
 use crate::store::sqlite::index_ranges::ListBounds;
 use crate::store::sqlite::lists::each_delivery;
-use crate::store::sqlite::names::{DeliveryLane, NameTable};
 use crate::store::sqlite::queue::TaskUrgency;
 use crate::store::sqlite::readers::{LONG_PATIENCE, PATIENCE, ReadTransaction};
 use crate::store::sqlite::search::event_candidates;
-use crate::store::sqlite::store::Store;
+use crate::store::sqlite::store::SqliteStore;
 
 /// Priority of replayed deliveries: live deliveries go first.
 const PRIORITY: i8 = -1;
@@ -38,7 +38,7 @@ struct ReplayBatch {
     is_last: bool,
 }
 
-impl Store {
+impl SqliteStore {
     async fn measure(&self, replay: &ReplaySearch) -> Result<ReplayExtent, StoreError> {
         let search = replay.search.clone();
         let look = self
@@ -97,12 +97,6 @@ impl Store {
             .read(PATIENCE, move |look| list(look.conn, limit));
         look.await
     }
-}
-
-/// Returns whether each matching event goes to the destination, even if it never did before. This is so if the search
-/// names a destination and gives no criteria for deliveries.
-fn is_by_event(search: &DeliverySearch) -> bool {
-    search.destination.is_some() && search.state.is_none() && search.is_replay.is_none()
 }
 
 /// Calls a function for each row to deliver again: deliveries, or events.
@@ -392,42 +386,3 @@ impl GroupWork {
 
 /// Event, kind, destination and order key of a row to replay.
 type ReplaySource = (i64, i64, i64, Option<i64>);
-
-fn write_search(search: &DeliverySearch) -> Value {
-    let event = &search.event;
-    json!({
-        "route": event.route.as_ref().map(RouteName::as_str),
-        "provider": event.provider,
-        "id": event.id,
-        "event_type": event.event_type,
-        "since_ms": event.since_ms,
-        "before_ms": event.before_ms,
-        "uid": search.uid.map(|uid| uid.to_string()),
-        "destination": search.destination.as_ref().map(DestinationName::as_str),
-        "state": search.state.map(DeliveryState::word),
-        "is_replay": search.is_replay,
-    })
-}
-
-fn read_search(text: &str) -> DeliverySearch {
-    let value: Value = serde_json::from_str(text).unwrap_or_default();
-    let find = |key: &str| value.get(key);
-    let text = |key| find(key).and_then(Value::as_str);
-    let owned = |key| text(key).map(ToOwned::to_owned);
-    let number = |key| find(key).and_then(Value::as_i64);
-    DeliverySearch {
-        event: EventSearch {
-            route: text("route").map(RouteName::new),
-            provider: owned("provider"),
-            id: owned("id"),
-            event_type: owned("event_type"),
-            since_ms: number("since_ms"),
-            before_ms: number("before_ms"),
-            state: None,
-        },
-        uid: text("uid").and_then(RequestId::parse),
-        destination: text("destination").map(DestinationName::new),
-        state: text("state").and_then(DeliveryState::parse),
-        is_replay: find("is_replay").and_then(Value::as_bool),
-    }
-}

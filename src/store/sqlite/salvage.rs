@@ -19,19 +19,21 @@ use sha2::{Digest as _, Sha256};
 use crate::model::delivery::DeliveryState;
 use crate::model::error::chain;
 use crate::store::error::StoreError;
+use crate::store::event::StoredEventRow;
+use crate::store::export_line::{event_fields, put_bytes};
+use crate::store::head::EventHead;
+use crate::store::names::NameTable;
 use crate::store::partial::PartialFile;
 use crate::store::rows::StoredEvent;
+use crate::store::seal::ContentSealer;
 use crate::store::sqlite::carve::{CarveError, carve};
 use crate::store::sqlite::carve::{PAGE, PAGE_BYTES};
 use crate::store::sqlite::connect::{FileLock, io_failed, open_failed};
-use crate::store::sqlite::event::StoredEventRow;
-use crate::store::sqlite::export::{EventExport, event_fields};
-use crate::store::sqlite::head::EventHead;
+use crate::store::sqlite::export::EventExport;
 use crate::store::sqlite::list_numbers::numbers;
 use crate::store::sqlite::migrate::migrate;
-use crate::store::sqlite::names::NameTable;
-use crate::store::sqlite::seal::ContentSealer;
 use crate::store::sqlite::wal;
+use crate::store::sqlite::{event_rows, load_names, sealing_keys};
 
 /// Events that one query looks for.
 pub(super) const AT_ONCE: i64 = 256;
@@ -85,13 +87,13 @@ pub(crate) fn salvage(
     let sealer = opened
         .as_ref()
         .ok()
-        .map(|conn| ContentSealer::open(conn, keys, false));
+        .map(|conn| sealing_keys::open(conn, keys, false));
     let sealer = sealer.and_then(Result::ok).unwrap_or_default();
     let (conn, sealer, names) = match (&opened, carver.carved.get()) {
         // Without the first page nothing leads to anything.
         (Err(_), Some(Some(carved))) => (&carved.conn, &carved.sealer, Arc::clone(&carved.names)),
         (Ok(conn), _) => {
-            let names = NameTable::load(conn).unwrap_or_default();
+            let names = load_names::load_names(conn).unwrap_or_default();
             (conn, &sealer, Arc::new(names))
         }
         (Err(_), _) => return Ok(SalvageResult::default()),
@@ -211,8 +213,8 @@ impl Carver<'_> {
         migrate(&conn, 0)?;
         carve(self.copy, &conn)?;
         Ok(Carved {
-            sealer: ContentSealer::open(&conn, self.keys, false).unwrap_or_default(),
-            names: Arc::new(NameTable::load(&conn)?),
+            sealer: sealing_keys::open(&conn, self.keys, false).unwrap_or_default(),
+            names: Arc::new(load_names::load_names(&conn)?),
             conn,
             _file: file,
         })
@@ -276,7 +278,7 @@ impl SalvageRun<'_> {
     /// Returns an event from leaf pages to which no tree leads.
     fn carved(&self, id: i64) -> Option<StoredEventRow> {
         let carved = self.carver.carved()?;
-        let stored = StoredEventRow::read(&carved.conn, &carved.names, id).ok()??;
+        let stored = event_rows::read(&carved.conn, &carved.names, id).ok()??;
         stored.has_content().then_some(stored)
     }
 
@@ -292,14 +294,14 @@ impl SalvageRun<'_> {
         let export = &self.export;
         let (conn, names) = (export.conn, &self.names);
         let mut is_carved = self.is_all_carved();
-        let stored = StoredEventRow::read(conn, names, id).map(|found| (found, "content"));
+        let stored = event_rows::read(conn, names, id).map(|found| (found, "content"));
         let stored = stored.or_else(|err| {
             let found = self.carved(id).ok_or(err)?;
             is_carved = true;
             Ok::<_, rusqlite::Error>((Some(found), "content"))
         });
         let stored = stored.or_else(|_| {
-            let found = StoredEventRow::read_without_content(conn, names, id)?;
+            let found = event_rows::read_without_content(conn, names, id)?;
             Ok::<_, rusqlite::Error>((found, "content"))
         });
         let Ok((found, missing)) = stored else {
@@ -389,7 +391,7 @@ impl SalvageRun<'_> {
         line.insert("method".to_owned(), head.method.as_str().into());
         line.insert("target".to_owned(), head.target.into());
         line.insert("host".to_owned(), head.host.into());
-        crate::store::sqlite::export::put_bytes(&mut line, "body", &body.unwrap_or_default());
+        put_bytes(&mut line, "body", &body.unwrap_or_default());
         let mut lacks = vec!["event"];
         if !is_sound {
             lacks.push("digest");

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 
 use crate::model::delivery::DeliveryState;
 use crate::model::ids::RequestId;
+use crate::store::names::{DeliveryLane, NameTable};
 use crate::store::search::DeliverySearch;
 use crate::store::sqlite::filter::SearchFilter;
 use crate::store::sqlite::id_index;
@@ -15,7 +16,6 @@ use crate::store::sqlite::index_ranges::{
 };
 use crate::store::sqlite::lane_counts::{LaneCount, LaneTally};
 use crate::store::sqlite::list_numbers::numbers;
-use crate::store::sqlite::names::{DeliveryLane, NameTable};
 use crate::store::sqlite::readers::ReadTransaction;
 use crate::store::sqlite::time_index::{self, NumberRange};
 

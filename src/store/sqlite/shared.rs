@@ -11,23 +11,25 @@ use rusqlite::{Connection, ErrorCode};
 
 use crate::model::clock;
 use crate::model::ids::{DestinationName, RouteName};
+use crate::store::aliases::DestinationAliases;
 use crate::store::error::StoreError;
-use crate::store::options::{StoreOptions, StoreStatistics};
+use crate::store::names::NameTable;
+use crate::store::options::StoreStatistics;
 use crate::store::rows::DestinationId;
+use crate::store::seal::ContentSealer;
 use crate::store::sqlite::clock::StoreClock;
 use crate::store::sqlite::connect;
-use crate::store::sqlite::names::NameTable;
-use crate::store::sqlite::open::{DestinationAliases, OpenStore};
+use crate::store::sqlite::open::OpenStore;
+use crate::store::sqlite::options::SqliteOptions;
 use crate::store::sqlite::purge_sweeps::PurgeSweeps;
 use crate::store::sqlite::queue::WriterQueue;
 use crate::store::sqlite::readers::{ReadTransaction, ReaderPool, STEPS};
-use crate::store::sqlite::seal::ContentSealer;
 #[cfg(test)]
 use crate::store::sqlite::testing::Faults;
 
 pub(in crate::store) struct StoreShared {
     pub(super) path: PathBuf,
-    pub(super) options: StoreOptions,
+    pub(super) options: SqliteOptions,
     pub(super) queue: WriterQueue,
     pub(super) readers: ReaderPool,
     pub(super) names: RwLock<Arc<NameTable>>,
@@ -48,7 +50,7 @@ pub(in crate::store) struct StoreShared {
 }
 
 impl StoreShared {
-    pub(super) fn new(options: StoreOptions, opened: Option<&OpenStore>) -> Self {
+    pub(super) fn new(options: SqliteOptions, opened: Option<&OpenStore>) -> Self {
         let clock = opened.map(|opened| Arc::clone(&opened.clock));
         let sealer = opened.map(|opened| Arc::clone(&opened.sealer));
         let names = opened.map(|opened| Arc::clone(&opened.work.names));

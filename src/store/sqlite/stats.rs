@@ -7,12 +7,12 @@ use crate::store::error::StoreError;
 use crate::store::options::StoreStatistics;
 use crate::store::sqlite::lane_counts::{LaneTally, oldest};
 use crate::store::sqlite::limits::{disk_free, log_size, pages, size};
-use crate::store::sqlite::names::NameTable;
+use crate::store::sqlite::load_names;
 use crate::store::sqlite::open::open_untrusted;
 use crate::store::sqlite::readers::{PATIENCE, ReadTransaction};
-use crate::store::sqlite::store::Store;
+use crate::store::sqlite::store::SqliteStore;
 
-impl Store {
+impl SqliteStore {
     /// Returns the counters of the store.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ fn stats(look: &ReadTransaction<'_>, path: &Path) -> rusqlite::Result<StoreStati
 /// Returns the counters of a store file, beside a running gate or without one. Blocks.
 pub(crate) fn stats_of(path: &Path) -> Result<StoreStatistics, StoreError> {
     let conn = open_untrusted(path)?;
-    let names = NameTable::load(&conn).map_err(StoreError::Read)?;
+    let names = load_names::load_names(&conn).map_err(StoreError::Read)?;
     let look = ReadTransaction {
         skew_ms: 0,
         conn: &conn,

@@ -7,10 +7,10 @@ use std::thread::JoinHandle;
 use crate::model::clock::ClockReading;
 use crate::model::error;
 use crate::store::error::StoreError;
-use crate::store::options::StoreOptions;
 use crate::store::sqlite::connect::open_failed;
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
 use crate::store::sqlite::open::{self, OpenStore};
+use crate::store::sqlite::options::SqliteOptions;
 use crate::store::sqlite::queue::{TaskUrgency, enqueue_task};
 use crate::store::sqlite::shared::StoreShared;
 use crate::store::sqlite::writer::StoreWriter;
@@ -23,7 +23,7 @@ const TASK_SIZE: usize = 512;
 /// Its methods are in the files of their subjects, beside the SQL that they run: writes are tasks for the writer thread,
 /// queries run on the reader pool.
 #[derive(Clone)]
-pub struct Store {
+pub(in crate::store) struct SqliteStore {
     pub(in crate::store) shared: Arc<StoreShared>,
     writer: Arc<WriterThread>,
 }
@@ -34,7 +34,7 @@ struct WriterThread {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Store {
+impl SqliteStore {
     /// Opens or creates the store, migrates it to the newest schema, and returns deliveries that a dead process had in
     /// flight to the queue (`Step::Interrupt`, with an attempt of unknown outcome on record). Blocks.
     ///
@@ -43,7 +43,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub fn open(mut options: StoreOptions) -> Result<Self, StoreError> {
+    pub fn open(mut options: SqliteOptions) -> Result<Self, StoreError> {
         // SQLite names the log after the path that it opens, so all connections must use the same one.
         options.path = open::canonical(&options.path);
         let path = options.path.clone();
@@ -66,7 +66,7 @@ impl Store {
 
     /// Starts the writer. Without an opened file it tries to open it, again and again.
     pub(super) fn start(
-        options: StoreOptions,
+        options: SqliteOptions,
         opened: Option<OpenStore>,
     ) -> Result<Self, StoreError> {
         let path = options.path.clone();

@@ -6,14 +6,16 @@ use rusqlite::params;
 
 use crate::model::delivery::{DeliveryId, DeliveryState, DeliveryStep};
 use crate::store::error::StoreError;
+use crate::store::event::StoredEventRow;
 use crate::store::rows::{DestinationId, DueDelivery};
-use crate::store::sqlite::event::StoredEventRow;
+use crate::store::sqlite::event_rows;
 use crate::store::sqlite::fifo;
 use crate::store::sqlite::group_work::{DeliveryForUpdate, GroupWork, TaskFailure, UndoEntry};
 use crate::store::sqlite::queue::{TaskUrgency, enqueue_task};
 use crate::store::sqlite::readers::{PATIENCE, ReadTransaction};
 use crate::store::sqlite::shared::StoreShared;
-use crate::store::sqlite::store::Store;
+use crate::store::sqlite::store::SqliteStore;
+use crate::store::take::{TakeRequest, TakeResult};
 
 /// Error word of an attempt whose outcome is unknown.
 const INTERRUPTED: &str = "interrupted";
@@ -80,7 +82,7 @@ impl Drop for TakenDeliveries {
     }
 }
 
-impl Store {
+impl SqliteStore {
     /// Takes up to `limit` due deliveries of a destination. They are in flight from then on, and their attempt is
     /// counted.
     ///
@@ -103,6 +105,19 @@ impl Store {
         let run = move |work: &mut GroupWork| work.begin(destination, limit, now_ms, &shared);
         let taken = self.write(TaskUrgency::Outcome, 0, run).await?;
         Ok(taken.open(&self.shared))
+    }
+
+    /// Takes due deliveries for a request. One process enforces concurrency, rate and breaker itself, so only due times
+    /// decide here.
+    pub(in crate::store) async fn take(
+        &self,
+        request: TakeRequest,
+    ) -> Result<TakeResult, StoreError> {
+        let due = self.begin(request.destination, request.limit, request.as_of_ms);
+        Ok(TakeResult {
+            due: due.await?,
+            hold: None,
+        })
     }
 
     /// Returns when the next delivery of a destination is due, by the store's clock. Returns `None` if no delivery
@@ -209,7 +224,7 @@ impl GroupWork {
             return Ok(None);
         };
         // Before any write: a delivery without its event stays where it is, and `check` reports it.
-        let Some(stored) = StoredEventRow::read(&self.conn, &self.names, found.event)? else {
+        let Some(stored) = event_rows::read(&self.conn, &self.names, found.event)? else {
             return Ok(None);
         };
         let Some(next) = self.step(&found, DeliveryStep::Begin) else {

@@ -7,13 +7,13 @@ use parking_lot::Mutex;
 
 use crate::model::ids::{DestinationName, RouteName};
 use crate::store::error::StoreError;
-use crate::store::options::StoreOptions;
 use crate::store::rows::DestinationId;
 use crate::store::sqlite::group_work::GroupWork;
+use crate::store::sqlite::options::SqliteOptions;
 use crate::store::sqlite::out_of_order::out_of_order;
 use crate::store::sqlite::queue::{TaskUrgency, enqueue_task};
 use crate::store::sqlite::shared::StoreShared;
-use crate::store::sqlite::store::Store;
+use crate::store::sqlite::store::SqliteStore;
 
 /// Faults that a test injects.
 #[derive(Default)]
@@ -66,9 +66,9 @@ impl StoreShared {
     }
 }
 
-impl Store {
+impl SqliteStore {
     /// Starts a store whose file could not be opened.
-    pub(in crate::store) fn open_late(options: StoreOptions) -> Self {
+    pub(in crate::store) fn open_late(options: SqliteOptions) -> Self {
         Self::start(options, None).unwrap()
     }
 

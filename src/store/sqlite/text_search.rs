@@ -11,17 +11,17 @@ use memchr::memmem::Finder;
 use crate::model::clock;
 use crate::store::error::StoreError;
 use crate::store::rows::StoredEvent;
+use crate::store::seal::ContentSealer;
 use crate::store::search::{EventRow, EventSearch, ListPage};
-use crate::store::sqlite::event::StoredEventRow;
+use crate::store::sqlite::event_rows;
 use crate::store::sqlite::lists::each_event;
 use crate::store::sqlite::readers::{PATIENCE, ReadTransaction};
-use crate::store::sqlite::seal::ContentSealer;
-use crate::store::sqlite::store::Store;
+use crate::store::sqlite::store::SqliteStore;
 
 /// Longest duration of one query, short enough that a person who waits for a page does not notice it.
 const LONG: Duration = Duration::from_millis(100);
 
-impl Store {
+impl SqliteStore {
     /// Lists events that contain a text in body, type, ids or target, newest first, ignoring case. Each call reads a
     /// bounded part of the store. If it did not reach the end, it also returns the cursor for the next call.
     pub(crate) async fn events_with_text(
@@ -50,7 +50,7 @@ fn events(
     let began = clock::instant();
     each_event(look, search, page.after, &mut |row| {
         let cursor = row.cursor;
-        if let Some(stored) = StoredEventRow::read(look.conn, &look.names, cursor)?
+        if let Some(stored) = event_rows::read(look.conn, &look.names, cursor)?
             && holds(&finder, &stored.open(sealer))
         {
             rows.push(row);

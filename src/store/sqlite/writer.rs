@@ -307,9 +307,9 @@ impl StoreWriter {
         // Numbers below zero are given under this lock. One that was given later would never get a real number, and events
         // for it would go nowhere.
         let mut aliases = self.shared.aliases.lock();
-        if aliases.has_unsettled() {
+        if !aliases.unsettled().is_empty() {
             let work = self.work.as_mut().ok_or_else(out_of_order)?;
-            aliases.settle(work)?;
+            open::settle_aliases(&mut aliases, work)?;
             self.shared.publish(Arc::clone(&work.names));
         }
         self.shared.readers.reopen();
@@ -323,7 +323,7 @@ impl StoreWriter {
         let mut opened = open::open(&self.shared.options)?;
         let failed = |err| open_failed(&self.shared.path, err);
         // Before any task runs: destinations that were named meanwhile need their real numbers.
-        let settled = self.shared.aliases.lock().settle(&mut opened.work);
+        let settled = open::settle_aliases(&mut self.shared.aliases.lock(), &mut opened.work);
         settled.map_err(failed)?;
         self.take_over(opened)
             .map_err(|err| open_failed(&self.shared.path, err))?;

@@ -29,12 +29,12 @@ async fn after_a_boot_with_the_clock_behind_what_waits_is_due_at_once() {
         let (ordered, _) = in_order(app);
         expected.push(rig.commit(event(number).to(ordered).0).await[0]);
     }
-    let Rig { store, folder } = rig;
+    let Rig { store, folder, .. } = rig;
     let path = folder.path().join("inbox.db");
     store.close();
     let ahead_ms = leave_an_hour_ahead(&path);
     let store = Store::open(options(&path)).unwrap();
-    let rig = Rig { store, folder };
+    let rig = Rig::of_file(store, folder);
     let now_ms = rig.store.now().unix_ms;
     assert!(now_ms >= ahead_ms, "the clock goes back");
     let mut taken = Vec::new();
@@ -56,12 +56,12 @@ async fn after_a_boot_with_the_clock_behind_what_waits_is_due_at_once() {
 #[tokio::test]
 async fn operators_see_and_name_times_of_the_wall_clock() {
     let rig = Rig::new();
-    let Rig { store, folder } = rig;
+    let Rig { store, folder, .. } = rig;
     let path = folder.path().join("inbox.db");
     store.close();
     leave_an_hour_ahead(&path);
     let store = Store::open(options(&path)).unwrap();
-    let rig = Rig { store, folder };
+    let rig = Rig::of_file(store, folder);
     let app = rig.destination("app").await;
     let due_ms = rig.store.now().unix_ms + 60_000;
     let delivery = NewDelivery {
@@ -102,7 +102,7 @@ async fn a_clock_set_forward_makes_nothing_old_before_its_time() {
         claims_ms: Some(HOUR_MS),
     };
     // The caller's wall clock was set two hours forward. The store was opened two hours behind.
-    let Rig { store, folder } = rig;
+    let Rig { store, folder, .. } = rig;
     let path = folder.path().join("inbox.db");
     store.close();
     let conn = rusqlite::Connection::open(&path).unwrap();
@@ -122,7 +122,7 @@ async fn a_clock_set_forward_makes_nothing_old_before_its_time() {
         .unwrap();
     conn.close().unwrap();
     let store = Store::open(options(&path)).unwrap();
-    let rig = Rig { store, folder };
+    let rig = Rig::of_file(store, folder);
     let purged = rig
         .store
         .purge(&retention, ClockReading::read().unix_ms)

@@ -26,8 +26,9 @@ async fn killed(in_file: u64, in_log: u64) -> (TempDir, PathBuf) {
     for number in in_file..in_file + in_log {
         rig.commit(large(number)).await;
     }
-    let Rig { store, folder } = rig;
+    let Rig { store, folder, .. } = rig;
     store
+        .sqlite()
         .shared
         .faults
         .is_abandoned

@@ -125,9 +125,9 @@ async fn higher_priority_goes_first_then_what_was_due_first() {
         made.extend(rig.commit(event(number).to(delivery).0).await);
     }
     assert_eq!(rig.store.next_due(app).await.unwrap(), Some(NOW + 10));
-    let first = rig.store.begin(app, 2, NOW + 50).await.unwrap();
+    let first = rig.take(app, 2, NOW + 50).await;
     assert_eq!(ids(&first), [made[3], made[2]]);
-    let rest = rig.store.begin(app, 9, NOW + 50).await.unwrap();
+    let rest = rig.take(app, 9, NOW + 50).await;
     assert_eq!(ids(&rest), [made[0], made[1]]);
     assert_eq!(rig.store.next_due(app).await.unwrap(), Some(NOW + 90));
 }
@@ -156,7 +156,7 @@ async fn of_one_order_key_only_the_oldest_open_one_goes() {
             .await
     );
     assert_eq!(ids(&rig.begin(app).await), []);
-    let again = rig.store.begin(app, 9, NOW + 9_000_000).await.unwrap();
+    let again = rig.take(app, 9, NOW + 9_000_000).await;
     assert_eq!(ids(&again), [made[0]]);
     assert!(rig.finish(&again[0], NextState::Dead).await);
     let second = rig.begin(app).await;

@@ -23,6 +23,7 @@ async fn a_failed_group_is_told_and_the_store_goes_on() {
     let app = rig.destination("app").await;
     rig.deliver(1, app).await;
     rig.store
+        .sqlite()
         .shared
         .faults
         .before_commit
@@ -44,7 +45,7 @@ async fn what_was_told_as_failed_is_not_there_afterwards() {
     let rig = Rig::new();
     let app = rig.destination("app").await;
     let waiting = rig.deliver(1, app).await;
-    let faults = &rig.store.shared.faults;
+    let faults = &rig.store.sqlite().shared.faults;
     faults.after_commit.store(true, Ordering::SeqCst);
     let refused = || event(2).to(pending(app)).claim(1, NOW + 99_999).0;
     assert!(is_write(&rig.store.commit(refused()).await));
@@ -66,7 +67,7 @@ async fn what_was_told_as_failed_keeps_nothing_waiting_behind_it() {
     let app = rig.destination("app").await;
     let (waiting, going) = in_order(app);
     let waiting = rig.commit(event(1).to(waiting).0).await[0];
-    let faults = &rig.store.shared.faults;
+    let faults = &rig.store.sqlite().shared.faults;
     faults.after_commit.store(true, Ordering::SeqCst);
     assert!(is_write(&rig.store.commit(event(2).to(going).0).await));
     wait_until_healthy(&rig.store).await;
@@ -81,13 +82,13 @@ async fn what_was_told_as_failed_keeps_nothing_waiting_behind_it() {
 async fn what_was_told_as_done_survives_a_failed_checkpoint() {
     let rig = Rig::new();
     let app = rig.destination("app").await;
-    let holding = rig.store.hold();
+    let holding = rig.store.sqlite().hold();
     let store = rig.store.clone();
     let asked = tokio::spawn(async move { store.commit(event(1).to(pending(app)).0).await });
-    while rig.store.shared.waiting_for_test() < 1 {
+    while rig.store.sqlite().shared.waiting_for_test() < 1 {
         tokio::task::yield_now().await;
     }
-    rig.store.fail_checkpoint();
+    rig.store.sqlite().fail_checkpoint();
     drop(holding);
     let CommitOutcome::New(numbers) = asked.await.unwrap().unwrap() else {
         panic!("there was no event before");
@@ -95,13 +96,13 @@ async fn what_was_told_as_done_survives_a_failed_checkpoint() {
     let delivery = numbers[0];
     wait_until_reopened(&rig.store, 1).await;
     assert_eq!(rig.uids(EventSearch::default()).await, [uid(1)]);
-    let holding = rig.store.hold();
+    let holding = rig.store.sqlite().hold();
     let store = rig.store.clone();
     let asked = tokio::spawn(async move { store.begin(app, 9, NOW + 9).await });
-    while rig.store.shared.waiting_for_test() < 1 {
+    while rig.store.sqlite().shared.waiting_for_test() < 1 {
         tokio::task::yield_now().await;
     }
-    rig.store.fail_checkpoint();
+    rig.store.sqlite().fail_checkpoint();
     drop(holding);
     assert_eq!(asked.await.unwrap().unwrap().len(), 1);
     wait_until_reopened(&rig.store, 2).await;
@@ -121,11 +122,11 @@ async fn wait_until_reopened(store: &Store, times: u64) {
 #[tokio::test]
 async fn while_the_file_is_being_opened_anew_commits_fail_fast() {
     let rig = Rig::new();
-    rig.store.shared.set_healthy_for_test(false);
+    rig.store.sqlite().shared.set_healthy_for_test(false);
     assert!(!rig.store.is_healthy());
     let refused = rig.store.commit(event(1).0).await;
     assert!(matches!(refused, Err(StoreError::Reopening)));
-    rig.store.shared.set_healthy_for_test(true);
+    rig.store.sqlite().shared.set_healthy_for_test(true);
     rig.commit(event(1).0).await;
 }
 
@@ -159,7 +160,7 @@ async fn a_locked_file_refuses_and_loses_nothing() {
 async fn a_full_disk_refuses_and_loses_nothing() {
     let rig = Rig::new();
     let app = rig.destination("app").await;
-    rig.store.limit_pages(60).await;
+    rig.store.sqlite().limit_pages(60).await;
     let large = |number| {
         event(number)
             .set(|event| event.body = Some(Bytes::from(vec![b'x'; 20_000])))
@@ -196,7 +197,11 @@ async fn the_limits_of_the_config_hold() {
         .await
         .unwrap();
     assert_eq!(duplicate, CommitOutcome::Duplicate(202));
-    let rig = rig.reopen(|options| options.min_free = u64::MAX);
+    let rig = rig.reopen(|options| {
+        if let DatabaseLocation::Sqlite(file) = &mut options.location {
+            file.min_free = u64::MAX;
+        }
+    });
     assert!(is_full(&rig.store.commit(event(3).0).await));
     let rig = rig.reopen(|options| options.max_size = Some(2 * 1024 * 1024));
     let mut number = 10;
@@ -234,7 +239,7 @@ fn ask(rig: &Rig, event: Event) -> Option<Result<CommitOutcome, StoreError>> {
 async fn beyond_its_bounds_the_queue_is_busy_at_once() {
     for size in [10, 1024 * 1024] {
         let rig = Rig::new();
-        let holding = rig.store.hold();
+        let holding = rig.store.sqlite().hold();
         let body = Bytes::from(vec![b'x'; size]);
         let mut waiting = 0;
         let outcome = loop {
@@ -260,13 +265,13 @@ async fn fifty_waiting(
     Sender<()>,
     Vec<JoinHandle<Result<CommitOutcome, StoreError>>>,
 ) {
-    let holding = rig.store.hold();
+    let holding = rig.store.sqlite().hold();
     let waiting = (0..50).map(|number| {
         let store = rig.store.clone();
         tokio::spawn(async move { store.commit(event(number).0).await })
     });
     let waiting = waiting.collect();
-    while rig.store.shared.waiting_for_test() < 50 {
+    while rig.store.sqlite().shared.waiting_for_test() < 50 {
         tokio::task::yield_now().await;
     }
     (holding, waiting)
@@ -319,14 +324,14 @@ async fn a_destination_that_is_named_while_the_file_is_opened_gets_its_events() 
     let store = Store::open_late(options(&path));
     let route = route("r");
     let early = store.destination(&route, &name("early")).await.unwrap();
-    let opening = store.shared.faults.opening.lock();
+    let opening = store.sqlite().shared.faults.opening.lock();
     drop(before);
     // The lock must not be held across an await.
     block_until("the file is open", LIMIT, || {
-        store.shared.names_for_test() >= 1
+        store.sqlite().shared.names_for_test() >= 1
     });
     // The file is open, and nothing is taken yet.
-    let late = store.shared.alias_for_test(&route, &name("late"));
+    let late = store.sqlite().shared.alias_for_test(&route, &name("late"));
     drop(opening);
     wait_until_healthy(&store).await;
     for (number, destination) in [(1, early), (2, late)] {

@@ -43,7 +43,7 @@ async fn no_other_name_of_the_file_leads_past_the_lock() {
         assert!(!status.success(), "{}", name.display());
     }
     rig.commit(event(1).0).await;
-    let Rig { store, folder } = rig;
+    let Rig { store, folder, .. } = rig;
     store.close();
     // The log is beside the file that the link points to.
     let store = open(&soft).unwrap();
@@ -56,7 +56,7 @@ async fn no_other_name_of_the_file_leads_past_the_lock() {
 #[tokio::test]
 async fn a_newer_form_is_refused_and_left_alone() {
     let rig = Rig::new();
-    let Rig { store, folder } = rig;
+    let Rig { store, folder, .. } = rig;
     let path = folder.path().join("inbox.db");
     store.close();
     let conn = rusqlite::Connection::open(&path).unwrap();
@@ -84,7 +84,7 @@ async fn an_older_form_is_brought_forward_with_what_it_holds() {
     let rig = Rig::new();
     let app = rig.destination("app").await;
     let delivery = rig.deliver(1, app).await;
-    let Rig { store, folder } = rig;
+    let Rig { store, folder, .. } = rig;
     let path = folder.path().join("inbox.db");
     store.close();
     // The first schema had no audit log and no clock.
@@ -107,7 +107,7 @@ async fn an_older_form_is_brought_forward_with_what_it_holds() {
     assert_eq!(form(), 1);
     let store = open(&path).unwrap();
     assert_eq!(form(), 3);
-    let rig = Rig { store, folder };
+    let rig = Rig::of_file(store, folder);
     assert_eq!(rig.uids(EventSearch::default()).await, [uid(1)]);
     assert_eq!(ids(&rig.begin(app).await), [delivery]);
     let search = ActionSearch::default();
@@ -148,7 +148,7 @@ async fn nobody_else_may_read_it() {
 #[tokio::test]
 async fn the_file_is_set_up_as_the_promises_need_it() {
     let rig = Rig::new();
-    let found = rig.store.pragmas_for_test().await;
+    let found = rig.store.sqlite().pragmas_for_test().await;
     // WAL, FULL, INCREMENTAL, no mapping, no automatic checkpoint.
     assert_eq!(found, ["wal", "2", "2", "0", "0", "1"]);
 }
@@ -164,7 +164,7 @@ async fn what_a_killed_process_had_in_flight_is_made_again() {
         ..pending(app)
     };
     rig.commit(event(2).to(ordered).0).await;
-    assert_eq!(rig.store.begin(app, 9, NOW + 10).await.unwrap().len(), 2);
+    assert_eq!(rig.take(app, 9, NOW + 10).await.len(), 2);
     let rig = rig.kill(|_| {});
     assert_eq!(rig.state(id).await, DeliveryState::Pending);
     let attempts = rig.store.attempts(id).await.unwrap();
@@ -209,7 +209,7 @@ async fn the_check_finds_damage_and_states_that_cannot_be() {
         .await;
     // While the store is running.
     rig.assert_sound();
-    let Rig { store, folder } = rig;
+    let Rig { store, folder, .. } = rig;
     let path = folder.path().join("inbox.db");
     store.close();
     let conn = rusqlite::Connection::open(&path).unwrap();

@@ -29,7 +29,7 @@ async fn purge(rig: &Rig, retention: &RetentionLimits, now_ms: i64) -> PurgeResu
 }
 
 async fn end(rig: &Rig, app: DestinationId, limit: usize, next: NextState) {
-    for due in rig.store.begin(app, limit, NOW + 1_000_000).await.unwrap() {
+    for due in rig.take(app, limit, NOW + 1_000_000).await {
         rig.finish(&due, next).await;
     }
 }

@@ -91,7 +91,7 @@ async fn the_first_key_seals_and_all_open() {
     // Content that cannot be decrypted is empty.
     let lost = rig.store.event(uid(1)).await.unwrap().unwrap();
     assert_eq!((lost.body, lost.headers.len()), (None, 0));
-    let Rig { store, folder } = rig;
+    let Rig { store, folder, .. } = rig;
     store.close();
     let path = folder.path().join("inbox.db");
     for keys in [
@@ -112,7 +112,7 @@ async fn a_sealed_row_cannot_be_moved() {
     fill(&rig).await;
     let app = rig.destination("app").await;
     rig.deliver(2, app).await;
-    let Rig { store, folder } = rig;
+    let Rig { store, folder, .. } = rig;
     let path = folder.path().join("inbox.db");
     store.close();
     let conn = rusqlite::Connection::open(&path).unwrap();
@@ -187,7 +187,7 @@ async fn a_row_in_clear_that_is_younger_than_the_first_key_is_not_opened() {
     let rig = Rig::new();
     let app = rig.destination("app").await;
     rig.deliver(1, app).await;
-    let Rig { store, folder } = rig;
+    let Rig { store, folder, .. } = rig;
     let path = folder.path().join("inbox.db");
     store.close();
     let conn = rusqlite::Connection::open(&path).unwrap();
@@ -238,7 +238,7 @@ async fn where_the_first_key_came_is_found_in_a_store_of_an_earlier_version() {
     for number in 10..=30 {
         rig.commit(event(number).0).await;
     }
-    let Rig { store, folder } = rig;
+    let Rig { store, folder, .. } = rig;
     let path = folder.path().join("inbox.db");
     store.close();
     let conn = rusqlite::Connection::open(&path).unwrap();

@@ -348,7 +348,7 @@ async fn types_without_number_are_found_and_bounded() {
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0].event_type, Some(format!("type.{number}").into()));
     }
-    assert_eq!(rig.store.shared.kinds_for_test(), 4097);
+    assert_eq!(rig.store.sqlite().shared.kinds_for_test(), 4097);
     rig.assert_sound();
 }
 
@@ -359,14 +359,14 @@ async fn a_look_ends_at_its_deadline_and_when_the_store_is_closed() {
     let app = rig.destination("app").await;
     let patience = Duration::from_millis(50);
     for _ in 0..8 {
-        let looked = rig.store.look_for_ever(patience).await;
+        let looked = rig.store.sqlite().look_for_ever(patience).await;
         assert!(matches!(looked, Err(StoreError::Read(_))));
     }
     rig.deliver(1, app).await;
     assert_eq!(rig.uids(EventSearch::default()).await, [uid(1)]);
     let store = rig.store.clone();
     let hour = Duration::from_secs(3600);
-    let looking = tokio::spawn(async move { store.look_for_ever(hour).await });
+    let looking = tokio::spawn(async move { store.sqlite().look_for_ever(hour).await });
     let closing = rig.store.clone();
     tokio::task::yield_now().await;
     tokio::task::spawn_blocking(move || closing.close())

@@ -142,7 +142,7 @@ impl Both {
     }
 
     async fn fail(&mut self, is_committed: bool) {
-        let faults = &self.rig.store.shared.faults;
+        let faults = &self.rig.store.sqlite().shared.faults;
         let fault = match is_committed {
             true => &faults.after_commit,
             false => &faults.before_commit,

@@ -6,20 +6,19 @@
 use std::collections::HashMap;
 
 use hookgate_verify::model::glob::GlobPattern;
-use rusqlite::Connection;
 
 use crate::model::ids::{DestinationName, RouteName};
 use crate::store::search::EventSearch;
 
 /// Largest number of kinds. Types beyond it share one kind per route and provider.
-pub(super) const MAX_KINDS: usize = 4096;
+pub(in crate::store) const MAX_KINDS: usize = 4096;
 
 #[derive(Clone, Default)]
-pub(super) struct NameTable {
-    pub(super) routes: HashMap<i64, RouteEntry>,
-    pub(super) destinations: HashMap<i64, DestinationEntry>,
-    pub(super) kinds: HashMap<i64, EventKind>,
-    pub(super) lanes: HashMap<i64, DeliveryLane>,
+pub(in crate::store) struct NameTable {
+    pub(in crate::store) routes: HashMap<i64, RouteEntry>,
+    pub(in crate::store) destinations: HashMap<i64, DestinationEntry>,
+    pub(in crate::store) kinds: HashMap<i64, EventKind>,
+    pub(in crate::store) lanes: HashMap<i64, DeliveryLane>,
     route_ids: HashMap<RouteName, i64>,
     /// Kinds by route, provider and type; [`kind_key`] builds the key.
     kind_ids: HashMap<String, i64>,
@@ -27,33 +26,33 @@ pub(super) struct NameTable {
 }
 
 #[derive(Clone)]
-pub(super) struct RouteEntry {
-    pub(super) name: RouteName,
-    pub(super) is_paused: bool,
+pub(in crate::store) struct RouteEntry {
+    pub(in crate::store) name: RouteName,
+    pub(in crate::store) is_paused: bool,
 }
 
 #[derive(Clone)]
-pub(super) struct DestinationEntry {
-    pub(super) route: i64,
-    pub(super) name: DestinationName,
-    pub(super) is_paused: bool,
-    pub(super) disabled: Option<String>,
+pub(in crate::store) struct DestinationEntry {
+    pub(in crate::store) route: i64,
+    pub(in crate::store) name: DestinationName,
+    pub(in crate::store) is_paused: bool,
+    pub(in crate::store) disabled: Option<String>,
 }
 
 #[derive(Clone)]
-pub(super) struct EventKind {
-    pub(super) route: i64,
-    pub(super) provider: String,
-    pub(super) event_type: Option<Box<str>>,
+pub(in crate::store) struct EventKind {
+    pub(in crate::store) route: i64,
+    pub(in crate::store) provider: String,
+    pub(in crate::store) event_type: Option<Box<str>>,
     /// True if the event itself stores the type.
-    pub(super) is_rest: bool,
+    pub(in crate::store) is_rest: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct DeliveryLane {
-    pub(super) kind: i64,
-    pub(super) destination: i64,
-    pub(super) is_replay: bool,
+pub(in crate::store) struct DeliveryLane {
+    pub(in crate::store) kind: i64,
+    pub(in crate::store) destination: i64,
+    pub(in crate::store) is_replay: bool,
 }
 
 /// Builds the key of a kind. The separator is a character that no route, provider or type contains.
@@ -70,102 +69,63 @@ fn kind_key(route: i64, provider: &str, event_type: Option<&str>, is_rest: bool)
 }
 
 impl NameTable {
-    pub(super) fn load(conn: &Connection) -> rusqlite::Result<Self> {
-        let mut names = Self::default();
-        let mut stmt = conn.prepare("SELECT id, name, is_paused FROM route")?;
-        let mut rows = stmt.query([])?;
-        while let Some(row) = rows.next()? {
-            let name = RouteName::new(&row.get::<_, String>(1)?);
-            names.add_route(row.get(0)?, name, row.get(2)?);
-        }
-        let mut stmt =
-            conn.prepare("SELECT id, route, name, is_paused, disabled FROM destination")?;
-        let mut rows = stmt.query([])?;
-        while let Some(row) = rows.next()? {
-            let destination = DestinationEntry {
-                route: row.get(1)?,
-                name: DestinationName::new(&row.get::<_, String>(2)?),
-                is_paused: row.get(3)?,
-                disabled: row.get(4)?,
-            };
-            names.destinations.insert(row.get(0)?, destination);
-        }
-        let mut stmt = conn.prepare("SELECT id, route, provider, event_type, is_rest FROM kind")?;
-        let mut rows = stmt.query([])?;
-        while let Some(row) = rows.next()? {
-            let kind = EventKind {
-                route: row.get(1)?,
-                provider: row.get(2)?,
-                event_type: row.get::<_, Option<String>>(3)?.map(Into::into),
-                is_rest: row.get(4)?,
-            };
-            names.add_kind(row.get(0)?, kind);
-        }
-        let mut stmt = conn.prepare("SELECT id, kind, destination, is_replay FROM lane")?;
-        let mut rows = stmt.query([])?;
-        while let Some(row) = rows.next()? {
-            let lane = DeliveryLane {
-                kind: row.get(1)?,
-                destination: row.get(2)?,
-                is_replay: row.get(3)?,
-            };
-            names.add_lane(row.get(0)?, lane);
-        }
-        Ok(names)
-    }
-
-    pub(super) fn add_route(&mut self, id: i64, name: RouteName, is_paused: bool) {
+    pub(in crate::store) fn add_route(&mut self, id: i64, name: RouteName, is_paused: bool) {
         self.route_ids.insert(name.clone(), id);
         self.routes.insert(id, RouteEntry { name, is_paused });
     }
 
-    pub(super) fn add_kind(&mut self, id: i64, kind: EventKind) {
+    pub(in crate::store) fn add_kind(&mut self, id: i64, kind: EventKind) {
         let event_type = kind.event_type.as_deref();
         let key = kind_key(kind.route, &kind.provider, event_type, kind.is_rest);
         self.kind_ids.insert(key, id);
         self.kinds.insert(id, kind);
     }
 
-    pub(super) fn add_lane(&mut self, id: i64, lane: DeliveryLane) {
+    pub(in crate::store) fn add_lane(&mut self, id: i64, lane: DeliveryLane) {
         self.lane_ids
             .insert((lane.kind, lane.destination, lane.is_replay), id);
         self.lanes.insert(id, lane);
     }
 
-    pub(super) fn route(&self, name: &RouteName) -> Option<i64> {
+    pub(in crate::store) fn route(&self, name: &RouteName) -> Option<i64> {
         self.route_ids.get(name).copied()
     }
 
     /// Returns the kind for exactly this route, provider and type.
-    pub(super) fn kind(&self, route: i64, provider: &str, event_type: Option<&str>) -> Option<i64> {
+    pub(in crate::store) fn kind(
+        &self,
+        route: i64,
+        provider: &str,
+        event_type: Option<&str>,
+    ) -> Option<i64> {
         let key = kind_key(route, provider, event_type, false);
         self.kind_ids.get(&key).copied()
     }
 
-    pub(super) fn rest(&self, route: i64, provider: &str) -> Option<i64> {
+    pub(in crate::store) fn rest(&self, route: i64, provider: &str) -> Option<i64> {
         let key = kind_key(route, provider, None, true);
         self.kind_ids.get(&key).copied()
     }
 
-    pub(super) fn lane(&self, lane: DeliveryLane) -> Option<i64> {
+    pub(in crate::store) fn lane(&self, lane: DeliveryLane) -> Option<i64> {
         let key = (lane.kind, lane.destination, lane.is_replay);
         self.lane_ids.get(&key).copied()
     }
 
-    pub(super) fn destination(&self, route: i64, name: &DestinationName) -> Option<i64> {
+    pub(in crate::store) fn destination(&self, route: i64, name: &DestinationName) -> Option<i64> {
         let mut found = self.destinations.iter();
         found
             .find(|(_, destination)| destination.route == route && destination.name == *name)
             .map(|(id, _)| *id)
     }
 
-    pub(super) fn route_name(&self, route: i64) -> RouteName {
+    pub(in crate::store) fn route_name(&self, route: i64) -> RouteName {
         let found = self.routes.get(&route);
         found.map_or_else(|| RouteName::new(""), |route| route.name.clone())
     }
 
     /// Returns whether no delivery to a destination may be attempted at the moment.
-    pub(super) fn is_held(&self, destination: i64) -> bool {
+    pub(in crate::store) fn is_held(&self, destination: i64) -> bool {
         let Some(destination) = self.destinations.get(&destination) else {
             return true;
         };
@@ -177,7 +137,7 @@ impl NameTable {
     }
 
     /// Returns the kinds that may contain matching events, or `None` if every kind may.
-    pub(super) fn kinds_of(&self, search: &EventSearch) -> Option<Vec<i64>> {
+    pub(in crate::store) fn kinds_of(&self, search: &EventSearch) -> Option<Vec<i64>> {
         if search.route.is_none() && search.provider.is_none() && search.event_type.is_none() {
             return None;
         }
@@ -206,15 +166,15 @@ impl NameTable {
 }
 
 /// The event type of a search: a pattern or a literal text.
-pub(super) struct TypePattern(Result<GlobPattern, String>);
+pub(in crate::store) struct TypePattern(Result<GlobPattern, String>);
 
 impl TypePattern {
-    pub(super) fn new(text: &str) -> Self {
+    pub(in crate::store) fn new(text: &str) -> Self {
         // A text that is not a valid pattern matches only itself.
         Self(GlobPattern::parse(text).map_err(|_| text.to_owned()))
     }
 
-    pub(super) fn matches(&self, event_type: Option<&str>) -> bool {
+    pub(in crate::store) fn matches(&self, event_type: Option<&str>) -> bool {
         match (&self.0, event_type) {
             (_, None) => false,
             (Ok(glob), Some(text)) => glob.matches(text),

@@ -12,19 +12,19 @@ use crate::store::rows::StoredEvent;
 const FORM: u8 = 1;
 
 /// The parts of an event that a delivery needs beside its body.
-pub(super) struct EventHead {
-    pub(super) source: IpAddr,
-    pub(super) is_tls: bool,
-    pub(super) method: Method,
-    pub(super) target: String,
-    pub(super) host: Option<String>,
-    pub(super) headers: HeaderMap,
-    pub(super) digest: [u8; 32],
+pub(in crate::store) struct EventHead {
+    pub(in crate::store) source: IpAddr,
+    pub(in crate::store) is_tls: bool,
+    pub(in crate::store) method: Method,
+    pub(in crate::store) target: String,
+    pub(in crate::store) host: Option<String>,
+    pub(in crate::store) headers: HeaderMap,
+    pub(in crate::store) digest: [u8; 32],
 }
 
 impl EventHead {
     /// Returns a placeholder for a head that cannot be decrypted.
-    pub(super) fn unknown() -> Self {
+    pub(in crate::store) fn unknown() -> Self {
         Self {
             source: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             is_tls: false,
@@ -36,7 +36,7 @@ impl EventHead {
         }
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(in crate::store) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = HeadReader(bytes);
         // A later version may write another encoding. The event then counts as unreadable.
         if reader.byte()? != FORM {
@@ -72,7 +72,7 @@ impl EventHead {
     }
 }
 
-pub(super) fn encode(event: &StoredEvent) -> Vec<u8> {
+pub(in crate::store) fn encode(event: &StoredEvent) -> Vec<u8> {
     let mut flags = 0;
     for (flag, is_set) in [
         (IS_TLS, event.is_tls),

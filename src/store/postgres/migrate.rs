@@ -1,0 +1,105 @@
+//! Schema version of the database, and forward migrations.
+//!
+//! A migration only adds what the version before it ignores, so that old and new nodes run side by side during an
+//! upgrade. What an old version needs goes only when no node of that version can be alive.
+
+use crate::store::error::StoreError;
+use crate::store::postgres::session::Session;
+
+/// The migrations in order. Each leads from the previous version, the first from an empty schema.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_inbox.sql")];
+
+/// The schema version that this program writes.
+pub(super) const FORM: i32 = MIGRATIONS.len() as i32;
+
+/// Number of the advisory lock that nodes take before they migrate, so that one of them does.
+const MIGRATION_LOCK: i64 = 0x686f_6f6b_6761_7465;
+
+/// Creates the schema if it is missing, and runs the missing migrations, each in its own transaction.
+pub(super) async fn migrate(session: &Session, schema: &str) -> Result<(), StoreError> {
+    let found = form(session, schema).await?;
+    check(found, schema)?;
+    if found.form == FORM {
+        return Ok(());
+    }
+    let wait = format!("BEGIN; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+    session.batch(&wait).await.map_err(StoreError::Postgres)?;
+    // Read again under the lock: another node may have migrated meanwhile.
+    let found = form(session, schema).await?;
+    check(found, schema)?;
+    if found.form == 0 {
+        create(session, schema).await?;
+    }
+    let done = usize::try_from(found.form).unwrap_or(0);
+    for sql in MIGRATIONS.iter().skip(done) {
+        session.batch(sql).await.map_err(StoreError::Postgres)?;
+    }
+    let sql = format!("UPDATE meta SET form = {FORM}; COMMIT");
+    session.batch(&sql).await.map_err(StoreError::Postgres)
+}
+
+/// The version of a schema, and the oldest program that may use it.
+#[derive(Clone, Copy)]
+struct SchemaForm {
+    form: i32,
+    readable_from: i32,
+}
+
+fn check(found: SchemaForm, schema: &str) -> Result<(), StoreError> {
+    // A newer schema is usable as long as its version says so: the newer nodes of an upgrade run beside this one.
+    match found.readable_from > FORM {
+        true => Err(StoreError::NewerSchema {
+            schema: schema.to_owned(),
+            found: found.form,
+            known: FORM,
+        }),
+        false => Ok(()),
+    }
+}
+
+/// Creates an empty schema with its version.
+async fn create(session: &Session, schema: &str) -> Result<(), StoreError> {
+    // A role without the right to create schemas may use one that an administrator made for it.
+    let sql = "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)";
+    let exists: bool = session
+        .query_one(sql, &[&schema])
+        .await
+        .map_err(StoreError::Postgres)?
+        .get(0);
+    if !exists {
+        let sql = format!("CREATE SCHEMA \"{schema}\"");
+        session.batch(&sql).await.map_err(StoreError::Postgres)?;
+    }
+    let sql = "CREATE TABLE meta (
+            one boolean PRIMARY KEY DEFAULT true CHECK (one),
+            form integer NOT NULL,
+            readable_from integer NOT NULL
+        );
+        INSERT INTO meta VALUES (true, 0, 1)";
+    session.batch(sql).await.map_err(StoreError::Postgres)
+}
+
+/// Reads the version of the schema; 0 if it has no tables yet.
+async fn form(session: &Session, schema: &str) -> Result<SchemaForm, StoreError> {
+    let table = format!("\"{schema}\".meta");
+    // A query of a missing table would end the transaction, so ask for its existence first.
+    let sql = "SELECT to_regclass($1) IS NOT NULL";
+    let has_table: bool = session
+        .query_one(sql, &[&table])
+        .await
+        .map_err(StoreError::Postgres)?
+        .get(0);
+    if !has_table {
+        return Ok(SchemaForm {
+            form: 0,
+            readable_from: 0,
+        });
+    }
+    let sql = format!("SELECT form, readable_from FROM {table}");
+    let row = session.client.query_one(&sql, &[]).await;
+    let row = row.map_err(StoreError::Postgres)?;
+    Ok(SchemaForm {
+        form: row.get(0),
+        readable_from: row.get(1),
+    })
+}

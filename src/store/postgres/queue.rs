@@ -1,0 +1,190 @@
+//! Bounded queues of commits and outcomes, which the writers take in groups.
+//!
+//! A task beyond the bounds is rejected at once: backpressure belongs at the sender, not in memory.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use crate::model::clock;
+use crate::store::error::StoreError;
+use crate::store::postgres::finish::SealedOutcome;
+use crate::store::rows::CommitOutcome;
+use crate::store::sealed_event::SealedEvent;
+
+/// Commits that may wait.
+const MAX_COMMITS: usize = 8 * 1024;
+
+/// Outcomes may exceed the bound for commits: rejecting them would cause more work, and `deliver` bounds them.
+const MAX_OUTCOMES: usize = 4 * MAX_COMMITS;
+
+/// Total bytes of heads and bodies that may wait.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// Bytes that an entry counts for, beside its payload.
+const TASK_SIZE: usize = 512;
+
+/// Largest group. Larger ones are no faster, and their first task waits longer for the last.
+const MAX_GROUP: usize = 128;
+const MAX_GROUP_BYTES: usize = 8 * 1024 * 1024;
+
+/// Longest wait of a task before its group begins. Its sender is about to give up.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// The queues of a node.
+pub(super) struct GroupQueue {
+    pub(super) commits: TaskQueue<SealedEvent, CommitOutcome>,
+    pub(super) outcomes: TaskQueue<SealedOutcome, bool>,
+}
+
+/// Tasks of one kind that wait for a writer.
+pub(super) struct TaskQueue<T, R> {
+    state: Mutex<QueueState<T, R>>,
+    wake: Notify,
+    most: usize,
+}
+
+struct QueueState<T, R> {
+    tasks: VecDeque<QueuedTask<T, R>>,
+    bytes: usize,
+    is_closed: bool,
+}
+
+/// A task with the sender of its reply.
+pub(super) struct QueuedTask<T, R> {
+    pub(super) task: T,
+    reply: oneshot::Sender<Result<R, StoreError>>,
+    bytes: usize,
+    queued: Instant,
+}
+
+impl Default for GroupQueue {
+    fn default() -> Self {
+        Self {
+            commits: TaskQueue::new(MAX_COMMITS),
+            outcomes: TaskQueue::new(MAX_OUTCOMES),
+        }
+    }
+}
+
+impl GroupQueue {
+    /// Rejects all new tasks from now on. Waiting tasks are still handed out.
+    pub(super) fn close(&self) {
+        self.commits.close();
+        self.outcomes.close();
+    }
+}
+
+impl<T, R> QueuedTask<T, R> {
+    /// Replies to the caller, who may be gone.
+    pub(super) fn answer(self, result: Result<R, StoreError>) {
+        let _ = self.reply.send(result);
+    }
+
+    /// Returns how long ago the task was queued.
+    pub(super) fn age(&self) -> Duration {
+        clock::instant().saturating_duration_since(self.queued)
+    }
+}
+
+impl<T, R> TaskQueue<T, R> {
+    fn new(most: usize) -> Self {
+        Self {
+            state: Mutex::new(QueueState {
+                tasks: VecDeque::new(),
+                bytes: 0,
+                is_closed: false,
+            }),
+            wake: Notify::new(),
+            most,
+        }
+    }
+
+    /// Adds a task and waits for its result.
+    pub(super) async fn push(&self, task: T, bytes: usize) -> Result<R, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut state = self.state.lock();
+            if state.is_closed {
+                return Err(StoreError::Closed);
+            }
+            let bytes = bytes.saturating_add(TASK_SIZE);
+            // A task that alone exceeds the bound is accepted into an empty queue, or it could never run.
+            let is_heavy = state.bytes > 0 && state.bytes.saturating_add(bytes) > MAX_BYTES;
+            if state.tasks.len() >= self.most || is_heavy {
+                return Err(StoreError::Busy);
+            }
+            state.bytes = state.bytes.saturating_add(bytes);
+            state.tasks.push_back(QueuedTask {
+                task,
+                reply,
+                bytes,
+                queued: clock::instant(),
+            });
+        }
+        self.wake.notify_one();
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Waits for tasks and takes as many as one group may hold. Returns `None` after the queue is closed and empty.
+    pub(super) async fn take(&self) -> Option<Vec<QueuedTask<T, R>>> {
+        loop {
+            {
+                let mut state = self.state.lock();
+                let group = state.take_group();
+                if !group.is_empty() {
+                    // Another writer may take the rest at once.
+                    if !state.tasks.is_empty() {
+                        self.wake.notify_one();
+                    }
+                    return Some(group);
+                }
+                if state.is_closed {
+                    // Passes the end on to the next writer.
+                    self.wake.notify_one();
+                    return None;
+                }
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    /// Rejects all waiting tasks, because the database is away.
+    pub(super) fn refuse_all(&self, why: impl Fn() -> StoreError) {
+        let tasks: Vec<_> = {
+            let mut state = self.state.lock();
+            state.bytes = 0;
+            state.tasks.drain(..).collect()
+        };
+        for task in tasks {
+            task.answer(Err(why()));
+        }
+    }
+
+    fn close(&self) {
+        self.state.lock().is_closed = true;
+        self.wake.notify_one();
+    }
+}
+
+impl<T, R> QueueState<T, R> {
+    fn take_group(&mut self) -> Vec<QueuedTask<T, R>> {
+        let (mut group, mut bytes) = (Vec::new(), 0_usize);
+        while let Some(task) = self.tasks.pop_front() {
+            self.bytes = self.bytes.saturating_sub(task.bytes);
+            if task.age() > LONGEST_WAIT {
+                task.answer(Err(StoreError::Busy));
+                continue;
+            }
+            bytes = bytes.saturating_add(task.bytes);
+            group.push(task);
+            let next = self.tasks.front().map_or(0, |next| next.bytes);
+            if group.len() >= MAX_GROUP || bytes.saturating_add(next) > MAX_GROUP_BYTES {
+                break;
+            }
+        }
+        group
+    }
+}

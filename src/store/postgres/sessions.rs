@@ -1,0 +1,204 @@
+//! The sessions of a node, each with a fixed duty.
+//!
+//! A pool would hide which session does what. Here a slow search never keeps a commit from its connection, and no work
+//! ever delays a beat.
+
+use std::time::Duration;
+
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
+use tokio_postgres::error::SqlState;
+
+use crate::model::database::PostgresSettings;
+use crate::store::error::StoreError;
+use crate::store::postgres::connect;
+use crate::store::postgres::session::Session;
+
+/// Longest duration of a transaction that writes.
+const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Sessions for queries.
+const READERS: usize = 3;
+
+/// How often a transaction is repeated after a deadlock, a serialization failure or a lock that was not free in time.
+const ATTEMPTS: u32 = 4;
+
+/// All sessions of a node but those of its writers and its beat, which own theirs.
+pub(super) struct Sessions {
+    operator: SessionSlot,
+    readers: [SessionSlot; READERS],
+    permits: Semaphore,
+}
+
+/// A place for one session, which connects when it is used.
+pub(super) struct SessionSlot {
+    settings: PostgresSettings,
+    duty: &'static str,
+    session: Mutex<Option<Session>>,
+}
+
+/// A session in use. It is closed when it is dropped, unless its work succeeded: nothing is known about its state.
+pub(super) struct SessionGuard<'a> {
+    held: MutexGuard<'a, Option<Session>>,
+    is_sound: bool,
+}
+
+impl SessionSlot {
+    pub(super) fn new(settings: &PostgresSettings, duty: &'static str) -> Self {
+        Self {
+            settings: settings.clone(),
+            duty,
+            session: Mutex::default(),
+        }
+    }
+
+    /// Waits for the session and connects if necessary.
+    pub(super) async fn open(&self) -> Result<SessionGuard<'_>, StoreError> {
+        let mut held = self.session.lock().await;
+        if held.as_ref().is_none_or(Session::is_closed) {
+            // Dropped first: two sessions of one duty could exceed the server's limit.
+            *held = None;
+            *held = Some(connect::open(&self.settings, self.duty).await?);
+        }
+        Ok(SessionGuard {
+            held,
+            is_sound: false,
+        })
+    }
+}
+
+impl SessionGuard<'_> {
+    /// Returns the session; `None` never occurs while the guard lives.
+    pub(super) fn session(&self) -> Result<&Session, StoreError> {
+        self.held.as_ref().ok_or(StoreError::Closed)
+    }
+
+    /// Keeps the session open for the next use.
+    pub(super) fn keep(mut self) {
+        self.is_sound = true;
+    }
+}
+
+impl Drop for SessionGuard<'_> {
+    fn drop(&mut self) {
+        if !self.is_sound {
+            *self.held = None;
+        }
+    }
+}
+
+impl Sessions {
+    pub(super) fn new(settings: &PostgresSettings) -> Self {
+        Self {
+            operator: SessionSlot::new(settings, "operator"),
+            readers: std::array::from_fn(|_| SessionSlot::new(settings, "reader")),
+            permits: Semaphore::new(READERS),
+        }
+    }
+
+    /// Runs queries in one read-only snapshot.
+    pub(super) async fn read<T>(
+        &self,
+        patience: Duration,
+        query: impl AsyncFnOnce(&Session) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, StoreError> {
+        let permit = self.permits.acquire().await;
+        let _permit = permit.map_err(|_| StoreError::Closed)?;
+        // A permit is held, so one of the slots is free. A slot that connects just now is not.
+        let free = self
+            .readers
+            .iter()
+            .find(|slot| slot.session.try_lock().is_ok());
+        let slot = free.or(self.readers.first()).ok_or(StoreError::Closed)?;
+        let guard = slot.open().await?;
+        let session = guard.session()?;
+        let work = async {
+            // The server cancels the query at its deadline. The deadline of this side comes later, for a server that is
+            // gone.
+            let begin = format!(
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {}",
+                patience.as_millis()
+            );
+            session.batch(&begin).await?;
+            let found = query(session).await?;
+            session.batch("COMMIT").await?;
+            Ok(found)
+        };
+        let deadline = patience.saturating_add(Duration::from_secs(2));
+        let found = tokio::time::timeout(deadline, work).await;
+        let found = found
+            .map_err(|_| no_answer())?
+            .map_err(StoreError::Postgres)?;
+        guard.keep();
+        Ok(found)
+    }
+
+    /// Runs a change in one transaction, again if it collides with another one.
+    pub(super) async fn write<T>(
+        &self,
+        change: impl AsyncFn(&Session) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        transaction(&self.operator, change).await
+    }
+}
+
+/// Runs a change in one transaction on a slot, again if it collides with another one. An error during the commit is
+/// [`StoreError::Unknown`].
+pub(super) async fn transaction<T>(
+    slot: &SessionSlot,
+    change: impl AsyncFn(&Session) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let mut attempt = 1;
+    loop {
+        let guard = slot.open().await?;
+        let session = guard.session()?;
+        let durability = slot.settings.durability.synchronous_commit();
+        let begin = format!("BEGIN; SET LOCAL synchronous_commit = {durability}");
+        let work = async {
+            session.batch(&begin).await.map_err(StoreError::Postgres)?;
+            change(session).await
+        };
+        let done = match tokio::time::timeout(WRITE_PATIENCE, work).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(err)) if attempt < ATTEMPTS && is_collision(&err) => {
+                attempt += 1;
+                continue;
+            }
+            Ok(Err(err)) => return Err(err),
+            Err(_) => return Err(no_answer()),
+        };
+        commit(session).await?;
+        guard.keep();
+        return Ok(done);
+    }
+}
+
+/// Commits. An error means that the result is unknown, and so does a warning that a standby may lack the commit.
+pub(super) async fn commit(session: &Session) -> Result<(), StoreError> {
+    let committed = tokio::time::timeout(WRITE_PATIENCE, session.batch("COMMIT")).await;
+    match committed {
+        Ok(Ok(())) if !session.take_warning() => Ok(()),
+        _ => Err(StoreError::Unknown),
+    }
+}
+
+/// Returns whether a transaction failed because of another one, so that it may succeed when it is repeated.
+pub(super) fn is_collision(err: &StoreError) -> bool {
+    let StoreError::Postgres(err) = err else {
+        return false;
+    };
+    [
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::LOCK_NOT_AVAILABLE,
+    ]
+    .iter()
+    .any(|state| err.code() == Some(state))
+}
+
+/// Returns the error for a server that did not answer in time.
+pub(super) fn no_answer() -> StoreError {
+    StoreError::Connect {
+        what: "the server did not answer in time".to_owned(),
+        source: None,
+    }
+}

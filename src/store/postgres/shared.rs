@@ -1,0 +1,234 @@
+//! State that the thread of a node and the handles of its store share.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, mpsc};
+
+use crate::model::database::PostgresSettings;
+use crate::model::ids::{DestinationName, RouteName};
+use crate::store::aliases::DestinationAliases;
+use crate::store::error::StoreError;
+use crate::store::names::NameTable;
+use crate::store::nodes::NodeReport;
+use crate::store::options::{StoreOptions, StoreStatistics};
+use crate::store::postgres::attempts::RunningAttempts;
+use crate::store::postgres::clock::DatabaseClock;
+use crate::store::postgres::lease::NodeLease;
+use crate::store::postgres::queue::GroupQueue;
+use crate::store::postgres::sessions::Sessions;
+use crate::store::rows::DestinationId;
+use crate::store::seal::ContentSealer;
+
+/// Work for the thread.
+pub(super) type Job = Box<dyn FnOnce(Arc<NodeShared>) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+/// Destinations whose news may wait for the deliverer.
+const NEWS: usize = 4096;
+
+pub(super) struct NodeShared {
+    pub(super) settings: PostgresSettings,
+    pub(super) options: StoreOptions,
+    pub(super) queue: GroupQueue,
+    pub(super) clock: DatabaseClock,
+    pub(super) lease: NodeLease,
+    pub(super) report: Mutex<NodeReport>,
+    pub(super) attempts: RunningAttempts,
+    /// Since when the beat of each node is unchanged, as this node has seen it.
+    pub(super) quiet: Mutex<HashMap<i32, Duration>>,
+    sessions: Sessions,
+    names: RwLock<Arc<NameTable>>,
+    sealer: ArcSwap<ContentSealer>,
+    pub(super) aliases: Mutex<DestinationAliases>,
+    /// Number of this node in the database; 0 while it is not registered.
+    node: AtomicI32,
+    news: Mutex<Option<mpsc::Sender<DestinationId>>>,
+    jobs: mpsc::UnboundedSender<Job>,
+    /// Notified when the store closes.
+    pub(super) closing: Notify,
+    is_closed: AtomicBool,
+    is_abandoned: AtomicBool,
+    is_healthy: AtomicBool,
+    was_opened: AtomicBool,
+    groups: AtomicU64,
+    grouped: AtomicU64,
+    reopened: AtomicU64,
+    written_us: AtomicU64,
+    /// True while the database has reached `max_size` or `max_events`.
+    pub(super) is_full: Mutex<Option<&'static str>>,
+}
+
+impl NodeShared {
+    pub(super) fn new(
+        settings: PostgresSettings,
+        options: StoreOptions,
+        jobs: mpsc::UnboundedSender<Job>,
+    ) -> Self {
+        Self {
+            sessions: Sessions::new(&settings),
+            settings,
+            options,
+            queue: GroupQueue::default(),
+            clock: DatabaseClock::default(),
+            lease: NodeLease::default(),
+            report: Mutex::default(),
+            attempts: RunningAttempts::default(),
+            quiet: Mutex::default(),
+            names: RwLock::default(),
+            sealer: ArcSwap::default(),
+            aliases: Mutex::default(),
+            node: AtomicI32::new(0),
+            news: Mutex::new(None),
+            jobs,
+            closing: Notify::new(),
+            is_closed: AtomicBool::new(false),
+            is_abandoned: AtomicBool::new(false),
+            is_healthy: AtomicBool::new(false),
+            was_opened: AtomicBool::new(false),
+            groups: AtomicU64::new(0),
+            grouped: AtomicU64::new(0),
+            reopened: AtomicU64::new(0),
+            written_us: AtomicU64::new(0),
+            is_full: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Hands work to the thread.
+    pub(super) fn send(&self, job: Job) -> Result<(), StoreError> {
+        if self.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        self.jobs.send(job).map_err(|_| StoreError::Closed)
+    }
+
+    pub(super) fn names(&self) -> Arc<NameTable> {
+        Arc::clone(&self.names.read())
+    }
+
+    /// Replaces the names with a newer state of the database.
+    pub(super) fn set_names(&self, names: NameTable) {
+        *self.names.write() = Arc::new(names);
+    }
+
+    /// Changes the names in place.
+    pub(super) fn with_names(&self, change: impl FnOnce(&mut Arc<NameTable>)) {
+        change(&mut self.names.write());
+    }
+
+    pub(super) fn sealer(&self) -> Arc<ContentSealer> {
+        self.sealer.load_full()
+    }
+
+    pub(super) fn set_sealer(&self, sealer: ContentSealer) {
+        self.sealer.store(Arc::new(sealer));
+    }
+
+    /// Returns the number of this node; 0 while it is not registered.
+    pub(super) fn node(&self) -> i32 {
+        self.node.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn set_node(&self, node: i32) {
+        self.node.store(node, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::SeqCst)
+    }
+
+    /// Rejects new work from now on. The thread then does what waits, and ends.
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
+        self.queue.close();
+        // `notify_one` stores a permit, so the thread sees it even if it is not waiting at this moment.
+        self.closing.notify_one();
+    }
+
+    /// Ends the thread at once at the next close, for tests.
+    #[cfg(test)]
+    pub(super) fn abandon(&self) {
+        self.is_abandoned.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns whether the thread must end without finishing its work.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.is_abandoned.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn is_healthy(&self) -> bool {
+        self.is_healthy.load(Ordering::SeqCst) && !self.is_closed()
+    }
+
+    pub(super) fn was_opened(&self) -> bool {
+        self.was_opened.load(Ordering::SeqCst)
+    }
+
+    /// Records that the database is open.
+    pub(super) fn set_open(&self) {
+        if self.was_opened.swap(true, Ordering::SeqCst) && !self.is_healthy.load(Ordering::SeqCst) {
+            self.reopened.fetch_add(1, Ordering::Relaxed);
+        }
+        self.is_healthy.store(true, Ordering::SeqCst);
+    }
+
+    /// Records that the database is away.
+    pub(super) fn set_away(&self) {
+        self.is_healthy.store(false, Ordering::SeqCst);
+    }
+
+    /// Returns the alias of a destination, a number below zero, while the database was never open.
+    pub(super) fn alias(&self, route: &RouteName, name: &DestinationName) -> Option<DestinationId> {
+        let mut aliases = self.aliases.lock();
+        // Read under the lock, because the thread ends this phase under the same lock.
+        (!self.was_opened()).then(|| DestinationId(aliases.number(route, name)))
+    }
+
+    /// Returns the number of a destination in the database. Negative numbers are aliases from a time without it.
+    pub(super) fn resolve(&self, destination: DestinationId) -> DestinationId {
+        match destination.0 {
+            0.. => destination,
+            alias => DestinationId(self.aliases.lock().resolve(alias)),
+        }
+    }
+
+    /// Returns a new receiver of news, and closes the former one.
+    pub(super) fn subscribe(&self) -> mpsc::Receiver<DestinationId> {
+        let (sender, receiver) = mpsc::channel(NEWS);
+        *self.news.lock() = Some(sender);
+        receiver
+    }
+
+    /// Reports that a destination has due work. A full channel drops it: the next look finds the work again.
+    pub(super) fn announce(&self, destination: DestinationId) {
+        if let Some(sender) = &*self.news.lock() {
+            let _ = sender.try_send(destination);
+        }
+    }
+
+    pub(super) fn count_group(&self, tasks: usize, took: Duration) {
+        self.groups.fetch_add(1, Ordering::Relaxed);
+        let tasks = u64::try_from(tasks).unwrap_or(u64::MAX);
+        self.grouped.fetch_add(tasks, Ordering::Relaxed);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.written_us.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    pub(super) fn with_counters(&self, stats: StoreStatistics) -> StoreStatistics {
+        StoreStatistics {
+            groups: self.groups.load(Ordering::Relaxed),
+            grouped: self.grouped.load(Ordering::Relaxed),
+            reopened: self.reopened.load(Ordering::Relaxed),
+            written_us: self.written_us.load(Ordering::Relaxed),
+            ..stats
+        }
+    }
+}

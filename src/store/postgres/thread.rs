@@ -1,0 +1,75 @@
+//! The thread of a node: one runtime for its sessions, writers and beat.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+use tokio_util::task::TaskTracker;
+
+use crate::store::error::StoreError;
+use crate::store::postgres::shared::{Job, NodeShared};
+use crate::store::postgres::{beat, commit, finish};
+
+/// Writers of events. Two keep the server busy while one group waits for the disk; more only make groups smaller.
+const COMMIT_WRITERS: usize = 2;
+
+/// Longest wait at the end for work that was accepted.
+const END_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs the node until its store is closed.
+pub(super) fn run(
+    shared: Arc<NodeShared>,
+    jobs: mpsc::UnboundedReceiver<Job>,
+    started: oneshot::Sender<Result<(), StoreError>>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(err) => {
+            let _ = started.send(Err(StoreError::Connect {
+                what: "its runtime could not be started".to_owned(),
+                source: Some(err.into()),
+            }));
+            return;
+        }
+    };
+    let local = LocalSet::new();
+    local.block_on(&runtime, serve(shared, jobs, started));
+}
+
+async fn serve(
+    shared: Arc<NodeShared>,
+    mut jobs: mpsc::UnboundedReceiver<Job>,
+    started: oneshot::Sender<Result<(), StoreError>>,
+) {
+    let tracker = TaskTracker::new();
+    let heart = tokio::task::spawn_local(beat::run(Arc::clone(&shared), started));
+    for _ in 0..COMMIT_WRITERS {
+        tracker.spawn_local(commit::write_groups(Arc::clone(&shared)));
+    }
+    tracker.spawn_local(finish::write_groups(Arc::clone(&shared)));
+    loop {
+        tokio::select! {
+            job = jobs.recv() => match job {
+                Some(job) => drop(tracker.spawn_local(job(Arc::clone(&shared)))),
+                None => break,
+            },
+            () = shared.closing.notified() => break,
+        }
+    }
+    if shared.is_abandoned() {
+        return;
+    }
+    // Jobs that were sent before the close still run; the channel rejects later ones.
+    jobs.close();
+    while let Some(job) = jobs.recv().await {
+        tracker.spawn_local(job(Arc::clone(&shared)));
+    }
+    tracker.close();
+    let _ = tokio::time::timeout(END_PATIENCE, tracker.wait()).await;
+    heart.abort();
+    let _ = tokio::time::timeout(END_PATIENCE, beat::leave(&shared)).await;
+}
