@@ -5,9 +5,8 @@
 //! that was away for an hour, can make a live node look dead.
 
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
-
-use tokio::sync::oneshot;
 
 use crate::model::clock;
 use crate::model::error::chain;
@@ -34,7 +33,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Runs until the store is closed: connects, beats, and connects again when the database was away.
-pub(super) async fn run(shared: Arc<NodeShared>, started: oneshot::Sender<Result<(), StoreError>>) {
+pub(super) async fn run(shared: Arc<NodeShared>, started: SyncSender<Result<(), StoreError>>) {
     let slot = SessionSlot::new(&shared.settings, "beat");
     let lock = StateLock::take(shared.settings.state_folder.as_deref());
     let began = clock::instant();
