@@ -226,6 +226,9 @@ fn spread_of(since: Instant) -> f64 {
 
 /// Ends this node's row at the end of the process, so that other nodes need not wait for its lease.
 pub(super) async fn leave(shared: &NodeShared) {
+    if shared.node() == 0 {
+        return;
+    }
     let slot = SessionSlot::new(&shared.settings, "beat");
     let Ok(guard) = slot.open().await else {
         return;
