@@ -12,7 +12,7 @@ import subprocess
 from typing import Any
 
 from .ports import free_port
-from .routes import SECRET, config
+from .routes import SECRET
 from .waiting import wait_for
 
 CONFIG = """[server]
@@ -51,7 +51,7 @@ class AdminError(Exception):
 class Node:
     """One node. It keeps its port over restarts, as a host behind a load balancer does."""
 
-    def __init__(self, name: str, folder: pathlib.Path, binary: str, store: str, app: int) -> None:
+    def __init__(self, name: str, folder: pathlib.Path, binary: str, store: str, routes: str) -> None:
         self.name = name
         self.folder = folder / f"node-{name}"
         self.binary = binary
@@ -62,7 +62,7 @@ class Node:
         self.folder.mkdir()
         (self.folder / "state").mkdir()
         self.config = self.folder / "hookgate.toml"
-        text = CONFIG.format(port=self.port, folder=self.folder, store=store) + config(name, app)
+        text = CONFIG.format(port=self.port, folder=self.folder, store=store) + routes
         self.config.write_text(text, encoding="utf-8")
         self.log = self.folder / "log"
 

@@ -18,7 +18,7 @@ from .measurements import measure
 from .nodes import Node
 from .postgres import DATABASE, USER, Server, SqlError
 from .records import Faults, Span
-from .routes import TAKEOVER_LIMIT
+from .routes import TAKEOVER_LIMIT, config
 from .senders import Senders
 from .session_watch import SessionWatch
 from .tables import PostgresSource, SqliteSource, Tables
@@ -108,7 +108,7 @@ class Rig:
             hosts = ",".join(f"127.0.0.1:{proxy.port}" for proxy in self.proxies[name])
             url = f"postgres://{USER}@{hosts}/{DATABASE}?target_session_attrs=read-write&sslmode=disable"
             store = f'url = "{url}"\nnode = "{name}"\ndurability = "{self._durability}"'
-        node = Node(name, self.folder, binary, store, self.app.port)
+        node = Node(name, self.folder, binary, store, config(name, self.app.port))
         self.nodes[name] = node
         node.start()
         return node
