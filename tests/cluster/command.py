@@ -3,6 +3,7 @@
 import argparse
 import pathlib
 import random
+import signal
 import sys
 import time
 
@@ -54,6 +55,8 @@ def main(arguments: list[str]) -> int:
     if unknown := [name for name in names if name not in SCENARIOS]:
         print(f"unknown scenario {', '.join(unknown)}; --list prints all names", file=sys.stderr)
         return 2
+    # A run that is stopped still ends the processes that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     is_clean = True
     for name in names:
         is_clean &= run_one(name, chosen)

@@ -151,6 +151,14 @@ class Rig:
                 if not node or name == node:
                     proxy.set(mode, delay)
 
+    def balance(self, name: str, is_in: bool) -> None:
+        """Takes a node out of the load balancer, or puts it back."""
+        nodes = {**self.senders.nodes, name: self.nodes[name].port}
+        if not is_in:
+            del nodes[name]
+        # Replaced as a whole, since the senders read it on their own thread.
+        self.senders.nodes = nodes
+
     def kill_node(self, name: str, keeps_state: bool = True) -> None:
         """Kills a node and notes when."""
         self.faults.killed.append((name, time.monotonic()))
@@ -160,7 +168,7 @@ class Rig:
 
     @contextlib.contextmanager
     def frozen(self, name: str) -> Iterator[None]:
-        """Freezes a node, which its load balancer does not notice."""
+        """Freezes a node."""
         span = Span(time.monotonic())
         self.faults.frozen.append((name, span))
         self.nodes[name].freeze()

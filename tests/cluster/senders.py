@@ -58,7 +58,7 @@ class Senders:
 
     def __init__(self, loop: LoopThread, nodes: dict[str, int], seed: int, count: int, rate: float) -> None:
         self._loop = loop
-        # Ports by the name of the node. A scenario that removes a node from the balancer changes it.
+        # Ports by the name of the node, as the load balancer knows them.
         self.nodes = dict(nodes)
         self._seed = seed
         self._count = count
@@ -112,8 +112,8 @@ class Senders:
         gives_up = source.random() < GIVES_UP
         pause = 0.05
         while True:
-            node = source.choice(sorted(self.nodes))
-            connection = connections.setdefault(node, _Connection(self.nodes[node]))
+            node, port = source.choice(sorted(self.nodes.items()))
+            connection = connections.setdefault(node, _Connection(port))
             one = Try(node, time.monotonic(), 0.0, None)
             sending.tries.append(one)
             try:

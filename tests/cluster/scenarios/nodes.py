@@ -34,7 +34,7 @@ def node_lost(options: Options) -> Report:
         rig.warm_up(5.0)
         rig.note("node a is killed for good")
         rig.kill_node("a")
-        rig.senders.nodes.pop("a")
+        rig.balance("a", False)
         let_time_pass("the other nodes take over", options.seconds)
         return rig.settle()
 
@@ -54,7 +54,10 @@ def freeze(options: Options) -> Report:
             name = source.choice(sorted(rig.nodes))
             rig.note(f"node {name} is frozen for {seconds:.0f} s")
             with rig.frozen(name):
-                let_time_pass("the node is frozen", seconds)
+                let_time_pass("the load balancer has not noticed yet", min(seconds, 5.0))
+                rig.balance(name, False)
+                let_time_pass("the node is frozen", seconds - 5.0)
+            rig.balance(name, True)
             rig.note(f"node {name} goes on")
             let_time_pass("the node is back", 5.0)
         return rig.settle()
