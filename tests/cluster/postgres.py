@@ -86,7 +86,7 @@ class Server:
     def create(self, **settings: str) -> None:
         """Makes an empty database for hookgate and starts the server."""
         self._run("initdb", "-D", str(self.folder), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C")
-        self.configure(**SETTINGS, **settings)
+        self.configure(**{**SETTINGS, **settings})
         self.start()
         self.sql(f"CREATE ROLE {USER} LOGIN", database="postgres", user="postgres")
         self.sql(f"CREATE DATABASE {DATABASE} OWNER {USER}", database="postgres", user="postgres")
@@ -123,7 +123,7 @@ class Server:
 
     def wait_ready(self, limit: float = 60.0) -> None:
         """Waits until the server accepts connections."""
-        command = [str(self._bin / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        command = [str(self._bin / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", USER]
         wait_for(f"{self.name} accepts connections", lambda: subprocess.run(command).returncode == 0, limit)
 
     def _children(self, parent: int) -> list[int]:
