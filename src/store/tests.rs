@@ -6,6 +6,7 @@ mod counting;
 mod damage;
 mod delivery;
 mod failure;
+mod fault_proxy;
 mod files;
 mod million;
 mod purge;
@@ -13,6 +14,7 @@ mod schema;
 mod sealing;
 mod searching;
 mod states;
+mod two_nodes;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};

@@ -38,5 +38,7 @@ pub(super) mod store;
 mod take;
 mod takeover;
 mod tally;
+#[cfg(test)]
+mod testing;
 mod text;
 mod thread;
