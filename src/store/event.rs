@@ -12,6 +12,7 @@ use crate::store::rows::StoredEvent;
 use crate::store::seal::{ContentSealer, SealedPart};
 
 /// An event with its content as the file holds it.
+#[derive(Clone)]
 pub(in crate::store) struct StoredEventRow {
     pub(in crate::store) id: i64,
     pub(in crate::store) uid: [u8; 16],

@@ -12,6 +12,13 @@ use crate::model::ids::{DestinationName, RequestId, RouteName};
 /// Number of response bytes that are stored with an attempt.
 pub(crate) const KEPT_ANSWER: usize = 1024;
 
+/// Error word of an attempt whose outcome is unknown.
+pub(in crate::store) const INTERRUPTED: &str = "interrupted";
+
+/// Explanation of an attempt whose outcome is unknown.
+pub(in crate::store) const INTERRUPTED_DETAIL: &str =
+    "the process ended before the attempt did; the outcome is unknown";
+
 /// The number of a destination in its store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct DestinationId(pub i64);

@@ -25,6 +25,16 @@ impl RunningAttempts {
         self.attempts.lock().insert(delivery, attempt);
     }
 
+    /// Sets the event of an attempt, which is read after the attempt has begun.
+    pub(super) fn set_uid(&self, delivery: i64, attempt: u32, uid: [u8; 16]) {
+        let mut attempts = self.attempts.lock();
+        if let Some(known) = attempts.get_mut(&delivery)
+            && known.attempt == attempt
+        {
+            known.uid = uid;
+        }
+    }
+
     pub(super) fn find(&self, delivery: i64, attempt: u32) -> Option<RunningAttempt> {
         let attempts = self.attempts.lock();
         attempts

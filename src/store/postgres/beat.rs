@@ -5,9 +5,8 @@
 //! that was away for an hour, can make a live node look dead.
 
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
-
-use tokio::sync::oneshot;
 
 use crate::model::clock;
 use crate::model::error::chain;
@@ -29,19 +28,24 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Longest duration of one beat or look. Three of them fit into a lease.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Longest duration of an entry. A migration may take long, but a server that stopped to answer must not hold this node
+/// out of the database forever.
+const ENTRY_PATIENCE: Duration = Duration::from_secs(60);
+
 /// First and longest pause before connecting again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Runs until the store is closed: connects, beats, and connects again when the database was away.
-pub(super) async fn run(shared: Arc<NodeShared>, started: oneshot::Sender<Result<(), StoreError>>) {
+pub(super) async fn run(shared: Arc<NodeShared>, started: SyncSender<Result<(), StoreError>>) {
     let slot = SessionSlot::new(&shared.settings, "beat");
     let lock = StateLock::take(shared.settings.state_folder.as_deref());
     let began = clock::instant();
     let mut started = Some(started);
     let mut pause = FIRST_PAUSE;
     loop {
-        match enter(&shared, &slot, &lock).await {
+        let entered = tokio::time::timeout(ENTRY_PATIENCE, enter(&shared, &slot, &lock)).await;
+        match entered.unwrap_or_else(|_| Err(no_answer())) {
             Ok(version) => {
                 pause = FIRST_PAUSE;
                 if let Some(started) = started.take() {
@@ -231,6 +235,9 @@ fn spread_of(since: Instant) -> f64 {
 
 /// Ends this node's row at the end of the process, so that other nodes need not wait for its lease.
 pub(super) async fn leave(shared: &NodeShared) {
+    if shared.node() == 0 {
+        return;
+    }
     let slot = SessionSlot::new(&shared.settings, "beat");
     let Ok(guard) = slot.open().await else {
         return;
@@ -240,6 +247,7 @@ pub(super) async fn leave(shared: &NodeShared) {
     };
     let sql = "UPDATE node SET ended_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint
         WHERE id = $1 AND ended_ms IS NULL";
-    // Without this the other nodes notice the end a little later.
-    let _ = session.execute(sql, &[&shared.node()]).await;
+    // Without this the other nodes notice the end a little later, so the end of the process does not wait for it long.
+    let node = shared.node();
+    let _ = tokio::time::timeout(PATIENCE, session.execute(sql, &[&node])).await;
 }

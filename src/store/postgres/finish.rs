@@ -1,23 +1,201 @@
 //! The end of an attempt: its record and the next state of the delivery.
+//!
+//! An outcome counts only for the attempt that is in flight, on this node, with this number. A node that was frozen and
+//! wakes after another one took over its delivery changes nothing.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::model::clock;
+use crate::model::delivery::DeliveryState;
 use crate::store::error::StoreError;
+use crate::store::postgres::order::{self, OrderedKey};
+use crate::store::postgres::outcome_rows::OutcomeColumns;
+use crate::store::postgres::queue::QueuedTask;
+use crate::store::postgres::session::Session;
+use crate::store::postgres::sessions::{SessionSlot, transaction};
 use crate::store::postgres::shared::NodeShared;
 use crate::store::postgres::store::PostgresStore;
-use crate::store::rows::FinishedAttempt;
+use crate::store::postgres::tally::{self, TallyChanges};
+use crate::store::postgres::text::without_nul;
+use crate::store::rows::{FinishedAttempt, KEPT_ANSWER, NextState};
+use crate::store::seal::{SealedPart, seal_failed};
+
+/// How often a group is repeated after a failure of the database, before its callers hear of it. They then repeat it.
+const TRIES: u32 = 3;
+
+/// Pause between two tries.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// An attempt that has ended, with its response bytes already encrypted.
-pub(super) struct SealedOutcome {}
+pub(super) struct SealedOutcome {
+    pub(super) finished: FinishedAttempt,
+    pub(super) order: Option<OrderedKey>,
+    pub(super) sealing_key: i64,
+    pub(super) answer: Vec<u8>,
+}
 
-/// Records groups of outcomes until the queue is closed and empty.
-pub(super) async fn write_groups(_shared: Arc<NodeShared>) {}
+/// An outcome that waits for its group.
+type OutcomeTask = QueuedTask<SealedOutcome, bool>;
 
 impl PostgresStore {
     pub(in crate::store) async fn finish(
         &self,
-        _finished: FinishedAttempt,
+        mut finished: FinishedAttempt,
     ) -> Result<bool, StoreError> {
-        Err(StoreError::Closed)
+        let (delivery, attempt) = (finished.delivery.0, finished.attempt);
+        // This process began the attempt, or its outcome does not count.
+        let Some(running) = self.shared.attempts.find(delivery, attempt) else {
+            return Ok(false);
+        };
+        let answer = finished
+            .record
+            .response_start
+            .slice(..finished.record.response_start.len().min(KEPT_ANSWER));
+        let sealer = self.shared.sealer();
+        let (sealing_key, answer) = match sealer.is_clear() || answer.is_empty() {
+            true => (0, answer.to_vec()),
+            false => {
+                let part = SealedPart::Answer(delivery, attempt);
+                let sealed = sealer.seal(&running.uid, part, &answer);
+                sealed.map_err(|_| seal_failed())?
+            }
+        };
+        finished.record.error = finished
+            .record
+            .error
+            .map(|(word, text)| (word, without_nul(text)));
+        let bytes = answer.len();
+        let outcome = SealedOutcome {
+            finished,
+            order: running.order_key.map(|key| OrderedKey {
+                destination: running.destination,
+                key,
+            }),
+            sealing_key,
+            answer,
+        };
+        let is_done = self.shared.queue.outcomes.push(outcome, bytes).await?;
+        self.shared.attempts.remove(delivery, attempt);
+        Ok(is_done)
     }
+}
+
+/// Records groups of outcomes until the queue is closed and empty.
+pub(super) async fn write_groups(shared: Arc<NodeShared>) {
+    let slot = SessionSlot::new(&shared.settings, "outcomes");
+    while let Some(mut tasks) = shared.queue.outcomes.take().await {
+        // Two outcomes of one delivery cannot both be in one statement; the later one would not count anyway.
+        let mut seen = HashSet::new();
+        let (first, twice): (Vec<_>, Vec<_>) = tasks
+            .drain(..)
+            .partition(|task| seen.insert(task.task.finished.delivery));
+        for task in twice {
+            task.answer(Ok(false));
+        }
+        write_group(&shared, &slot, first).await;
+    }
+}
+
+async fn write_group(shared: &NodeShared, slot: &SessionSlot, tasks: Vec<OutcomeTask>) {
+    let began = clock::instant();
+    let mut tried = 1;
+    let done = loop {
+        let outcomes: Vec<&SealedOutcome> = tasks.iter().map(|task| &task.task).collect();
+        let done = transaction(slot, async |session| {
+            record(shared, session, &outcomes)
+                .await
+                .map_err(StoreError::Postgres)
+        });
+        match done.await {
+            Ok(done) => break Ok(done),
+            // An outcome that was committed unseen finds nothing in flight when it is repeated, and answers `false`.
+            Err(_) if tried < TRIES => {
+                tried += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(err) => break Err(err),
+        }
+    };
+    shared.count_group(tasks.len(), began.elapsed());
+    match done {
+        Ok(done) => {
+            for task in tasks {
+                let is_done = done.contains(&task.task.finished.delivery.0);
+                task.answer(Ok(is_done));
+            }
+        }
+        Err(err) => {
+            tracing::warn!(
+                error = %crate::model::error::chain(&err),
+                "outcomes of attempts could not be recorded yet: they are reported again"
+            );
+            for task in tasks {
+                task.answer(Err(StoreError::Reopening));
+            }
+        }
+    }
+}
+
+/// Records outcomes inside a transaction. Returns the deliveries that were in flight with these attempts.
+async fn record(
+    shared: &NodeShared,
+    session: &Session,
+    outcomes: &[&SealedOutcome],
+) -> Result<HashSet<i64>, tokio_postgres::Error> {
+    let mut keys: Vec<OrderedKey> = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.order)
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    order::lock(session, &shared.settings.schema, &keys).await?;
+    let node = shared.node();
+    let mut done = HashSet::new();
+    let mut changes = TallyChanges::default();
+    let mut ended_events = Vec::new();
+    let (waiting, ended): (Vec<_>, Vec<_>) = outcomes
+        .iter()
+        .copied()
+        .partition(|outcome| matches!(outcome.finished.next, NextState::Waiting(_)));
+    for (outcomes, sql, is_end) in [
+        (ended, OutcomeColumns::END, true),
+        (waiting, OutcomeColumns::DELAY, false),
+    ] {
+        if outcomes.is_empty() {
+            continue;
+        }
+        let columns = OutcomeColumns::of(&outcomes, node);
+        for row in session.query(sql, &columns.values()).await? {
+            let (id, lane): (i64, i64) = (row.get(0), row.get(1));
+            let state = DeliveryState::from_code(row.get::<_, i16>(2).into());
+            done.insert(id);
+            changes.add(lane, DeliveryState::InFlight, -1);
+            changes.add(lane, state.unwrap_or(DeliveryState::Waiting), 1);
+            if is_end && state == Some(DeliveryState::Delivered) {
+                ended_events.push(row.get::<_, i64>(3));
+            }
+        }
+    }
+    order::settle(session, &keys).await?;
+    drop_bodies(shared, session, &ended_events).await?;
+    tally::record(session, &changes).await?;
+    Ok(done)
+}
+
+/// Deletes the bodies of events that no delivery can need, if the config does not keep bodies.
+pub(super) async fn drop_bodies(
+    shared: &NodeShared,
+    session: &Session,
+    events: &[i64],
+) -> Result<(), tokio_postgres::Error> {
+    if shared.options.keep_body || events.is_empty() {
+        return Ok(());
+    }
+    // A dead letter keeps its body, since an operator may retry it.
+    let sql = "UPDATE content SET body = NULL WHERE event = ANY($1)
+        AND NOT EXISTS (SELECT 1 FROM open_delivery o WHERE o.event = content.event)
+        AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.event = content.event AND d.state = 4)";
+    session.execute(sql, &[&events]).await.map(drop)
 }

@@ -26,7 +26,7 @@ pub(super) async fn migrate(
     let schema = &settings.schema;
     let found = form(session, schema).await?;
     check(found, schema)?;
-    // A newer schema that this program may use stays as it is.
+    // A newer node may have migrated already: its version must stay, or it would migrate again at its next start.
     if found.form >= FORM {
         return Ok(());
     }

@@ -11,8 +11,11 @@ mod change;
 mod claims;
 mod clock;
 mod commit;
+mod commit_group;
+mod commit_rows;
 mod connect;
 mod destinations;
+mod event_rows;
 mod finish;
 mod host_failure;
 mod keys;
@@ -23,8 +26,12 @@ mod names;
 mod nodes;
 mod observer;
 mod order;
+<<<<<<< HEAD
 mod pooler;
 pub(super) mod probe;
+=======
+mod outcome_rows;
+>>>>>>> main
 mod purge;
 mod queue;
 mod replay;
@@ -37,4 +44,5 @@ pub(super) mod store;
 mod take;
 mod takeover;
 mod tally;
+mod text;
 mod thread;

@@ -22,9 +22,15 @@ const READERS: usize = 3;
 /// How often a transaction is repeated after a deadlock, a serialization failure or a lock that was not free in time.
 const ATTEMPTS: u32 = 4;
 
+/// Leaves only plans that walk the index of due deliveries. The table is empty at one moment and has a million rows at the
+/// next, so statistics are always of another state, and a plan that sorts takes seconds.
+const TAKER_SET_UP: &str =
+    "SET enable_sort = off; SET enable_bitmapscan = off; SET enable_seqscan = off";
+
 /// All sessions of a node but those of its writers and its beat, which own theirs.
 pub(super) struct Sessions {
     operator: SessionSlot,
+    taker: SessionSlot,
     readers: [SessionSlot; READERS],
     permits: Semaphore,
 }
@@ -33,6 +39,8 @@ pub(super) struct Sessions {
 pub(super) struct SessionSlot {
     settings: PostgresSettings,
     duty: &'static str,
+    /// Statements that run after connecting.
+    set_up: &'static str,
     session: Mutex<Option<Session>>,
 }
 
@@ -47,6 +55,7 @@ impl SessionSlot {
         Self {
             settings: settings.clone(),
             duty,
+            set_up: "",
             session: Mutex::default(),
         }
     }
@@ -57,7 +66,12 @@ impl SessionSlot {
         if held.as_ref().is_none_or(Session::is_closed) {
             // Dropped first: two sessions of one duty could exceed the server's limit.
             *held = None;
-            *held = Some(connect::open(&self.settings, self.duty).await?);
+            let session = connect::open(&self.settings, self.duty).await?;
+            if !self.set_up.is_empty() {
+                let set_up = session.batch(self.set_up).await;
+                set_up.map_err(StoreError::Postgres)?;
+            }
+            *held = Some(session);
         }
         Ok(SessionGuard {
             held,
@@ -90,9 +104,23 @@ impl Sessions {
     pub(super) fn new(settings: &PostgresSettings) -> Self {
         Self {
             operator: SessionSlot::new(settings, "operator"),
+            taker: SessionSlot {
+                set_up: TAKER_SET_UP,
+                ..SessionSlot::new(settings, "taker")
+            },
             readers: std::array::from_fn(|_| SessionSlot::new(settings, "reader")),
             permits: Semaphore::new(READERS),
         }
+    }
+
+    /// Returns the session that takes deliveries.
+    pub(super) fn taker(&self) -> &SessionSlot {
+        &self.taker
+    }
+
+    /// Returns the session for changes of operators and duties.
+    pub(super) fn operator(&self) -> &SessionSlot {
+        &self.operator
     }
 
     /// Runs queries in one read-only snapshot.

@@ -42,7 +42,8 @@ impl PostgresStore {
     ) -> Result<Self, StoreError> {
         let (jobs, inbox) = mpsc::unbounded_channel();
         let shared = Arc::new(NodeShared::new(settings, options, jobs));
-        let (started, opened) = oneshot::channel();
+        // A channel of the standard library: callers may block here even inside a runtime.
+        let (started, opened) = std::sync::mpsc::sync_channel(1);
         let handle = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
@@ -59,7 +60,7 @@ impl PostgresStore {
             shared,
         };
         // The thread answers at the first success, at an error that waiting does not cure, or after this patience.
-        match opened.blocking_recv() {
+        match opened.recv() {
             Ok(Ok(())) => Ok(store),
             Ok(Err(err)) => Err(err),
             Err(_) => Err(StoreError::Closed),

@@ -1,15 +1,16 @@
 //! The thread of a node: one runtime for its sessions, writers and beat.
 
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio_util::task::TaskTracker;
 
 use crate::store::error::StoreError;
 use crate::store::postgres::shared::{Job, NodeShared};
-use crate::store::postgres::{beat, commit, finish};
+use crate::store::postgres::{beat, commit, finish, takeover};
 
 /// Writers of events. Two keep the server busy while one group waits for the disk; more only make groups smaller.
 const COMMIT_WRITERS: usize = 2;
@@ -21,7 +22,7 @@ const END_PATIENCE: Duration = Duration::from_secs(10);
 pub(super) fn run(
     shared: Arc<NodeShared>,
     jobs: mpsc::UnboundedReceiver<Job>,
-    started: oneshot::Sender<Result<(), StoreError>>,
+    started: SyncSender<Result<(), StoreError>>,
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -43,10 +44,11 @@ pub(super) fn run(
 async fn serve(
     shared: Arc<NodeShared>,
     mut jobs: mpsc::UnboundedReceiver<Job>,
-    started: oneshot::Sender<Result<(), StoreError>>,
+    started: SyncSender<Result<(), StoreError>>,
 ) {
     let tracker = TaskTracker::new();
     let heart = tokio::task::spawn_local(beat::run(Arc::clone(&shared), started));
+    let release = tokio::task::spawn_local(takeover::run(Arc::clone(&shared)));
     for _ in 0..COMMIT_WRITERS {
         tracker.spawn_local(commit::write_groups(Arc::clone(&shared)));
     }
@@ -71,5 +73,6 @@ async fn serve(
     tracker.close();
     let _ = tokio::time::timeout(END_PATIENCE, tracker.wait()).await;
     heart.abort();
+    release.abort();
     let _ = tokio::time::timeout(END_PATIENCE, beat::leave(&shared)).await;
 }

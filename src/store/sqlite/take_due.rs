@@ -7,7 +7,7 @@ use rusqlite::params;
 use crate::model::delivery::{DeliveryId, DeliveryState, DeliveryStep};
 use crate::store::error::StoreError;
 use crate::store::event::StoredEventRow;
-use crate::store::rows::{DestinationId, DueDelivery};
+use crate::store::rows::{DestinationId, DueDelivery, INTERRUPTED, INTERRUPTED_DETAIL};
 use crate::store::sqlite::event_rows;
 use crate::store::sqlite::fifo;
 use crate::store::sqlite::group_work::{DeliveryForUpdate, GroupWork, TaskFailure, UndoEntry};
@@ -16,9 +16,6 @@ use crate::store::sqlite::readers::{PATIENCE, ReadTransaction};
 use crate::store::sqlite::shared::StoreShared;
 use crate::store::sqlite::store::SqliteStore;
 use crate::store::take::{TakeRequest, TakeResult};
-
-/// Error word of an attempt whose outcome is unknown.
-const INTERRUPTED: &str = "interrupted";
 
 /// Largest total size of the events that one task takes. Commits wait while it reads them.
 const MAX_TAKEN: usize = 16 << 20;
@@ -269,13 +266,12 @@ impl GroupWork {
     ) -> rusqlite::Result<()> {
         let sql = "INSERT INTO attempt (delivery, number, started_ms, duration_ms, error, detail,
             sealing_key, answer) VALUES (?1, ?2, ?3, 0, ?4, ?5, 0, x'') ON CONFLICT DO NOTHING";
-        let detail = "the process ended before the attempt did; the outcome is unknown";
         self.conn.prepare_cached(sql)?.execute(params![
             found.id,
             found.attempts,
             found.due_ms.saturating_sub(self.clock.skew_ms()),
             INTERRUPTED,
-            detail
+            INTERRUPTED_DETAIL
         ])?;
         let sql =
             "UPDATE delivery SET state = ?3, last_status = NULL, last_error = ?2 WHERE id = ?1";

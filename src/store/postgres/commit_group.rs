@@ -1,0 +1,462 @@
+//! The transaction of one group of events.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use tokio_postgres::error::SqlState;
+
+use crate::model::delivery::DeliveryState;
+use crate::store::error::StoreError;
+use crate::store::postgres::commit::ordered_keys;
+use crate::store::postgres::commit_rows::{ClaimColumns, EventColumns, OpenDeliveryColumns};
+use crate::store::postgres::order::{self, OrderedKey};
+use crate::store::postgres::queue::QueuedTask;
+use crate::store::postgres::session::{Session, SqlValue};
+use crate::store::postgres::shared::NodeShared;
+use crate::store::postgres::tally::{self, TallyChanges};
+use crate::store::rows::CommitOutcome;
+use crate::store::sealed_event::SealedEvent;
+
+/// The events of one transaction. Numbers and decisions outlive a failed try.
+pub(super) struct CommitGroup<'a> {
+    shared: &'a NodeShared,
+    pub(super) events: Vec<GroupEvent>,
+    /// Claims that this try inserted for events that it stores.
+    claims_made: i64,
+}
+
+/// An event with its numbers and what was decided about it.
+pub(super) struct GroupEvent {
+    pub(super) task: QueuedTask<SealedEvent, CommitOutcome>,
+    pub(super) number: i64,
+    pub(super) deliveries: Vec<i64>,
+    pub(super) route: i64,
+    pub(super) kind: i64,
+    pub(super) is_rest: bool,
+    pub(super) lanes: Vec<i64>,
+    pub(super) decision: EventDecision,
+}
+
+/// What a transaction does with an event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum EventDecision {
+    /// Inserts it.
+    New,
+    /// Inserts nothing, since one of its claims is spent. The first copy got this status.
+    Duplicate(u16),
+    /// Inserts nothing, since the store has reached this limit.
+    Full(&'static str),
+    /// Inserts nothing, since another node is handling a copy right now.
+    Busy,
+    /// Inserts nothing yet, since another event of the same group has the claim: the next transaction decides.
+    Again,
+}
+
+/// Why a transaction did not commit.
+pub(super) enum GroupFailure {
+    /// PostgreSQL rejects a row.
+    Row(tokio_postgres::Error),
+    /// Anything else, including a commit whose result is unknown.
+    Store(StoreError),
+}
+
+impl From<StoreError> for GroupFailure {
+    fn from(err: StoreError) -> Self {
+        match err {
+            StoreError::Postgres(err) => err.into(),
+            err => Self::Store(err),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for GroupFailure {
+    fn from(err: tokio_postgres::Error) -> Self {
+        // Classes 22 (data exception) and 23 (integrity constraint violation) come from the values of a row.
+        let is_row = err
+            .code()
+            .is_some_and(|state| state.code().starts_with("22") || state.code().starts_with("23"));
+        // A foreign row that is gone is no fault of the event's own values.
+        match is_row && err.code() != Some(&SqlState::FOREIGN_KEY_VIOLATION) {
+            true => Self::Row(err),
+            false => Self::Store(StoreError::Postgres(err)),
+        }
+    }
+}
+
+impl GroupEvent {
+    /// Returns an event that has no numbers yet.
+    pub(super) fn new(task: QueuedTask<SealedEvent, CommitOutcome>) -> Self {
+        Self {
+            task,
+            number: 0,
+            deliveries: Vec::new(),
+            route: 0,
+            kind: 0,
+            is_rest: false,
+            lanes: Vec::new(),
+            decision: EventDecision::New,
+        }
+    }
+
+    pub(super) fn is_new(&self) -> bool {
+        self.decision == EventDecision::New
+    }
+}
+
+impl<'a> CommitGroup<'a> {
+    pub(super) fn new(shared: &'a NodeShared, events: Vec<GroupEvent>) -> Self {
+        Self {
+            shared,
+            events,
+            claims_made: 0,
+        }
+    }
+
+    /// Returns the time since the oldest event was queued.
+    pub(super) fn oldest_age(&self) -> Duration {
+        let ages = self.events.iter().map(|event| event.task.age());
+        ages.max().unwrap_or_default()
+    }
+
+    /// Rejects all events.
+    pub(super) fn refuse(&mut self, why: impl Fn() -> StoreError) {
+        for event in std::mem::take(&mut self.events) {
+            event.task.answer(Err(why()));
+        }
+    }
+
+    /// Commits the group. `was_sent` becomes true before a commit is sent: from then on a failure leaves its result
+    /// unknown, and the next run finds out.
+    pub(super) async fn run(
+        &mut self,
+        session: &Session,
+        was_sent: &mut bool,
+    ) -> Result<(), GroupFailure> {
+        let Some(first) = self.events.first().map(|event| event.number) else {
+            return Ok(());
+        };
+        if *was_sent {
+            self.begin(session, first).await?;
+            if self.is_committed(session).await? {
+                session.batch("COMMIT").await?;
+                return Ok(());
+            }
+            self.reset();
+            self.decide(session).await?;
+        } else {
+            self.reset();
+            self.begin_and_claim(session, first).await?;
+        }
+        if self.events.iter().all(|event| !event.is_new()) {
+            // Nothing to write, so no commit can be in doubt.
+            session.batch("ROLLBACK").await?;
+            return Ok(());
+        }
+        self.insert(session, was_sent).await?;
+        match session.take_warning() {
+            // The server gave up waiting for a standby, so the commit may be on the primary only.
+            true => Err(StoreError::Unknown.into()),
+            false => Ok(()),
+        }
+    }
+
+    fn reset(&mut self) {
+        let full = *self.shared.is_full.lock();
+        for event in &mut self.events {
+            event.decision = match full {
+                Some(limit) => EventDecision::Full(limit),
+                None => EventDecision::New,
+            };
+        }
+    }
+
+    fn begin_text(&self) -> String {
+        let durability = self.shared.settings.durability.synchronous_commit();
+        format!("BEGIN; SET LOCAL synchronous_commit = {durability}")
+    }
+
+    /// Begins the transaction under the lock of the group, and waits for an earlier try that may still be running.
+    async fn begin(&self, session: &Session, first: i64) -> Result<(), GroupFailure> {
+        session.batch(&self.begin_text()).await?;
+        // The server releases the lock after the rows of the earlier try are visible or gone.
+        session.query(LOCK_GROUP, &[&first]).await?;
+        Ok(())
+    }
+
+    /// Returns whether an earlier try committed. It did so for all its events or for no event.
+    async fn is_committed(&self, session: &Session) -> Result<bool, GroupFailure> {
+        let numbers: Vec<i64> = self
+            .events
+            .iter()
+            .filter(|event| event.is_new())
+            .map(|event| event.number)
+            .collect();
+        let sql = "SELECT EXISTS (SELECT 1 FROM event WHERE id = ANY($1))";
+        Ok(session.query_one(sql, &[&numbers]).await?.get(0))
+    }
+
+    /// Begins the transaction and inserts the claims in one flight to the server.
+    async fn begin_and_claim(&mut self, session: &Session, first: i64) -> Result<(), GroupFailure> {
+        let begin = self.begin_text();
+        let lock = session.prepare(LOCK_GROUP).await?;
+        let claims = ClaimColumns::of(&self.events);
+        if claims.is_empty() {
+            let locks: [SqlValue<'_>; 1] = [&first];
+            let (begun, locked) = tokio::join!(
+                biased;
+                session.batch(&begin),
+                session.client.query(&lock, &locks),
+            );
+            begun?;
+            locked?;
+            return self.resolve(session, HashSet::new()).await;
+        }
+        let insert = session.prepare(ClaimColumns::INSERT).await?;
+        let locks: [SqlValue<'_>; 1] = [&first];
+        let values = claims.values();
+        let (begun, locked, won) = tokio::join!(
+            biased;
+            session.batch(&begin),
+            session.client.query(&lock, &locks),
+            session.client.query(&insert, &values),
+        );
+        begun?;
+        locked?;
+        let won = ClaimColumns::won(&won?);
+        self.resolve(session, won).await
+    }
+
+    /// Inserts the claims inside a transaction that has begun.
+    async fn decide(&mut self, session: &Session) -> Result<(), GroupFailure> {
+        let claims = ClaimColumns::of(&self.events);
+        let won = match claims.is_empty() {
+            true => HashSet::new(),
+            false => {
+                let rows = session
+                    .query(ClaimColumns::INSERT, &claims.values())
+                    .await?;
+                ClaimColumns::won(&rows)
+            }
+        };
+        self.resolve(session, won).await
+    }
+
+    /// Decides about the events that did not win all their claims.
+    async fn resolve(
+        &mut self,
+        session: &Session,
+        won: HashSet<(i64, [u8; 16])>,
+    ) -> Result<(), GroupFailure> {
+        let mut lost = Vec::new();
+        for event in &self.events {
+            let keys = event.task.task.claims.iter().map(|claim| claim.key);
+            // A key that an event has twice was inserted once, for this event.
+            lost.extend(
+                keys.filter(|key| !event.is_new() || !won.contains(&(event.number, *key)))
+                    .map(|key| (event.route, key)),
+            );
+        }
+        if lost.is_empty() {
+            self.claims_made = i64::try_from(won.len()).unwrap_or(0);
+            return Ok(());
+        }
+        let found = ClaimColumns::find(session, &lost).await?;
+        let own: HashSet<i64> = self.events.iter().map(|event| event.number).collect();
+        let skew_ms = self.shared.clock.skew_ms();
+        let node = self.shared.node();
+        let (mut replaced, mut given_up) = (Vec::new(), Vec::new());
+        for event in &mut self.events {
+            let sealed = &event.task.task;
+            let now_ms = sealed.received_ms.saturating_add(skew_ms);
+            let mut stale = Vec::new();
+            let before = event.decision;
+            for claim in &sealed.claims {
+                let Some(row) = found.get(&(event.route, claim.key)) else {
+                    continue;
+                };
+                if row.event == Some(event.number) {
+                    continue;
+                }
+                if row.event.is_some_and(|other| own.contains(&other)) {
+                    event.decision = EventDecision::Again;
+                    break;
+                }
+                match row.status {
+                    _ if row.expires_ms <= now_ms => stale.push(*claim),
+                    Some(status) => {
+                        event.decision = EventDecision::Duplicate(status);
+                        break;
+                    }
+                    // This node's own request holds the claim until now, and hands it to the event.
+                    None if row.node == Some(node) => stale.push(*claim),
+                    None => event.decision = EventDecision::Busy,
+                }
+            }
+            match event.decision {
+                EventDecision::New => {
+                    replaced.extend(
+                        stale
+                            .iter()
+                            .map(|claim| (event.route, *claim, sealed.status, event.number)),
+                    );
+                }
+                // What this event inserted must not stay, or its next copy would count as a duplicate of nothing.
+                _ if before == EventDecision::New => {
+                    let keys = sealed.claims.iter().map(|claim| claim.key);
+                    let own = keys.filter(|key| won.contains(&(event.number, *key)));
+                    given_up.extend(own.map(|key| (event.route, key, event.number)));
+                }
+                _ => {}
+            }
+        }
+        ClaimColumns::replace(session, &replaced).await?;
+        ClaimColumns::give_up(session, &given_up).await?;
+        let stored: HashSet<i64> = self
+            .events
+            .iter()
+            .filter(|event| event.is_new())
+            .map(|event| event.number)
+            .collect();
+        let made = won.iter().filter(|(event, _)| stored.contains(event));
+        self.claims_made = i64::try_from(made.count()).unwrap_or(0);
+        Ok(())
+    }
+
+    /// Inserts the rows of the new events and commits, in one flight where no order key is involved.
+    async fn insert(&self, session: &Session, was_sent: &mut bool) -> Result<(), GroupFailure> {
+        let new: Vec<&GroupEvent> = self.events.iter().filter(|event| event.is_new()).collect();
+        let mut keys: Vec<OrderedKey> = Vec::new();
+        for event in &new {
+            keys.extend(ordered_keys(&event.task.task));
+        }
+        order::lock(session, &self.shared.settings.schema, &keys).await?;
+        let behind = self.find_behind(session, &new, &keys).await?;
+        let events = EventColumns::of(&new);
+        let deliveries = OpenDeliveryColumns::of(&new, self.shared, &behind);
+        let mut changes = TallyChanges::default();
+        changes.add_claims(self.claims_made);
+        for event in &new {
+            changes.add_events(1);
+            for (delivery, lane) in event.task.task.deliveries.iter().zip(&event.lanes) {
+                changes.add(*lane, delivery.state(), 1);
+            }
+        }
+        let (lanes, states, counts) = changes.columns();
+        let insert_events = session.prepare(EventColumns::INSERT).await?;
+        let insert_contents = session.prepare(EventColumns::INSERT_CONTENT).await?;
+        let insert_deliveries = session.prepare(OpenDeliveryColumns::INSERT).await?;
+        let record = session.prepare(tally::RECORD).await?;
+        let event_values = events.values();
+        let content_values = events.content_values();
+        let delivery_values = deliveries.values();
+        let tally_values: [SqlValue<'_>; 3] = [&lanes, &states, &counts];
+        let client = &session.client;
+        let rows = async {
+            tokio::join!(
+                biased;
+                client.execute(&insert_events, &event_values),
+                client.execute(&insert_contents, &content_values),
+                client.execute(&insert_deliveries, &delivery_values),
+                client.execute(&record, &tally_values),
+            )
+        };
+        let going: Vec<OrderedKey> = going_keys(&new);
+        if !going.is_empty() {
+            let (events, contents, deliveries, recorded) = rows.await;
+            events?;
+            contents?;
+            deliveries?;
+            recorded?;
+            // A delivery that begins in flight must hold back the one that was next.
+            order::settle(session, &going).await?;
+            *was_sent = true;
+            session.batch("COMMIT").await?;
+            return Ok(());
+        }
+        *was_sent = true;
+        let ((events, contents, deliveries, recorded), committed) = tokio::join!(
+            biased;
+            rows,
+            session.batch("COMMIT"),
+        );
+        // The commit of a transaction with a failed statement succeeds and does nothing, so its own result proves
+        // nothing.
+        events?;
+        contents?;
+        deliveries?;
+        recorded?;
+        committed?;
+        Ok(())
+    }
+
+    /// Returns the numbers of the deliveries that wait behind another one of their key.
+    async fn find_behind(
+        &self,
+        session: &Session,
+        new: &[&GroupEvent],
+        keys: &[OrderedKey],
+    ) -> Result<HashSet<i64>, GroupFailure> {
+        let mut behind = HashSet::new();
+        if keys.is_empty() {
+            return Ok(behind);
+        }
+        let destinations: Vec<i64> = keys.iter().map(|key| key.destination).collect();
+        let numbers: Vec<i64> = keys.iter().map(|key| key.key).collect();
+        let sql = "SELECT k.destination, k.order_key
+            FROM unnest($1::bigint[], $2::bigint[]) AS k (destination, order_key)
+            WHERE EXISTS (SELECT 1 FROM open_delivery o
+                WHERE o.destination = k.destination AND o.order_key = k.order_key)";
+        let rows = session.query(sql, &[&destinations, &numbers]).await?;
+        let mut open: HashSet<OrderedKey> = rows
+            .iter()
+            .map(|row| OrderedKey {
+                destination: row.get(0),
+                key: row.get(1),
+            })
+            .collect();
+        for event in new {
+            for (delivery, number) in event.task.task.deliveries.iter().zip(&event.deliveries) {
+                let Some(key) = delivery.order_key else {
+                    continue;
+                };
+                let key = OrderedKey {
+                    destination: delivery.destination.0,
+                    key,
+                };
+                // Only a delivery that may be taken can be behind. One in flight holds back the others.
+                if !open.insert(key) && delivery.state() == DeliveryState::Pending {
+                    behind.insert(*number);
+                }
+            }
+        }
+        Ok(behind)
+    }
+}
+
+/// Returns the keys of deliveries that begin in flight.
+fn going_keys(new: &[&GroupEvent]) -> Vec<OrderedKey> {
+    let deliveries = new.iter().flat_map(|event| &event.task.task.deliveries);
+    deliveries
+        .filter(|delivery| delivery.is_in_flight)
+        .filter_map(|delivery| {
+            Some(OrderedKey {
+                destination: delivery.destination.0,
+                key: delivery.order_key?,
+            })
+        })
+        .collect()
+}
+
+/// The lock that a group holds from its first statement to its end.
+const LOCK_GROUP: &str = "SELECT pg_advisory_xact_lock($1)";
+
+/// Claims by route and key.
+pub(super) type FoundClaims = HashMap<(i64, [u8; 16]), FoundClaim>;
+
+/// A claim that is stored.
+pub(super) struct FoundClaim {
+    pub(super) status: Option<u16>,
+    pub(super) expires_ms: i64,
+    pub(super) event: Option<i64>,
+    pub(super) node: Option<i32>,
+}

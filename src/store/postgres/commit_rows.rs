@@ -1,0 +1,298 @@
+//! The rows of a group as columns: one statement per table inserts all of them with `unnest`.
+
+use std::collections::HashSet;
+
+use tokio_postgres::Row;
+
+use crate::store::postgres::commit_group::{FoundClaim, FoundClaims, GroupEvent};
+use crate::store::postgres::session::{Session, SqlValue};
+use crate::store::postgres::shared::NodeShared;
+use crate::store::rows::ClaimRow;
+
+/// Longest duration of the first attempt of a hybrid route, for the case that its node dies meanwhile.
+const FIRST_ATTEMPT_MS: i64 = 5 * 60 * 1000;
+
+/// Claims of new events.
+#[derive(Default)]
+pub(super) struct ClaimColumns {
+    routes: Vec<i64>,
+    keys: Vec<Vec<u8>>,
+    expires_ms: Vec<i64>,
+    statuses: Vec<i16>,
+    events: Vec<i64>,
+}
+
+impl ClaimColumns {
+    /// Inserts claims and returns those that nobody had. They are sorted, so that two groups with the same claims wait
+    /// for each other in the same order.
+    pub(super) const INSERT: &str = "INSERT INTO claim (route, key, expires_ms, status, event)
+        SELECT route, key, expires_ms, status, event FROM unnest($1::bigint[], $2::bytea[],
+            $3::bigint[], $4::smallint[], $5::bigint[]) AS c (route, key, expires_ms, status, event)
+        ORDER BY route, key ON CONFLICT DO NOTHING RETURNING event, key";
+
+    pub(super) fn of(events: &[GroupEvent]) -> Self {
+        let mut columns = Self::default();
+        for event in events.iter().filter(|event| event.is_new()) {
+            for claim in &event.task.task.claims {
+                columns.push(event.route, *claim, event.task.task.status, event.number);
+            }
+        }
+        columns
+    }
+
+    fn push(&mut self, route: i64, claim: ClaimRow, status: u16, event: i64) {
+        self.routes.push(route);
+        self.keys.push(claim.key.to_vec());
+        self.expires_ms.push(claim.expires_ms);
+        self.statuses
+            .push(i16::try_from(status).unwrap_or(i16::MAX));
+        self.events.push(event);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.routes.is_empty()
+    }
+
+    pub(super) fn values(&self) -> [SqlValue<'_>; 5] {
+        [
+            &self.routes,
+            &self.keys,
+            &self.expires_ms,
+            &self.statuses,
+            &self.events,
+        ]
+    }
+
+    /// Returns the claims that an insert made, as events and keys.
+    pub(super) fn won(rows: &[Row]) -> HashSet<(i64, [u8; 16])> {
+        rows.iter()
+            .filter_map(|row| {
+                let key: &[u8] = row.get(1);
+                Some((row.get(0), *key.first_chunk::<16>()?))
+            })
+            .collect()
+    }
+
+    /// Reads and locks claims that were there before.
+    pub(super) async fn find(
+        session: &Session,
+        lost: &[(i64, [u8; 16])],
+    ) -> Result<FoundClaims, tokio_postgres::Error> {
+        let routes: Vec<i64> = lost.iter().map(|(route, _)| *route).collect();
+        let keys: Vec<&[u8]> = lost.iter().map(|(_, key)| &key[..]).collect();
+        let sql = "SELECT c.route, c.key, c.status, c.expires_ms, c.event, c.node FROM claim c
+            JOIN (SELECT DISTINCT * FROM unnest($1::bigint[], $2::bytea[]) AS k (route, key)) k
+            ON c.route = k.route AND c.key = k.key ORDER BY c.route, c.key FOR UPDATE OF c";
+        let rows = session.query(sql, &[&routes, &keys]).await?;
+        let mut found = FoundClaims::new();
+        for row in rows {
+            let key: &[u8] = row.get(1);
+            let Some(key) = key.first_chunk::<16>() else {
+                continue;
+            };
+            let claim = FoundClaim {
+                status: row
+                    .get::<_, Option<i16>>(2)
+                    .map(|status| u16::try_from(status).unwrap_or(0)),
+                expires_ms: row.get(3),
+                event: row.get(4),
+                node: row.get(5),
+            };
+            found.insert((row.get(0), *key), claim);
+        }
+        Ok(found)
+    }
+
+    /// Gives claims that are over to new events.
+    pub(super) async fn replace(
+        session: &Session,
+        claims: &[(i64, ClaimRow, u16, i64)],
+    ) -> Result<(), tokio_postgres::Error> {
+        if claims.is_empty() {
+            return Ok(());
+        }
+        let mut columns = Self::default();
+        for (route, claim, status, event) in claims {
+            columns.push(*route, *claim, *status, *event);
+        }
+        let sql = "UPDATE claim SET expires_ms = c.expires_ms, status = c.status, event = c.event,
+            node = NULL FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::smallint[],
+            $5::bigint[]) AS c (route, key, expires_ms, status, event)
+            WHERE claim.route = c.route AND claim.key = c.key";
+        session.execute(sql, &columns.values()).await.map(drop)
+    }
+
+    /// Deletes claims that this transaction inserted, given as route, key and event.
+    pub(super) async fn give_up(
+        session: &Session,
+        claims: &[(i64, [u8; 16], i64)],
+    ) -> Result<(), tokio_postgres::Error> {
+        if claims.is_empty() {
+            return Ok(());
+        }
+        let routes: Vec<i64> = claims.iter().map(|(route, ..)| *route).collect();
+        let keys: Vec<&[u8]> = claims.iter().map(|(_, key, _)| &key[..]).collect();
+        let events: Vec<i64> = claims.iter().map(|(.., event)| *event).collect();
+        let sql = "DELETE FROM claim USING unnest($1::bigint[], $2::bytea[], $3::bigint[])
+            AS c (route, key, event)
+            WHERE claim.route = c.route AND claim.key = c.key AND claim.event = c.event";
+        session
+            .execute(sql, &[&routes, &keys, &events])
+            .await
+            .map(drop)
+    }
+}
+
+/// Events with their contents.
+#[derive(Default)]
+pub(super) struct EventColumns<'a> {
+    ids: Vec<i64>,
+    uids: Vec<&'a [u8]>,
+    kinds: Vec<i64>,
+    received_ms: Vec<i64>,
+    body_sizes: Vec<i64>,
+    event_ids: Vec<Option<&'a str>>,
+    webhook_ids: Vec<Option<&'a str>>,
+    event_types: Vec<Option<&'a str>>,
+    sealing_keys: Vec<i64>,
+    heads: Vec<&'a [u8]>,
+    bodies: Vec<&'a [u8]>,
+}
+
+impl<'a> EventColumns<'a> {
+    pub(super) const INSERT: &'static str = "INSERT INTO event
+        (id, uid, kind, received_ms, body_size, event_id, webhook_id, event_type)
+        SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[],
+            $6::text[], $7::text[], $8::text[])";
+
+    pub(super) const INSERT_CONTENT: &'static str =
+        "INSERT INTO content (event, sealing_key, head, body)
+        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[])";
+
+    pub(super) fn of(events: &[&'a GroupEvent]) -> Self {
+        let mut columns = Self::default();
+        for event in events {
+            let sealed = &event.task.task;
+            columns.ids.push(event.number);
+            columns.uids.push(&sealed.uid);
+            columns.kinds.push(event.kind);
+            columns.received_ms.push(sealed.received_ms);
+            columns.body_sizes.push(sealed.body_size);
+            columns.event_ids.push(sealed.event_id.as_deref());
+            columns.webhook_ids.push(sealed.webhook_id.as_deref());
+            let own_type = sealed.event_type.as_deref().filter(|_| event.is_rest);
+            columns.event_types.push(own_type);
+            columns.sealing_keys.push(sealed.sealing_key);
+            columns.heads.push(&sealed.head);
+            columns.bodies.push(&sealed.body);
+        }
+        columns
+    }
+
+    pub(super) fn values(&self) -> [SqlValue<'_>; 8] {
+        [
+            &self.ids,
+            &self.uids,
+            &self.kinds,
+            &self.received_ms,
+            &self.body_sizes,
+            &self.event_ids,
+            &self.webhook_ids,
+            &self.event_types,
+        ]
+    }
+
+    pub(super) fn content_values(&self) -> [SqlValue<'_>; 4] {
+        [&self.ids, &self.sealing_keys, &self.heads, &self.bodies]
+    }
+}
+
+/// Open deliveries.
+#[derive(Default)]
+pub(super) struct OpenDeliveryColumns {
+    ids: Vec<i64>,
+    events: Vec<i64>,
+    lanes: Vec<i64>,
+    destinations: Vec<i64>,
+    states: Vec<i16>,
+    are_behind: Vec<bool>,
+    priorities: Vec<i16>,
+    due_ms: Vec<i64>,
+    order_keys: Vec<Option<i64>>,
+    attempts: Vec<i32>,
+    round_began_ms: Vec<i64>,
+    created_ms: Vec<i64>,
+    sizes: Vec<i64>,
+    node: i32,
+    until_ms: i64,
+}
+
+impl OpenDeliveryColumns {
+    pub(super) const INSERT: &str = "INSERT INTO open_delivery (id, event, lane, destination, state,
+            is_behind, priority, due_ms, order_key, attempts, round, round_began_ms, created_ms, size,
+            node, turn, until_ms)
+        SELECT id, event, lane, destination, state, is_behind, priority, due_ms, order_key, attempts,
+            attempts, round_began_ms, created_ms, size,
+            CASE state WHEN 1 THEN $14::integer END,
+            CASE state WHEN 1 THEN nextval('turn') END,
+            CASE state WHEN 1 THEN $15::bigint END
+        FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::smallint[],
+            $6::boolean[], $7::smallint[], $8::bigint[], $9::bigint[], $10::integer[], $11::bigint[],
+            $12::bigint[], $13::bigint[]) AS d (id, event, lane, destination, state, is_behind,
+            priority, due_ms, order_key, attempts, round_began_ms, created_ms, size)";
+
+    pub(super) fn of(events: &[&GroupEvent], shared: &NodeShared, behind: &HashSet<i64>) -> Self {
+        let skew_ms = shared.clock.skew_ms();
+        let mut columns = Self {
+            node: shared.node(),
+            until_ms: shared.clock.now().unix_ms.saturating_add(FIRST_ATTEMPT_MS),
+            ..Self::default()
+        };
+        for event in events {
+            let sealed = &event.task.task;
+            let size = sealed.head.len().saturating_add(sealed.body.len());
+            let size = i64::try_from(size).unwrap_or(i64::MAX);
+            let numbers = event.deliveries.iter().zip(&event.lanes);
+            for (delivery, (number, lane)) in sealed.deliveries.iter().zip(numbers) {
+                columns.ids.push(*number);
+                columns.events.push(event.number);
+                columns.lanes.push(*lane);
+                columns.destinations.push(delivery.destination.0);
+                let state = i16::try_from(delivery.state().code()).unwrap_or(0);
+                columns.states.push(state);
+                columns.are_behind.push(behind.contains(number));
+                columns
+                    .priorities
+                    .push(delivery.priority.clamp(-1, 1).into());
+                columns.due_ms.push(delivery.due_ms);
+                columns.order_keys.push(delivery.order_key);
+                columns.attempts.push(delivery.is_in_flight.into());
+                let began_ms = sealed.received_ms.saturating_add(skew_ms);
+                columns.round_began_ms.push(began_ms);
+                columns.created_ms.push(sealed.received_ms);
+                columns.sizes.push(size);
+            }
+        }
+        columns
+    }
+
+    pub(super) fn values(&self) -> [SqlValue<'_>; 15] {
+        [
+            &self.ids,
+            &self.events,
+            &self.lanes,
+            &self.destinations,
+            &self.states,
+            &self.are_behind,
+            &self.priorities,
+            &self.due_ms,
+            &self.order_keys,
+            &self.attempts,
+            &self.round_began_ms,
+            &self.created_ms,
+            &self.sizes,
+            &self.node,
+            &self.until_ms,
+        ]
+    }
+}
