@@ -33,6 +33,7 @@ mod tests;
 pub use crate::store::error::StoreError;
 pub(crate) use crate::store::options::PurgeResult;
 pub use crate::store::options::{RetentionLimits, StoreOptions, StoreStatistics};
+pub(crate) use crate::store::postgres::probe::{migrate, probe, versions};
 pub(crate) use crate::store::sqlite::check::check;
 pub(crate) use crate::store::sqlite::copy::copy;
 pub(crate) use crate::store::sqlite::export::export;

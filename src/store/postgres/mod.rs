@@ -17,6 +17,7 @@ mod connect;
 mod destinations;
 mod event_rows;
 mod finish;
+mod host_failure;
 mod keys;
 mod lease;
 mod lists;
@@ -25,7 +26,12 @@ mod names;
 mod nodes;
 mod observer;
 mod order;
+<<<<<<< HEAD
+mod pooler;
+pub(super) mod probe;
+=======
 mod outcome_rows;
+>>>>>>> main
 mod purge;
 mod queue;
 mod replay;
