@@ -15,6 +15,8 @@ mod event;
 mod export_line;
 mod head;
 mod names;
+#[cfg(test)]
+pub(crate) mod node_stub;
 pub(crate) mod nodes;
 mod options;
 pub(crate) mod partial;
@@ -24,6 +26,7 @@ pub(crate) mod rows;
 mod seal;
 mod sealed_event;
 pub(crate) mod search;
+pub(crate) mod shared_claim;
 mod sqlite;
 mod store;
 pub(crate) mod take;

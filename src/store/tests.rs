@@ -13,6 +13,7 @@ mod purge;
 mod schema;
 mod sealing;
 mod searching;
+mod shared_claims;
 mod states;
 mod two_nodes;
 
@@ -125,6 +126,13 @@ impl Rig {
 
     pub(super) fn path(&self) -> PathBuf {
         self.folder.path().join("inbox.db")
+    }
+
+    /// Opens the store a second time, as another node does. Returns `None` for a file.
+    pub(super) fn second_node(&self) -> Option<Store> {
+        let schema = self.schema.as_ref()?;
+        let location = DatabaseLocation::Postgres(Box::new(schema.settings(None)));
+        Some(Store::open(at(location)).unwrap())
     }
 
     pub(super) fn is_shared(&self) -> bool {

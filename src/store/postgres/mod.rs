@@ -38,6 +38,7 @@ mod replay;
 mod session;
 mod sessions;
 mod shared;
+mod shared_claims;
 mod state_lock;
 mod stats;
 pub(super) mod store;
