@@ -10,15 +10,19 @@
 
 mod aliases;
 pub(crate) mod audit;
+mod content_text;
 mod error;
 mod event;
 mod export_line;
+mod filter;
 mod head;
+mod lane_counts;
 mod names;
 pub(crate) mod nodes;
 mod options;
 pub(crate) mod partial;
 mod postgres;
+mod purge_sweeps;
 mod replay_text;
 pub(crate) mod rows;
 mod seal;
