@@ -10,143 +10,28 @@
     reason = "a benchmark of something broken has to stop"
 )]
 
-use std::fs::File;
-use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr};
+#[expect(dead_code, reason = "other benchmarks use the rest")]
+mod store_load;
+
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hookgate::internals::{
-    AttemptRecord, ClaimRow, DatabaseLocation, DeliverySearch, DeliveryState, DestinationId,
-    DestinationName, DueDelivery, EventId, EventSearch, FinishedAttempt, ListPage, NewDelivery,
-    NewEvent, NextState, RequestId, RetentionLimits, RouteName, Secret, SqliteFile, Store,
-    StoreError, StoreOptions, StoredEvent, TakeRequest, instant,
+    AttemptRecord, DatabaseLocation, DeliverySearch, DeliveryState, EventSearch, FinishedAttempt,
+    ListPage, NextState, RetentionLimits, RouteName, Secret, SqliteFile, Store, StoreOptions,
+    instant,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use rusqlite::{Connection, params};
+
+use store_load::{
+    BODY, COMMITTERS, DAY, NOW, Rig, body, claim_key, fsync_median, headers, median, memory, mix,
+    take, time, uid,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-const BODY: usize = 1024;
-const COMMITTERS: u64 = 64;
-const NOW: i64 = 1_700_000_000_000;
-const DAY: i64 = 86_400_000;
-const TYPES: [&str; 8] = [
-    "push",
-    "pull_request.opened",
-    "issues.opened",
-    "issue_comment.created",
-    "check_run.completed",
-    "check_suite.completed",
-    "workflow_run.completed",
-    "release.published",
-];
-
-/// Numbers that look random and are not.
-fn mix(number: u64) -> u64 {
-    let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed ^ (mixed >> 27)
-}
-
-fn claim_key(number: u64) -> [u8; 16] {
-    let mut key = [0; 16];
-    key[..8].copy_from_slice(&mix(number).to_be_bytes());
-    key[8..].copy_from_slice(&mix(number ^ u64::MAX).to_be_bytes());
-    key
-}
-
-fn uid(number: u64) -> RequestId {
-    let mut random = [0; 10];
-    random[2..].copy_from_slice(&mix(number).to_be_bytes());
-    RequestId::new(time(number), random)
-}
-
-fn time(number: u64) -> i64 {
-    NOW + i64::try_from(number / 10).unwrap_or(0)
-}
-
-fn body() -> Bytes {
-    let text: Vec<u8> = (0..BODY as u64)
-        .map(|place| b'a' + (mix(place) % 26) as u8)
-        .collect();
-    Bytes::from(text)
-}
-
-fn headers() -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in [
-        ("user-agent", "GitHub-Hookshot/044aadd"),
-        ("accept", "*/*"),
-        ("content-type", "application/json"),
-        ("x-github-event", "push"),
-        ("x-github-delivery", "72d3162e-cc78-11e3-81ab-4c9367dc0958"),
-        (
-            "x-hub-signature-256",
-            "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17",
-        ),
-    ] {
-        headers.insert(
-            HeaderName::from_static(name),
-            HeaderValue::from_static(value),
-        );
-    }
-    headers
-}
-
-fn event(number: u64, destination: DestinationId, body: &Bytes, headers: &HeaderMap) -> NewEvent {
-    let uid = uid(number);
-    let name = format!("{:016x}-{number}", mix(number));
-    NewEvent {
-        event: StoredEvent {
-            uid,
-            route: RouteName::new("github"),
-            provider: "github".to_owned(),
-            event_id: EventId::parse(&name),
-            event_type: Some(TYPES[(mix(number) % 8) as usize].into()),
-            webhook_id: name,
-            received_ms: time(number),
-            source: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            is_tls: true,
-            method: Method::POST,
-            target: "/github".to_owned(),
-            host: Some("hooks.example.com".to_owned()),
-            headers: headers.clone(),
-            body: Some(body.clone()),
-            digest: [7; 32],
-        },
-        claims: vec![ClaimRow {
-            key: claim_key(number),
-            expires_ms: time(number) + 7 * DAY,
-        }],
-        status: 202,
-        deliveries: vec![NewDelivery {
-            destination,
-            due_ms: time(number),
-            priority: 0,
-            order_key: None,
-            is_in_flight: false,
-        }],
-    }
-}
-
-fn open(path: &Path, key: Option<&str>) -> Store {
-    Store::open(StoreOptions {
-        location: DatabaseLocation::Sqlite(SqliteFile {
-            path: path.to_owned(),
-            min_free: 1 << 30,
-        }),
-        encryption_keys: key.map(|key| Secret::new(key.into())).into_iter().collect(),
-        keep_body: true,
-        max_size: None,
-        max_events: None,
-    })
-    .expect("the store opens")
-}
 
 /// Bare SQLite with the rows that nobody can do without: event, content, claim, delivery with its index of what is due.
 struct Bare {
@@ -226,158 +111,21 @@ impl Bare {
     }
 }
 
-/// A store under load.
-struct Rig {
-    runtime: tokio::runtime::Runtime,
-    store: Store,
-    destination: DestinationId,
-    next: Arc<AtomicU64>,
-    body: Bytes,
-    headers: HeaderMap,
-}
-
-/// What a run of commits took.
-struct Run {
-    rate: f64,
-    /// Tasks in one group.
-    group: f64,
-    p50: Duration,
-    p99: Duration,
+fn open(path: &Path, key: Option<&str>) -> Store {
+    Store::open(StoreOptions {
+        location: DatabaseLocation::Sqlite(SqliteFile {
+            path: path.to_owned(),
+            min_free: 1 << 30,
+        }),
+        encryption_keys: key.map(|key| Secret::new(key.into())).into_iter().collect(),
+        keep_body: true,
+        max_size: None,
+        max_events: None,
+    })
+    .expect("the store opens")
 }
 
 impl Rig {
-    fn new(path: &Path, key: Option<&str>) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let store = open(path, key);
-        let (route, name) = (RouteName::new("github"), DestinationName::new("app"));
-        let destination = runtime
-            .block_on(store.destination(&route, &name))
-            .expect("a destination");
-        Self {
-            runtime,
-            store,
-            destination,
-            next: Arc::new(AtomicU64::new(0)),
-            body: body(),
-            headers: headers(),
-        }
-    }
-
-    /// Commits as fast as it goes, until a time is over or a number is reached, with this many committers.
-    fn commit(&self, committers: u64, span: Duration, until: u64) -> Run {
-        self.commit_paced(committers, span, until, Duration::ZERO)
-    }
-
-    /// Each committer asks once in such a `pause`, or at once where its last commit took longer.
-    fn commit_paced(&self, committers: u64, span: Duration, until: u64, pause: Duration) -> Run {
-        let before = self.stats();
-        let (began, first) = (instant(), self.next.load(Ordering::Relaxed));
-        let tasks: Vec<_> = (0..committers)
-            .map(|committer| {
-                let (store, next) = (self.store.clone(), Arc::clone(&self.next));
-                let (body, headers) = (self.body.clone(), self.headers.clone());
-                // Not all of them at the same moment.
-                let mut due = began + pause.mul_f64(committer as f64 / committers as f64);
-                let destination = self.destination;
-                self.runtime.spawn(async move {
-                    let mut took = Vec::new();
-                    while began.elapsed() < span {
-                        tokio::time::sleep_until(due.into()).await;
-                        due += pause;
-                        let number = next.fetch_add(1, Ordering::Relaxed);
-                        if number >= until {
-                            break;
-                        }
-                        let asked = instant();
-                        let new = event(number, destination, &body, &headers);
-                        store.commit(new).await.expect("it is committed");
-                        took.push(asked.elapsed());
-                    }
-                    took
-                })
-            })
-            .collect();
-        let mut took = Vec::new();
-        for task in tasks {
-            took.extend(self.runtime.block_on(task).expect("no panic"));
-        }
-        let elapsed = began.elapsed().as_secs_f64();
-        let done = self.next.load(Ordering::Relaxed).min(until) - first;
-        self.next.fetch_min(until, Ordering::Relaxed);
-        took.sort_unstable();
-        let after = self.stats();
-        let groups = (after.groups - before.groups).max(1);
-        Run {
-            rate: done as f64 / elapsed,
-            group: (after.grouped - before.grouped) as f64 / groups as f64,
-            p50: took.get(took.len() / 2).copied().unwrap_or_default(),
-            p99: took.get(took.len() * 99 / 100).copied().unwrap_or_default(),
-        }
-    }
-
-    fn stats(&self) -> hookgate::internals::StoreStatistics {
-        self.runtime.block_on(self.store.stats()).expect("stats")
-    }
-
-    /// Takes and ends deliveries with this many workers until that many are done or nothing is due; deliveries a second.
-    fn deliver(&self, workers: u64, batch: usize, most: u64) -> f64 {
-        let (began, done) = (instant(), Arc::default());
-        let tasks = self.spawn_workers(workers, batch, &done, move |found, done| {
-            found > 0 && done < most
-        });
-        self.join(tasks);
-        done.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64()
-    }
-
-    /// Commits with as many committers as there are, and beside it takes and ends what was committed: events and
-    /// deliveries a second.
-    fn both(&self, workers: u64, batch: usize, span: Duration) -> (f64, f64) {
-        let (began, done) = (instant(), Arc::default());
-        let tasks = self.spawn_workers(workers, batch, &done, move |_, _| began.elapsed() < span);
-        let run = self.commit(COMMITTERS, span, u64::MAX);
-        self.join(tasks);
-        let delivered = done.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
-        (run.rate, delivered)
-    }
-
-    /// Workers that take and end deliveries for as long as `goes_on`, which hears how many were due just now and how many
-    /// are done.
-    fn spawn_workers(
-        &self,
-        workers: u64,
-        batch: usize,
-        done: &Arc<AtomicU64>,
-        goes_on: impl Fn(u64, u64) -> bool + Copy + Send + 'static,
-    ) -> Vec<tokio::task::JoinHandle<()>> {
-        let spawn = |_| {
-            let (store, done) = (self.store.clone(), Arc::clone(done));
-            let destination = self.destination;
-            self.runtime.spawn(async move {
-                loop {
-                    let found = deliver_some(&store, destination, batch).await;
-                    let before = done.fetch_add(found, Ordering::Relaxed);
-                    if !goes_on(found, before + found) {
-                        break;
-                    }
-                    if found == 0 {
-                        tokio::time::sleep(Duration::from_millis(1)).await;
-                    }
-                }
-            })
-        };
-        (0..workers).map(spawn).collect()
-    }
-
-    fn join(&self, tasks: Vec<tokio::task::JoinHandle<()>>) {
-        for task in tasks {
-            self.runtime.block_on(task).expect("no panic");
-        }
-    }
-
     /// The median time of a page of some searches, in milliseconds.
     fn pages(&self) -> Vec<(&'static str, f64)> {
         let count = self.next.load(Ordering::Relaxed);
@@ -437,7 +185,7 @@ impl Rig {
         for (name, search) in events {
             let look = || {
                 self.runtime
-                    .block_on(self.store.events(search.clone(), page))
+                    .block_on(self.store().events(search.clone(), page))
             };
             times.push((name, median(|| drop(look().expect("a page")))));
         }
@@ -447,10 +195,10 @@ impl Rig {
         };
         let look = || {
             self.runtime
-                .block_on(self.store.deliveries(search.clone(), page))
+                .block_on(self.store().deliveries(search.clone(), page))
         };
         times.push(("deliveries", median(|| drop(look().expect("a page")))));
-        let look = || self.runtime.block_on(self.store.destinations());
+        let look = || self.runtime.block_on(self.store().destinations());
         times.push(("destinations", median(|| drop(look().expect("rows")))));
         times.push((
             "stats",
@@ -460,86 +208,6 @@ impl Rig {
         ));
         times
     }
-}
-
-async fn take(
-    store: &Store,
-    destination: DestinationId,
-    limit: usize,
-) -> Result<Vec<DueDelivery>, StoreError> {
-    let request = TakeRequest::new(destination, limit, NOW + 99 * DAY);
-    store.take(request).await.map(|taken| taken.due)
-}
-
-/// Takes what is due, at most a batch, and ends it; how many.
-async fn deliver_some(store: &Store, destination: DestinationId, batch: usize) -> u64 {
-    let due = take(store, destination, batch).await;
-    let due = due.expect("it is taken");
-    let ended = due.iter().map(|due| {
-        store.finish(FinishedAttempt {
-            delivery: due.delivery,
-            attempt: due.attempt,
-            record: AttemptRecord {
-                started_ms: NOW,
-                duration_ms: 12,
-                status: Some(204),
-                error: None,
-                response_start: Bytes::new(),
-            },
-            next: NextState::Delivered,
-        })
-    });
-    let ended: Vec<_> = ended.map(tokio_spawn).collect();
-    for ended in ended {
-        assert!(ended.await, "it was in flight");
-    }
-    due.len() as u64
-}
-
-fn tokio_spawn(
-    ended: impl Future<Output = Result<bool, hookgate::internals::StoreError>>,
-) -> impl Future<Output = bool> {
-    // Polled in turn; the first poll hands it to the writer, so all of them go into few groups.
-    let mut ended = Box::pin(ended);
-    let waker = std::task::Waker::noop();
-    let first = ended
-        .as_mut()
-        .poll(&mut std::task::Context::from_waker(waker));
-    async move {
-        match first {
-            std::task::Poll::Ready(done) => done.expect("it is ended"),
-            std::task::Poll::Pending => ended.await.expect("it is ended"),
-        }
-    }
-}
-
-/// Milliseconds, the middle of eleven.
-fn median(what: impl Fn()) -> f64 {
-    let mut times: Vec<f64> = (0..11)
-        .map(|_| {
-            let began = instant();
-            what();
-            began.elapsed().as_secs_f64() * 1000.0
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
-/// Microseconds that the disk takes to make 64 KiB durable, the middle of 200.
-fn fsync_median(path: &Path) -> f64 {
-    let mut file = File::create(path).expect("a file");
-    let block = vec![7; 64 * 1024];
-    let mut times: Vec<Duration> = (0..200)
-        .map(|_| {
-            file.write_all(&block).expect("it is written");
-            let began = instant();
-            file.sync_data().expect("it is synchronised");
-            began.elapsed()
-        })
-        .collect();
-    times.sort_unstable();
-    times[times.len() / 2].as_secs_f64() * 1e6
 }
 
 /// Seconds of processor time that threads whose name begins so have used.
@@ -564,14 +232,6 @@ fn main_name() -> String {
     name.trim().to_owned()
 }
 
-/// Resident memory in MiB.
-fn memory() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().nth(1));
-    kib.and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
-}
-
 fn compare(folder: &Path, rounds: u32) {
     let fsync = fsync_median(&folder.join("sync"));
     println!("fdatasync of 64 KiB: {fsync:.0} us (median)");
@@ -579,11 +239,11 @@ fn compare(folder: &Path, rounds: u32) {
         "commits of {BODY} bytes, groups of {COMMITTERS} against {COMMITTERS} committers, 3 s each:"
     );
     let mut bare = Bare::new(&folder.join("bare.db"));
-    let rig = Rig::new(&folder.join("store.db"), None);
-    let sealed = Rig::new(
+    let rig = Rig::new(vec![open(&folder.join("store.db"), None)]);
+    let sealed = Rig::new(vec![open(
         &folder.join("sealed.db"),
         Some("a key of more than 16 bytes"),
-    );
+    )]);
     let span = Duration::from_secs(3);
     let main = main_name();
     for round in 0..rounds {
@@ -650,7 +310,7 @@ fn writer_cpu(main: &str) -> f64 {
 }
 
 fn grow(folder: &Path, events: u64) {
-    let rig = Rig::new(&folder.join("grown.db"), None);
+    let rig = Rig::new(vec![open(&folder.join("grown.db"), None)]);
     println!("growing to {events} events, {COMMITTERS} committers; pages of 50 in ms:");
     let mut marks = vec![
         1_000, 10_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 3_000_000, 4_000_000,
@@ -687,7 +347,7 @@ fn grow(folder: &Path, events: u64) {
 
 fn fail_some(rig: &Rig) {
     rig.runtime.block_on(async {
-        let due = take(&rig.store, rig.destination, 20).await;
+        let due = take(rig.store(), rig.nodes[0].1, 20).await;
         for due in due.expect("it is taken") {
             let ended = FinishedAttempt {
                 delivery: due.delivery,
@@ -701,7 +361,7 @@ fn fail_some(rig: &Rig) {
                 },
                 next: NextState::Dead,
             };
-            rig.store.finish(ended).await.expect("it is ended");
+            rig.store().finish(ended).await.expect("it is ended");
         }
     });
 }
@@ -720,7 +380,7 @@ fn purge(rig: &Rig) {
         let asked = instant();
         let purged = rig
             .runtime
-            .block_on(rig.store.purge(&retention, NOW + 3 * DAY));
+            .block_on(rig.store().purge(&retention, NOW + 3 * DAY));
         let purged = purged.expect("it is purged");
         longest = longest.max(asked.elapsed());
         events += purged.events;

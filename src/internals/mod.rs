@@ -39,7 +39,9 @@ pub use crate::gate::reject::RejectReason;
 pub use crate::gate::verdict::GateCheck;
 pub use crate::internals::admin_of_store::AdminOfStore;
 pub use crate::model::clock::{ClockReading, instant};
-pub use crate::model::database::{DatabaseLocation, SqliteFile};
+pub use crate::model::database::{
+    CommitDurability, DatabaseLocation, PostgresHost, PostgresSettings, PostgresTls, SqliteFile,
+};
 pub use crate::model::delivery::{DeliveryId, DeliveryState};
 pub use crate::model::ids::{DestinationName, RequestId, RouteName};
 pub use crate::record::metric_table::{MetricKind, MetricRow, all_metrics};

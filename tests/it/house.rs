@@ -453,8 +453,10 @@ fn the_check_sees_a_comparison_that_ends_early() {
 }
 
 /// Files of tests that may pause, with the number of places: the helpers that wait for a condition, and deadlines.
-const PAUSES: [(&str, usize); 10] = [
+const PAUSES: [(&str, usize); 11] = [
     ("tests/api/check.py", 1),
+    // Waits for a condition, and lets a fault or a load last.
+    ("tests/cluster/waiting.py", 3),
     // A run that hangs ends.
     ("tests/console/main.mjs", 1),
     ("tests/rig/app.rs", 1),

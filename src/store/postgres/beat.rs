@@ -28,6 +28,10 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Longest duration of one beat or look. Three of them fit into a lease.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Longest duration of an entry. A migration may take long, but a server that stopped to answer must not hold this node
+/// out of the database forever.
+const ENTRY_PATIENCE: Duration = Duration::from_secs(60);
+
 /// First and longest pause before connecting again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -40,7 +44,8 @@ pub(super) async fn run(shared: Arc<NodeShared>, started: SyncSender<Result<(), 
     let mut started = Some(started);
     let mut pause = FIRST_PAUSE;
     loop {
-        match enter(&shared, &slot, &lock).await {
+        let entered = tokio::time::timeout(ENTRY_PATIENCE, enter(&shared, &slot, &lock)).await;
+        match entered.unwrap_or_else(|_| Err(no_answer())) {
             Ok(version) => {
                 pause = FIRST_PAUSE;
                 if let Some(started) = started.take() {
@@ -226,6 +231,9 @@ fn spread_of(since: Instant) -> f64 {
 
 /// Ends this node's row at the end of the process, so that other nodes need not wait for its lease.
 pub(super) async fn leave(shared: &NodeShared) {
+    if shared.node() == 0 {
+        return;
+    }
     let slot = SessionSlot::new(&shared.settings, "beat");
     let Ok(guard) = slot.open().await else {
         return;
@@ -235,6 +243,7 @@ pub(super) async fn leave(shared: &NodeShared) {
     };
     let sql = "UPDATE node SET ended_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint
         WHERE id = $1 AND ended_ms IS NULL";
-    // Without this the other nodes notice the end a little later.
-    let _ = session.execute(sql, &[&shared.node()]).await;
+    // Without this the other nodes notice the end a little later, so the end of the process does not wait for it long.
+    let node = shared.node();
+    let _ = tokio::time::timeout(PATIENCE, session.execute(sql, &[&node])).await;
 }

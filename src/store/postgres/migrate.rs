@@ -19,7 +19,8 @@ const MIGRATION_LOCK: i64 = 0x686f_6f6b_6761_7465;
 pub(super) async fn migrate(session: &Session, schema: &str) -> Result<(), StoreError> {
     let found = form(session, schema).await?;
     check(found, schema)?;
-    if found.form == FORM {
+    // A newer node may have migrated already: its version must stay, or it would migrate again at its next start.
+    if found.form >= FORM {
         return Ok(());
     }
     let wait = format!("BEGIN; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
@@ -34,7 +35,7 @@ pub(super) async fn migrate(session: &Session, schema: &str) -> Result<(), Store
     for sql in MIGRATIONS.iter().skip(done) {
         session.batch(sql).await.map_err(StoreError::Postgres)?;
     }
-    let sql = format!("UPDATE meta SET form = {FORM}; COMMIT");
+    let sql = format!("UPDATE meta SET form = greatest(form, {FORM}); COMMIT");
     session.batch(&sql).await.map_err(StoreError::Postgres)
 }
 

@@ -196,8 +196,8 @@ async fn interrupt_rows(
         ), back AS (
             UPDATE open_delivery o SET state = 0, node = NULL, turn = NULL, until_ms = NULL,
                 last_status = NULL, last_error = $5, interruptions = least(interruptions + 1, 1000),
-                due_ms = CASE WHEN interruptions < $6 THEN due_ms
-                    ELSE greatest(due_ms, $7) + least(5000 * 4 ^ least(interruptions - $6, 8), 600000)::bigint END
+                due_ms = CASE WHEN interruptions < $6 THEN o.due_ms
+                    ELSE greatest(o.due_ms, $7) + least(5000 * 4 ^ least(interruptions - $6, 8), 600000)::bigint END
             FROM locked WHERE o.id = locked.id
             RETURNING o.id, o.attempts, o.lane, locked.node, locked.due_ms
         ), noted AS (

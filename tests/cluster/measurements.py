@@ -1,0 +1,62 @@
+"""Times that a run measures: how fast nodes take over, and how long a failover stops acknowledgements."""
+
+import statistics
+
+from .evidence import Evidence
+from .routes import BY_NAME
+
+
+def measure(evidence: Evidence) -> list[str]:
+    """Returns one line per measurement that the run has data for."""
+    lines = [_acknowledgement(evidence)]
+    if takeovers := find_takeovers(evidence):
+        lines.append(f"takeover of an attempt of a killed node: {_summary(takeovers)}")
+    if outages := find_outages(evidence):
+        lines.append(f"from the loss of the database to the next acknowledgement from the store: {_summary(outages)}")
+    return lines
+
+
+def _summary(values: list[float]) -> str:
+    median, most = statistics.median(values), max(values)
+    return f"median {median:.2f} s, longest {most:.2f} s, {len(values)} cases"
+
+
+def _acknowledgement(evidence: Evidence) -> str:
+    """Describes the response times of queue routes at their first try."""
+    times = sorted(
+        sending.tries[0].ended - sending.tries[0].began
+        for sending in evidence.sendings
+        if sending.tries and sending.tries[0].status == 200 and BY_NAME[sending.route].mode == "queue"
+    )
+    if not times:
+        return "no event of a queue route was acknowledged at its first try"
+    middle, high = times[len(times) // 2], times[len(times) * 99 // 100]
+    return f"acknowledgement of queue routes: median {middle * 1000:.1f} ms, p99 {high * 1000:.1f} ms, {len(times)} events"
+
+
+def find_takeovers(evidence: Evidence) -> list[float]:
+    """Returns for each exchange that a kill cut off the time until the next exchange of the same delivery began."""
+    found = []
+    for node, moment in evidence.faults.killed:
+        for exchanges in evidence.by_place.values():
+            for each, following in zip(exchanges, exchanges[1:]):
+                is_cut = each.node == node and each.status is None and each.ended is not None
+                if is_cut and each.began <= moment and abs((each.ended or 0.0) - moment) < 0.5:
+                    found.append(following.began - moment)
+    return found
+
+
+def find_outages(evidence: Evidence) -> list[float]:
+    """Returns for each loss of the database the time until a queue route acknowledged an event that was sent after it."""
+    found = []
+    for span in evidence.faults.away:
+        later = [
+            sending.acknowledged - span.began
+            for sending in evidence.sendings
+            if sending.acknowledged is not None
+            and BY_NAME[sending.route].mode == "queue"
+            and sending.tries[0].began > span.began
+        ]
+        if later:
+            found.append(min(later))
+    return found
