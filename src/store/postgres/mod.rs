@@ -7,6 +7,7 @@
 mod attempts;
 mod audit;
 mod beat;
+mod bounds;
 mod change;
 mod claims;
 mod clock;
@@ -14,31 +15,34 @@ mod commit;
 mod commit_group;
 mod commit_rows;
 mod connect;
+mod delivery_list;
+mod delivery_search;
 mod destinations;
+mod event_list;
 mod event_rows;
+mod event_search;
 mod finish;
 mod host_failure;
+mod hours;
 mod keys;
 mod lease;
-mod lists;
 mod migrate;
 mod names;
 mod nodes;
 mod observer;
 mod order;
-<<<<<<< HEAD
+mod outcome_rows;
 mod pooler;
 pub(super) mod probe;
-=======
-mod outcome_rows;
->>>>>>> main
 mod purge;
 mod queue;
 mod replay;
+mod search_query;
 mod session;
 mod sessions;
 mod shared;
 mod shared_claims;
+mod snapshot;
 mod state_lock;
 mod stats;
 pub(super) mod store;
@@ -48,4 +52,5 @@ mod tally;
 #[cfg(test)]
 mod testing;
 mod text;
+mod text_search;
 mod thread;

@@ -142,10 +142,13 @@ impl Sessions {
         let guard = slot.open().await?;
         let session = guard.session()?;
         let work = async {
+            // Searches differ so much that a plan for any values suits few of them, and compiling one takes longer than
+            // most of them run.
             // The server cancels the query at its deadline. The deadline of this side comes later, for a server that is
             // gone.
             let begin = format!(
-                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {}",
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {};
+                SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL jit = off",
                 patience.as_millis()
             );
             session.batch(&begin).await?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -23,7 +23,7 @@ use crate::store::postgres::lease::NodeLease;
 use crate::store::postgres::queue::GroupQueue;
 use crate::store::postgres::sessions::Sessions;
 use crate::store::postgres::shared_claims::SharedClaimQueue;
-use crate::store::rows::DestinationId;
+use crate::store::rows::{DestinationId, SpentClaim};
 use crate::store::seal::ContentSealer;
 
 /// Work for the thread.
@@ -41,10 +41,14 @@ pub(super) struct NodeShared {
     pub(super) lease: NodeLease,
     pub(super) report: Mutex<NodeReport>,
     pub(super) attempts: RunningAttempts,
+    /// Claims of proxy routes that wait to be written.
+    pub(super) spent: Mutex<Vec<SpentClaim>>,
     /// Since when the beat of each node is unchanged, as this node has seen it.
     pub(super) quiet: Mutex<HashMap<i32, Duration>>,
     sessions: Sessions,
     names: RwLock<Arc<NameTable>>,
+    /// The version in the database that `names` has at least.
+    name_version: AtomicI64,
     sealer: ArcSwap<ContentSealer>,
     pub(super) aliases: Mutex<DestinationAliases>,
     /// Number of this node in the database; 0 while it is not registered.
@@ -81,8 +85,10 @@ impl NodeShared {
             lease: NodeLease::default(),
             report: Mutex::default(),
             attempts: RunningAttempts::default(),
+            spent: Mutex::default(),
             quiet: Mutex::default(),
             names: RwLock::default(),
+            name_version: AtomicI64::new(0),
             sealer: ArcSwap::default(),
             aliases: Mutex::default(),
             node: AtomicI32::new(0),
@@ -118,8 +124,14 @@ impl NodeShared {
     }
 
     /// Replaces the names with a newer state of the database.
-    pub(super) fn set_names(&self, names: NameTable) {
+    pub(super) fn set_names(&self, names: NameTable, version: i64) {
         *self.names.write() = Arc::new(names);
+        self.name_version.store(version, Ordering::SeqCst);
+    }
+
+    /// Returns the version of the names in memory.
+    pub(super) fn name_version(&self) -> i64 {
+        self.name_version.load(Ordering::SeqCst)
     }
 
     /// Changes the names in place.
