@@ -92,11 +92,20 @@ struct SchemaForm {
 }
 
 fn check(found: SchemaForm, schema: &str) -> Result<(), StoreError> {
-    // A newer schema is usable as long as its version says so: the newer nodes of an upgrade run beside this one.
-    match found.readable_from > FORM {
+    check_readable(found.readable_from, found.form, schema)
+}
+
+/// Returns an error if only later programs may use the schema. A newer schema is usable as long as its version says so:
+/// the newer nodes of an upgrade run beside this one.
+pub(super) fn check_readable(
+    readable_from: i32,
+    form: i32,
+    schema: &str,
+) -> Result<(), StoreError> {
+    match readable_from > FORM {
         true => Err(StoreError::NewerSchema {
             schema: schema.to_owned(),
-            found: found.form,
+            found: form,
             known: FORM,
         }),
         false => Ok(()),

@@ -28,6 +28,7 @@ mod keys;
 mod lease;
 mod migrate;
 mod names;
+mod new_names;
 mod nodes;
 mod observer;
 mod order;
