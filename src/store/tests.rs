@@ -13,6 +13,7 @@ mod schema;
 mod sealing;
 mod searching;
 mod states;
+mod transfer;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,6 @@
 //! Tests of `hookgate check` and `hookgate store migrate` on a PostgreSQL server of their own.
 
 use std::fs;
-use std::path::Path;
 
 use tempfile::TempDir;
 
@@ -52,7 +51,10 @@ fn assert_says(store: &str, wanted: &[&str]) {
     }
     let is_good = wanted == ["0 errors"];
     assert_eq!(code, if is_good { 0 } else { 2 }, "{text}");
-    assert!(!text.contains(PASSWORD) && !text.contains("not the password"), "{text}");
+    assert!(
+        !text.contains(PASSWORD) && !text.contains("not the password"),
+        "{text}"
+    );
 }
 
 /// Fails when a fault of the database, of TLS or of rights is not found, or is named without what it concerns.
@@ -61,7 +63,8 @@ fn check_names_what_is_wrong_with_the_database() {
     let Some(cluster) = TestCluster::start() else {
         return;
     };
-    let url = |user: &str| format!("url = \"{}\"\n", cluster.url(user));
+    let base = cluster.url("USER");
+    let url = |user: &str| format!("url = \"{}\"\n", base.replace("USER", user));
     let password = "password = { file = \"password\" }\n";
     let ca = format!("ca = \"{}\"\n", cluster.ca().display());
     let server = format!("localhost:{}", cluster.port);
@@ -79,32 +82,68 @@ fn check_names_what_is_wrong_with_the_database() {
     let other = format!("ca = \"{}\"\n", other.display());
     assert_says(&(url(OWNER) + password + &other), &untrusted);
     let address = url(OWNER).replace("localhost", "127.0.0.1");
-    assert_says(&(address + password + &ca), &["cannot be trusted", "127.0.0.1"]);
+    assert_says(
+        &(address + password + &ca),
+        &["cannot be trusted", "127.0.0.1"],
+    );
     let missing = url(OWNER) + password + "ca = \"none.pem\"\n";
     assert_says(&missing, &["none.pem", "check `ca`, `cert` and `key`"]);
 
     // Passwords and roles.
-    assert_says(&(url(OWNER) + &ca), &["asks for the password of the user `hookgate`", &server]);
+    assert_says(
+        &(url(OWNER) + &ca),
+        &["asks for the password of the user `hookgate`", &server],
+    );
     let wrong = url(OWNER) + "password = { file = \"wrong\" }\n" + &ca;
-    assert_says(&wrong, &["rejects the password of the user `hookgate`", &server]);
+    assert_says(
+        &wrong,
+        &["rejects the password of the user `hookgate`", &server],
+    );
     let rejected = url(OUTSIDER) + password + &ca;
-    assert_says(&rejected, &["does not let the user `outsider` into", "pg_hba.conf"]);
+    assert_says(
+        &rejected,
+        &["does not let the user `outsider` into", "pg_hba.conf"],
+    );
     let absent = url(OWNER).replace("/hookgate\"", "/nothing\"") + password + &ca;
-    assert_says(&absent, &["no database `nothing`", "CREATE DATABASE nothing OWNER hookgate"]);
+    assert_says(
+        &absent,
+        &[
+            "no database `nothing`",
+            "CREATE DATABASE nothing OWNER hookgate",
+        ],
+    );
 
     // Rights: to create the schema, to use it, and to use the tables in it.
     let guest = url(GUEST) + password + &ca;
     let create = "`CREATE SCHEMA hookgate AUTHORIZATION guest`";
-    assert_says(&guest, &["may not create the tables of the schema `hookgate`", create]);
+    assert_says(
+        &guest,
+        &["may not create the tables of the schema `hookgate`", create],
+    );
     cluster.sql("hookgate", "CREATE SCHEMA hookgate AUTHORIZATION hookgate");
-    assert_says(&guest, &["`guest` may not use the schema", "GRANT USAGE, CREATE ON SCHEMA"]);
+    assert_says(
+        &guest,
+        &[
+            "`guest` may not use the schema",
+            "GRANT USAGE, CREATE ON SCHEMA",
+        ],
+    );
     let owner = StoreConfig::new(&(url(OWNER) + password + &ca));
     assert_eq!(owner.run(&["store", "migrate", "--check"]).0, 1);
     let (code, text) = owner.run(&["store", "migrate"]);
-    assert!(code == 0 && text.contains("migrated the schema `hookgate` from version 0"), "{text}");
+    assert!(
+        code == 0 && text.contains("migrated the schema `hookgate` from version 0"),
+        "{text}"
+    );
     assert_eq!(owner.run(&["store", "migrate", "--check"]).0, 0);
     cluster.sql("hookgate", "GRANT USAGE ON SCHEMA hookgate TO guest");
-    assert_says(&guest, &["lacks rights on tables", "GRANT SELECT, INSERT, UPDATE, DELETE"]);
+    assert_says(
+        &guest,
+        &[
+            "lacks rights on tables",
+            "GRANT SELECT, INSERT, UPDATE, DELETE",
+        ],
+    );
     cluster.sql(
         "hookgate",
         "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA hookgate TO guest;
@@ -113,9 +152,18 @@ fn check_names_what_is_wrong_with_the_database() {
     assert_says(&guest, &["0 errors"]);
 
     // A schema that only a later version can use.
-    cluster.sql("hookgate", "UPDATE hookgate.meta SET form = 99, readable_from = 99");
-    assert_says(&(url(OWNER) + password + &ca), &["has version 99", "run a later hookgate"]);
-    cluster.sql("hookgate", "UPDATE hookgate.meta SET form = 1, readable_from = 1");
+    cluster.sql(
+        "hookgate",
+        "UPDATE hookgate.meta SET form = 99, readable_from = 99",
+    );
+    assert_says(
+        &(url(OWNER) + password + &ca),
+        &["has version 99", "run a later hookgate"],
+    );
+    cluster.sql(
+        "hookgate",
+        "UPDATE hookgate.meta SET form = 1, readable_from = 1",
+    );
 
     // A standby, a server that is away, and one that never answers.
     cluster.restart("default_transaction_read_only = on");

@@ -50,7 +50,16 @@ impl TestCluster {
         cluster.own(cluster.path());
         let data = cluster.path().join("data");
         let mut initdb = cluster.command("initdb");
-        initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]);
+        initdb.args([
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]);
         cluster.run(initdb.arg("-D").arg(&data));
         let (cert, key) = cluster
             .authority
@@ -79,7 +88,10 @@ impl TestCluster {
                 CREATE ROLE {OUTSIDER} LOGIN PASSWORD '{PASSWORD}'"
             ),
         );
-        cluster.sql("postgres", &format!("CREATE DATABASE hookgate OWNER {OWNER}"));
+        cluster.sql(
+            "postgres",
+            &format!("CREATE DATABASE hookgate OWNER {OWNER}"),
+        );
         Some(cluster)
     }
 
@@ -109,8 +121,19 @@ impl TestCluster {
     /// Runs statements as the superuser, and returns what they print.
     pub fn sql(&self, database: &str, sql: &str) -> String {
         let mut psql = self.command("psql");
-        psql.args(["-U", "postgres", "-d", database, "-v", "ON_ERROR_STOP=1", "-XAtqc", sql]);
-        psql.arg("-h").arg(self.path()).args(["-p", &self.port.to_string()]);
+        psql.args([
+            "-U",
+            "postgres",
+            "-d",
+            database,
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-XAtqc",
+            sql,
+        ]);
+        psql.arg("-h")
+            .arg(self.path())
+            .args(["-p", &self.port.to_string()]);
         self.run(&mut psql)
     }
 
@@ -183,7 +206,11 @@ fn programs() -> Option<PathBuf> {
 
 /// Returns user and group of the server if this process is root.
 fn owner() -> Option<(u32, u32)> {
-    if fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own)).unwrap() != 0 {
+    if fs::metadata("/proc/self")
+        .map(|own| std::os::unix::fs::MetadataExt::uid(&own))
+        .unwrap()
+        != 0
+    {
         return None;
     }
     let users = fs::read_to_string("/etc/passwd").unwrap();

@@ -26,12 +26,9 @@ mod names;
 mod nodes;
 mod observer;
 mod order;
-<<<<<<< HEAD
+mod outcome_rows;
 mod pooler;
 pub(super) mod probe;
-=======
-mod outcome_rows;
->>>>>>> main
 mod purge;
 mod queue;
 mod replay;
@@ -46,3 +43,4 @@ mod takeover;
 mod tally;
 mod text;
 mod thread;
+pub(super) mod transfer;
