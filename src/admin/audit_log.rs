@@ -99,7 +99,11 @@ impl AuditLog {
         // Ids must grow as in the store, since they are the cursor of the list.
         let last = remembered.front().map_or(0, |row| row.id);
         let id = last.saturating_add(1);
-        remembered.push_front(ActionRow { id, action });
+        remembered.push_front(ActionRow {
+            id,
+            node: None,
+            action,
+        });
         remembered.truncate(MAX_REMEMBERED);
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct OperatorAction {
 pub(crate) struct ActionRow {
     /// The number of the row: later actions have higher numbers.
     pub id: i64,
+    /// The node that ran the action, if several nodes share the store.
+    pub node: Option<String>,
     /// The action as it was recorded.
     pub action: OperatorAction,
 }

@@ -10,20 +10,27 @@
 
 mod aliases;
 pub(crate) mod audit;
+mod content_text;
 mod error;
 mod event;
 mod export_line;
+mod filter;
 mod head;
+mod lane_counts;
 mod names;
+#[cfg(test)]
+pub(crate) mod node_stub;
 pub(crate) mod nodes;
 mod options;
 pub(crate) mod partial;
 mod postgres;
+mod purge_sweeps;
 mod replay_text;
 pub(crate) mod rows;
 mod seal;
 mod sealed_event;
 pub(crate) mod search;
+pub(crate) mod shared_claim;
 mod sqlite;
 mod store;
 pub(crate) mod take;

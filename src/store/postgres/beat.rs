@@ -112,7 +112,7 @@ async fn enter(
     keys::check(&sealer, session, &shared.settings.schema).await?;
     shared.set_sealer(sealer);
     let (table, version) = names::load(session).await.map_err(StoreError::Postgres)?;
-    shared.set_names(table);
+    shared.set_names(table, version);
     register(shared, session, lock).await?;
     beat(shared, session).await?;
     takeover::release_gone(shared).await?;

@@ -39,7 +39,7 @@ impl NodeObserver {
         let found: i64 = session.query_one(sql, &[]).await.map_err(failed)?.get(0);
         if found != *version {
             let (table, loaded) = names::load(session).await.map_err(failed)?;
-            shared.set_names(table);
+            shared.set_names(table, loaded);
             *version = loaded;
         }
         announce_due(shared, session).await

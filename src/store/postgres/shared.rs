@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -22,7 +22,8 @@ use crate::store::postgres::clock::DatabaseClock;
 use crate::store::postgres::lease::NodeLease;
 use crate::store::postgres::queue::GroupQueue;
 use crate::store::postgres::sessions::Sessions;
-use crate::store::rows::DestinationId;
+use crate::store::postgres::shared_claims::SharedClaimQueue;
+use crate::store::rows::{DestinationId, SpentClaim};
 use crate::store::seal::ContentSealer;
 
 /// Work for the thread.
@@ -35,14 +36,19 @@ pub(super) struct NodeShared {
     pub(super) settings: PostgresSettings,
     pub(super) options: StoreOptions,
     pub(super) queue: GroupQueue,
+    pub(super) claims: SharedClaimQueue,
     pub(super) clock: DatabaseClock,
     pub(super) lease: NodeLease,
     pub(super) report: Mutex<NodeReport>,
     pub(super) attempts: RunningAttempts,
+    /// Claims of proxy routes that wait to be written.
+    pub(super) spent: Mutex<Vec<SpentClaim>>,
     /// Since when the beat of each node is unchanged, as this node has seen it.
     pub(super) quiet: Mutex<HashMap<i32, Duration>>,
     sessions: Sessions,
     names: RwLock<Arc<NameTable>>,
+    /// The version in the database that `names` has at least.
+    name_version: AtomicI64,
     sealer: ArcSwap<ContentSealer>,
     pub(super) aliases: Mutex<DestinationAliases>,
     /// Number of this node in the database; 0 while it is not registered.
@@ -74,12 +80,15 @@ impl NodeShared {
             settings,
             options,
             queue: GroupQueue::default(),
+            claims: SharedClaimQueue::default(),
             clock: DatabaseClock::default(),
             lease: NodeLease::default(),
             report: Mutex::default(),
             attempts: RunningAttempts::default(),
+            spent: Mutex::default(),
             quiet: Mutex::default(),
             names: RwLock::default(),
+            name_version: AtomicI64::new(0),
             sealer: ArcSwap::default(),
             aliases: Mutex::default(),
             node: AtomicI32::new(0),
@@ -115,8 +124,14 @@ impl NodeShared {
     }
 
     /// Replaces the names with a newer state of the database.
-    pub(super) fn set_names(&self, names: NameTable) {
+    pub(super) fn set_names(&self, names: NameTable, version: i64) {
         *self.names.write() = Arc::new(names);
+        self.name_version.store(version, Ordering::SeqCst);
+    }
+
+    /// Returns the version of the names in memory.
+    pub(super) fn name_version(&self) -> i64 {
+        self.name_version.load(Ordering::SeqCst)
     }
 
     /// Changes the names in place.
@@ -149,6 +164,7 @@ impl NodeShared {
     pub(super) fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
         self.queue.close();
+        self.claims.close();
         // `notify_one` stores a permit, so the thread sees it even if it is not waiting at this moment.
         self.closing.notify_one();
     }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use tokio_postgres::Error;
 
 use crate::model::delivery::DeliveryState;
+use crate::store::lane_counts::LaneTally;
 use crate::store::postgres::session::Session;
 
 /// The lane under which events and claims are counted.
@@ -66,4 +67,45 @@ pub(super) async fn record(session: &Session, changes: &TallyChanges) -> Result<
         .execute(RECORD, &[&lanes, &states, &changes])
         .await
         .map(drop)
+}
+
+/// The counts of all rows.
+#[derive(Default)]
+pub(super) struct TallyTotals {
+    pub(super) events: i64,
+    pub(super) claims: i64,
+    pub(super) lanes: LaneTally,
+}
+
+/// Reads the counts, with all changes that are committed.
+pub(super) async fn load(session: &Session) -> Result<TallyTotals, Error> {
+    let sql = "SELECT lane, state, sum(count)::bigint FROM (
+            SELECT lane, state, count FROM tally UNION ALL SELECT lane, state, change FROM tally_change
+        ) AS t GROUP BY lane, state";
+    let mut totals = TallyTotals::default();
+    for row in session.query(sql, &[]).await? {
+        let (lane, state, count): (i64, i16, i64) = (row.get(0), row.get(1), row.get(2));
+        match (lane, state) {
+            (NO_LANE, EVENTS) => totals.events = count,
+            (NO_LANE, CLAIMS) => totals.claims = count,
+            _ => totals.lanes.add(lane, state.into(), count),
+        }
+    }
+    Ok(totals)
+}
+
+/// Adds the changes of some transactions to the totals. Returns whether more are left.
+pub(super) async fn fold(session: &Session) -> Result<bool, Error> {
+    /// Changes that one transaction adds, in some tens of milliseconds.
+    const FOLDED: i64 = 20_000;
+    let sql = "WITH gone AS (
+            DELETE FROM tally_change WHERE ctid = ANY(ARRAY(SELECT ctid FROM tally_change LIMIT $1))
+            RETURNING lane, state, change
+        ), added AS (
+            INSERT INTO tally (lane, state, count)
+            SELECT lane, state, sum(change) FROM gone GROUP BY lane, state ORDER BY lane, state
+            ON CONFLICT (lane, state) DO UPDATE SET count = tally.count + excluded.count
+        ) SELECT count(*) FROM gone";
+    let folded: i64 = session.query_one(sql, &[&FOLDED]).await?.get(0);
+    Ok(folded >= FOLDED)
 }

@@ -94,6 +94,7 @@ fn list(
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<ActionRow> {
     Ok(ActionRow {
         id: row.get(0)?,
+        node: None,
         action: OperatorAction {
             at_ms: row.get(1)?,
             who: row.get(2)?,

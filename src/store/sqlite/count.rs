@@ -7,13 +7,13 @@ use rusqlite::Connection;
 
 use crate::model::delivery::DeliveryState;
 use crate::model::ids::DestinationName;
+use crate::store::filter::{EventColumns, SearchFilter, wants_lane};
+use crate::store::lane_counts::LaneCount;
 use crate::store::names::NameTable;
 use crate::store::search::DeliverySearch;
-use crate::store::sqlite::filter::{EventColumns, SearchFilter};
 use crate::store::sqlite::index_ranges::original_deliveries;
-use crate::store::sqlite::lane_counts::LaneCount;
 use crate::store::sqlite::readers::ReadTransaction;
-use crate::store::sqlite::search::{wanted_counts, wants_lane};
+use crate::store::sqlite::search::wanted_counts;
 use crate::store::sqlite::time_index::{self, EventStretch, NumberRange};
 
 /// Counts the matching deliveries. Returns `None` if that requires reading each row.

@@ -5,10 +5,11 @@ use rusqlite::types::ToSql;
 
 use crate::model::ids::{DestinationName, RouteName};
 use crate::store::error::StoreError;
+use crate::store::lane_counts::LaneTally;
 use crate::store::names::DestinationEntry;
 use crate::store::rows::{DestinationId, DestinationRow};
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
-use crate::store::sqlite::lane_counts::{LaneTally, oldest};
+use crate::store::sqlite::lane_oldest::oldest;
 use crate::store::sqlite::queue::TaskUrgency;
 use crate::store::sqlite::readers::{PATIENCE, ReadTransaction};
 use crate::store::sqlite::store::SqliteStore;

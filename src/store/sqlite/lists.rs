@@ -8,16 +8,16 @@ use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::ids::{RequestId, RouteName};
 use crate::store::error::StoreError;
 use crate::store::event::webhook_id;
+use crate::store::filter::{EventColumns, SearchFilter, wants_lane};
 use crate::store::names::NameTable;
 use crate::store::rows::AttemptRecord;
 use crate::store::seal::{ContentSealer, SealedPart};
 use crate::store::search::{
     AttemptRow, DeliveryRow, DeliverySearch, EventRow, EventSearch, ListPage,
 };
-use crate::store::sqlite::filter::{EventColumns, SearchFilter};
 use crate::store::sqlite::index_ranges::ListBounds;
 use crate::store::sqlite::readers::{PATIENCE, ReadTransaction};
-use crate::store::sqlite::search::{delivery_candidates, event_candidates, wants_lane};
+use crate::store::sqlite::search::{delivery_candidates, event_candidates};
 use crate::store::sqlite::store::SqliteStore;
 
 /// Largest number of rows in a page.

@@ -7,14 +7,14 @@ use rusqlite::Connection;
 
 use crate::model::delivery::DeliveryState;
 use crate::model::ids::RequestId;
-use crate::store::names::{DeliveryLane, NameTable};
+use crate::store::filter::{SearchFilter, wants_lane};
+use crate::store::lane_counts::{LaneCount, LaneTally};
+use crate::store::names::DeliveryLane;
 use crate::store::search::DeliverySearch;
-use crate::store::sqlite::filter::SearchFilter;
 use crate::store::sqlite::id_index;
 use crate::store::sqlite::index_ranges::{
     CandidateRows, IndexRange, ListBounds, ReplayedEvents, original_deliveries,
 };
-use crate::store::sqlite::lane_counts::{LaneCount, LaneTally};
 use crate::store::sqlite::list_numbers::numbers;
 use crate::store::sqlite::readers::ReadTransaction;
 use crate::store::sqlite::time_index::{self, NumberRange};
@@ -177,20 +177,4 @@ pub(super) fn wanted_counts(
             && search.state.is_none_or(|wanted| wanted == state)
     };
     Ok(LaneTally::load(look.conn)?.counts(&look.names, is_wanted))
-}
-
-pub(super) fn wants_lane(
-    names: &NameTable,
-    search: &DeliverySearch,
-    filter: &SearchFilter<'_>,
-    lane: &DeliveryLane,
-) -> bool {
-    let destination = search.destination.as_ref().is_none_or(|name| {
-        let found = names.destinations.get(&lane.destination);
-        found.is_some_and(|destination| destination.name == *name)
-    });
-    let is_replay = search
-        .is_replay
-        .is_none_or(|wanted| wanted == lane.is_replay);
-    destination && is_replay && filter.wants_kind(lane.kind)
 }

@@ -15,13 +15,13 @@ use crate::store::aliases::DestinationAliases;
 use crate::store::error::StoreError;
 use crate::store::names::NameTable;
 use crate::store::options::StoreStatistics;
+use crate::store::purge_sweeps::PurgeSweeps;
 use crate::store::rows::DestinationId;
 use crate::store::seal::ContentSealer;
 use crate::store::sqlite::clock::StoreClock;
 use crate::store::sqlite::connect;
 use crate::store::sqlite::open::OpenStore;
 use crate::store::sqlite::options::SqliteOptions;
-use crate::store::sqlite::purge_sweeps::PurgeSweeps;
 use crate::store::sqlite::queue::WriterQueue;
 use crate::store::sqlite::readers::{ReadTransaction, ReaderPool, STEPS};
 #[cfg(test)]

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::store::error::StoreError;
+use crate::store::lane_counts::LaneTally;
 use crate::store::options::StoreStatistics;
-use crate::store::sqlite::lane_counts::{LaneTally, oldest};
+use crate::store::sqlite::lane_oldest::oldest;
 use crate::store::sqlite::limits::{disk_free, log_size, pages, size};
 use crate::store::sqlite::load_names;
 use crate::store::sqlite::open::open_untrusted;

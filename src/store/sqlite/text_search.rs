@@ -5,12 +5,9 @@
 
 use std::time::Duration;
 
-use hookgate_verify::net::redact;
-use memchr::memmem::Finder;
-
 use crate::model::clock;
+use crate::store::content_text::ContentText;
 use crate::store::error::StoreError;
-use crate::store::rows::StoredEvent;
 use crate::store::seal::ContentSealer;
 use crate::store::search::{EventRow, EventSearch, ListPage};
 use crate::store::sqlite::event_rows;
@@ -43,15 +40,14 @@ fn events(
     (search, text): (&EventSearch, &str),
     page: ListPage,
 ) -> rusqlite::Result<(Vec<EventRow>, Option<i64>)> {
-    let wanted = text.to_ascii_lowercase();
-    let finder = Finder::new(&wanted);
+    let wanted = ContentText::new(text);
     let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
     let (mut rows, mut next) = (Vec::new(), None);
     let began = clock::instant();
     each_event(look, search, page.after, &mut |row| {
         let cursor = row.cursor;
         if let Some(stored) = event_rows::read(look.conn, &look.names, cursor)?
-            && holds(&finder, &stored.open(sealer))
+            && wanted.is_in(&stored.open(sealer))
         {
             rows.push(row);
         }
@@ -61,16 +57,4 @@ fn events(
         Ok(goes_on)
     })?;
     Ok((rows, next))
-}
-
-/// Returns whether an event contains a text in lower case.
-fn holds(finder: &Finder<'_>, event: &StoredEvent) -> bool {
-    let is_in = |bytes: &[u8]| finder.find(&bytes.to_ascii_lowercase()).is_some();
-    let event_id = event.event_id.as_ref().map(ToString::to_string);
-    is_in(event.body.as_deref().unwrap_or_default())
-        || is_in(event.event_type.as_deref().unwrap_or_default().as_bytes())
-        || is_in(event_id.as_deref().unwrap_or_default().as_bytes())
-        || is_in(event.webhook_id.as_bytes())
-        // Tokens in the target are masked, because a person who may search could find them letter by letter.
-        || is_in(redact::target(&event.target).as_bytes())
 }

@@ -41,7 +41,9 @@ async fn file() -> (TempDir, PathBuf) {
             _ => pending(slow),
         };
         let claim = u8::try_from(number).unwrap();
-        let event = event(number).to(delivery).claim(claim, NOW + 4_000_000_000_000);
+        let event = event(number)
+            .to(delivery)
+            .claim(claim, NOW + 4_000_000_000_000);
         let event = event.set(|event| {
             event.event_type = (number % 2 == 0).then(|| "pull\0request".into());
             event.body = Some(Bytes::from(vec![u8::try_from(number).unwrap(); 100_000]));
@@ -52,10 +54,16 @@ async fn file() -> (TempDir, PathBuf) {
     assert!(in_flight.len() > 2);
     assert!(rig.finish(&in_flight[0], NextState::Dead).await);
     let store = &rig.store;
-    store.pause(&route("github"), Some(&name("slow")), true).await.unwrap();
+    store
+        .pause(&route("github"), Some(&name("slow")), true)
+        .await
+        .unwrap();
     store.disable(app, Some("410 from the app")).await.unwrap();
     let search = DeliverySearch::default();
-    let replay = store.begin_replay(ReplaySearch { search }, NOW).await.unwrap();
+    let replay = store
+        .begin_replay(ReplaySearch { search }, NOW)
+        .await
+        .unwrap();
     store.step_replay(replay.id, 2, NOW).await.unwrap();
     let action = OperatorAction {
         at_ms: NOW,
@@ -67,7 +75,7 @@ async fn file() -> (TempDir, PathBuf) {
         detail: None,
         status: 200,
     };
-    store.note_action(action).await.unwrap();
+    store.record_action(action).await.unwrap();
     let path = rig.path();
     let Rig { store, folder, .. } = rig;
     store.close();
@@ -102,7 +110,10 @@ async fn a_store_survives_the_way_to_postgres_and_back() {
     let copied = tokio::task::spawn_blocking(move || {
         let there = to_postgres(&from, &settings)?;
         // A schema with data is never written over.
-        assert!(matches!(to_postgres(&from, &settings), Err(StoreError::Setup { .. })));
+        assert!(matches!(
+            to_postgres(&from, &settings),
+            Err(StoreError::Setup { .. })
+        ));
         Ok::<_, StoreError>((there, to_sqlite(&settings, &to)?))
     });
     let (there, and_back) = copied.await.unwrap().unwrap();
@@ -121,15 +132,31 @@ async fn a_store_survives_the_way_to_postgres_and_back() {
         assert_eq!(rig.uids(EventSearch::default()).await.len(), 40);
         assert_eq!(rig.store.stats().await.unwrap().events, 40);
         assert!(rig.store.is_held(slow));
-        rig.store.pause(&route("github"), Some(&name("slow")), false).await.unwrap();
+        rig.store
+            .pause(&route("github"), Some(&name("slow")), false)
+            .await
+            .unwrap();
         let due = rig.take(slow, 100, i64::MAX / 2).await;
         // One dead, four behind the first of their key, and two that the replay made are not among the 37.
         assert!(due.len() > 30, "{}", due.len());
-        assert!(due.iter().all(|due| due.event.body.as_ref().is_some_and(|body| body.len() > 5)));
+        assert!(
+            due.iter()
+                .all(|due| due.event.body.as_ref().is_some_and(|body| body.len() > 5))
+        );
         let known = event(9).claim(9, NOW + 4_000_000_000_000);
-        assert!(matches!(rig.store.commit(known.0).await, Ok(CommitOutcome::Duplicate(202))));
-        assert!(matches!(rig.store.commit(event(99).0).await, Ok(CommitOutcome::New(_))));
-        let actions = rig.store.actions(ActionSearch::default(), ALL).await.unwrap();
+        assert!(matches!(
+            rig.store.commit(known.0).await,
+            Ok(CommitOutcome::Duplicate(202))
+        ));
+        assert!(matches!(
+            rig.store.commit(event(99).0).await,
+            Ok(CommitOutcome::New(_))
+        ));
+        let actions = rig
+            .store
+            .actions(ActionSearch::default(), ALL)
+            .await
+            .unwrap();
         assert_eq!(actions.len(), 1);
         assert_eq!(rig.store.replays(9).await.unwrap()[0].done, 2);
     }

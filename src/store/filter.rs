@@ -1,49 +1,25 @@
-//! Matching single events against the criteria of a search.
+//! Matching single events and lanes against the criteria of a search.
 
 use std::collections::HashSet;
 
-use rusqlite::{Connection, OptionalExtension};
-
 use crate::store::event::webhook_id;
-use crate::store::names::{NameTable, TypePattern};
-use crate::store::search::EventSearch;
+use crate::store::names::{DeliveryLane, NameTable, TypePattern};
+use crate::store::search::{DeliverySearch, EventSearch};
 
 /// The columns of an event that lists and searches need.
-pub(super) struct EventColumns {
-    pub(super) id: i64,
-    pub(super) uid: [u8; 16],
-    pub(super) kind: i64,
-    pub(super) received_ms: i64,
-    pub(super) body_size: i64,
-    pub(super) event_id: Option<String>,
-    pub(super) webhook_id: Option<String>,
-    event_type: Option<String>,
+pub(in crate::store) struct EventColumns {
+    pub(in crate::store) id: i64,
+    pub(in crate::store) uid: [u8; 16],
+    pub(in crate::store) kind: i64,
+    pub(in crate::store) received_ms: i64,
+    pub(in crate::store) body_size: i64,
+    pub(in crate::store) event_id: Option<String>,
+    pub(in crate::store) webhook_id: Option<String>,
+    pub(in crate::store) event_type: Option<String>,
 }
 
 impl EventColumns {
-    pub(super) const COLUMNS: &str = "event.id, event.uid, event.kind, event.received_ms,
-        event.body_size, event.event_id, event.webhook_id, event.event_type";
-
-    pub(super) fn of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            id: row.get(0)?,
-            uid: row.get(1)?,
-            kind: row.get(2)?,
-            received_ms: row.get(3)?,
-            body_size: row.get(4)?,
-            event_id: row.get(5)?,
-            webhook_id: row.get(6)?,
-            event_type: row.get(7)?,
-        })
-    }
-
-    pub(super) fn read(conn: &Connection, event: i64) -> rusqlite::Result<Option<Self>> {
-        let sql = format!("SELECT {} FROM event WHERE id = ?1", Self::COLUMNS);
-        let mut stmt = conn.prepare_cached(&sql)?;
-        stmt.query_row([event], Self::of).optional()
-    }
-
-    pub(super) fn event_type<'a>(&'a self, names: &'a NameTable) -> Option<&'a str> {
+    pub(in crate::store) fn event_type<'a>(&'a self, names: &'a NameTable) -> Option<&'a str> {
         let kind = names.kinds.get(&self.kind);
         let of_kind = kind.and_then(|kind| kind.event_type.as_deref());
         self.event_type.as_deref().or(of_kind)
@@ -51,15 +27,15 @@ impl EventColumns {
 }
 
 /// The criteria of a search for events, without the state.
-pub(super) struct SearchFilter<'a> {
-    pub(super) search: &'a EventSearch,
-    pub(super) kinds: Option<HashSet<i64>>,
+pub(in crate::store) struct SearchFilter<'a> {
+    pub(in crate::store) search: &'a EventSearch,
+    pub(in crate::store) kinds: Option<HashSet<i64>>,
     pattern: Option<TypePattern>,
     names: &'a NameTable,
 }
 
 impl<'a> SearchFilter<'a> {
-    pub(super) fn new(search: &'a EventSearch, names: &'a NameTable) -> Self {
+    pub(in crate::store) fn new(search: &'a EventSearch, names: &'a NameTable) -> Self {
         Self {
             search,
             kinds: names
@@ -70,13 +46,13 @@ impl<'a> SearchFilter<'a> {
         }
     }
 
-    pub(super) fn wants_kind(&self, kind: i64) -> bool {
+    pub(in crate::store) fn wants_kind(&self, kind: i64) -> bool {
         self.kinds
             .as_ref()
             .is_none_or(|kinds| kinds.contains(&kind))
     }
 
-    pub(super) fn wants(&self, line: &EventColumns) -> bool {
+    pub(in crate::store) fn wants(&self, line: &EventColumns) -> bool {
         let search = self.search;
         let is_since = search
             .since_ms
@@ -94,11 +70,28 @@ impl<'a> SearchFilter<'a> {
     }
 
     /// Returns whether kind and time alone decide, so that matches can be counted in indexes.
-    pub(super) fn is_countable(&self) -> bool {
+    pub(in crate::store) fn is_countable(&self) -> bool {
         let search = self.search;
         // Events of the shared kind have different types, which only their rows show.
         let has_rest =
             search.event_type.is_some() && self.names.kinds.values().any(|kind| kind.is_rest);
         search.id.is_none() && !has_rest
     }
+}
+
+/// Returns whether a lane may contain matching deliveries.
+pub(in crate::store) fn wants_lane(
+    names: &NameTable,
+    search: &DeliverySearch,
+    filter: &SearchFilter<'_>,
+    lane: &DeliveryLane,
+) -> bool {
+    let destination = search.destination.as_ref().is_none_or(|name| {
+        let found = names.destinations.get(&lane.destination);
+        found.is_some_and(|destination| destination.name == *name)
+    });
+    let is_replay = search
+        .is_replay
+        .is_none_or(|wanted| wanted == lane.is_replay);
+    destination && is_replay && filter.wants_kind(lane.kind)
 }

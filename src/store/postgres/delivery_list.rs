@@ -1,0 +1,135 @@
+//! Lists of deliveries, and the attempts of one.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hookgate_verify::identity::event_id::EventId;
+use tokio_postgres::{Error, Row};
+
+use crate::model::delivery::{DeliveryId, DeliveryState};
+use crate::model::ids::RequestId;
+use crate::store::error::StoreError;
+use crate::store::postgres::bounds::ListBounds;
+use crate::store::postgres::delivery_search::{DeliveryWalk, FoundDelivery};
+use crate::store::postgres::event_list::{PATIENCE, page_size};
+use crate::store::postgres::session::Session;
+use crate::store::postgres::snapshot::ReadSnapshot;
+use crate::store::postgres::store::PostgresStore;
+use crate::store::rows::AttemptRecord;
+use crate::store::seal::{ContentSealer, SealedPart};
+use crate::store::search::{AttemptRow, DeliveryRow, DeliverySearch, ListPage};
+
+impl PostgresStore {
+    pub(in crate::store) async fn deliveries(
+        &self,
+        search: DeliverySearch,
+        page: ListPage,
+    ) -> Result<Vec<DeliveryRow>, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        self.read(PATIENCE, async move |session| {
+            let snapshot = ReadSnapshot::new(session, &shared).await?;
+            list(&snapshot, &search, page).await
+        })
+        .await
+    }
+
+    pub(in crate::store) async fn attempts(
+        &self,
+        delivery: DeliveryId,
+    ) -> Result<Vec<AttemptRow>, StoreError> {
+        let sealer = self.shared.sealer();
+        self.read(PATIENCE, async move |session| {
+            attempts(session, &sealer, delivery).await
+        })
+        .await
+    }
+}
+
+async fn list(
+    snapshot: &ReadSnapshot<'_>,
+    search: &DeliverySearch,
+    page: ListPage,
+) -> Result<Vec<DeliveryRow>, Error> {
+    let limit = page_size(page);
+    let mut rows = Vec::new();
+    if limit > 0 {
+        let mut walk = DeliveryWalk::new(snapshot, search, ListBounds::page(page.after)).await?;
+        let mut batch = limit;
+        while rows.len() < limit
+            && let Some(found) = walk.next(batch).await?
+        {
+            let found = found.into_iter();
+            rows.extend(found.filter_map(|found| delivery_row(snapshot, found)));
+            batch = batch.saturating_mul(2);
+        }
+    }
+    rows.truncate(limit);
+    Ok(rows)
+}
+
+fn delivery_row(snapshot: &ReadSnapshot<'_>, found: FoundDelivery) -> Option<DeliveryRow> {
+    let names = &snapshot.names;
+    let lane = names.lanes.get(&found.lane)?;
+    let destination = names.destinations.get(&lane.destination)?;
+    // In flight, the column holds the start of the attempt.
+    let is_due = matches!(found.state, DeliveryState::Pending | DeliveryState::Waiting);
+    Some(DeliveryRow {
+        id: DeliveryId(found.id),
+        uid: RequestId::from_bytes(found.event.uid),
+        route: names.route_name(destination.route),
+        destination: destination.name.clone(),
+        event_id: found.event.event_id.as_deref().and_then(EventId::parse),
+        event_type: found.event.event_type(names).map(Into::into),
+        state: found.state,
+        attempts: u32::try_from(found.attempts).unwrap_or(0),
+        is_replay: lane.is_replay,
+        created_ms: found.created_ms,
+        due_ms: found
+            .due_ms
+            .filter(|_| is_due)
+            .map(|due_ms| due_ms.saturating_sub(snapshot.skew_ms)),
+        ended_ms: found.ended_ms,
+        last_status: found
+            .last_status
+            .and_then(|status| u16::try_from(status).ok()),
+        last_error: found.last_error,
+    })
+}
+
+/// Reads the attempts of a delivery in their order.
+pub(super) async fn attempts(
+    session: &Session,
+    sealer: &ContentSealer,
+    delivery: DeliveryId,
+) -> Result<Vec<AttemptRow>, Error> {
+    let sql = "SELECT event.uid, event.id FROM any_delivery AS d JOIN event ON event.id = d.event
+        WHERE d.id = $1";
+    let Some(row) = session.query_opt(sql, &[&delivery.0]).await? else {
+        return Ok(Vec::new());
+    };
+    let (uid, event): (&[u8], i64) = (row.get(0), row.get(1));
+    let uid = uid.first_chunk::<16>().copied().unwrap_or_default();
+    let sql = "SELECT number, started_ms, duration_ms, status, error, detail, sealing_key, answer
+        FROM attempt WHERE delivery = $1 ORDER BY number";
+    let rows = session.query(sql, &[&delivery.0]).await?;
+    let read = |row: &Row| {
+        let number = u32::try_from(row.get::<_, i32>(0)).unwrap_or(0);
+        let part = SealedPart::Answer(delivery.0, number);
+        let answer = sealer.open_part((row.get(6), event), &uid, part, row.get(7));
+        let error: Option<String> = row.get(4);
+        let detail: Option<String> = row.get(5);
+        AttemptRow {
+            number,
+            record: AttemptRecord {
+                started_ms: row.get(1),
+                duration_ms: u32::try_from(row.get::<_, i64>(2)).unwrap_or(u32::MAX),
+                status: row
+                    .get::<_, Option<i16>>(3)
+                    .and_then(|status| u16::try_from(status).ok()),
+                error: error.map(|word| (word, detail.unwrap_or_default())),
+                response_start: answer.map(Bytes::from).unwrap_or_default(),
+            },
+        }
+    };
+    Ok(rows.iter().map(read).collect())
+}
