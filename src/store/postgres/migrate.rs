@@ -67,6 +67,28 @@ pub(super) async fn version(session: &Session, schema: &str) -> Result<i32, Stor
     Ok(found.form)
 }
 
+/// Returns whether the schema is a copy that is not complete.
+pub(super) async fn is_copy(session: &Session, schema: &str) -> Result<bool, StoreError> {
+    let sql = "SELECT to_regclass($1) IS NOT NULL";
+    let table = format!("\"{schema}\".copy_progress");
+    let row = session.query_one(sql, &[&table]).await;
+    Ok(row.map_err(StoreError::Postgres)?.get(0))
+}
+
+/// Rejects a schema that `hookgate store copy` has not finished.
+pub(super) async fn refuse_copy(session: &Session, schema: &str) -> Result<(), StoreError> {
+    match is_copy(session, schema).await? {
+        false => Ok(()),
+        true => Err(StoreError::Setup {
+            what: format!(
+                "a copy into the schema `{schema}` is unfinished: run the same `hookgate store copy` again, or remove it \
+                with `DROP SCHEMA {schema} CASCADE`"
+            ),
+            source: None,
+        }),
+    }
+}
+
 async fn run(session: &Session, schema: &str) -> Result<(), StoreError> {
     let wait = format!("BEGIN; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
     session.batch(&wait).await.map_err(StoreError::Postgres)?;

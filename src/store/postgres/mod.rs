@@ -55,3 +55,4 @@ mod testing;
 mod text;
 mod text_search;
 mod thread;
+pub(super) mod transfer;
