@@ -16,6 +16,7 @@ use crate::app::{local, systemd};
 use crate::config::model::{AdminListen, AdminToken, GateConfig, TelemetrySection};
 use crate::edge::{EdgeServer, listener};
 use crate::model::clock::ClockReading;
+use crate::model::database::{CommitDurability, DatabaseLocation, PostgresTls};
 use crate::pipeline::Pipeline;
 
 /// Time for tasks to notice that they were aborted, after `shutdown_timeout` is over.
@@ -36,10 +37,39 @@ pub(crate) struct FixedSettings {
 pub(crate) struct FixedStore {
     /// The URL, without its password.
     location: String,
+    postgres: Option<FixedPostgres>,
     keep_body: bool,
     limits: [Option<u64>; 3],
     /// Digests of the encryption keys, because a copy of the keys must not stay in memory.
     keys: Vec<[u8; 32]>,
+}
+
+/// Settings of a PostgreSQL store beside its URL. Its sessions are opened with them again and again, so that a change in
+/// the middle would divide the node. Certificates are not among them: their files are read for each session.
+#[derive(PartialEq, Eq)]
+struct FixedPostgres {
+    schema: String,
+    node: String,
+    durability: CommitDurability,
+    tls: PostgresTls,
+    /// Digest of the password, because a copy of it must not stay in memory.
+    password: Option<[u8; 32]>,
+}
+
+impl FixedPostgres {
+    fn of(location: &DatabaseLocation) -> Option<Self> {
+        let DatabaseLocation::Postgres(settings) = location else {
+            return None;
+        };
+        let password = settings.password.as_ref();
+        Some(Self {
+            schema: settings.schema.clone(),
+            node: settings.node.clone(),
+            durability: settings.durability,
+            tls: settings.tls.clone(),
+            password: password.map(|password| Sha256::digest(password.expose()).into()),
+        })
+    }
 }
 
 impl FixedSettings {
@@ -53,6 +83,7 @@ impl FixedSettings {
             }),
             store: config.store.as_ref().map(|store| FixedStore {
                 location: store.location.to_string(),
+                postgres: FixedPostgres::of(&store.location),
                 keep_body: store.keep_body,
                 limits: [store.max_size, store.max_events, store.location.min_free()],
                 keys: store

@@ -3,6 +3,7 @@
 //! The store is opened once. A reload can change destinations and retention; all other changes of `[store]` need a
 //! restart.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,11 +18,13 @@ use crate::admin::controls::{DestinationHealth, ReloadRequest};
 use crate::app::cross_reload::CrossReloadHandle;
 use crate::app::error::StartError;
 use crate::app::generation::DestinationIds;
+use crate::app::systemd;
 use crate::config::model::{self, GateConfig};
 use crate::deliver::health::WorkerHealth;
 use crate::deliver::{DeliveryEngine, DeliveryPlan};
 use crate::inbox::retention::RetentionCounters;
 use crate::inbox::{Inbox, retention};
+use crate::model::database::DatabaseLocation;
 use crate::model::error::chain;
 use crate::net::client::OutgoingClient;
 use crate::record::TelemetryRecorder;
@@ -49,7 +52,8 @@ impl StoreRuntime {
         let Some(wanted) = &config.store else {
             return Ok(None);
         };
-        let options = options(wanted);
+        let state_dir = config.server.state_dir.clone();
+        let options = options(wanted, state_dir.unwrap_or_else(systemd::state_dir));
         // Blocking: after a crash the store first replays its write-ahead log.
         let opened = tokio::task::spawn_blocking(|| Store::open(options)).await;
         let store = opened
@@ -212,10 +216,14 @@ fn destination_health(health: &WorkerHealth) -> DestinationHealth {
     }
 }
 
-fn options(wanted: &model::StoreSection) -> StoreOptions {
+fn options(wanted: &model::StoreSection, state_folder: PathBuf) -> StoreOptions {
     let keys = wanted.encryption_keys.iter();
+    let mut location = wanted.location.clone();
+    if let DatabaseLocation::Postgres(settings) = &mut location {
+        settings.state_folder = Some(state_folder);
+    }
     StoreOptions {
-        location: wanted.location.clone(),
+        location,
         encryption_keys: keys.map(|key| Secret::new(key.expose().to_vec())).collect(),
         keep_body: wanted.keep_body,
         max_size: wanted.max_size,

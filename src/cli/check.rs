@@ -1,6 +1,6 @@
 //! `hookgate check`: validates a config file and reports all errors at once.
 //!
-//! It also checks what the file refers to on this machine: certificates, secrets and the names of upstreams.
+//! It also checks what the file refers to: certificates, secrets, the names of upstreams and the database of the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::ToSocketAddrs;
@@ -24,7 +24,9 @@ use crate::config::model::CertificateFiles;
 use crate::config::{self, ExaminedConfig};
 use crate::edge::certificates::{self, CertificateError, CertificatePair};
 use crate::model::clock::ClockReading;
+use crate::model::database::PostgresSettings;
 use crate::model::error;
+use crate::store::{self, StoreError};
 
 /// Remaining seconds below which a certificate is reported. Let's Encrypt certificates are renewed 30 days before they
 /// expire, so with 14 days left, renewal has failed for two weeks.
@@ -34,8 +36,8 @@ const SOON_SECONDS: i64 = 14 * 24 * 3600;
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Prints the diagnostics. Returns exit code 0 if there is no error, else 2; warnings do not count.
-pub(crate) fn run(path: &Path, json: bool) -> ExitCode {
-    let report = report(path);
+pub(crate) fn run(path: &Path, json: bool, is_offline: bool) -> ExitCode {
+    let report = report(path, is_offline);
     if json {
         println!("{:#}", report.to_json());
     } else {
@@ -55,12 +57,13 @@ pub(crate) fn run(path: &Path, json: bool) -> ExitCode {
 }
 
 /// Collects the diagnostics of a config file and of the files and names that it refers to, sorted by location.
-pub(crate) fn report(path: &Path) -> DiagnosticReport {
+pub(crate) fn report(path: &Path, is_offline: bool) -> DiagnosticReport {
     let ExaminedConfig {
         mut report,
         certificates,
         client_ca,
         upstreams,
+        database,
     } = config::examine(path);
     let mut pairs = Vec::new();
     // In the order of the file: a certificate can only be hidden by one before it.
@@ -72,7 +75,12 @@ pub(crate) fn report(path: &Path) -> DiagnosticReport {
     {
         report.push(certificate_error(&err, span));
     }
-    check_names(&upstreams, &mut report);
+    if !is_offline {
+        check_names(&upstreams, &mut report);
+        if let Some((settings, span)) = database {
+            check_database(&settings, span, &mut report);
+        }
+    }
     report.sort();
     report
 }
@@ -223,6 +231,27 @@ fn check_names(upstreams: &[(Uri, TextSpan)], report: &mut DiagnosticReport) {
     }
 }
 
+/// Connects to the database of the store. Every fault is an error: with it, the gate would not start or store nothing.
+fn check_database(settings: &PostgresSettings, span: TextSpan, report: &mut DiagnosticReport) {
+    let Err(err) = store::probe(settings) else {
+        return;
+    };
+    // The message says what to change; only the absence of the network has another way out.
+    let help = match err {
+        StoreError::Connect { .. } => {
+            Some("`hookgate check --offline` checks the config without the database".to_owned())
+        }
+        _ => None,
+    };
+    report.push(ConfigDiagnostic {
+        severity: DiagnosticSeverity::Error,
+        span: Some(span),
+        message: error::chain(&err),
+        label: String::new(),
+        help,
+    });
+}
+
 fn host(url: &Uri) -> Option<String> {
     let host = url.host()?;
     Some(host::bare(host).to_owned())
@@ -247,7 +276,7 @@ mod tests {
             \"f3b8c1d09e7a4b52\"\nupstream = \"http://127.0.0.1:1/\"\n"
         );
         fs::write(&file, text).unwrap();
-        report(&file)
+        report(&file, false)
     }
 
     /// Fails when a certificate that is never used is not reported, or one that is used is reported.
@@ -276,7 +305,7 @@ mod tests {
         });
         let route = "[routes.a]\npath = \"/a\"\nprovider = \"github\"\nsecret = \"f3b8c1d09e7a4b52\"\nupstream = \"http://127.0.0.1:1/\"\n";
         fs::write(&file, format!("{}{route}", entries.concat())).unwrap();
-        let report = report(&file);
+        let report = report(&file, false);
         let text = report.render(ReportStyle::Plain);
         assert_eq!(report.count(DiagnosticSeverity::Error), 0, "{text}");
         let hidden = |name: &str| {

@@ -34,6 +34,8 @@ mod send;
 mod signer;
 mod status;
 mod store;
+mod store_database;
+mod store_migrate;
 #[cfg(test)]
 mod testing;
 mod times;
@@ -88,10 +90,12 @@ enum CliCommand {
     /// Validate a config file and show all errors at once
     #[command(
         long_about = "Validate a config file and show all errors at once, each with its line and a suggested fix.\n\n\
-            It also checks what the file refers to on this machine: certificates and keys, secrets, and the names of \
-            upstreams. It does not need a running gate and changes nothing.",
+            It also checks what the file refers to on this machine: certificates and keys, secrets, the names of \
+            upstreams, and the PostgreSQL database of the store, to which it connects. It does not need a running \
+            gate and changes nothing.",
         after_help = "Examples:\n  \
             hookgate check --config /etc/hookgate/hookgate.toml\n  \
+            hookgate check --config hookgate.toml --offline   without names and databases of the network\n  \
             hookgate check --config hookgate.toml --json      for a program, such as a CI job\n\n\
             Exit codes: 0 no errors (there may be warnings), 2 errors."
     )]
@@ -102,6 +106,9 @@ enum CliCommand {
         /// Print one JSON document instead of text
         #[arg(long)]
         json: bool,
+        /// Resolve no names and connect to no database
+        #[arg(long)]
+        offline: bool,
     },
     /// Try the gate: send signed events and attacks through it, on loopback only
     #[command(
@@ -363,7 +370,11 @@ enum ConfigCommand {
 pub fn main() -> ExitCode {
     match CommandLine::parse().command {
         CliCommand::Run { config } => run::run(&config),
-        CliCommand::Check { config, json } => check::run(&config, json),
+        CliCommand::Check {
+            config,
+            json,
+            offline,
+        } => check::run(&config, json, offline),
         CliCommand::Demo { once } => demo::run(once),
         CliCommand::Providers { json, command } => match command {
             None => providers::list(json),

@@ -18,7 +18,8 @@ use crate::cli::config_file::{self, ConfigFile};
 use crate::cli::events::counts;
 use crate::cli::failure::{self, CommandFailure};
 use crate::cli::output::{clean, facts, print, print_json};
-use crate::cli::times;
+use crate::cli::store_migrate::StoreMigrateArguments;
+use crate::cli::{store_migrate, times};
 use crate::model::clock::ClockReading;
 use crate::model::error::chain;
 use crate::store::partial::PartialFile;
@@ -63,6 +64,17 @@ pub(super) enum StoreCommand {
             it contains the data of your customers, and tokens that senders put into headers.\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage or config.")]
     Export(StoreExportArguments),
+    /// Create or upgrade the tables of a store in PostgreSQL
+    #[command(
+        long_about = "Create or upgrade the tables of a store in PostgreSQL.\n\n\
+            A gate does this at its start. Run the command before a new version starts, with a role that may create \
+            tables, if the gate's own role may not. Gates of the version before keep running meanwhile.",
+        after_help = "Examples:\n  \
+            hookgate store migrate --config /etc/hookgate/hookgate.toml --check\n  \
+            hookgate store migrate postgres://owner@db1/hookgate --password-file owner.password\n\n\
+            Exit codes: 0 done, 1 failed or, with `--check`, migrations are missing; 2 wrong usage or config."
+    )]
+    Migrate(StoreMigrateArguments),
 }
 
 /// Arguments that select a store: the path of its file, or a config.
@@ -121,6 +133,7 @@ pub(super) fn run(command: StoreCommand) -> ExitCode {
         StoreCommand::Stats(arguments) => stats(&arguments),
         StoreCommand::Copy(arguments) => copy(&arguments),
         StoreCommand::Export(arguments) => export(&arguments),
+        StoreCommand::Migrate(arguments) => store_migrate::migrate(&arguments),
     })
 }
 

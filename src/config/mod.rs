@@ -30,6 +30,8 @@ mod server;
 mod sign_upstream;
 mod socket;
 mod store;
+mod store_postgres;
+pub(crate) mod store_url;
 mod telemetry;
 mod tls;
 mod unsigned_filters;
@@ -48,9 +50,11 @@ use http::Uri;
 pub(crate) use crate::config::dedup::usual_dedup;
 use crate::config::destination::UPSTREAM_NAME;
 use crate::config::load_context::LoadContext;
-use crate::config::model::{CertificateFiles, GateConfig, TlsSection};
+use crate::config::model::{CertificateFiles, GateConfig, StoreSection, TlsSection};
 use crate::config::root::{ADMIN, LOG, ROUTES, SERVER, STORE, TELEMETRY, TLS};
+pub(crate) use crate::config::store_postgres::{DEFAULT_SCHEMA, host_name, schema_of};
 use crate::model::clock::ClockReading;
+use crate::model::database::{DatabaseLocation, PostgresSettings};
 
 /// Configuration that loaded without errors.
 pub struct LoadedConfig {
@@ -70,6 +74,8 @@ pub(crate) struct ExaminedConfig {
     pub client_ca: Option<(PathBuf, TextSpan)>,
     /// The URLs of upstreams and destinations that could be read, with their locations.
     pub upstreams: Vec<(Uri, TextSpan)>,
+    /// The PostgreSQL database of the store, with the location of its URL in the config.
+    pub database: Option<(PostgresSettings, TextSpan)>,
 }
 
 /// Largest config file in bytes. A config of a thousand routes has 200 KiB; a larger file is probably the wrong one.
@@ -96,6 +102,24 @@ pub fn load_text(name: &str, text: impl Into<String>) -> Result<LoadedConfig, Di
     Ok(LoadedConfig { config, report })
 }
 
+/// Loads only `[store]` of a config file, for commands on a database that need nothing else. Errors of other sections do
+/// not count: a secret of a route may be readable by the service only.
+pub(crate) fn load_store(path: &Path) -> Result<Option<StoreSection>, DiagnosticReport> {
+    let source = SourceText::new(&path.display().to_string(), read_file(path)?);
+    let document = TomlDocument::parse(&source);
+    let context = LoadContext {
+        folder: path.parent().unwrap_or(Path::new("")).to_owned(),
+        now: ClockReading::read(),
+    };
+    let table = document.root().table(&STORE);
+    let store = table.and_then(|table| store::read(table, &context));
+    let report = document.into_report();
+    match report.has_errors() {
+        true => Err(report),
+        false => Ok(store),
+    }
+}
+
 /// Loads as much of a config file as possible, for `hookgate check`.
 pub(crate) fn examine(path: &Path) -> ExaminedConfig {
     let text = match read_file(path) {
@@ -106,6 +130,7 @@ pub(crate) fn examine(path: &Path) -> ExaminedConfig {
                 certificates: Vec::new(),
                 client_ca: None,
                 upstreams: Vec::new(),
+                database: None,
             };
         }
     };
@@ -117,8 +142,13 @@ pub(crate) fn examine(path: &Path) -> ExaminedConfig {
     } = config.tls.unwrap_or_else(TlsSection::none);
     // The certificate of the admin listener is not part of `[tls]`, but `check` loads it in the same way.
     let own = config.admin.and_then(|admin| admin.tls);
+    let database = config.store.and_then(|store| match store.location {
+        DatabaseLocation::Sqlite(_) => None,
+        DatabaseLocation::Postgres(settings) => Some((*settings, store.url_span)),
+    });
     ExaminedConfig {
         report,
+        database,
         certificates: certificates.into_iter().chain(own).collect(),
         client_ca,
         upstreams: config

@@ -98,16 +98,26 @@ fn entries(value: TomlValue<'_>, context: &LoadContext) -> Vec<SecretEntry> {
 
 /// Reads a bearer token that clients show to hookgate.
 pub(super) fn read_token(value: &TomlValue<'_>, context: &LoadContext) -> Option<Secret> {
+    let secret = read_timeless(value, "token", context)?;
+    check_strength(value, secret.expose());
+    Some(secret)
+}
+
+/// Reads a password that hookgate shows to a server. The server decides how strong it must be.
+pub(super) fn read_password(value: &TomlValue<'_>, context: &LoadContext) -> Option<Secret> {
+    read_timeless(value, "password", context)
+}
+
+fn read_timeless(value: &TomlValue<'_>, noun: &str, context: &LoadContext) -> Option<Secret> {
     let entry = entry(value, 0, context)?;
     // Only the text is returned, so a time limit would be accepted here and then ignored.
     if entry.not_before_ms.is_some() || entry.until_ms.is_some() {
         let fault = ValueFault::new(
-            "this token cannot have time limits",
+            format!("this {noun} cannot have time limits"),
             "remove `not_before` and `until`",
         );
         value.fault(fault);
     }
-    check_strength(value, entry.secret.expose());
     Some(entry.secret)
 }
 

@@ -1,17 +1,17 @@
 //! `[store]`: location of accepted events, their limits, and their retention.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
-use hookgate_verify::document::table::{TomlTable, TomlValue, ValueFault};
+use hookgate_verify::document::table::{SpannedValue, TomlTable, TomlValue, ValueFault};
 use hookgate_verify::document::value;
 use hookgate_verify::model::secret::Secret;
 
 use crate::config::load_context::LoadContext;
 use crate::config::model::{RetentionSection, StoreSection};
-use crate::config::secrets;
+use crate::config::store_url::StoreUrl;
+use crate::config::{secrets, store_postgres, store_url};
 use crate::model::database::{DatabaseLocation, SqliteFile};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -24,8 +24,17 @@ const MIN_KEY: usize = 16;
 
 /// Reads the section; returns `None` if it has no valid `url`.
 pub(super) fn read(mut table: TomlTable<'_>, context: &LoadContext) -> Option<StoreSection> {
-    let path = table.require(&URL, |value| sqlite_path(value, context));
-    let min_free = table.read(&MIN_FREE, size);
+    let url = table.require(&URL, |value| store_url::parse(&value::text(value)?));
+    let url_span = url.as_ref().map(|url| url.span);
+    let location = match url {
+        Some(url) => location(&mut table, url, context),
+        None => {
+            // Without the kind of database it is unknown which keys belong here.
+            store_postgres::ignore(&mut table);
+            table.ignore(MIN_FREE.name);
+            None
+        }
+    };
     let max_size = table.read(&MAX_SIZE, size);
     let max_events = table.read(&MAX_EVENTS, value::count);
     let retention = match table.table(&RETENTION) {
@@ -36,10 +45,8 @@ pub(super) fn read(mut table: TomlTable<'_>, context: &LoadContext) -> Option<St
     let encryption_keys = encryption_keys(&mut table, context);
     table.deny_unknown();
     Some(StoreSection {
-        location: DatabaseLocation::Sqlite(SqliteFile {
-            path: path?.value,
-            min_free: min_free.unwrap_or(DEFAULT_MIN_FREE),
-        }),
+        location: location?,
+        url_span: url_span?,
         max_size,
         max_events,
         retention,
@@ -48,22 +55,31 @@ pub(super) fn read(mut table: TomlTable<'_>, context: &LoadContext) -> Option<St
     })
 }
 
-fn sqlite_path(value: &TomlValue<'_>, context: &LoadContext) -> Result<PathBuf, ValueFault> {
-    let text = value::text(value)?;
-    // Operators may expect it, so say that it is not supported instead of "invalid URL".
-    if text.starts_with("postgres:") || text.starts_with("postgresql:") {
-        return Err(ValueFault::new(
-            "this version does not support PostgreSQL",
-            URL.example,
-        ));
-    }
-    // No file can have a NUL byte in its path, so it is an error here and not when the store is opened.
-    match text.strip_prefix("sqlite:") {
-        Some(path) if !path.is_empty() && !path.contains('\0') => Ok(context.folder.join(path)),
-        _ => Err(ValueFault::new(
-            format!("`{text}` is not a valid store URL"),
-            format!("write `sqlite:` and a path, as in `{}`", URL.example),
-        )),
+/// Reads the keys of the database that the URL names, and rejects those of the other one.
+fn location(
+    table: &mut TomlTable<'_>,
+    url: SpannedValue<StoreUrl>,
+    context: &LoadContext,
+) -> Option<DatabaseLocation> {
+    match url.value {
+        StoreUrl::Sqlite(path) => {
+            store_postgres::refuse(table);
+            let min_free = table.read(&MIN_FREE, size);
+            Some(DatabaseLocation::Sqlite(SqliteFile {
+                path: context.folder.join(path),
+                min_free: min_free.unwrap_or(DEFAULT_MIN_FREE),
+            }))
+        }
+        StoreUrl::Postgres(postgres) => {
+            table.refuse(MIN_FREE.name, |_| {
+                ValueFault::new(
+                    "`min_free` needs a database file: hookgate cannot see the disk of a PostgreSQL server",
+                    "remove it, and watch the server's disk; `max_size` limits the size of the schema",
+                )
+            });
+            let settings = store_postgres::read(table, postgres, url.span, context)?;
+            Some(DatabaseLocation::Postgres(Box::new(settings)))
+        }
     }
 }
 
@@ -131,9 +147,17 @@ const DEFAULT_RETENTION: RetentionSection = RetentionSection {
 /// Keys of the `[store]` section.
 pub(super) static SECTION: SectionDefinition = SectionDefinition {
     path: "store",
-    doc: "Database for the events of routes in queue and hybrid mode. With a store, dedup of proxy routes also survives restarts.",
+    doc: "Database for the events of routes in queue and hybrid mode: a file of this process, or a PostgreSQL database that several nodes share. With a store, dedup of proxy routes also survives restarts.",
     keys: &[
         &URL,
+        &store_postgres::PASSWORD,
+        &store_postgres::CA,
+        &store_postgres::CERT,
+        &store_postgres::KEY,
+        &store_postgres::INSECURE,
+        &store_postgres::SCHEMA,
+        &store_postgres::NODE,
+        &store_postgres::DURABILITY,
         &MIN_FREE,
         &MAX_SIZE,
         &MAX_EVENTS,
@@ -150,7 +174,7 @@ pub(super) static URL: KeyDefinition = KeyDefinition {
     kind: ValueKind::Text,
     default: None,
     example: "\"sqlite:/var/lib/hookgate/hookgate.db\"",
-    doc: "`sqlite:` and the path of the database file, which is created if it does not exist. It must be on a local disk.",
+    doc: "`sqlite:` and the path of the database file, which is created if it does not exist. It must be on a local disk. Or a PostgreSQL database, `postgres://hookgate@db1,db2/hookgate`: of several servers the first one that accepts writes is used, and `?host=/run/postgresql` names the folder of a Unix socket. TLS with a verified certificate is the default; `?sslmode=disable` turns it off on this machine.",
 };
 
 pub(super) static MIN_FREE: KeyDefinition = KeyDefinition {
@@ -158,7 +182,7 @@ pub(super) static MIN_FREE: KeyDefinition = KeyDefinition {
     kind: ValueKind::Size,
     default: Some("\"256MiB\""),
     example: "\"1GiB\"",
-    doc: "Free space to keep on the store's disk. With less, events get 503, and their senders retry later.",
+    doc: "Free space to keep on the disk of a database file. With less, events get 503, and their senders retry later. Not with PostgreSQL, whose disk hookgate cannot see.",
 };
 
 pub(super) static MAX_SIZE: KeyDefinition = KeyDefinition {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::deliver::attempt::{attempt, broken_off};
+use crate::deliver::breaker::HealthSignal;
 use crate::deliver::chance::chance;
 use crate::deliver::outcome::{self, AttemptFacts};
 use crate::deliver::plan::DeliveryPlan;
@@ -42,6 +43,10 @@ impl AttemptTask {
     /// store writes: the next attempt need not wait for the disk.
     pub(super) async fn run(self, mut due: DueDelivery) {
         let (plan, shared) = (&self.plan, &self.shared);
+        // Asked as late as possible. Without a lease another node may attempt this delivery at this very moment.
+        if !self.store.may_attempt() {
+            return self.give_back(&due).await;
+        }
         let mut facts = AttemptFacts::of(&due);
         facts.trace = self.trace(&mut due);
         let started = ClockReading::read();
@@ -91,5 +96,15 @@ impl AttemptTask {
             outcome::disable(&self.store, &self.recorder, plan).await;
         }
         let _ = shared.messages.send(WorkerMessage::Finished(next));
+    }
+
+    /// Returns the delivery to the queue without sending anything.
+    async fn give_back(&self, due: &DueDelivery) {
+        let shared = &self.shared;
+        shared.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let nothing = WorkerMessage::Exchanged(HealthSignal::Nothing);
+        let _ = shared.messages.send(nothing);
+        outcome::give_back(&self.store, due.delivery, due.attempt).await;
+        let _ = shared.messages.send(WorkerMessage::GivenBack);
     }
 }

@@ -17,6 +17,7 @@ mod outcome;
 mod plan;
 mod plan_error;
 pub(crate) mod schedule;
+mod shared_hold;
 mod signing;
 #[cfg(test)]
 mod testing;
@@ -25,8 +26,8 @@ mod worker;
 mod worker_message;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -106,14 +107,24 @@ impl DeliveryEngine {
         recorder: Arc<TelemetryRecorder>,
     ) -> Arc<Self> {
         drop(client);
-        Arc::new(Self {
+        let engine = Arc::new(Self {
             store,
             recorder,
             workers: ArcSwap::default(),
             changing: Mutex::default(),
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
-        })
+        });
+        if engine.store.node_name().is_some() {
+            let news = engine.store.news();
+            // Weak, so that this task alone does not keep the workers of a dropped deliverer alive.
+            let following = follow_news(Arc::downgrade(&engine), news);
+            let stop = engine.stop.clone();
+            engine
+                .tracker
+                .spawn(async move { stop.run_until_cancelled(following).await });
+        }
+        engine
     }
 
     /// Applies the destinations of a config: starts workers for new ones, updates existing ones and stops removed ones.
@@ -266,6 +277,16 @@ impl DeliveryEngine {
             shared,
             stop,
         }
+    }
+}
+
+/// Wakes the workers of destinations for which other nodes made work.
+async fn follow_news(engine: Weak<DeliveryEngine>, mut news: mpsc::Receiver<DestinationId>) {
+    while let Some(destination) = news.recv().await {
+        let Some(engine) = engine.upgrade() else {
+            return;
+        };
+        engine.wake(destination);
     }
 }
 

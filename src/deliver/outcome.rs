@@ -111,6 +111,25 @@ pub(super) async fn finish(store: &Store, finished: FinishedAttempt) -> bool {
     }
 }
 
+/// Returns a delivery to the queue that was not attempted, and retries for as long as necessary.
+pub(super) async fn give_back(store: &Store, delivery: DeliveryId, attempt: u32) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match store.give_back(delivery, attempt).await {
+            Ok(()) | Err(StoreError::Closed) => return,
+            Err(error) => {
+                tracing::debug!(
+                    delivery = delivery.0,
+                    error = %chain(&error),
+                    "a delivery could not be returned to the queue; trying again"
+                );
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
 /// Disables a destination that responded with 410, and logs an error if the store does not accept that.
 pub(super) async fn disable(store: &Store, recorder: &TelemetryRecorder, plan: &DeliveryPlan) {
     recorder.destination_disabled(&plan.route, &plan.name, GONE_REASON);

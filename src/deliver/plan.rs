@@ -62,6 +62,8 @@ pub(super) struct AttemptLimits {
     pub(super) concurrency: usize,
     pub(super) rate: Option<RateLimit>,
     pub(super) breaker: Option<u32>,
+    /// Longest duration of one attempt.
+    pub(super) attempt_limit: Duration,
     /// The breaker's state applies to this URL; another URL starts with a closed breaker.
     pub(super) url: http::Uri,
 }
@@ -111,6 +113,9 @@ impl DeliveryPlan {
                 concurrency: destination.concurrency.max(1),
                 rate: destination.rate_limit,
                 breaker: destination.breaker,
+                attempt_limit: destination
+                    .connect_timeout
+                    .saturating_add(destination.timeout),
                 url: destination.url.clone(),
             },
             retry: destination.retry.clone(),

@@ -16,10 +16,13 @@ use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::record::log::LineLogger;
 use crate::record::log_line::LineEncoding;
 use crate::store::StoreOptions;
+use crate::store::node_stub::NodeStub;
+use crate::store::nodes::BreakerReport;
 use crate::store::rows::{CommitOutcome, NewDelivery, NewEvent};
 use crate::store::search::{
     AttemptRow, DeliveryRow, DeliverySearch, DeliverySelector, ListPage, StepSelection,
 };
+use crate::store::take::TakeHold;
 use crate::test_rig::app::{
     App, Behavior, by, ok, raw_then_close, respond, respond_with, sequence, slow,
 };
@@ -40,6 +43,18 @@ const PAGE: ListPage = ListPage {
 
 impl Rig {
     async fn new() -> Self {
+        Self::with(|store| store).await
+    }
+
+    /// Starts a rig whose store answers like one that several nodes share.
+    async fn shared() -> (Self, Arc<NodeStub>) {
+        let stub = Arc::new(NodeStub::default());
+        let inside = Arc::clone(&stub);
+        let rig = Self::with(|store| store.with_stub(inside)).await;
+        (rig, stub)
+    }
+
+    async fn with(change: impl FnOnce(Store) -> Store) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("inbox.db");
         let store = tokio::task::spawn_blocking(|| {
@@ -54,7 +69,7 @@ impl Rig {
                 max_events: None,
             })
         });
-        let store = store.await.unwrap().unwrap();
+        let store = change(store.await.unwrap().unwrap());
         let logger = LineLogger::to_writer(
             LineEncoding::Text,
             tracing::Level::INFO,
@@ -711,4 +726,118 @@ async fn what_was_taken_does_not_come_again_from_a_host_that_fails_and_closes_co
     let taken = taken.lock();
     let names: HashSet<_> = taken.iter().collect();
     assert_eq!((taken.len(), names.len()), (300, 300));
+}
+
+// Mutation: `AttemptTask::run` does not ask `may_attempt`.
+#[tokio::test]
+async fn a_node_without_a_lease_begins_no_exchange_and_gives_back() {
+    let (rig, stub) = Rig::shared().await;
+    let host = App::start(ok());
+    let ids = rig.follow(&[("app", host.url("/in"), "")]).await;
+    // The lease ends between the take and the attempt, where only the attempt can notice.
+    stub.ends_lease_with_take.store(true, Ordering::SeqCst);
+    let delivery = rig.commit(1, &ids).await[0];
+    wait_for("the delivery to be given back", LIMIT, || {
+        *stub.given_back.lock() == [(delivery, 1)]
+    })
+    .await;
+    assert_eq!(host.requests().len(), 0);
+    wait_for("the permit to be free", LIMIT, || {
+        rig.health("app").in_flight == 0
+    })
+    .await;
+    let takes = stub.takes.lock().len();
+    let next = rig.commit(2, &ids).await[0];
+    // Without a lease nothing is taken either, and with a new one work goes on.
+    assert_eq!(stub.takes.lock().len(), takes);
+    stub.ends_lease_with_take.store(false, Ordering::SeqCst);
+    stub.is_fenced.store(false, Ordering::SeqCst);
+    rig.deliverer.wake(ids[0]);
+    rig.wait_for(next, DeliveryState::Delivered).await;
+    assert_eq!(host.requests().len(), 1);
+    rig.stop().await;
+}
+
+// Fails when a wake asks in spite of a rate, when the own bucket counts too, or when the limits are not in the request.
+#[tokio::test]
+async fn the_store_keeps_the_limits_of_all_nodes() {
+    let (rig, stub) = Rig::shared().await;
+    let host = App::start(ok());
+    let now = rig.store.now();
+    *stub.hold.lock() = Some(TakeHold::RateUntil(now.unix_ms + 1_500));
+    let limits =
+        "concurrency = 3\nrate_limit = \"2/h\"\ntimeout = \"7s\"\nconnect_timeout = \"2s\"";
+    let ids = rig.follow(&[("app", host.url("/in"), limits)]).await;
+    wait_for("the first take", LIMIT, || !stub.takes.lock().is_empty()).await;
+    *stub.hold.lock() = None;
+    let request = stub.takes.lock()[0].clone();
+    assert_eq!(request.concurrency, 3);
+    assert_eq!(request.attempt_limit, Duration::from_secs(9));
+    let rate = request.rate.unwrap();
+    assert_eq!((rate.count, rate.burst), (2, 2));
+    // Both the commit and the news wake the worker, which waits all the same.
+    let delivery = rig.commit(1, &ids).await[0];
+    stub.announce(ids[0]);
+    rig.wait_for(delivery, DeliveryState::Delivered).await;
+    assert!(times(&host)[0] >= now.mono + Duration::from_millis(1_490));
+    // More than the own bucket of this node would allow in an hour: the database's decides.
+    for number in 2..6 {
+        let delivery = rig.commit(number, &ids).await[0];
+        rig.wait_for(delivery, DeliveryState::Delivered).await;
+    }
+    rig.stop().await;
+}
+
+// Fails when news of other nodes are not passed on to the worker.
+#[tokio::test]
+async fn work_of_other_nodes_wakes_the_worker() {
+    let (rig, stub) = Rig::shared().await;
+    let host = App::start(ok());
+    let ids = rig.follow(&[("app", host.url("/in"), "")]).await;
+    wait_for("the first take", LIMIT, || !stub.takes.lock().is_empty()).await;
+    let now_ms = rig.store.now().unix_ms;
+    let committed = rig.store.commit(NewEvent {
+        event: event(b"{}"),
+        claims: Vec::new(),
+        status: 200,
+        deliveries: vec![NewDelivery {
+            destination: ids[0],
+            due_ms: now_ms,
+            priority: 0,
+            order_key: None,
+            is_in_flight: false,
+        }],
+    });
+    let CommitOutcome::New(deliveries) = committed.await.unwrap() else {
+        panic!("the event is new");
+    };
+    stub.announce(ids[0]);
+    rig.wait_for(deliveries[0], DeliveryState::Delivered).await;
+    rig.stop().await;
+}
+
+// Fails when an opened breaker is not published, or when a success does not close one that another node opened.
+#[tokio::test]
+async fn the_other_nodes_learn_of_a_breaker() {
+    let (rig, stub) = Rig::shared().await;
+    let host = App::start(sequence([respond(200, ""), respond(500, "")]));
+    let now_ms = rig.store.now().unix_ms;
+    *stub.hold.lock() = Some(TakeHold::BreakerUntil(now_ms + 1));
+    let ids = rig.follow(&[("app", host.url("/in"), "breaker = 1")]).await;
+    wait_for("a take", LIMIT, || !stub.takes.lock().is_empty()).await;
+    *stub.hold.lock() = None;
+    let delivery = rig.commit(1, &ids).await[0];
+    rig.wait_for(delivery, DeliveryState::Delivered).await;
+    wait_for("a closed breaker", LIMIT, || {
+        *stub.breakers.lock() == [BreakerReport::Closed]
+    })
+    .await;
+    rig.commit(2, &ids).await;
+    wait_for("an open breaker", LIMIT, || stub.breakers.lock().len() == 2).await;
+    let report = stub.breakers.lock()[1];
+    let BreakerReport::OpenUntil(until_ms) = report else {
+        panic!("{report:?}");
+    };
+    assert!(until_ms >= now_ms + 4_000, "{until_ms} {now_ms}");
+    rig.stop().await;
 }

@@ -4,11 +4,15 @@
 //! a delivery becomes due, and when half of its attempts have ended, so that it takes many at once and never polls.
 //! Attempts run as their own tasks. They report the end of the exchange, which frees a permit, and later the stored
 //! outcome. At most `concurrency` events are in memory.
+//!
+//! If several nodes share the store, it keeps concurrency, rate and an open breaker for all of them: a take says why it
+//! left due deliveries. The slow start, and the breaker that counts failures, stay with each node.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use hookgate_verify::model::rate::RateLimit;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,12 +23,14 @@ use crate::deliver::breaker::{BreakerAllowance, BreakerState, CircuitBreaker, He
 use crate::deliver::chance::chance;
 use crate::deliver::plan::DeliveryPlan;
 use crate::deliver::schedule;
+use crate::deliver::shared_hold::SharedHold;
 use crate::deliver::worker_message::{WorkerMessage, WorkerShared};
 use crate::model::clock::{ClockReading, instant};
 use crate::model::error::chain;
 use crate::record::TelemetryRecorder;
+use crate::store::nodes::BreakerReport;
 use crate::store::rows::{DueDelivery, NextState};
-use crate::store::take::TakeRequest;
+use crate::store::take::{TakeHold, TakeRate, TakeRequest};
 use crate::store::{Store, StoreError};
 
 /// Largest number of deliveries that one take returns. A take waits for the disk, so this bounds the rate of a fast
@@ -47,6 +53,13 @@ const SPREAD: Duration = Duration::from_secs(2);
 /// First and longest pause after the store could not be asked.
 const FIRST_REST: Duration = Duration::from_millis(100);
 const LONGEST_REST: Duration = Duration::from_secs(10);
+
+/// Longest such pause with a shared store. Asking costs nothing while its database is away, and deliveries must go on
+/// soon after a failover.
+const LONGEST_SHARED_REST: Duration = Duration::from_secs(2);
+
+/// Pause before looking again whether this node may begin attempts.
+const FENCED: Duration = Duration::from_secs(1);
 
 /// Everything that a worker needs to run.
 pub(super) struct DeliveryWorker {
@@ -83,7 +96,10 @@ struct WorkerLoop {
     worker: DeliveryWorker,
     plan: Arc<DeliveryPlan>,
     breaker: CircuitBreaker,
+    /// `None` without a rate, and if the store keeps the rate for all nodes.
     bucket: Option<AttemptBucket>,
+    hold: SharedHold,
+    is_shared: bool,
     ramp: SlowStart,
     clock: ClockWatch,
     known: NextDue,
@@ -110,12 +126,13 @@ impl DeliveryWorker {
     pub(super) async fn run(mut self) {
         let plan = Arc::clone(&self.plans.borrow_and_update());
         let now = self.store.now();
+        let is_shared = self.store.node_name().is_some();
+        let own_rate = plan.pace.rate.filter(|_| !is_shared);
         let mut running = WorkerLoop {
             breaker: CircuitBreaker::new(plan.pace.breaker),
-            bucket: plan
-                .pace
-                .rate
-                .map(|rate| AttemptBucket::new(rate, now.mono)),
+            bucket: own_rate.map(|rate| AttemptBucket::new(rate, now.mono)),
+            hold: SharedHold::default(),
+            is_shared,
             plan,
             worker: self,
             ramp: SlowStart::default(),
@@ -192,10 +209,15 @@ impl WorkerLoop {
             return NextPoll::At(until);
         }
         self.resting_until = None;
+        // A take would only have to be given back.
+        if !self.worker.store.may_attempt() {
+            return NextPoll::At(now.mono + FENCED);
+        }
         if self.is_fresh {
             return self.find_overdue(now).await;
         }
-        if let Some(until) = self.in_vain_until.filter(|until| now.mono < *until) {
+        let in_vain_until = self.in_vain_until.filter(|until| now.mono < *until);
+        if let Some(until) = in_vain_until.or_else(|| self.hold.until(now.mono)) {
             return NextPoll::At(until);
         }
         let as_of_ms = match self.known {
@@ -251,8 +273,13 @@ impl WorkerLoop {
         };
         // Outcomes that wait for the store hold no event, but their number must be bounded too.
         let waiting = self.unfinished.saturating_sub(self.exchanging);
+        // A shared store counts an attempt until it has the outcome, so asking earlier would be in vain.
+        let taken = match self.is_shared {
+            true => self.unfinished,
+            false => self.exchanging,
+        };
         let free = allowed
-            .saturating_sub(self.exchanging)
+            .saturating_sub(taken)
             .min(concurrency.saturating_mul(2).saturating_sub(waiting))
             .min(BATCH);
         if free == 0 {
@@ -278,12 +305,22 @@ impl WorkerLoop {
     async fn take(&mut self, room: usize, as_of_ms: i64, now: ClockReading) -> NextPoll {
         self.lingering_until = None;
         self.polled_at = now.mono;
-        let request = TakeRequest::new(self.plan.id, room, as_of_ms);
+        let pace = &self.plan.pace;
+        let request = TakeRequest {
+            destination: self.plan.id,
+            limit: room,
+            as_of_ms,
+            concurrency: pace.concurrency,
+            rate: pace.rate.map(take_rate),
+            attempt_limit: pace.attempt_limit,
+        };
         let taken = match self.worker.store.take(request).await {
-            Ok(taken) => taken.due,
+            Ok(taken) => taken,
             Err(error) => return self.rest(&error, now.mono),
         };
         self.recover();
+        self.hold.set(taken.hold, now);
+        let (is_held, taken) = (taken.hold.is_some(), taken.due);
         let count = taken.len();
         if let Some(bucket) = &mut self.bucket {
             bucket.take(count);
@@ -296,8 +333,8 @@ impl WorkerLoop {
             self.in_vain = 0;
             self.taken_at = now.mono;
         }
-        // The store returned as many as asked for, so more may be due.
-        if count >= room {
+        // The store returned as many as asked for, so more may be due; or it said until when a limit holds the rest.
+        if count >= room || is_held {
             return NextPoll::Now;
         }
         match self.worker.store.next_due(self.plan.id).await {
@@ -343,10 +380,16 @@ impl WorkerLoop {
             }
             WorkerMessage::Finished(next) => {
                 self.in_vain_until = None;
+                self.hold.wake();
                 self.unfinished = self.unfinished.saturating_sub(1);
                 self.update_next_due(next);
             }
+            WorkerMessage::GivenBack => {
+                self.unfinished = self.unfinished.saturating_sub(1);
+                self.known = NextDue::Ask;
+            }
             WorkerMessage::Elsewhere(signal, next) => {
+                self.hold.wake();
                 self.apply_signal(signal);
                 self.update_next_due(next);
             }
@@ -362,6 +405,7 @@ impl WorkerLoop {
             self.ramp.begin();
             self.known = NextDue::Ask;
         }
+        self.report_breaker(signal, before != after);
         if before != after {
             tracing::info!(
                 route = %self.plan.route,
@@ -370,6 +414,28 @@ impl WorkerLoop {
                 "the circuit breaker of a destination changed its state"
             );
         }
+    }
+
+    /// Publishes a breaker that opened or closed, for the other nodes.
+    fn report_breaker(&mut self, signal: HealthSignal, has_changed: bool) {
+        let now = self.worker.store.now();
+        // The probe of a breaker that another node opened may succeed here, where no breaker was open.
+        let has_closed = signal == HealthSignal::Alive && self.hold.close_breaker();
+        let report = match self.breaker.allowed(now.mono) {
+            BreakerAllowance::NoneUntil(until) if has_changed => {
+                let pause = until.saturating_duration_since(now.mono).as_millis();
+                let pause_ms = i64::try_from(pause).unwrap_or(i64::MAX);
+                BreakerReport::OpenUntil(now.unix_ms.saturating_add(pause_ms))
+            }
+            BreakerAllowance::All if has_changed || has_closed => BreakerReport::Closed,
+            _ => return,
+        };
+        if has_closed {
+            // The report is on its way, so a take at once would still find the breaker open.
+            self.hold.set(Some(TakeHold::Full), now);
+            self.ramp.begin();
+        }
+        self.worker.store.report_breaker(self.plan.id, report);
     }
 
     fn update_next_due(&mut self, next: NextState) {
@@ -389,6 +455,7 @@ impl WorkerLoop {
     fn take_wake(&mut self) {
         self.known = NextDue::Ask;
         self.in_vain_until = None;
+        self.hold.wake();
         // After a long silence a wake may end a pause during which a queue has formed.
         let silence = instant().saturating_duration_since(self.taken_at);
         self.is_fresh = self.is_fresh || silence > schedule::OVERDUE;
@@ -402,12 +469,15 @@ impl WorkerLoop {
             self.breaker = CircuitBreaker::new(plan.pace.breaker);
         }
         self.breaker.set_threshold(plan.pace.breaker);
-        self.bucket = match (plan.pace.rate, self.bucket) {
+        let own_rate = plan.pace.rate.filter(|_| !self.is_shared);
+        self.bucket = match (own_rate, self.bucket) {
             // An unchanged rate keeps its bucket, so that a reload grants no extra burst.
             (Some(rate), Some(bucket)) if bucket.rate() == rate => Some(bucket),
             (Some(rate), _) => Some(AttemptBucket::new(rate, now)),
             (None, _) => None,
         };
+        // The new plan may allow what the former one did not.
+        self.hold = SharedHold::default();
         self.plan = plan;
         self.take_wake();
     }
@@ -431,7 +501,11 @@ impl WorkerLoop {
             .update(|noted| noted.store_error = trouble);
         // Random, so that the workers do not all ask the store again at the same moment.
         let until = now + self.rest.mul_f64(1.0 + chance());
-        self.rest = (self.rest * 2).min(LONGEST_REST);
+        let longest = match self.is_shared {
+            true => LONGEST_SHARED_REST,
+            false => LONGEST_REST,
+        };
+        self.rest = (self.rest * 2).min(longest);
         self.resting_until = Some(until);
         self.known = NextDue::Ask;
         NextPoll::At(until)
@@ -461,5 +535,13 @@ impl WorkerLoop {
         });
         let counters = &shared.counters;
         counters.breaker.store(state.code(), Ordering::Relaxed);
+    }
+}
+
+fn take_rate(rate: RateLimit) -> TakeRate {
+    TakeRate {
+        count: rate.count.get(),
+        period: rate.period,
+        burst: rate.burst.get(),
     }
 }

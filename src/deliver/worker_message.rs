@@ -27,6 +27,8 @@ pub(super) enum WorkerMessage {
     Exchanged(HealthSignal),
     /// The store has the outcome of an attempt.
     Finished(NextState),
+    /// A delivery returned to the queue without an attempt.
+    GivenBack,
     /// An attempt that `forward` made has ended and is stored.
     Elsewhere(HealthSignal, NextState),
 }

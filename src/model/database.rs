@@ -58,6 +58,14 @@ pub struct PostgresSettings {
     pub state_folder: Option<PathBuf>,
 }
 
+impl PostgresSettings {
+    /// Returns whether connections to other machines are not encrypted.
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
+        self.tls == PostgresTls::Disabled && !self.hosts.iter().all(PostgresHost::is_local)
+    }
+}
+
 /// A server of the database.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PostgresHost {
@@ -65,6 +73,33 @@ pub enum PostgresHost {
     Tcp(String, u16),
     /// The folder of a Unix socket, and the port that its name ends with.
     Unix(PathBuf, u16),
+}
+
+impl PostgresHost {
+    /// Returns whether connections to this server stay on this machine.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Unix(..) => true,
+            Self::Tcp(name, _) => {
+                let address = name.parse::<std::net::IpAddr>();
+                address.map_or(name == "localhost", |address| {
+                    address.to_canonical().is_loopback()
+                })
+            }
+        }
+    }
+}
+
+impl fmt::Display for PostgresHost {
+    /// Writes the host as in a URL, with its port.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(name, port) if name.contains(':') => write!(f, "[{name}]:{port}"),
+            Self::Tcp(name, port) => write!(f, "{name}:{port}"),
+            Self::Unix(folder, port) => write!(f, "{}:{port}", folder.display()),
+        }
+    }
 }
 
 /// Encryption of the connections to the database.
@@ -94,6 +129,13 @@ pub enum CommitDurability {
 }
 
 impl CommitDurability {
+    /// Values of `durability`.
+    pub(crate) const ALL: [(&str, Self); 3] = [
+        ("local", Self::Local),
+        ("replica", Self::Replica),
+        ("applied", Self::Applied),
+    ];
+
     /// Returns the value of `synchronous_commit`.
     pub(crate) fn synchronous_commit(self) -> &'static str {
         match self {
@@ -120,12 +162,7 @@ impl fmt::Display for PostgresSettings {
         write!(f, "postgres://{}@", self.user)?;
         for (place, host) in self.hosts.iter().enumerate() {
             let separator = if place == 0 { "" } else { "," };
-            match host {
-                PostgresHost::Tcp(name, port) => write!(f, "{separator}{name}:{port}")?,
-                PostgresHost::Unix(folder, port) => {
-                    write!(f, "{separator}{}:{port}", folder.display())?;
-                }
-            }
+            write!(f, "{separator}{host}")?;
         }
         write!(f, "/{}", self.database)
     }

@@ -3,6 +3,10 @@
 //! The set of databases is closed, so the store is an enum: a call costs one branch, and the compiler lists every place
 //! that a new operation needs.
 
+#[cfg(test)]
+use std::sync::Arc;
+use std::time::Duration;
+
 use tokio::sync::mpsc;
 
 use crate::model::clock::ClockReading;
@@ -11,6 +15,8 @@ use crate::model::delivery::DeliveryId;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::store::audit::{ActionRow, ActionSearch, OperatorAction};
 use crate::store::error::StoreError;
+#[cfg(test)]
+use crate::store::node_stub::NodeStub;
 use crate::store::nodes::{BreakerReport, NodeReport, NodeRow};
 use crate::store::options::{PurgeResult, RetentionLimits, StoreOptions, StoreStatistics};
 use crate::store::postgres::store::PostgresStore;
@@ -24,6 +30,7 @@ use crate::store::search::{
     AttemptRow, DeliveryRow, DeliverySearch, EventRow, EventSearch, ListPage, ReplayRow,
     ReplaySearch, StepSelection,
 };
+use crate::store::shared_claim::{SharedClaim, SharedClaimEnd, SharedClaimOutcome};
 use crate::store::sqlite::options::SqliteOptions;
 use crate::store::sqlite::store::SqliteStore;
 use crate::store::take::{TakeRequest, TakeResult};
@@ -32,6 +39,9 @@ use crate::store::take::{TakeRequest, TakeResult};
 #[derive(Clone)]
 pub struct Store {
     backend: Backend,
+    /// Answers of other nodes that a test wants.
+    #[cfg(test)]
+    stub: Option<Arc<NodeStub>>,
 }
 
 #[derive(Clone)]
@@ -58,7 +68,11 @@ impl Store {
                 Backend::Postgres(PostgresStore::open(*settings, options)?)
             }
         };
-        Ok(Self { backend })
+        Ok(Self {
+            backend,
+            #[cfg(test)]
+            stub: None,
+        })
     }
 
     /// Returns the number of a destination, and assigns one to a new name. A name keeps its number forever.
@@ -148,10 +162,21 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn take(&self, request: TakeRequest) -> Result<TakeResult, StoreError> {
-        match &self.backend {
+        #[cfg(test)]
+        if let Some(stub) = &self.stub
+            && let Some(taken) = stub.take(&request)
+        {
+            return Ok(taken);
+        }
+        let taken = match &self.backend {
             Backend::Sqlite(store) => store.take(request).await,
             Backend::Postgres(store) => store.take(request).await,
+        };
+        #[cfg(test)]
+        if let (Some(stub), Ok(taken)) = (&self.stub, &taken) {
+            stub.has_taken(taken.due.len());
         }
+        taken
     }
 
     /// Returns when the next delivery of a destination is due, by the store's clock. Returns `None` if no delivery
@@ -169,6 +194,10 @@ impl Store {
     /// Returns whether an attempt may begin now: `false` if other nodes may by now believe that this one is dead, and
     /// take over its deliveries. Reads memory only.
     pub(crate) fn may_attempt(&self) -> bool {
+        #[cfg(test)]
+        if let Some(stub) = &self.stub {
+            return stub.may_attempt();
+        }
         match &self.backend {
             Backend::Sqlite(_) => true,
             Backend::Postgres(store) => store.may_attempt(),
@@ -182,6 +211,11 @@ impl Store {
         delivery: DeliveryId,
         attempt: u32,
     ) -> Result<(), StoreError> {
+        #[cfg(test)]
+        if let Some(stub) = &self.stub {
+            stub.given_back.lock().push((delivery, attempt));
+            return Ok(());
+        }
         match &self.backend {
             // Only a node that others may believe to be dead has to give back what it took.
             Backend::Sqlite(_) => Ok(()),
@@ -203,6 +237,10 @@ impl Store {
 
     /// Publishes the circuit breaker of a destination for all nodes. Returns at once.
     pub(crate) fn report_breaker(&self, destination: DestinationId, report: BreakerReport) {
+        #[cfg(test)]
+        if let Some(stub) = &self.stub {
+            stub.breakers.lock().push(report);
+        }
         match &self.backend {
             // One process has one breaker for each destination, in memory.
             Backend::Sqlite(_) => {}
@@ -216,6 +254,36 @@ impl Store {
         match &self.backend {
             Backend::Sqlite(store) => store.spend(claims),
             Backend::Postgres(store) => store.spend(claims),
+        }
+    }
+
+    /// Claims the keys of an event on all nodes, before an app is asked. The claim ends with [`Self::end_shared`], or after
+    /// `lease`. A store of one process always grants it: that process has claims in memory.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub(crate) async fn claim_shared(
+        &self,
+        route: &RouteName,
+        keys: Vec<[u8; 16]>,
+        lease: Duration,
+    ) -> Result<SharedClaimOutcome, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(SharedClaimOutcome::Claimed(SharedClaim {
+                route: route.clone(),
+                keys,
+                lease_ms: 0,
+            })),
+            Backend::Postgres(store) => store.claim_shared(route, keys, lease).await,
+        }
+    }
+
+    /// Ends a claim of this node on all nodes. Returns at once. If the end cannot be written, the claim ends with its
+    /// lease.
+    pub(crate) fn end_shared(&self, claim: SharedClaim, end: SharedClaimEnd) {
+        match &self.backend {
+            Backend::Sqlite(_) => {}
+            Backend::Postgres(store) => store.end_shared(claim, end),
         }
     }
 
@@ -411,6 +479,10 @@ impl Store {
 
     /// Lists the nodes that share the store, this one first. An SQLite file has one node, so its list is empty.
     pub(crate) async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        #[cfg(test)]
+        if let Some(stub) = &self.stub {
+            return Ok(stub.nodes.lock().clone());
+        }
         match &self.backend {
             Backend::Sqlite(_) => Ok(Vec::new()),
             Backend::Postgres(store) => store.nodes().await,
@@ -419,6 +491,10 @@ impl Store {
 
     /// Returns the name of this node, if several nodes may share the store.
     pub(crate) fn node_name(&self) -> Option<&str> {
+        #[cfg(test)]
+        if self.stub.is_some() {
+            return Some("test");
+        }
         match &self.backend {
             Backend::Sqlite(_) => None,
             Backend::Postgres(store) => Some(store.node_name()),
@@ -427,6 +503,10 @@ impl Store {
 
     /// Sets what this node publishes about itself with its next beats.
     pub(crate) fn publish(&self, report: NodeReport) {
+        #[cfg(test)]
+        if let Some(stub) = &self.stub {
+            *stub.report.lock() = Some(report.clone());
+        }
         match &self.backend {
             Backend::Sqlite(_) => {}
             Backend::Postgres(store) => store.publish(report),
@@ -435,6 +515,10 @@ impl Store {
 
     /// Returns a receiver of destinations that got work from other nodes. Only one receiver gets them: the newest.
     pub(crate) fn news(&self) -> mpsc::Receiver<DestinationId> {
+        #[cfg(test)]
+        if let Some(stub) = &self.stub {
+            return stub.news();
+        }
         match &self.backend {
             // Nobody else writes the file, so this channel is closed at once.
             Backend::Sqlite(_) => mpsc::channel(1).1,
@@ -503,6 +587,15 @@ impl Store {
         let store = SqliteStore::open_late(SqliteOptions::new(file, options));
         Self {
             backend: Backend::Sqlite(store),
+            stub: None,
+        }
+    }
+
+    /// Returns this store with the answers of a shared one.
+    pub(crate) fn with_stub(self, stub: Arc<NodeStub>) -> Self {
+        Self {
+            stub: Some(stub),
+            ..self
         }
     }
 

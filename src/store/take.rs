@@ -21,13 +21,15 @@ pub struct TakeRequest {
     pub attempt_limit: Duration,
 }
 
-/// A rate of attempts. Unused attempts add up to `count`.
+/// A rate of attempts. Unused attempts add up to `burst`.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct TakeRate {
-    /// Attempts in one period, and the most that may begin at once.
+    /// Attempts in one period.
     pub count: u32,
     /// The period.
     pub period: Duration,
+    /// The most attempts that may begin at once.
+    pub burst: u32,
 }
 
 /// Deliveries that were taken, and why there are not more.

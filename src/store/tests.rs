@@ -6,13 +6,16 @@ mod counting;
 mod damage;
 mod delivery;
 mod failure;
+mod fault_proxy;
 mod files;
 mod million;
 mod purge;
 mod schema;
 mod sealing;
 mod searching;
+mod shared_claims;
 mod states;
+mod two_nodes;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -123,6 +126,13 @@ impl Rig {
 
     pub(super) fn path(&self) -> PathBuf {
         self.folder.path().join("inbox.db")
+    }
+
+    /// Opens the store a second time, as another node does. Returns `None` for a file.
+    pub(super) fn second_node(&self) -> Option<Store> {
+        let schema = self.schema.as_ref()?;
+        let location = DatabaseLocation::Postgres(Box::new(schema.settings(None)));
+        Some(Store::open(at(location)).unwrap())
     }
 
     pub(super) fn is_shared(&self) -> bool {

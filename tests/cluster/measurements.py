@@ -11,8 +11,10 @@ def measure(evidence: Evidence) -> list[str]:
     lines = [_acknowledgement(evidence)]
     if takeovers := find_takeovers(evidence):
         lines.append(f"takeover of an attempt of a killed node: {_summary(takeovers)}")
-    if outages := find_outages(evidence):
+    if outages := find_outages(evidence, [span.began for span in evidence.faults.away]):
         lines.append(f"from the loss of the database to the next acknowledgement from the store: {_summary(outages)}")
+    if returns := find_outages(evidence, evidence.faults.back):
+        lines.append(f"from the return of the database to the next acknowledgement from the store: {_summary(returns)}")
     return lines
 
 
@@ -46,17 +48,26 @@ def find_takeovers(evidence: Evidence) -> list[float]:
     return found
 
 
-def find_outages(evidence: Evidence) -> list[float]:
-    """Returns for each loss of the database the time until a queue route acknowledged an event that was sent after it."""
+def find_outages(evidence: Evidence, moments: list[float]) -> list[float]:
+    """Returns for each moment the time until a queue route acknowledged an event that was stored after it.
+
+    Events whose first try is older do not count: they may have been stored before.
+    """
     found = []
-    for span in evidence.faults.away:
+    for moment in moments:
         later = [
-            sending.acknowledged - span.began
+            sending.acknowledged - moment
             for sending in evidence.sendings
             if sending.acknowledged is not None
             and BY_NAME[sending.route].mode == "queue"
-            and sending.tries[0].began > span.began
+            and sending.acknowledged > moment
+            and sending.tries[0].began > _lost_before(evidence, moment)
         ]
         if later:
             found.append(min(later))
     return found
+
+
+def _lost_before(evidence: Evidence, moment: float) -> float:
+    """Returns when the outage began that ended at a moment, or the moment itself."""
+    return max((span.began for span in evidence.faults.away if span.began <= moment), default=moment)

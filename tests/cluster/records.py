@@ -87,6 +87,8 @@ class Faults:
     lossy: list[float] = dataclasses.field(default_factory=list)
     # Times during which no node reached a database that takes writes.
     away: list[Span] = dataclasses.field(default_factory=list)
+    # Moments at which the database took writes again.
+    back: list[float] = dataclasses.field(default_factory=list)
     frozen: list[tuple[str, Span]] = dataclasses.field(default_factory=list)
     killed: list[tuple[str, float]] = dataclasses.field(default_factory=list)
     pauses: list[Pause] = dataclasses.field(default_factory=list)

@@ -131,8 +131,14 @@ class Rig:
     def warm_up(self, seconds: float = 3.0) -> None:
         """Starts the load and waits until every route works."""
         self.senders.start()
-        wait_for("the first events are acknowledged", lambda: self.senders.acknowledged >= 20, 30)
+        wait_for("the first events are acknowledged", self._is_working, 30)
         let_time_pass("the load runs without a fault", seconds)
+
+    def _is_working(self) -> bool:
+        for node in self.nodes.values():
+            if not node.is_running:
+                raise SystemExit(f"node {node.name} ended:\n{node.tail(10)}")
+        return self.senders.acknowledged >= 20
 
     @contextlib.contextmanager
     def away(self) -> Iterator[Span]:

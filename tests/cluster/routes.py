@@ -74,7 +74,7 @@ ROUTES = (
         ),
     ),
     Route("hybrid", "hybrid", 2, (Destination("upstream", _OFTEN),), 'answer_within = "300ms"\n'),
-    Route("proxy", "proxy", 2, (Destination("upstream"),)),
+    Route("proxy", "proxy", 0, (Destination("upstream"),)),
 )
 BY_NAME = {route.name: route for route in ROUTES}
 

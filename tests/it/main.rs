@@ -44,6 +44,7 @@ mod listen;
 mod local;
 mod monitor;
 mod once;
+mod postgres;
 mod promote;
 mod record;
 mod reload;

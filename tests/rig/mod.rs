@@ -18,6 +18,7 @@
 
 pub mod app;
 pub mod golden;
+pub mod postgres;
 pub mod tls;
 
 use std::net::{SocketAddr, TcpListener};

@@ -1,6 +1,7 @@
 //! Sections of the whole process: `[server]`, `[tls]`, `[admin]`, `[store]`, `[log]` and `[telemetry]`.
 
 use hookgate_verify::document::key::SectionDefinition;
+use hookgate_verify::document::value;
 use hookgate_verify::net::redact;
 
 use crate::config::effective::document::{EffectiveValue, ExtraField, SectionDocument};
@@ -9,7 +10,8 @@ use crate::config::model::{
     AdminListen, AdminSection, AdminToken, CertificateFiles, LogSection, RetentionSection,
     ServerSection, StoreSection, TelemetrySection, TlsSection,
 };
-use crate::config::{admin, log, server, store, telemetry, tls};
+use crate::config::{admin, log, server, store, store_postgres, telemetry, tls};
+use crate::model::database::{CommitDurability, DatabaseLocation, PostgresTls};
 
 pub(super) fn server(server: &ServerSection) -> EffectiveValue {
     let source_rate = server.per_source_rate_limit.map(format::rate);
@@ -117,7 +119,8 @@ fn token(token: &AdminToken) -> EffectiveValue {
 
 pub(super) fn store(store: &StoreSection) -> EffectiveValue {
     let keys = store.encryption_keys.len();
-    SectionDocument::new(&store::SECTION)
+    let document = SectionDocument::new(&store::SECTION);
+    postgres(document, &store.location)
         .set(&store::URL, store.location.to_string())
         .set(&store::MIN_FREE, store.location.min_free())
         .set(&store::MAX_SIZE, store.max_size)
@@ -127,6 +130,50 @@ pub(super) fn store(store: &StoreSection) -> EffectiveValue {
         .set(&store::ENCRYPTION_KEY, format::key_count(keys))
         .extra(ExtraField::EncryptionKeys, keys)
         .finish()
+}
+
+/// Sets the keys for PostgreSQL, which are null for a file.
+fn postgres(document: SectionDocument, location: &DatabaseLocation) -> SectionDocument {
+    let settings = match location {
+        DatabaseLocation::Sqlite(_) => None,
+        DatabaseLocation::Postgres(settings) => Some(settings),
+    };
+    let (ca, client) = match settings.map(|settings| &settings.tls) {
+        Some(PostgresTls::Verified { ca, client }) => (ca.as_ref(), client.as_ref()),
+        Some(PostgresTls::Disabled) | None => (None, None),
+    };
+    let password = settings.map(|settings| settings.password.is_some());
+    let durability = settings.map(|settings| settings.durability);
+    document
+        .set(
+            &store_postgres::PASSWORD,
+            format::masked(password.unwrap_or(false)),
+        )
+        .set(&store_postgres::CA, ca.map(|path| format::path(path)))
+        .set(
+            &store_postgres::CERT,
+            client.map(|(cert, _)| format::path(cert)),
+        )
+        .set(
+            &store_postgres::KEY,
+            client.map(|(_, key)| format::path(key)),
+        )
+        .set(
+            &store_postgres::INSECURE,
+            settings.map(|settings| settings.is_exposed()),
+        )
+        .set(
+            &store_postgres::SCHEMA,
+            settings.map(|settings| settings.schema.clone()),
+        )
+        .set(
+            &store_postgres::NODE,
+            settings.map(|settings| settings.node.clone()),
+        )
+        .set(
+            &store_postgres::DURABILITY,
+            durability.map(|durability| value::choice_word(&CommitDurability::ALL, &durability)),
+        )
 }
 
 fn retention(retention: &RetentionSection) -> EffectiveValue {

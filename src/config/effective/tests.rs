@@ -35,9 +35,10 @@ const SECRETS: [&str; 14] = [
 ];
 
 /// Keys that hide the tables of their values: the document has a mask, a count, names or a URL instead.
-const HIDDEN: [(&str, &str); 9] = [
+const HIDDEN: [(&str, &str); 10] = [
     ("admin", "token"),
     ("admin.tokens", "token"),
+    ("store", "password"),
     ("store", "encryption_key"),
     ("telemetry", "headers"),
     ("routes.NAME", "verify_token"),
@@ -156,24 +157,45 @@ fn walk_key(
 
 /// Loads the config and returns its document.
 fn document() -> EffectiveValue {
+    document_of(CONFIG)
+}
+
+/// Returns the document of the same config with another store, since the keys of a file and those of PostgreSQL exclude
+/// each other.
+fn document_with_postgres() -> EffectiveValue {
+    let url = "url = \"sqlite:hookgate.db\"\n";
+    assert!(CONFIG.contains(url));
+    document_of(&CONFIG.replace(url, POSTGRES))
+}
+
+fn document_of(config: &str) -> EffectiveValue {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     write("secret.txt", SECRETS[13]);
     write("invoice.json", "{}");
     write("keys.json", KEY_SET);
     let name = folder.path().join("hookgate.toml").display().to_string();
-    match load_text(&name, CONFIG) {
+    match load_text(&name, config) {
         Ok(loaded) => effective(&loaded.config),
         Err(report) => panic!("{}", report.render(ReportStyle::Plain)),
     }
 }
 
+const POSTGRES: &str = r#"
+url = "postgres://hookgate@db1,[::1]:5433/inbox"
+password = "pAsSwOrD-of-the-database-3"
+ca = "db-ca.pem"
+cert = "db-client.pem"
+key = "db-client.key"
+node = "edge-1"
+"#;
+
 /// Fails when a key is added to a section without a line in this module, or when the line always gives null.
 #[test]
 fn every_key_of_every_section_is_in_its_place() {
-    let document = document();
     let mut found = FoundKeys::default();
-    walk(&ROOT, &document, "config", &mut found);
+    walk(&ROOT, &document(), "config", &mut found);
+    walk(&ROOT, &document_with_postgres(), "config", &mut found);
     let mut all = Vec::new();
     collect_sections(&ROOT, &mut all);
     assert!(all.len() > 18, "the sections are not reachable");
@@ -199,6 +221,23 @@ fn no_secret_is_in_the_document() {
         assert!(CONFIG.contains(secret), "the config has no `{secret}`");
         assert!(!shown.contains(secret), "{secret} is in {shown}");
     }
+}
+
+/// Fails when the settings of PostgreSQL show its password, or not the values that apply.
+#[test]
+fn the_password_of_the_database_is_masked() {
+    let document = serde_json::to_value(document_with_postgres()).unwrap();
+    let store = &document["store"];
+    assert!(!store.to_string().contains("pAsSwOrD"), "{store}");
+    assert_eq!(store["password"], "***");
+    assert_eq!(
+        store["url"],
+        "postgres://hookgate@db1:5432,[::1]:5433/inbox"
+    );
+    assert_eq!(store["schema"], "hookgate");
+    assert_eq!(store["durability"], "replica");
+    assert_eq!(store["insecure"], false);
+    assert_eq!(store["min_free"], Json::Null);
 }
 
 /// Fails when a field that programs read changes, or when a value is not the one that applies.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookgate_verify::document::TextSpan;
 use hookgate_verify::model::secret::Secret;
 
 use crate::model::database::DatabaseLocation;
@@ -11,6 +12,8 @@ use crate::model::database::DatabaseLocation;
 pub struct StoreSection {
     /// The database file of `sqlite:PATH`, or the database of `postgres://`.
     pub location: DatabaseLocation,
+    /// Location of `url` in the config.
+    pub url_span: TextSpan,
     /// Limit of the file in bytes; `None`: only `min_free` applies.
     pub max_size: Option<u64>,
     /// Limit of stored events; `None`: no limit.

@@ -227,7 +227,7 @@ impl OutgoingClient {
     }
 }
 
-fn system_roots() -> Result<rustls::RootCertStore, ClientError> {
+pub(crate) fn system_roots() -> Result<rustls::RootCertStore, ClientError> {
     let mut roots = rustls::RootCertStore::empty();
     let (added, _) =
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

@@ -17,7 +17,7 @@ use crate::store::postgres::session::Session;
 use crate::store::postgres::sessions::{SessionSlot, no_answer};
 use crate::store::postgres::shared::NodeShared;
 use crate::store::postgres::state_lock::StateLock;
-use crate::store::postgres::{keys, migrate, names, takeover};
+use crate::store::postgres::{keys, migrate, names, pooler, takeover};
 
 /// How long a start waits for the database. After that the gate starts without it.
 const START_PATIENCE: Duration = Duration::from_secs(10);
@@ -102,7 +102,11 @@ async fn enter(
 ) -> Result<i64, StoreError> {
     let guard = slot.open().await?;
     let session = guard.session()?;
-    migrate::migrate(session, &shared.settings.schema).await?;
+    // A pooler may come between only where the gate connects for the first time.
+    if !shared.was_opened() {
+        pooler::refuse(&shared.settings, session).await?;
+    }
+    migrate::migrate(session, &shared.settings).await?;
     let sealer = keys::open(session, &shared.options.encryption_keys).await?;
     keys::check(&sealer, session, &shared.settings.schema).await?;
     shared.set_sealer(sealer);

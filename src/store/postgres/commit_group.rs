@@ -265,6 +265,7 @@ impl<'a> CommitGroup<'a> {
         let skew_ms = self.shared.clock.skew_ms();
         let node = self.shared.node();
         let (mut replaced, mut given_up) = (Vec::new(), Vec::new());
+        let mut taken = HashSet::new();
         for event in &mut self.events {
             let sealed = &event.task.task;
             let now_ms = sealed.received_ms.saturating_add(skew_ms);
@@ -282,6 +283,11 @@ impl<'a> CommitGroup<'a> {
                     break;
                 }
                 match row.status {
+                    // An earlier event of this group takes over the claim that is over.
+                    _ if taken.contains(&(event.route, claim.key)) => {
+                        event.decision = EventDecision::Again;
+                        break;
+                    }
                     _ if row.expires_ms <= now_ms => stale.push(*claim),
                     Some(status) => {
                         event.decision = EventDecision::Duplicate(status);
@@ -294,6 +300,7 @@ impl<'a> CommitGroup<'a> {
             }
             match event.decision {
                 EventDecision::New => {
+                    taken.extend(stale.iter().map(|claim| (event.route, claim.key)));
                     replaced.extend(
                         stale
                             .iter()

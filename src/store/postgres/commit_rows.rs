@@ -24,11 +24,12 @@ pub(super) struct ClaimColumns {
 
 impl ClaimColumns {
     /// Inserts claims and returns those that nobody had. They are sorted, so that two groups with the same claims wait
-    /// for each other in the same order.
+    /// for each other in the same order. Of one group the first event wins all its claims, so that every
+    /// transaction decides about one event at least.
     pub(super) const INSERT: &str = "INSERT INTO claim (route, key, expires_ms, status, event)
         SELECT route, key, expires_ms, status, event FROM unnest($1::bigint[], $2::bytea[],
             $3::bigint[], $4::smallint[], $5::bigint[]) AS c (route, key, expires_ms, status, event)
-        ORDER BY route, key ON CONFLICT DO NOTHING RETURNING event, key";
+        ORDER BY route, key, event ON CONFLICT DO NOTHING RETURNING event, key";
 
     pub(super) fn of(events: &[GroupEvent]) -> Self {
         let mut columns = Self::default();

@@ -3,6 +3,9 @@
 //! A migration only adds what the version before it ignores, so that old and new nodes run side by side during an
 //! upgrade. What an old version needs goes only when no node of that version can be alive.
 
+use tokio_postgres::error::SqlState;
+
+use crate::model::database::PostgresSettings;
 use crate::store::error::StoreError;
 use crate::store::postgres::session::Session;
 
@@ -16,13 +19,55 @@ pub(super) const FORM: i32 = MIGRATIONS.len() as i32;
 const MIGRATION_LOCK: i64 = 0x686f_6f6b_6761_7465;
 
 /// Creates the schema if it is missing, and runs the missing migrations, each in its own transaction.
-pub(super) async fn migrate(session: &Session, schema: &str) -> Result<(), StoreError> {
+pub(super) async fn migrate(
+    session: &Session,
+    settings: &PostgresSettings,
+) -> Result<(), StoreError> {
+    let schema = &settings.schema;
     let found = form(session, schema).await?;
     check(found, schema)?;
     // A newer node may have migrated already: its version must stay, or it would migrate again at its next start.
     if found.form >= FORM {
         return Ok(());
     }
+    match run(session, schema).await {
+        Err(StoreError::Postgres(err)) if err.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            Err(cannot_create(settings))
+        }
+        done => done,
+    }
+}
+
+/// Returns the error for a role that may not create what is missing.
+pub(super) fn cannot_create(settings: &PostgresSettings) -> StoreError {
+    let PostgresSettings {
+        user,
+        database,
+        schema,
+        ..
+    } = settings;
+    StoreError::Setup {
+        what: format!(
+            "the user `{user}` may not create the tables of the schema `{schema}` in the database `{database}`: as an \
+            administrator, run `CREATE SCHEMA {schema} AUTHORIZATION {user}`, or \
+            `GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}` if the schema exists, or run \
+            `hookgate store migrate` as a role that may create them"
+        ),
+        source: None,
+    }
+}
+
+/// Reads the version of the schema; 0 if it has no tables yet.
+///
+/// # Errors
+/// Also fails if only a later version of hookgate can use the schema.
+pub(super) async fn version(session: &Session, schema: &str) -> Result<i32, StoreError> {
+    let found = form(session, schema).await?;
+    check(found, schema)?;
+    Ok(found.form)
+}
+
+async fn run(session: &Session, schema: &str) -> Result<(), StoreError> {
     let wait = format!("BEGIN; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
     session.batch(&wait).await.map_err(StoreError::Postgres)?;
     // Read again under the lock: another node may have migrated meanwhile.

@@ -60,6 +60,11 @@ impl SessionSlot {
         }
     }
 
+    /// Sets statements that run after connecting.
+    pub(super) fn with_set_up(self, set_up: &'static str) -> Self {
+        Self { set_up, ..self }
+    }
+
     /// Waits for the session and connects if necessary.
     pub(super) async fn open(&self) -> Result<SessionGuard<'_>, StoreError> {
         let mut held = self.session.lock().await;
@@ -104,10 +109,7 @@ impl Sessions {
     pub(super) fn new(settings: &PostgresSettings) -> Self {
         Self {
             operator: SessionSlot::new(settings, "operator"),
-            taker: SessionSlot {
-                set_up: TAKER_SET_UP,
-                ..SessionSlot::new(settings, "taker")
-            },
+            taker: SessionSlot::new(settings, "taker").with_set_up(TAKER_SET_UP),
             readers: std::array::from_fn(|_| SessionSlot::new(settings, "reader")),
             permits: Semaphore::new(READERS),
         }

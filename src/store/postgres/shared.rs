@@ -22,6 +22,7 @@ use crate::store::postgres::clock::DatabaseClock;
 use crate::store::postgres::lease::NodeLease;
 use crate::store::postgres::queue::GroupQueue;
 use crate::store::postgres::sessions::Sessions;
+use crate::store::postgres::shared_claims::SharedClaimQueue;
 use crate::store::rows::{DestinationId, SpentClaim};
 use crate::store::seal::ContentSealer;
 
@@ -35,6 +36,7 @@ pub(super) struct NodeShared {
     pub(super) settings: PostgresSettings,
     pub(super) options: StoreOptions,
     pub(super) queue: GroupQueue,
+    pub(super) claims: SharedClaimQueue,
     pub(super) clock: DatabaseClock,
     pub(super) lease: NodeLease,
     pub(super) report: Mutex<NodeReport>,
@@ -78,6 +80,7 @@ impl NodeShared {
             settings,
             options,
             queue: GroupQueue::default(),
+            claims: SharedClaimQueue::default(),
             clock: DatabaseClock::default(),
             lease: NodeLease::default(),
             report: Mutex::default(),
@@ -161,6 +164,7 @@ impl NodeShared {
     pub(super) fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
         self.queue.close();
+        self.claims.close();
         // `notify_one` stores a permit, so the thread sees it even if it is not waiting at this moment.
         self.closing.notify_one();
     }

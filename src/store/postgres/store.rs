@@ -149,15 +149,11 @@ impl PostgresStore {
     }
 
     pub(in crate::store) fn close(self) {
-        self.thread.close();
+        self.end();
     }
-}
 
-#[cfg(test)]
-impl PostgresStore {
-    /// Ends the thread without writing or closing anything, as if the process were killed.
-    pub(in crate::store) fn abandon(&self) {
-        self.shared.abandon();
+    /// Ends the thread, for all clones. Blocks.
+    pub(super) fn end(&self) {
         self.thread.close();
     }
 }

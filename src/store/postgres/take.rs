@@ -271,8 +271,8 @@ impl Allowance {
     }
 
     fn limit_rate(&mut self, rate: TakeRate, locked: &LockedDestination, now_ms: i64) {
-        let most = f64::from(rate.count);
-        let per_ms = most / (rate.period.as_secs_f64() * 1000.0).max(1.0);
+        let most = f64::from(rate.burst);
+        let per_ms = f64::from(rate.count) / (rate.period.as_secs_f64() * 1000.0).max(1.0);
         let tokens = match (locked.tokens, locked.filled_ms) {
             // The database's clock may step back, which must not take tokens away.
             (Some(tokens), Some(filled_ms)) => {
@@ -290,7 +290,7 @@ impl Allowance {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "tokens are between 0 and the rate's count"
+            reason = "tokens are between 0 and the rate's burst"
         )]
         let whole = tokens.max(0.0) as usize;
         if whole < self.count {

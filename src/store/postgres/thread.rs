@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::store::error::StoreError;
 use crate::store::postgres::shared::{Job, NodeShared};
-use crate::store::postgres::{beat, commit, finish, takeover};
+use crate::store::postgres::{beat, commit, finish, shared_claims, takeover};
 
 /// Writers of events. Two keep the server busy while one group waits for the disk; more only make groups smaller.
 const COMMIT_WRITERS: usize = 2;
@@ -53,6 +53,7 @@ async fn serve(
         tracker.spawn_local(commit::write_groups(Arc::clone(&shared)));
     }
     tracker.spawn_local(finish::write_groups(Arc::clone(&shared)));
+    tracker.spawn_local(shared_claims::write_claims(Arc::clone(&shared)));
     loop {
         tokio::select! {
             job = jobs.recv() => match job {

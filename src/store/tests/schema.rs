@@ -1,6 +1,6 @@
 //! A schema of its own for each test, on the server that `HOOKGATE_TEST_POSTGRES` names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::model::database::{
@@ -31,9 +31,15 @@ impl TestSchema {
         })
     }
 
+    /// Returns the folder of the server's socket, and its port.
+    pub(super) fn server(&self) -> (PathBuf, u16) {
+        (self.folder.clone().into(), self.port)
+    }
+
     pub(super) fn settings(&self, state_folder: Option<&Path>) -> PostgresSettings {
+        let (folder, port) = self.server();
         PostgresSettings {
-            hosts: vec![PostgresHost::Unix(self.folder.clone().into(), self.port)],
+            hosts: vec![PostgresHost::Unix(folder, port)],
             database: "postgres".to_owned(),
             user: "postgres".to_owned(),
             password: None,

@@ -19,6 +19,7 @@ def fail_over(rig: Rig, pause: float = 1.0) -> None:
         let_time_pass("the failure is noticed", pause)
     # From here on the standby may take writes at any moment.
     standby.promote()
+    rig.faults.back.append(time.monotonic())
     rig.use_server(standby)
     rig.note("the standby is the primary")
     wait_for_work(rig)
@@ -101,6 +102,7 @@ def restart(rig: Rig, mode: signal.Signals | None, pause: float = 2.0) -> None:
             span.began = time.monotonic()
         let_time_pass("the primary is down", pause)
     rig.primary.start()
+    rig.faults.back.append(time.monotonic())
     wait_for_work(rig)
 
 
@@ -115,6 +117,7 @@ def standby_away(options: Options) -> Report:
             rig.note("the standby is killed")
             let_time_pass("commits have no standby", options.seconds)
         standby.start()
+        rig.faults.back.append(time.monotonic())
         rig.note("the standby is back")
         wait_for_work(rig)
         return rig.settle()

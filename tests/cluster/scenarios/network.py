@@ -1,6 +1,7 @@
 """Networks that drop, delay or cut the connections between nodes and servers."""
 
 import random
+import time
 
 from ..fault_proxy import Mode
 from ..findings import Report
@@ -34,6 +35,7 @@ def hole_all(options: Options) -> Report:
             rig.set_proxies(Mode.HOLE)
             let_time_pass("the hole lasts", options.seconds)
         rig.set_proxies(Mode.PASS)
+        rig.faults.back.append(time.monotonic())
         rig.note("all nodes have the database back")
         wait_for_work(rig)
         let_time_pass("the load goes on", 5.0)

@@ -34,7 +34,9 @@ pub(crate) fn mask_table(
             }
         }
         // A URL may contain a password. The config rejects such URLs, but the rejection shows the line.
-        DeValue::String(text) if text.contains("://") && text.contains('@') => {
+        DeValue::String(text)
+            if text.contains("://") && text.contains('@') && !is_plain_database(text) =>
+        {
             report.mask(value.span().into());
         }
         // An operator may have pasted the secret where the name of its variable belongs.
@@ -44,4 +46,17 @@ pub(crate) fn mask_table(
         _ if is_secret => report.mask(value.span().into()),
         _ => {}
     }
+}
+
+/// Returns true for the URL of a database with a user and no password, which may be shown.
+fn is_plain_database(text: &str) -> bool {
+    let rest = text
+        .strip_prefix("postgres://")
+        .or_else(|| text.strip_prefix("postgresql://"));
+    rest.is_some_and(|rest| {
+        // Everything up to the last `@` counts, since a password may hold any character.
+        let user = rest.rsplit_once('@').map_or("", |(user, _)| user);
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        user.bytes().all(is_name) && !rest.to_ascii_lowercase().contains("pass")
+    })
 }

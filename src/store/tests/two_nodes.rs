@@ -1,0 +1,386 @@
+//! Tests of two nodes on one PostgreSQL database. Without `HOOKGATE_TEST_POSTGRES` they do nothing.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::model::database::{PostgresHost, PostgresSettings};
+use crate::store::nodes::BreakerReport;
+use crate::store::take::{TakeHold, TakeRate};
+use crate::store::tests::fault_proxy::FaultProxy;
+
+/// Two open stores on one schema.
+struct Pair {
+    one: Store,
+    other: Store,
+    schema: TestSchema,
+}
+
+fn open(settings: PostgresSettings) -> Store {
+    Store::open(at(DatabaseLocation::Postgres(Box::new(settings)))).unwrap()
+}
+
+impl Pair {
+    fn open() -> Option<Self> {
+        let schema = TestSchema::create()?;
+        let one = open(schema.settings(None));
+        let other = open(schema.settings(None));
+        Some(Self { one, other, schema })
+    }
+
+    fn both(&self) -> [&Store; 2] {
+        [&self.one, &self.other]
+    }
+
+    /// Returns the number of the destination, which both nodes must know.
+    async fn destination(&self) -> DestinationId {
+        let mut found = Vec::new();
+        for store in self.both() {
+            let number = store.destination(&route("github"), &name("app")).await;
+            found.push(number.unwrap());
+        }
+        assert_eq!(found[0], found[1]);
+        found[0]
+    }
+}
+
+async fn commit(store: &Store, event: Event) -> Vec<DeliveryId> {
+    match store.commit(event.0).await.unwrap() {
+        CommitOutcome::New(ids) => ids,
+        CommitOutcome::Duplicate(status) => panic!("duplicate with {status}"),
+    }
+}
+
+fn request(app: DestinationId, limit: usize) -> TakeRequest {
+    TakeRequest::new(app, limit, NOW + 1_000_000)
+}
+
+// Fails when the attempts in flight are counted for one node only, or in the statement that locks the destination.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrency_holds_over_nodes() {
+    let Some(pair) = Pair::open() else { return };
+    let app = pair.destination().await;
+    for number in 0..40 {
+        let store = pair.both()[usize::try_from(number % 2).unwrap()];
+        commit(store, event(number).to(pending(app))).await;
+    }
+    let limited = TakeRequest {
+        concurrency: 6,
+        ..request(app, 10)
+    };
+    let mut asked = Vec::new();
+    for round in 0..8 {
+        let store = pair.both()[round % 2].clone();
+        let limited = limited.clone();
+        asked.push(tokio::spawn(async move {
+            let taken = store.take(limited).await.unwrap();
+            (store, taken)
+        }));
+    }
+    let mut due = Vec::new();
+    for taking in asked {
+        let (store, taken) = taking.await.unwrap();
+        due.extend(taken.due.into_iter().map(|due| (store.clone(), due)));
+    }
+    assert_eq!(due.len(), 6);
+    let held = pair.other.take(limited.clone()).await.unwrap();
+    assert_eq!((held.due.len(), held.hold), (0, Some(TakeHold::Full)));
+    for (store, due) in due.drain(..2) {
+        let ended = store.finish(finished(&due, NextState::Delivered)).await;
+        assert!(ended.unwrap());
+    }
+    let more = pair.other.take(limited).await.unwrap();
+    assert_eq!(more.due.len(), 2);
+}
+
+// Fails when each node has its own bucket, or when the tokens are not written back.
+#[tokio::test]
+async fn the_rate_of_a_destination_holds_over_nodes() {
+    let Some(pair) = Pair::open() else { return };
+    let app = pair.destination().await;
+    for number in 0..10 {
+        commit(&pair.one, event(number).to(pending(app))).await;
+    }
+    let limited = TakeRequest {
+        rate: Some(TakeRate {
+            count: 3,
+            period: Duration::from_secs(3600),
+        }),
+        ..request(app, 2)
+    };
+    assert_eq!(pair.one.take(limited.clone()).await.unwrap().due.len(), 2);
+    assert_eq!(pair.other.take(limited.clone()).await.unwrap().due.len(), 1);
+    let held = pair.one.take(limited).await.unwrap();
+    assert_eq!(held.due.len(), 0);
+    let Some(TakeHold::RateUntil(until_ms)) = held.hold else {
+        panic!("{:?}", held.hold);
+    };
+    // A third of an hour for each attempt.
+    let wait_ms = until_ms - pair.one.now().unix_ms;
+    assert!((1_190_000..=1_201_000).contains(&wait_ms), "{wait_ms}");
+}
+
+// Fails when a take trusts the names in memory instead of the row.
+#[tokio::test]
+async fn a_pause_on_one_node_holds_on_the_other_at_once() {
+    let Some(pair) = Pair::open() else { return };
+    let app = pair.destination().await;
+    commit(&pair.one, event(1).to(pending(app))).await;
+    for name in [None, Some(name("app"))] {
+        let paused = pair.one.pause(&route("github"), name.as_ref(), true).await;
+        assert!(paused.unwrap());
+        let taken = pair.other.take(request(app, 9)).await.unwrap();
+        assert_eq!(ids(&taken.due), []);
+        let resumed = pair.one.pause(&route("github"), name.as_ref(), false).await;
+        assert!(resumed.unwrap());
+    }
+    pair.one
+        .disable(app, Some("it answered 410"))
+        .await
+        .unwrap();
+    assert_eq!(
+        ids(&pair.other.take(request(app, 9)).await.unwrap().due),
+        []
+    );
+    pair.one.disable(app, None).await.unwrap();
+    assert_eq!(pair.other.take(request(app, 9)).await.unwrap().due.len(), 1);
+}
+
+// Fails when an open breaker is not asked for under the lock, or when two nodes probe.
+#[tokio::test]
+async fn an_open_breaker_lets_one_node_probe() {
+    let Some(pair) = Pair::open() else { return };
+    let app = pair.destination().await;
+    for number in 0..4 {
+        commit(&pair.one, event(number).to(pending(app))).await;
+    }
+    let until_ms = pair.one.now().unix_ms + 3_600_000;
+    pair.one
+        .report_breaker(app, BreakerReport::OpenUntil(until_ms));
+    // Reports are written behind, in their order on the same session as this change.
+    pair.one.disable(app, None).await.unwrap();
+    let held = pair.other.take(request(app, 9)).await.unwrap();
+    assert_eq!(held.due.len(), 0);
+    assert_eq!(held.hold, Some(TakeHold::BreakerUntil(until_ms)));
+    pair.one.report_breaker(app, BreakerReport::OpenUntil(1));
+    pair.one.disable(app, None).await.unwrap();
+    let probe = pair.other.take(request(app, 9)).await.unwrap();
+    assert_eq!(probe.due.len(), 1);
+    assert_eq!(pair.one.take(request(app, 9)).await.unwrap().due.len(), 0);
+    pair.other.report_breaker(app, BreakerReport::Closed);
+    pair.other.disable(app, None).await.unwrap();
+    assert_eq!(pair.one.take(request(app, 9)).await.unwrap().due.len(), 3);
+}
+
+// Fails when the claims of another node are not seen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_copies_at_both_nodes_one_is_stored() {
+    let Some(pair) = Pair::open() else { return };
+    pair.destination().await;
+    let mut copies = Vec::new();
+    for number in 0..60 {
+        let store = pair.both()[usize::try_from(number % 2).unwrap()].clone();
+        let key = u8::try_from(number % 3).unwrap();
+        let copy = event(number)
+            .claim(key, NOW + 1_000_000_000)
+            .claim(9, NOW + 1);
+        copies.push(tokio::spawn(async move { store.commit(copy.0).await }));
+    }
+    let mut stored = 0;
+    for copy in copies {
+        stored += u32::from(matches!(copy.await.unwrap(), Ok(CommitOutcome::New(_))));
+    }
+    assert_eq!(stored, 3);
+    let count = "SELECT count(*) FROM event";
+    assert_eq!(pair.one.postgres().read_number(count).await, 3);
+}
+
+/// An attempt of an ordered delivery: its key and number, and its begin and end.
+type OrderedAttempt = (i64, i64, Instant, Instant);
+
+/// Takes and ends ordered deliveries until all are delivered. A sixth of the first attempts fails.
+async fn deliver_ordered(store: Store, app: DestinationId, expected: i64) -> Vec<OrderedAttempt> {
+    let (mut seen, began) = (Vec::new(), Instant::now());
+    // A delivery that is stuck behind nothing ends the test by the count.
+    while began.elapsed() < Duration::from_secs(30) {
+        let taken = store.take(request(app, 3)).await.unwrap().due;
+        let begun = Instant::now();
+        if taken.is_empty() {
+            let count = "SELECT count(*) FROM delivery WHERE state = 3";
+            if store.postgres().read_number(count).await == expected {
+                break;
+            }
+        }
+        for due in taken {
+            let number = due.event.received_ms - NOW;
+            let is_failed = due.attempt == 1 && number % 6 == 0;
+            let next = match is_failed {
+                true => NextState::Waiting(NOW),
+                false => NextState::Delivered,
+            };
+            seen.push((number % 8, number, begun, Instant::now()));
+            assert!(store.finish(finished(&due, next)).await.unwrap());
+        }
+    }
+    seen
+}
+
+// Fails when a commit, an outcome or a take works without the lock of the key: deliveries then overtake each other, or
+// wait behind nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn order_holds_over_nodes() {
+    const EVENTS: u64 = 400;
+    let Some(pair) = Pair::open() else { return };
+    let app = pair.destination().await;
+    let mut committing = Vec::new();
+    for writer in 0..4_u64 {
+        let stores = [pair.one.clone(), pair.other.clone()];
+        committing.push(tokio::spawn(async move {
+            // Each key has one writer, who waits for each answer and goes to another node with each event.
+            for (place, number) in (writer..EVENTS).step_by(4).enumerate() {
+                let delivery = NewDelivery {
+                    order_key: Some(i64::try_from(number % 8).unwrap()),
+                    ..pending(app)
+                };
+                commit(&stores[place / 2 % 2], event(number).to(delivery)).await;
+            }
+        }));
+    }
+    let expected = i64::try_from(EVENTS).unwrap();
+    let working: Vec<_> = (0..4)
+        .map(|worker| {
+            let store = pair.both()[worker % 2].clone();
+            tokio::spawn(deliver_ordered(store, app, expected))
+        })
+        .collect();
+    for one in committing {
+        one.await.unwrap();
+    }
+    let mut attempts = Vec::new();
+    for one in working {
+        attempts.extend(one.await.unwrap());
+    }
+    let count = "SELECT count(*) FROM delivery WHERE state = 3";
+    assert_eq!(pair.one.postgres().read_number(count).await, expected);
+    attempts.sort_by_key(|(key, _, begun, _)| (*key, *begun));
+    for pair in attempts.windows(2) {
+        let [(key, number, _, ended), (next_key, next, begun, _)] = pair else {
+            unreachable!();
+        };
+        if key == next_key {
+            assert!(number <= next, "{next} of key {key} went before {number}");
+            assert!(ended <= begun, "{number} and {next} of key {key} overlap");
+        }
+    }
+}
+
+// Fails when the result of COMMIT alone is believed, when numbers are drawn again for the second try, or when a lost
+// answer is reported as a failure.
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_counts_once() {
+    let Some(schema) = TestSchema::create() else {
+        return;
+    };
+    let (folder, port) = schema.server();
+    let proxy = FaultProxy::start(&folder, port);
+    let (folder, port) = proxy.place();
+    let store = open(PostgresSettings {
+        hosts: vec![PostgresHost::Unix(folder, port)],
+        ..schema.settings(None)
+    });
+    let direct = open(schema.settings(None));
+    let app = store
+        .destination(&route("github"), &name("app"))
+        .await
+        .unwrap();
+    for (number, is_cut) in [(1, true), (2, false), (3, true)] {
+        match is_cut {
+            true => proxy.cut(1),
+            false => proxy.lose_answers(1),
+        }
+        let given = event(number)
+            .to(pending(app))
+            .claim(u8::try_from(number).unwrap(), NOW + 1_000_000_000);
+        let made = commit(&store, given).await;
+        assert_eq!(made.len(), 1);
+        // The sender's copy at another node meets the same claim.
+        let copy = event(100 + number)
+            .to(pending(app))
+            .claim(u8::try_from(number).unwrap(), NOW + 1_000_000_000);
+        let outcome = direct.commit(copy.0).await.unwrap();
+        assert_eq!(outcome, CommitOutcome::Duplicate(202));
+    }
+    let direct = direct.postgres();
+    let events = "SELECT count(*) FROM event";
+    assert_eq!(direct.read_number(events).await, 3);
+    let deliveries = "SELECT count(*) FROM open_delivery";
+    assert_eq!(direct.read_number(deliveries).await, 3);
+}
+
+// Fails when an outcome is fenced by the delivery alone, or by the attempt without the node.
+#[tokio::test]
+async fn a_node_that_was_declared_dead_changes_nothing() {
+    let Some(pair) = Pair::open() else { return };
+    let app = pair.destination().await;
+    commit(&pair.one, event(1).to(pending(app))).await;
+    let due = pair.one.take(request(app, 1)).await.unwrap().due.remove(0);
+    let node = pair.one.postgres().node_number();
+    let sql = format!("UPDATE node SET ended_ms = 1, is_gone = true WHERE id = {node}");
+    pair.other.postgres().run_sql(sql).await;
+    let began = Instant::now();
+    let again = loop {
+        let mut taken = pair.other.take(request(app, 1)).await.unwrap().due;
+        if let Some(due) = taken.pop() {
+            break due;
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "nothing was taken over"
+        );
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((again.delivery, again.attempt), (due.delivery, 2));
+    let late = pair.one.finish(finished(&due, NextState::Dead)).await;
+    assert!(!late.unwrap());
+    assert!(
+        pair.other
+            .finish(finished(&again, NextState::Delivered))
+            .await
+            .unwrap()
+    );
+    let delivered = "SELECT count(*) FROM delivery WHERE state = 3";
+    assert_eq!(pair.other.postgres().read_number(delivered).await, 1);
+    let _ = &pair.schema;
+}
+
+// Fails when the take of an attempt that may still run is not waited for, or when a dead node's work stays.
+#[tokio::test]
+async fn the_work_of_a_dead_node_is_taken_over() {
+    let Some(pair) = Pair::open() else { return };
+    let app = pair.destination().await;
+    commit(&pair.one, event(1).to(pending(app))).await;
+    let limited = TakeRequest {
+        attempt_limit: Duration::from_secs(1),
+        ..request(app, 1)
+    };
+    let due = pair.one.take(limited).await.unwrap().due.remove(0);
+    let died = Instant::now();
+    pair.one.postgres().abandon();
+    let again = loop {
+        let mut taken = pair.other.take(request(app, 1)).await.unwrap().due;
+        if let Some(due) = taken.pop() {
+            break due;
+        }
+        assert!(
+            died.elapsed() < Duration::from_secs(40),
+            "nothing was taken over"
+        );
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((again.delivery, again.attempt), (due.delivery, 2));
+    // Not before the lease is over, and soon after it.
+    let took = died.elapsed();
+    assert!(
+        (Duration::from_secs(16)..Duration::from_secs(30)).contains(&took),
+        "{took:?}"
+    );
+}
