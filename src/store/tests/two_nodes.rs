@@ -103,6 +103,7 @@ async fn the_rate_of_a_destination_holds_over_nodes() {
     let limited = TakeRequest {
         rate: Some(TakeRate {
             count: 3,
+            burst: 3,
             period: Duration::from_secs(3600),
         }),
         ..request(app, 2)
@@ -289,6 +290,10 @@ async fn a_commit_whose_answer_is_lost_counts_once() {
     });
     let direct = open(schema.settings(None));
     let app = store
+        .destination(&route("github"), &name("app"))
+        .await
+        .unwrap();
+    direct
         .destination(&route("github"), &name("app"))
         .await
         .unwrap();
