@@ -84,6 +84,18 @@ async fn run(session: &Session, schema: &str) -> Result<(), StoreError> {
     session.batch(&sql).await.map_err(StoreError::Postgres)
 }
 
+/// Returns an error unless this program can read the schema.
+pub(super) async fn check_readable(session: &Session, schema: &str) -> Result<(), StoreError> {
+    let found = form(session, schema).await?;
+    match found.form {
+        0 => Err(StoreError::Setup {
+            what: format!("the schema `{schema}` has no store: check `schema` of `[store]`"),
+            source: None,
+        }),
+        _ => check(found, schema),
+    }
+}
+
 /// The version of a schema, and the oldest program that may use it.
 #[derive(Clone, Copy)]
 struct SchemaForm {
