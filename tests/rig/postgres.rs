@@ -137,6 +137,37 @@ impl TestCluster {
         self.run(&mut psql)
     }
 
+    /// Starts PgBouncer in front of the server, or returns `None` where it is not installed. It listens on the Unix socket
+    /// of this port in the folder of the cluster.
+    pub fn pooler(&self, mode: &str) -> Option<TestPooler> {
+        let program = Path::new("/usr/sbin/pgbouncer");
+        if !program.exists() {
+            return None;
+        }
+        let port = silent_listener().1.port();
+        let folder = self.path();
+        let config = format!(
+            "[databases]\nhookgate = host={folder} port={server} user={OWNER}\n[pgbouncer]\nunix_socket_dir = {folder}\n\
+            listen_port = {port}\npool_mode = {mode}\nauth_type = any\nlogfile = {folder}/pooler.log\n\
+            server_reset_query =\n",
+            folder = folder.display(),
+            server = self.port,
+        );
+        let path = folder.join("pooler.ini");
+        fs::write(&path, config).unwrap();
+        self.own(&path);
+        let mut command = Command::new(program);
+        command.arg(&path).stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        if let Some((user, group)) = self.owner {
+            command.uid(user).gid(group);
+        }
+        let child = command.spawn().unwrap();
+        let socket = folder.join(format!(".s.PGSQL.{port}"));
+        super::block_until("the pooler listens", super::LIMIT, || socket.exists());
+        Some(TestPooler { child, port })
+    }
+
     /// Restarts the server with more options.
     pub fn restart(&self, options: &str) {
         let mut restart = self.pg_ctl();
@@ -181,6 +212,19 @@ impl TestCluster {
         if let Some((user, group)) = self.owner {
             std::os::unix::fs::chown(path, Some(user), Some(group)).unwrap();
         }
+    }
+}
+
+/// PgBouncer that ends with its value.
+pub struct TestPooler {
+    child: std::process::Child,
+    pub port: u16,
+}
+
+impl Drop for TestPooler {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
