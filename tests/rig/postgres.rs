@@ -72,12 +72,17 @@ impl TestCluster {
         );
         fs::write(data.join("pg_hba.conf"), rules).unwrap();
         let options = format!(
-            "-k {0} -p {port} -c listen_addresses=127.0.0.1 -c fsync=off -c ssl=on -c ssl_cert_file={1} \
-            -c ssl_key_file={2} -c max_connections=50",
+            "-k {0} -p {port} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=50",
             cluster.path().display(),
+        );
+        // In the file, where a test can change it.
+        let mut settings = fs::read_to_string(data.join("postgresql.conf")).unwrap();
+        settings.push_str(&format!(
+            "ssl = on\nssl_cert_file = '{}'\nssl_key_file = '{}'\n",
             cert.display(),
             key.display()
-        );
+        ));
+        fs::write(data.join("postgresql.conf"), settings).unwrap();
         let mut start = cluster.pg_ctl();
         start.args(["-w", "-o", &options, "start"]);
         cluster.run(start.arg("-l").arg(cluster.path().join("log")));
