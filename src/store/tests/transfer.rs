@@ -84,7 +84,8 @@ async fn file() -> (TempDir, PathBuf) {
 
 fn export(path: &Path) -> String {
     let mut lines = Vec::new();
-    crate::store::export(path, &[key(KEY)], None, &mut lines, &mut |_, _| {}).unwrap();
+    let location = options(path).location;
+    crate::store::export(&location, &[key(KEY)], None, &mut lines, &mut |_, _| {}).unwrap();
     String::from_utf8(lines).unwrap()
 }
 
@@ -121,7 +122,11 @@ async fn a_store_survives_the_way_to_postgres_and_back() {
     // PostgreSQL's text has no NUL.
     let before = export(&path).replace("pull\\u0000request", "pull\\\\0request");
     assert_eq!(before, export(&back));
-    assert_eq!(crate::store::check(&back).unwrap(), Vec::<String>::new());
+    let location = options(&back).location;
+    assert_eq!(
+        crate::store::check(&location).unwrap(),
+        Vec::<String>::new()
+    );
 
     // Both databases can be used, and what was in flight is attempted again.
     for rig in [
