@@ -210,9 +210,11 @@ async fn take_rows(
     if allowance.count > 0 {
         rows = update_due(shared, session, request, allowance.count, now_ms).await?;
     }
+    // A limit that left nothing is no reason to ask again soon.
+    let hold = allowance.hold.filter(|_| rows.len() >= allowance.count);
     if rows.is_empty() {
         session.batch("ROLLBACK").await?;
-        return Ok((rows, allowance.hold));
+        return Ok((rows, hold));
     }
     allowance.write(session, id, rows.len(), now_ms).await?;
     session.batch("COMMIT").await?;
@@ -225,7 +227,7 @@ async fn take_rows(
         };
         shared.attempts.add(row.id, running);
     }
-    Ok((rows, allowance.hold))
+    Ok((rows, hold))
 }
 
 /// How many deliveries a take may take, and what else it writes.
