@@ -132,6 +132,9 @@ impl UpstreamExchange {
                 .store(&keeping, outlets, &event, &mut claim, KEPT)
                 .await;
         }
+        if let Some(answer) = self.claim_on_all_nodes(&mut claim).await {
+            return answer;
+        }
         if let Some(claim) = &mut claim {
             claim.begin_forwarding();
         }
@@ -263,7 +266,7 @@ impl UpstreamExchange {
         }
     }
 
-    fn answer_duplicate(&mut self, status: u16) -> HttpResponse {
+    pub(super) fn answer_duplicate(&mut self, status: u16) -> HttpResponse {
         self.verdict.decision = GateDecision::Duplicate;
         let status = status_of(status);
         self.report(|exchange| exchange.response_status = status);
