@@ -122,17 +122,17 @@ pub(super) struct SecretUses {
 }
 
 /// Requests of a route within a day, on all nodes.
-struct DayOfNodes {
+pub(super) struct DayOfNodes {
     since_ms: i64,
-    requests: u64,
+    pub(super) requests: u64,
     /// Requests that would have been rejected, the most frequent reason first.
-    reasons: Vec<ReasonCount>,
+    pub(super) reasons: Vec<ReasonCount>,
     /// Live nodes whose counts are not known.
-    missing_nodes: Vec<String>,
+    pub(super) missing_nodes: Vec<String>,
 }
 
 /// Sums up the last 24 clock hours of a route over the nodes.
-async fn day_of(state: &AdminState, route: &str, now_ms: i64) -> DayOfNodes {
+pub(super) async fn day_of(state: &AdminState, route: &str, now_ms: i64) -> DayOfNodes {
     let first_ms = RouteHistory::day_start_ms(now_ms);
     let (nodes, missing_nodes) = nodes::known_rows(state).await;
     let mut day = DayOfNodes {

@@ -22,6 +22,8 @@ mod events;
 mod history;
 mod listener;
 mod node_report;
+#[cfg(test)]
+mod node_tests;
 mod nodes;
 mod operations;
 pub(crate) mod parameters;
