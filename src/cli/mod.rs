@@ -35,6 +35,7 @@ mod send;
 mod signer;
 mod status;
 mod store;
+mod store_copy;
 mod store_database;
 mod store_migrate;
 #[cfg(test)]

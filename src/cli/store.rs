@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use hookgate_verify::model::secret::Secret;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use crate::admin::documents::{ApiTimestamp, StateCounts};
@@ -18,10 +18,10 @@ use crate::cli::config_file::{self, ConfigFile};
 use crate::cli::events::counts;
 use crate::cli::failure::{self, CommandFailure};
 use crate::cli::output::{clean, facts, print, print_json};
+use crate::cli::store_copy::{StoreCopyArguments, bar, failed};
 use crate::cli::store_migrate::StoreMigrateArguments;
-use crate::cli::{store_migrate, times};
+use crate::cli::{store_copy, store_migrate, times};
 use crate::model::clock::ClockReading;
-use crate::model::error::chain;
 use crate::store::partial::PartialFile;
 use crate::store::{self, StoreError};
 
@@ -44,14 +44,22 @@ pub(super) enum StoreCommand {
             hookgate store stats /var/lib/hookgate/hookgate.db --json\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage or config.")]
     Stats(StoreReadArguments),
-    /// Copy a store as a consistent backup
+    /// Copy a store: as a consistent backup, or between SQLite and PostgreSQL
     #[command(
-        long_about = "Copy a store as a consistent backup: a snapshot of one moment.\n\n\
-            The gate may be running. The copy is a complete store: encrypted events stay encrypted with the same key, \
-            and a gate that runs on the copy makes the deliveries that were still open.",
+        long_about = "Copy a store: as a consistent backup, or between SQLite and PostgreSQL.\n\n\
+            From file to file, the copy is a snapshot of one moment, and the gate may be running. The copy is a \
+            complete store: encrypted events stay encrypted with the same key, and a gate that runs on the copy makes \
+            the deliveries that were still open.\n\n\
+            Between a file and PostgreSQL, stop all gates first. Events, deliveries and attempts keep their numbers, and \
+            encrypted events stay encrypted. A copy that was cut off goes on when the same command runs again, and no \
+            gate uses it before it is complete. At the end both sides are compared. To copy PostgreSQL to PostgreSQL, \
+            use `pg_dump`.",
         after_help = "Examples:\n  \
             hookgate store copy --config /etc/hookgate/hookgate.toml /backup/hookgate.db\n  \
-            hookgate store copy /var/lib/hookgate/hookgate.db /backup/hookgate.db\n\n\
+            hookgate store copy /var/lib/hookgate/hookgate.db /backup/hookgate.db\n  \
+            hookgate store copy /var/lib/hookgate/hookgate.db --to-config new.toml\n  \
+            hookgate store copy hookgate.db postgres://hookgate@db1/hookgate --password-file store.password\n  \
+            hookgate store copy --config /etc/hookgate/hookgate.toml hookgate.db\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage or config."
     )]
     Copy(StoreCopyArguments),
@@ -99,16 +107,6 @@ pub(super) struct StoreReadArguments {
 }
 
 #[derive(Args)]
-pub(super) struct StoreCopyArguments {
-    /// Source file, unless `--config` has it, and target file, which must not exist yet
-    #[arg(value_name = "FROM TO", required = true, num_args = 1..=2)]
-    paths: Vec<PathBuf>,
-    /// Config whose `[store]` has the path of the source
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
-#[derive(Args)]
 pub(super) struct StoreExportArguments {
     #[command(flatten)]
     location: StoreLocation,
@@ -131,7 +129,7 @@ pub(super) fn run(command: StoreCommand) -> ExitCode {
     failure::end(match command {
         StoreCommand::Check(arguments) => check(&arguments),
         StoreCommand::Stats(arguments) => stats(&arguments),
-        StoreCommand::Copy(arguments) => copy(&arguments),
+        StoreCommand::Copy(arguments) => store_copy::copy(&arguments),
         StoreCommand::Export(arguments) => export(&arguments),
         StoreCommand::Migrate(arguments) => store_migrate::migrate(&arguments),
     })
@@ -173,23 +171,10 @@ fn file_of(config: &ConfigFile) -> Result<PathBuf, CommandFailure> {
     }
 }
 
-fn failed(doing: &str) -> impl Fn(StoreError) -> CommandFailure {
-    move |err| CommandFailure::new(chain(&err)).doing(doing)
-}
-
 fn spinner(message: String) -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_message(message);
     spinner.enable_steady_tick(TICK);
     spinner
-}
-
-/// Creates a progress bar. It appears on standard error, and only if that is a terminal.
-fn bar(doing: &'static str) -> ProgressBar {
-    let bar = ProgressBar::new(0).with_message(doing);
-    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:40} {percent}%, {eta} left") {
-        bar.set_style(style);
-    }
-    bar
 }
 
 fn check(arguments: &StoreReadArguments) -> Result<(), CommandFailure> {
@@ -281,38 +266,6 @@ fn size(bytes: u64) -> String {
     }
     let _ = rest;
     shown
-}
-
-fn copy(arguments: &StoreCopyArguments) -> Result<(), CommandFailure> {
-    // clap cannot express "one path with `--config`, else two", so it is checked here.
-    let (from, to) =
-        match (&arguments.config, &*arguments.paths) {
-            (Some(config), [to]) => (file_of(&ConfigFile::load(config)?)?, bare(to)),
-            (None, [from, to]) => (bare(from), bare(to)),
-            (Some(_), _) => {
-                return Err(CommandFailure::usage("`--config` already names the source")
-                    .help("give the target only"));
-            }
-            (None, _) => {
-                return Err(CommandFailure::usage("a copy needs a source and a target").help(
-                "use `hookgate store copy FROM TO`, or `hookgate store copy --config FILE TO`",
-            ));
-            }
-        };
-    let doing = format!(
-        "copying the store `{}` to `{}`",
-        from.display(),
-        to.display()
-    );
-    let bar = bar("copying");
-    let copied = store::copy(&from, &to, &mut |done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    });
-    bar.finish_and_clear();
-    copied.map_err(failed(&doing))?;
-    print(&format!("copied to `{}`\n", to.display()));
-    Ok(())
 }
 
 fn export(arguments: &StoreExportArguments) -> Result<(), CommandFailure> {

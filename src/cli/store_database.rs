@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use hookgate_verify::document::report::ReportStyle;
 
-use crate::cli::config_file;
+use crate::cli::config_file::{self, ConfigFile};
 use crate::cli::failure::CommandFailure;
 use crate::config;
 use crate::config::store_url::{self, StoreUrl};
@@ -39,22 +39,25 @@ impl NamedDatabase {
     /// Reads `[store]` of a config.
     pub(super) fn of_config(path: &Path) -> Result<Self, CommandFailure> {
         let doing = format!("reading the config `{}`", path.display());
-        let store = config::load_store(path).map_err(|report| {
+        let location = config::load_database(path).map_err(|report| {
             CommandFailure::usage(format!(
                 "`[store]` cannot be used\n{}",
                 report.render(ReportStyle::Plain).trim_end()
             ))
             .doing(&doing)
         })?;
-        let store = store.ok_or_else(|| {
-            CommandFailure::usage("the config has no `[store]`")
+        match location {
+            None => Err(CommandFailure::usage("the config has no `[store]`")
                 .doing(&doing)
-                .help("give the path of the file, or the `postgres://` URL, instead")
-        })?;
-        Ok(match store.location {
-            DatabaseLocation::Sqlite(file) => Self::Sqlite(file.path),
-            DatabaseLocation::Postgres(settings) => Self::Postgres(settings),
-        })
+                .help("give the path of the file, or the `postgres://` URL, instead")),
+            Some(DatabaseLocation::Sqlite(file)) => Ok(Self::Sqlite(file.path)),
+            Some(DatabaseLocation::Postgres(mut settings)) => {
+                // Found also where systemd would put a credential for the service.
+                let password = ConfigFile::load(path)?.secrets("store", "password")?;
+                settings.password = password.into_iter().next().map(Arc::new);
+                Ok(Self::Postgres(settings))
+            }
+        }
     }
 
     /// Reads a path, `sqlite:PATH` or a `postgres://` URL.

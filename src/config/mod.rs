@@ -50,7 +50,7 @@ use http::Uri;
 pub(crate) use crate::config::dedup::usual_dedup;
 use crate::config::destination::UPSTREAM_NAME;
 use crate::config::load_context::LoadContext;
-use crate::config::model::{CertificateFiles, GateConfig, StoreSection, TlsSection};
+use crate::config::model::{CertificateFiles, GateConfig, TlsSection};
 use crate::config::root::{ADMIN, LOG, ROUTES, SERVER, STORE, TELEMETRY, TLS};
 pub(crate) use crate::config::store_postgres::{DEFAULT_SCHEMA, host_name, schema_of};
 use crate::model::clock::ClockReading;
@@ -102,9 +102,9 @@ pub fn load_text(name: &str, text: impl Into<String>) -> Result<LoadedConfig, Di
     Ok(LoadedConfig { config, report })
 }
 
-/// Loads only `[store]` of a config file, for commands on a database that need nothing else. Errors of other sections do
-/// not count: a secret of a route may be readable by the service only.
-pub(crate) fn load_store(path: &Path) -> Result<Option<StoreSection>, DiagnosticReport> {
+/// Loads only the location of the store of a config file, without its password, for commands on a database that need
+/// nothing else. Errors of other sections and keys do not count: their secrets may be readable by the service only.
+pub(crate) fn load_database(path: &Path) -> Result<Option<DatabaseLocation>, DiagnosticReport> {
     let source = SourceText::new(&path.display().to_string(), read_file(path)?);
     let document = TomlDocument::parse(&source);
     let context = LoadContext {
@@ -112,11 +112,11 @@ pub(crate) fn load_store(path: &Path) -> Result<Option<StoreSection>, Diagnostic
         now: ClockReading::read(),
     };
     let table = document.root().table(&STORE);
-    let store = table.and_then(|table| store::read(table, &context));
+    let location = table.and_then(|table| store::read_location(table, &context));
     let report = document.into_report();
     match report.has_errors() {
         true => Err(report),
-        false => Ok(store),
+        false => Ok(location),
     }
 }
 

@@ -55,6 +55,22 @@ pub(super) fn read(mut table: TomlTable<'_>, context: &LoadContext) -> Option<St
     })
 }
 
+/// Reads only the location, without the password.
+pub(super) fn read_location(
+    mut table: TomlTable<'_>,
+    context: &LoadContext,
+) -> Option<DatabaseLocation> {
+    let url = table.require(&URL, |value| store_url::parse(&value::text(value)?))?;
+    match url.value {
+        StoreUrl::Sqlite(_) => location(&mut table, url, context),
+        StoreUrl::Postgres(postgres) => {
+            let settings =
+                store_postgres::read_without_password(&mut table, postgres, url.span, context)?;
+            Some(DatabaseLocation::Postgres(Box::new(settings)))
+        }
+    }
+}
+
 /// Reads the keys of the database that the URL names, and rejects those of the other one.
 fn location(
     table: &mut TomlTable<'_>,

@@ -62,6 +62,24 @@ pub(super) fn read(
     let password = table.value(&PASSWORD);
     let has_password = password.is_some();
     let password = password.and_then(|value| secrets::read_password(&value, context));
+    let settings = read_without_password(table, url, url_span, context)?;
+    Some(PostgresSettings {
+        // An unreadable password has an error of its own.
+        password: match has_password {
+            true => Some(Arc::new(password?)),
+            false => None,
+        },
+        ..settings
+    })
+}
+
+/// Reads the keys like [`read`], without `password`.
+pub(super) fn read_without_password(
+    table: &mut TomlTable<'_>,
+    url: PostgresUrl,
+    url_span: TextSpan,
+    context: &LoadContext,
+) -> Option<PostgresSettings> {
     let tls = tls(table, &url, url_span, context);
     let schema = table.read(&SCHEMA, schema_name);
     let node = table.read(&NODE, node_name);
@@ -72,11 +90,7 @@ pub(super) fn read(
         hosts: url.hosts,
         database: url.database,
         user: url.user,
-        // An unreadable password has an error of its own.
-        password: match has_password {
-            true => Some(Arc::new(password?)),
-            false => None,
-        },
+        password: None,
         tls: tls?,
         schema: schema.unwrap_or_else(|| DEFAULT_SCHEMA.to_owned()),
         node: node.unwrap_or_else(host_name),

@@ -36,6 +36,8 @@ mod store;
 pub(crate) mod take;
 #[cfg(test)]
 mod tests;
+mod transfer;
+mod transfer_tables;
 
 pub use crate::store::error::StoreError;
 pub(crate) use crate::store::options::PurgeResult;
@@ -47,3 +49,4 @@ pub(crate) use crate::store::sqlite::export::export;
 pub(crate) use crate::store::sqlite::salvage::{SalvageResult, salvage};
 pub(crate) use crate::store::sqlite::stats::stats_of;
 pub use crate::store::store::Store;
+pub(crate) use crate::store::transfer::{Transfer, transfer};

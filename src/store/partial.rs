@@ -16,6 +16,8 @@ pub(crate) struct PartialFile {
     /// Locked while it is written. The lock distinguishes a leftover of a dead process from a file that another process
     /// writes.
     file: File,
+    /// True if an unfinished file stays for another process to go on with.
+    is_kept: bool,
     is_done: bool,
 }
 
@@ -60,6 +62,27 @@ impl PartialFile {
             final_path: to.to_owned(),
             path,
             file,
+            is_kept: false,
+            is_done: false,
+        })
+    }
+
+    /// Opens the file that an earlier process left unfinished, or creates it. It stays if this process does not finish
+    /// it either. Fails if the final name exists.
+    pub(crate) fn resume(to: &Path) -> io::Result<Self> {
+        if to.symlink_metadata().is_ok() {
+            return Err(exists(to));
+        }
+        let path = with(to, ".partial");
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).read(true).write(true);
+        let file = options.mode(0o600).open(&path)?;
+        lock(&file, &path)?;
+        Ok(Self {
+            final_path: to.to_owned(),
+            path,
+            file,
+            is_kept: true,
             is_done: false,
         })
     }
@@ -103,7 +126,7 @@ impl PartialFile {
 
 impl Drop for PartialFile {
     fn drop(&mut self) {
-        if !self.is_done {
+        if !self.is_done && !self.is_kept {
             remove(&self.path);
         }
     }

@@ -15,6 +15,7 @@ mod sealing;
 mod searching;
 mod shared_claims;
 mod states;
+mod transfer;
 mod two_nodes;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -79,6 +79,7 @@ class App:
                 await gone
         # Noted before the answer leaves: the next attempt of a node cannot begin before this time.
         exchange.ended = time.monotonic()
+        exchange.is_cut = is_gone
         if is_gone or status is None:
             return False
         exchange.status = status

@@ -44,7 +44,7 @@ def check_overlaps(evidence: Evidence) -> Finding:
 def _end(exchange: Exchange) -> float:
     if exchange.ended is None:
         return exchange.began
-    return exchange.ended - (CUT_SLACK if exchange.status is None else 0.0)
+    return exchange.ended - (CUT_SLACK if exchange.is_cut else 0.0)
 
 
 def _overlap(earlier: Exchange, later: Exchange) -> bool:

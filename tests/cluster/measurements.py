@@ -42,8 +42,7 @@ def find_takeovers(evidence: Evidence) -> list[float]:
     for node, moment in evidence.faults.killed:
         for exchanges in evidence.by_place.values():
             for each, following in zip(exchanges, exchanges[1:]):
-                is_cut = each.node == node and each.status is None and each.ended is not None
-                if is_cut and each.began <= moment and abs((each.ended or 0.0) - moment) < 0.5:
+                if each.node == node and each.is_cut and each.began <= moment and abs((each.ended or 0.0) - moment) < 0.5:
                     found.append(following.began - moment)
     return found
 

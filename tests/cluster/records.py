@@ -44,6 +44,8 @@ class Exchange:
     began: float
     ended: float | None = None
     status: int | None = None
+    # Whether the node closed the connection before the response.
+    is_cut: bool = False
 
     @property
     def is_taken(self) -> bool:

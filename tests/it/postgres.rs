@@ -1,7 +1,6 @@
 //! Tests of `hookgate check` and `hookgate store migrate` on a PostgreSQL server of their own.
 
 use std::fs;
-use std::path::Path;
 
 use tempfile::TempDir;
 
@@ -64,7 +63,8 @@ fn check_names_what_is_wrong_with_the_database() {
     let Some(cluster) = TestCluster::start() else {
         return;
     };
-    let url = |user: &str| format!("url = \"{}\"\n", cluster.url(user));
+    let base = cluster.url("USER");
+    let url = |user: &str| format!("url = \"{}\"\n", base.replace("USER", user));
     let password = "password = { file = \"password\" }\n";
     let ca = format!("ca = \"{}\"\n", cluster.ca().display());
     let server = format!("localhost:{}", cluster.port);

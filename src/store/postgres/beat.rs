@@ -107,6 +107,7 @@ async fn enter(
         pooler::refuse(&shared.settings, session).await?;
     }
     migrate::migrate(session, &shared.settings).await?;
+    migrate::refuse_copy(session, &shared.settings.schema).await?;
     let sealer = keys::open(session, &shared.options.encryption_keys).await?;
     keys::check(&sealer, session, &shared.settings.schema).await?;
     shared.set_sealer(sealer);

@@ -14,6 +14,7 @@ use crate::store::error::StoreError;
 use crate::store::names::DeliveryLane;
 use crate::store::postgres::attempts::RunningAttempt;
 use crate::store::postgres::commit_group::{CommitGroup, EventDecision, GroupEvent, GroupFailure};
+use crate::store::postgres::new_names;
 use crate::store::postgres::order::{MAX_LOCKED, OrderedKey};
 use crate::store::postgres::queue::QueuedTask;
 use crate::store::postgres::session::Session;
@@ -242,9 +243,13 @@ async fn prepare(
 ) -> Result<(), StoreError> {
     let failed = StoreError::Postgres;
     for event in events.iter_mut() {
-        let sealed = &event.task.task;
-        let route = shared.route_number(session, &sealed.route).await;
+        let route = shared.route_number(session, &event.task.task.route).await;
         event.route = route.map_err(failed)?;
+    }
+    let learned = new_names::learn_kinds(shared, session, events).await;
+    learned.map_err(failed)?;
+    for event in events.iter_mut() {
+        let sealed = &event.task.task;
         let kind = shared.kind_number(
             session,
             event.route,
@@ -252,6 +257,11 @@ async fn prepare(
             sealed.event_type.as_deref(),
         );
         (event.kind, event.is_rest) = kind.await.map_err(failed)?;
+    }
+    let learned = new_names::learn_lanes(shared, session, events).await;
+    learned.map_err(failed)?;
+    for event in events.iter_mut() {
+        let sealed = &event.task.task;
         event.lanes.clear();
         for delivery in &sealed.deliveries {
             let lane = DeliveryLane {

@@ -67,6 +67,28 @@ pub(super) async fn version(session: &Session, schema: &str) -> Result<i32, Stor
     Ok(found.form)
 }
 
+/// Returns whether the schema is a copy that is not complete.
+pub(super) async fn is_copy(session: &Session, schema: &str) -> Result<bool, StoreError> {
+    let sql = "SELECT to_regclass($1) IS NOT NULL";
+    let table = format!("\"{schema}\".copy_progress");
+    let row = session.query_one(sql, &[&table]).await;
+    Ok(row.map_err(StoreError::Postgres)?.get(0))
+}
+
+/// Rejects a schema that `hookgate store copy` has not finished.
+pub(super) async fn refuse_copy(session: &Session, schema: &str) -> Result<(), StoreError> {
+    match is_copy(session, schema).await? {
+        false => Ok(()),
+        true => Err(StoreError::Setup {
+            what: format!(
+                "a copy into the schema `{schema}` is unfinished: run the same `hookgate store copy` again, or remove it \
+                with `DROP SCHEMA {schema} CASCADE`"
+            ),
+            source: None,
+        }),
+    }
+}
+
 async fn run(session: &Session, schema: &str) -> Result<(), StoreError> {
     let wait = format!("BEGIN; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
     session.batch(&wait).await.map_err(StoreError::Postgres)?;
@@ -92,11 +114,20 @@ struct SchemaForm {
 }
 
 fn check(found: SchemaForm, schema: &str) -> Result<(), StoreError> {
-    // A newer schema is usable as long as its version says so: the newer nodes of an upgrade run beside this one.
-    match found.readable_from > FORM {
+    check_readable(found.readable_from, found.form, schema)
+}
+
+/// Returns an error if only later programs may use the schema. A newer schema is usable as long as its version says so:
+/// the newer nodes of an upgrade run beside this one.
+pub(super) fn check_readable(
+    readable_from: i32,
+    form: i32,
+    schema: &str,
+) -> Result<(), StoreError> {
+    match readable_from > FORM {
         true => Err(StoreError::NewerSchema {
             schema: schema.to_owned(),
-            found: found.form,
+            found: form,
             known: FORM,
         }),
         false => Ok(()),

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use crate::model::clock;
 use crate::store::error::StoreError;
 use crate::store::postgres::lease::DEAD_AFTER;
-use crate::store::postgres::names;
 use crate::store::postgres::session::Session;
 use crate::store::postgres::shared::NodeShared;
+use crate::store::postgres::{migrate, names};
 use crate::store::rows::DestinationId;
 
 /// The beats of all nodes that are alive, and when each last changed on this node's monotonic clock.
@@ -35,8 +35,11 @@ impl NodeObserver {
             declare_dead(session, node, beat).await?;
         }
         *shared.quiet.lock() = self.quiet(clock::instant());
-        let sql = "SELECT version FROM name_version";
-        let found: i64 = session.query_one(sql, &[]).await.map_err(failed)?.get(0);
+        let sql = "SELECT version, readable_from, form FROM name_version, meta";
+        let row = session.query_one(sql, &[]).await.map_err(failed)?;
+        let found: i64 = row.get(0);
+        // A later version contracted the schema while this node ran: what it would read or write is no longer there.
+        migrate::check_readable(row.get(1), row.get(2), &shared.settings.schema)?;
         if found != *version {
             let (table, loaded) = names::load(session).await.map_err(failed)?;
             shared.set_names(table, loaded);

@@ -25,6 +25,7 @@ pub(crate) fn probe(settings: &PostgresSettings) -> Result<SchemaVersions, Store
         let session = connect::open(settings, "check").await?;
         pooler::refuse(settings, &session).await?;
         let found = read_versions(&session, settings).await?;
+        migrate::refuse_copy(&session, &settings.schema).await?;
         if found.found < found.known {
             check_creation(&session, settings).await?;
         }

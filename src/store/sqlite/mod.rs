@@ -50,6 +50,7 @@ mod take_due;
 mod testing;
 mod text_search;
 mod time_index;
+pub(super) mod transfer;
 mod undo_group;
 mod wal;
 mod writer;

@@ -389,3 +389,39 @@ async fn the_work_of_a_dead_node_is_taken_over() {
         "{took:?}"
     );
 }
+
+// Fails when a schema that a later version expanded is refused, or when its version is lowered, or when a node goes on
+// although the later version contracted what it needs.
+#[tokio::test]
+async fn an_expanded_schema_is_used_and_a_contracted_one_is_not() {
+    let Some(pair) = Pair::open() else { return };
+    let app = pair.destination().await;
+    let expand = "ALTER TABLE event ADD COLUMN later integer; UPDATE meta SET form = 99";
+    pair.other.postgres().run_sql(expand.to_owned()).await;
+    commit(&pair.one, event(1).to(pending(app))).await;
+    // A node of this version still starts beside those of the later one.
+    let third = open(pair.schema.settings(None));
+    third
+        .destination(&route("github"), &name("app"))
+        .await
+        .unwrap();
+    commit(&third, event(2).to(pending(app))).await;
+    let form = "SELECT form::bigint FROM meta";
+    assert_eq!(third.postgres().read_number(form).await, 99);
+    let contract = "UPDATE meta SET readable_from = 2";
+    pair.other.postgres().run_sql(contract.to_owned()).await;
+    let began = Instant::now();
+    while pair.both().iter().any(|store| store.is_healthy()) {
+        assert!(began.elapsed() < Duration::from_secs(10), "a node goes on");
+        tokio::task::yield_now().await;
+    }
+    let late = pair.one.commit(event(3).to(pending(app)).0).await;
+    assert!(matches!(late, Err(StoreError::Reopening)), "{late:?}");
+    let options = at(DatabaseLocation::Postgres(Box::new(
+        pair.schema.settings(None),
+    )));
+    assert!(matches!(
+        Store::open(options),
+        Err(StoreError::NewerSchema { found: 99, .. })
+    ));
+}
