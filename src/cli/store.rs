@@ -22,6 +22,7 @@ use crate::cli::store_copy::{StoreCopyArguments, bar, failed};
 use crate::cli::store_migrate::StoreMigrateArguments;
 use crate::cli::{store_copy, store_migrate, times};
 use crate::model::clock::ClockReading;
+use crate::model::database::{DatabaseLocation, SqliteFile};
 use crate::store::partial::PartialFile;
 use crate::store::{self, StoreError};
 
@@ -171,6 +172,14 @@ fn file_of(config: &ConfigFile) -> Result<PathBuf, CommandFailure> {
     }
 }
 
+/// Returns the location of a file, whose disk may be full: commands on it write nothing there.
+fn location(path: &Path) -> DatabaseLocation {
+    DatabaseLocation::Sqlite(SqliteFile {
+        path: path.to_owned(),
+        min_free: 0,
+    })
+}
+
 fn spinner(message: String) -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_message(message);
     spinner.enable_steady_tick(TICK);
@@ -182,7 +191,7 @@ fn check(arguments: &StoreReadArguments) -> Result<(), CommandFailure> {
     let doing = format!("checking the store `{}`", path.display());
     // SQLite checks the file in one call, so there is no progress to measure.
     let spinner = spinner(doing.clone());
-    let found = store::check(&path).map_err(failed(&doing));
+    let found = store::check(&location(&path)).map_err(failed(&doing));
     spinner.finish_and_clear();
     let faults = found?;
     if arguments.json {
@@ -218,7 +227,7 @@ fn check(arguments: &StoreReadArguments) -> Result<(), CommandFailure> {
 fn stats(arguments: &StoreReadArguments) -> Result<(), CommandFailure> {
     let (path, _) = arguments.location.find()?;
     let doing = format!("reading the store `{}`", path.display());
-    let stats = store::stats_of(&path).map_err(failed(&doing))?;
+    let stats = store::stats_of(&location(&path)).map_err(failed(&doing))?;
     // The same words and forms as in the admin API, so that scripts can read both.
     let oldest = stats.oldest_open_ms.map(ApiTimestamp);
     let deliveries = StateCounts::new(stats.deliveries);
@@ -360,10 +369,16 @@ fn write(source: &ExportSource<'_>, out: impl Write, bar: &ProgressBar) -> Resul
         let found = store::salvage(path, keys, since_ms, scratch, &mut out)?;
         eprintln!("{}", salvaged(&found));
     } else {
-        store::export(path, keys, since_ms, &mut out, &mut |done, total| {
-            bar.set_length(total);
-            bar.set_position(done);
-        })?;
+        store::export(
+            &location(path),
+            keys,
+            since_ms,
+            &mut out,
+            &mut |done, total| {
+                bar.set_length(total);
+                bar.set_position(done);
+            },
+        )?;
     }
     // Explicit: dropping the buffer would lose an error, and an incomplete export would look complete.
     out.flush().map_err(StoreError::Output)

@@ -21,6 +21,7 @@ mod names;
 #[cfg(test)]
 pub(crate) mod node_stub;
 pub(crate) mod nodes;
+mod offline;
 mod options;
 pub(crate) mod partial;
 mod postgres;
@@ -40,13 +41,11 @@ mod transfer;
 mod transfer_tables;
 
 pub use crate::store::error::StoreError;
+pub(crate) use crate::store::offline::{check, export, stats_of};
 pub(crate) use crate::store::options::PurgeResult;
 pub use crate::store::options::{RetentionLimits, StoreOptions, StoreStatistics};
 pub(crate) use crate::store::postgres::probe::{migrate, probe, versions};
-pub(crate) use crate::store::sqlite::check::check;
 pub(crate) use crate::store::sqlite::copy::copy;
-pub(crate) use crate::store::sqlite::export::export;
 pub(crate) use crate::store::sqlite::salvage::{SalvageResult, salvage};
-pub(crate) use crate::store::sqlite::stats::stats_of;
 pub use crate::store::store::Store;
 pub(crate) use crate::store::transfer::{Transfer, transfer};

@@ -52,12 +52,21 @@ pub(super) struct Rig {
     schema: Option<TestSchema>,
 }
 
-pub(super) fn options(path: &Path) -> StoreOptions {
-    let file = SqliteFile {
+/// Checks a file.
+pub(super) fn check(path: &Path) -> Result<Vec<String>, StoreError> {
+    crate::store::check(&file(path))
+}
+
+/// Returns the location of a file.
+pub(super) fn file(path: &Path) -> DatabaseLocation {
+    DatabaseLocation::Sqlite(SqliteFile {
         path: path.to_owned(),
         min_free: 0,
-    };
-    at(DatabaseLocation::Sqlite(file))
+    })
+}
+
+pub(super) fn options(path: &Path) -> StoreOptions {
+    at(file(path))
 }
 
 /// Returns the settings of most tests for a location.
@@ -225,7 +234,7 @@ impl Rig {
     /// Asserts that the check finds nothing wrong with the store.
     pub(super) fn assert_sound(&self) {
         let found = match &self.schema {
-            None => crate::store::check(&self.path()),
+            None => check(&self.path()),
             Some(schema) => schema.check(),
         };
         assert_eq!(found.unwrap(), Vec::<String>::new());

@@ -294,7 +294,7 @@ impl TransferTable {
     /// Returns a key before all rows.
     pub(in crate::store) fn start(&self) -> TransferRow {
         let first = |kind: &ColumnKind| match kind {
-            ColumnKind::Bytes => TransferValue::Bytes(Vec::new()),
+            Bytes => TransferValue::Bytes(Vec::new()),
             _ => TransferValue::Int(i64::from(i32::MIN)),
         };
         let keys = self.columns.iter().take(self.key);

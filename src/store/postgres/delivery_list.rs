@@ -2,21 +2,18 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hookgate_verify::identity::event_id::EventId;
-use tokio_postgres::{Error, Row};
+use tokio_postgres::Error;
 
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::ids::RequestId;
 use crate::store::error::StoreError;
+use crate::store::postgres::attempt_rows;
 use crate::store::postgres::bounds::ListBounds;
 use crate::store::postgres::delivery_search::{DeliveryWalk, FoundDelivery};
 use crate::store::postgres::event_list::{PATIENCE, page_size};
-use crate::store::postgres::session::Session;
 use crate::store::postgres::snapshot::ReadSnapshot;
 use crate::store::postgres::store::PostgresStore;
-use crate::store::rows::AttemptRecord;
-use crate::store::seal::{ContentSealer, SealedPart};
 use crate::store::search::{AttemptRow, DeliveryRow, DeliverySearch, ListPage};
 
 impl PostgresStore {
@@ -39,7 +36,8 @@ impl PostgresStore {
     ) -> Result<Vec<AttemptRow>, StoreError> {
         let sealer = self.shared.sealer();
         self.read(PATIENCE, async move |session| {
-            attempts(session, &sealer, delivery).await
+            let mut attempts = attempt_rows::read(session, &sealer, &[delivery.0]).await?;
+            Ok(attempts.remove(&delivery.0).unwrap_or_default())
         })
         .await
     }
@@ -94,42 +92,4 @@ fn delivery_row(snapshot: &ReadSnapshot<'_>, found: FoundDelivery) -> Option<Del
             .and_then(|status| u16::try_from(status).ok()),
         last_error: found.last_error,
     })
-}
-
-/// Reads the attempts of a delivery in their order.
-pub(super) async fn attempts(
-    session: &Session,
-    sealer: &ContentSealer,
-    delivery: DeliveryId,
-) -> Result<Vec<AttemptRow>, Error> {
-    let sql = "SELECT event.uid, event.id FROM any_delivery AS d JOIN event ON event.id = d.event
-        WHERE d.id = $1";
-    let Some(row) = session.query_opt(sql, &[&delivery.0]).await? else {
-        return Ok(Vec::new());
-    };
-    let (uid, event): (&[u8], i64) = (row.get(0), row.get(1));
-    let uid = uid.first_chunk::<16>().copied().unwrap_or_default();
-    let sql = "SELECT number, started_ms, duration_ms, status, error, detail, sealing_key, answer
-        FROM attempt WHERE delivery = $1 ORDER BY number";
-    let rows = session.query(sql, &[&delivery.0]).await?;
-    let read = |row: &Row| {
-        let number = u32::try_from(row.get::<_, i32>(0)).unwrap_or(0);
-        let part = SealedPart::Answer(delivery.0, number);
-        let answer = sealer.open_part((row.get(6), event), &uid, part, row.get(7));
-        let error: Option<String> = row.get(4);
-        let detail: Option<String> = row.get(5);
-        AttemptRow {
-            number,
-            record: AttemptRecord {
-                started_ms: row.get(1),
-                duration_ms: u32::try_from(row.get::<_, i64>(2)).unwrap_or(u32::MAX),
-                status: row
-                    .get::<_, Option<i16>>(3)
-                    .and_then(|status| u16::try_from(status).ok()),
-                error: error.map(|word| (word, detail.unwrap_or_default())),
-                response_start: answer.map(Bytes::from).unwrap_or_default(),
-            },
-        }
-    };
-    Ok(rows.iter().map(read).collect())
 }

@@ -118,6 +118,13 @@ impl<'a> EventWalk<'a> {
         {
             self.list(events);
             self.state = None;
+        } else if let Some(state) = search.state {
+            // The newest events may all be open, and none before some number may be: two probes skip them.
+            let table = table_of(state);
+            let sql =
+                format!("SELECT coalesce(min(event), 1), coalesce(max(event), 0) FROM {table}");
+            let row = session.query_one(&sql, &[]).await?;
+            self.bounds.narrow(row.get(0), row.get(1));
         }
         Ok(())
     }

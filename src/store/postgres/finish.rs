@@ -193,6 +193,11 @@ pub(super) async fn drop_bodies(
     if shared.options.keep_body || events.is_empty() {
         return Ok(());
     }
+    // Locked first, and checked by a statement that sees what was committed meanwhile: of two outcomes of one event on two
+    // nodes, the later one deletes the body, and a replay that just creates a delivery keeps it.
+    let sql = "SELECT event FROM content WHERE event = ANY($1) AND body IS NOT NULL
+        ORDER BY event FOR NO KEY UPDATE";
+    session.query(sql, &[&events]).await?;
     // A dead letter keeps its body, since an operator may retry it.
     let sql = "UPDATE content SET body = NULL WHERE event = ANY($1)
         AND NOT EXISTS (SELECT 1 FROM open_delivery o WHERE o.event = content.event)

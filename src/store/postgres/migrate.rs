@@ -106,6 +106,18 @@ async fn run(session: &Session, schema: &str) -> Result<(), StoreError> {
     session.batch(&sql).await.map_err(StoreError::Postgres)
 }
 
+/// Returns an error unless this program can read the schema.
+pub(super) async fn check_readable(session: &Session, schema: &str) -> Result<(), StoreError> {
+    let found = form(session, schema).await?;
+    match found.form {
+        0 => Err(StoreError::Setup {
+            what: format!("the schema `{schema}` has no store: check `schema` of `[store]`"),
+            source: None,
+        }),
+        _ => check(found, schema),
+    }
+}
+
 /// The version of a schema, and the oldest program that may use it.
 #[derive(Clone, Copy)]
 struct SchemaForm {
@@ -114,16 +126,12 @@ struct SchemaForm {
 }
 
 fn check(found: SchemaForm, schema: &str) -> Result<(), StoreError> {
-    check_readable(found.readable_from, found.form, schema)
+    check_version(found.readable_from, found.form, schema)
 }
 
 /// Returns an error if only later programs may use the schema. A newer schema is usable as long as its version says so:
 /// the newer nodes of an upgrade run beside this one.
-pub(super) fn check_readable(
-    readable_from: i32,
-    form: i32,
-    schema: &str,
-) -> Result<(), StoreError> {
+pub(super) fn check_version(readable_from: i32, form: i32, schema: &str) -> Result<(), StoreError> {
     match readable_from > FORM {
         true => Err(StoreError::NewerSchema {
             schema: schema.to_owned(),

@@ -39,7 +39,7 @@ impl NodeObserver {
         let row = session.query_one(sql, &[]).await.map_err(failed)?;
         let found: i64 = row.get(0);
         // A later version contracted the schema while this node ran: what it would read or write is no longer there.
-        migrate::check_readable(row.get(1), row.get(2), &shared.settings.schema)?;
+        migrate::check_version(row.get(1), row.get(2), &shared.settings.schema)?;
         if found != *version {
             let (table, loaded) = names::load(session).await.map_err(failed)?;
             shared.set_names(table, loaded);

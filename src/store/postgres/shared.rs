@@ -20,9 +20,11 @@ use crate::store::options::{StoreOptions, StoreStatistics};
 use crate::store::postgres::attempts::RunningAttempts;
 use crate::store::postgres::clock::DatabaseClock;
 use crate::store::postgres::lease::NodeLease;
+use crate::store::postgres::limits::MeasuredSize;
 use crate::store::postgres::queue::GroupQueue;
 use crate::store::postgres::sessions::Sessions;
 use crate::store::postgres::shared_claims::SharedClaimQueue;
+use crate::store::purge_sweeps::PurgeSweeps;
 use crate::store::rows::{DestinationId, SpentClaim};
 use crate::store::seal::ContentSealer;
 
@@ -43,6 +45,9 @@ pub(super) struct NodeShared {
     pub(super) attempts: RunningAttempts,
     /// Claims of proxy routes that wait to be written.
     pub(super) spent: Mutex<Vec<SpentClaim>>,
+    /// Positions of retention.
+    pub(super) sweeps: Mutex<PurgeSweeps>,
+    pub(super) measured_size: Mutex<MeasuredSize>,
     /// Since when the beat of each node is unchanged, as this node has seen it.
     pub(super) quiet: Mutex<HashMap<i32, Duration>>,
     sessions: Sessions,
@@ -86,6 +91,8 @@ impl NodeShared {
             report: Mutex::default(),
             attempts: RunningAttempts::default(),
             spent: Mutex::default(),
+            sweeps: Mutex::default(),
+            measured_size: Mutex::default(),
             quiet: Mutex::default(),
             names: RwLock::default(),
             name_version: AtomicI64::new(0),

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use tokio_postgres::Error;
 
+use crate::model::database::PostgresSettings;
 use crate::store::error::StoreError;
 use crate::store::options::StoreStatistics;
 use crate::store::postgres::event_list::PATIENCE;
 use crate::store::postgres::session::Session;
 use crate::store::postgres::snapshot::ReadSnapshot;
 use crate::store::postgres::store::PostgresStore;
-use crate::store::postgres::tally;
+use crate::store::postgres::{names, offline, tally};
 
 impl PostgresStore {
     pub(in crate::store) async fn stats(&self) -> Result<StoreStatistics, StoreError> {
@@ -21,6 +22,25 @@ impl PostgresStore {
         });
         Ok(self.shared.with_counters(stats.await?))
     }
+}
+
+/// Returns the statistics of a database, beside running nodes or without them. Blocks.
+pub(in crate::store) fn stats_of_database(
+    settings: &PostgresSettings,
+) -> Result<StoreStatistics, StoreError> {
+    offline::on_session(settings, async |session| {
+        offline::begin(session).await?;
+        let failed = StoreError::Postgres;
+        let (names, _) = names::load(session).await.map_err(failed)?;
+        let snapshot = ReadSnapshot {
+            session,
+            names: Arc::new(names),
+            skew_ms: 0,
+        };
+        let stats = read(&snapshot).await.map_err(failed)?;
+        offline::end(session).await?;
+        Ok(stats)
+    })
 }
 
 /// Reads the statistics of a database.

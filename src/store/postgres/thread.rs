@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::store::error::StoreError;
 use crate::store::postgres::shared::{Job, NodeShared};
-use crate::store::postgres::{beat, commit, finish, shared_claims, takeover};
+use crate::store::postgres::{beat, commit, duty, finish, shared_claims, takeover};
 
 /// Writers of events. Two keep the server busy while one group waits for the disk; more only make groups smaller.
 const COMMIT_WRITERS: usize = 2;
@@ -49,6 +49,7 @@ async fn serve(
     let tracker = TaskTracker::new();
     let heart = tokio::task::spawn_local(beat::run(Arc::clone(&shared), started));
     let release = tokio::task::spawn_local(takeover::run(Arc::clone(&shared)));
+    let duties = tokio::task::spawn_local(duty::run(Arc::clone(&shared)));
     for _ in 0..COMMIT_WRITERS {
         tracker.spawn_local(commit::write_groups(Arc::clone(&shared)));
     }
@@ -75,5 +76,6 @@ async fn serve(
     let _ = tokio::time::timeout(END_PATIENCE, tracker.wait()).await;
     heart.abort();
     release.abort();
+    duties.abort();
     let _ = tokio::time::timeout(END_PATIENCE, beat::leave(&shared)).await;
 }

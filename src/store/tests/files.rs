@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::store::audit::ActionSearch;
-use crate::store::{check, copy, export, stats_of};
+use crate::store::{copy, export, stats_of};
 use crate::test_rig::let_time_pass;
 
 fn open(path: &Path) -> Result<Store, StoreError> {
@@ -74,7 +74,7 @@ async fn a_newer_form_is_refused_and_left_alone() {
         )
     };
     assert!(newer(open(&path).map(drop)));
-    assert!(newer(stats_of(&path).map(drop)));
+    assert!(newer(stats_of(&file(&path)).map(drop)));
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
@@ -98,7 +98,7 @@ async fn an_older_form_is_brought_forward_with_what_it_holds() {
     .unwrap();
     conn.close().unwrap();
     assert_eq!(check(&path).unwrap(), Vec::<String>::new());
-    assert_eq!(stats_of(&path).unwrap().events, 1);
+    assert_eq!(stats_of(&file(&path)).unwrap().events, 1);
     let form = || -> i64 {
         let conn = rusqlite::Connection::open(&path).unwrap();
         conn.query_row("PRAGMA user_version", [], |row| row.get(0))
@@ -259,8 +259,8 @@ async fn a_copy_is_taken_beside_a_running_store() {
     });
     assert!(copied.await.unwrap().unwrap() > 0);
     assert!(copy(&from, &to, &mut |_, _| {}).is_err());
-    assert_eq!(stats_of(&to).unwrap().events, 300);
-    assert!(stats_of(&from).unwrap().events > 300);
+    assert_eq!(stats_of(&file(&to)).unwrap().events, 300);
+    assert!(stats_of(&file(&from)).unwrap().events > 300);
     assert_eq!(check(&to).unwrap(), Vec::<String>::new());
     let store = open(&to).unwrap();
     assert_eq!(store.event(uid(7)).await.unwrap().unwrap().headers.len(), 3);
@@ -279,7 +279,7 @@ async fn an_export_holds_events_with_all_that_became_of_them() {
     }
     let lines = |keys: &[Secret], since_ms| {
         let mut out = Vec::new();
-        export(&rig.path(), keys, since_ms, &mut out, &mut |_, _| {})?;
+        export(&file(&rig.path()), keys, since_ms, &mut out, &mut |_, _| {})?;
         let text = String::from_utf8(out).unwrap();
         let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
         Ok::<Vec<serde_json::Value>, StoreError>(lines.collect())

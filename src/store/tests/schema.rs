@@ -56,6 +56,7 @@ impl TestSchema {
     }
 
     pub(super) fn check(&self) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
+        let settings = self.settings(None);
+        crate::store::check(&DatabaseLocation::Postgres(Box::new(settings)))
     }
 }

@@ -84,7 +84,8 @@ async fn file() -> (TempDir, PathBuf) {
 
 fn export(path: &Path) -> String {
     let mut lines = Vec::new();
-    crate::store::export(path, &[key(KEY)], None, &mut lines, &mut |_, _| {}).unwrap();
+    let location = options(path).location;
+    crate::store::export(&location, &[key(KEY)], None, &mut lines, &mut |_, _| {}).unwrap();
     String::from_utf8(lines).unwrap()
 }
 
@@ -121,7 +122,11 @@ async fn a_store_survives_the_way_to_postgres_and_back() {
     // PostgreSQL's text has no NUL.
     let before = export(&path).replace("pull\\u0000request", "pull\\\\0request");
     assert_eq!(before, export(&back));
-    assert_eq!(crate::store::check(&back).unwrap(), Vec::<String>::new());
+    let location = options(&back).location;
+    assert_eq!(
+        crate::store::check(&location).unwrap(),
+        Vec::<String>::new()
+    );
 
     // Both databases can be used, and what was in flight is attempted again.
     for rig in [
@@ -182,18 +187,18 @@ async fn a_copy_that_was_cut_off_goes_on() {
         assert!(cut.is_err());
         let err = Store::open(location).err().map(|err| err.to_string());
         assert!(err.unwrap_or_default().contains("is unfinished"));
-        let mut first = None;
+        let first = std::cell::Cell::new(None);
         // The server may need a moment to see that the first session is gone.
         crate::test_rig::block_until("the copy goes on", crate::test_rig::LIMIT, || {
             let copied = transfer(&Transfer::ToPostgres(&from, &settings), &mut |done, _| {
-                first.get_or_insert(done);
+                first.set(first.get().or(Some(done)));
             });
             match copied {
                 Err(err) if err.to_string().contains("is running") => false,
                 copied => copied.map(|_| true).unwrap(),
             }
         });
-        assert!(first > Some(0), "the copy began again");
+        assert!(first.get() > Some(0), "the copy began again");
         settings
     });
     let settings = copied.await.unwrap();
