@@ -16,7 +16,7 @@ use crate::model::database::{DatabaseLocation, SqliteFile};
 use crate::record::TelemetryRecorder;
 use crate::record::log::LineLogger;
 use crate::record::log_line::LineEncoding;
-use crate::store::node_stub::NodeStub;
+use crate::store::node_testing::NodeStub;
 use crate::store::nodes::{HourReport, NodeReport, NodeRow, RouteReport, SecretReport};
 use crate::store::{Store, StoreOptions};
 
@@ -162,7 +162,7 @@ async fn a_secret_is_unused_only_if_every_node_says_so() {
     partial.report.is_partial = true;
     assert_eq!(counted(&[own.clone(), partial]).await, None);
     // A node that does not find itself was declared dead.
-    assert_eq!(counted(&[idle.clone()]).await, None);
+    assert_eq!(counted(std::slice::from_ref(&idle)).await, None);
     let mut ended = stale(&idle);
     ended.ended_ms = Some(view.now_ms);
     assert!(counted(&[own, ended]).await.is_some());

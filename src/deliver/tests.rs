@@ -16,7 +16,7 @@ use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::record::log::LineLogger;
 use crate::record::log_line::LineEncoding;
 use crate::store::StoreOptions;
-use crate::store::node_stub::NodeStub;
+use crate::store::node_testing::NodeStub;
 use crate::store::nodes::BreakerReport;
 use crate::store::rows::{CommitOutcome, NewDelivery, NewEvent};
 use crate::store::search::{
@@ -59,10 +59,7 @@ impl Rig {
         let path = folder.path().join("inbox.db");
         let store = tokio::task::spawn_blocking(|| {
             Store::open(StoreOptions {
-                location: DatabaseLocation::Sqlite(SqliteFile {
-                    path: path,
-                    min_free: 0,
-                }),
+                location: DatabaseLocation::Sqlite(SqliteFile { path, min_free: 0 }),
                 encryption_keys: Vec::new(),
                 keep_body: true,
                 max_size: None,

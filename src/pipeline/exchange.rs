@@ -62,7 +62,10 @@ impl EventEnd {
 impl UpstreamExchange {
     /// Forwards a verified event under its claim and returns the app's response.
     pub(super) async fn run(mut self, mut event: Event, mut claim: Option<Claim>) -> HttpResponse {
-        if let Some(answer) = self.claim_on_all_nodes(&mut claim).await {
+        // Boxed, so that it does not enlarge the future of every request.
+        if self.shares_claims()
+            && let Some(answer) = Box::pin(self.claim_on_all_nodes(&mut claim)).await
+        {
             return answer;
         }
         let id = self.verdict.request_id;

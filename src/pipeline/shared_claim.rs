@@ -29,6 +29,12 @@ enum SharedDecision {
 }
 
 impl UpstreamExchange {
+    /// Returns whether the route's dedup is shared over nodes.
+    pub(super) fn shares_claims(&self) -> bool {
+        let dedup = self.route.rules.route().dedup.as_ref();
+        dedup.is_some_and(|dedup| dedup.shared.is_some())
+    }
+
     /// Claims the event on all nodes, if its route wants that. Returns the response if the event must not be forwarded;
     /// its claim has ended then.
     pub(super) async fn claim_on_all_nodes(

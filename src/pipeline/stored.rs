@@ -132,7 +132,10 @@ impl UpstreamExchange {
                 .store(&keeping, outlets, &event, &mut claim, KEPT)
                 .await;
         }
-        if let Some(answer) = self.claim_on_all_nodes(&mut claim).await {
+        // Boxed, so that it does not enlarge the future of every request.
+        if self.shares_claims()
+            && let Some(answer) = Box::pin(self.claim_on_all_nodes(&mut claim)).await
+        {
             return answer;
         }
         if let Some(claim) = &mut claim {
