@@ -234,9 +234,11 @@ async fn take_rows(
     if allowance.count > 0 {
         rows = update_due(shared, session, request, allowance.count, now_ms).await?;
     }
+    // A limit that left nothing is no reason to ask again soon.
+    let hold = allowance.hold.filter(|_| rows.len() >= allowance.count);
     if rows.is_empty() {
         session.batch("ROLLBACK").await?;
-        return Ok((rows, allowance.hold));
+        return Ok((rows, hold));
     }
     allowance.write(session, id, rows.len(), now_ms).await?;
     // From here on the server may commit even if its answer is lost.
@@ -251,7 +253,7 @@ async fn take_rows(
         };
         shared.attempts.add(row.id, running);
     }
-    Ok((rows, allowance.hold))
+    Ok((rows, hold))
 }
 
 /// How many deliveries a take may take, and what else it writes.
