@@ -19,7 +19,7 @@ mod head;
 mod lane_counts;
 mod names;
 #[cfg(test)]
-pub(crate) mod node_stub;
+pub(crate) mod node_testing;
 pub(crate) mod nodes;
 mod offline;
 mod options;

@@ -61,6 +61,8 @@ ROUTES = (
                 rate=30.0,
                 burst=10,
             ),
+            # Its circuit breaker is open on all nodes together.
+            Destination("guarded", _OFTEN.replace("false", "5"), ("release",)),
             Destination("picky", f"{_TWICE}concurrency = 4\n", ("issues",), concurrency=4, may_die=True),
         ),
     ),
