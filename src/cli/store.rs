@@ -19,10 +19,11 @@ use crate::cli::events::counts;
 use crate::cli::failure::{self, CommandFailure};
 use crate::cli::output::{clean, facts, print, print_json};
 use crate::cli::store_copy::{StoreCopyArguments, bar, failed};
+use crate::cli::store_database::{NamedDatabase, PostgresArguments};
 use crate::cli::store_migrate::StoreMigrateArguments;
 use crate::cli::{store_copy, store_migrate, times};
 use crate::model::clock::ClockReading;
-use crate::model::database::{DatabaseLocation, SqliteFile};
+use crate::model::database::DatabaseLocation;
 use crate::store::partial::PartialFile;
 use crate::store::{self, StoreError};
 
@@ -32,14 +33,15 @@ const TICK: Duration = Duration::from_millis(120);
 /// Subcommands of `hookgate store`.
 #[derive(Subcommand)]
 pub(super) enum StoreCommand {
-    /// Check the whole file for damage
+    /// Check the whole store for damage
     #[command(after_help = "Examples:\n  \
             hookgate store check --config /etc/hookgate/hookgate.toml\n  \
             hookgate store check /var/lib/hookgate/hookgate.db --json\n\n\
+            In PostgreSQL it checks that the rows agree with each other; the server guards its files itself. \
             The gate may be running; the check does not block it.\n\n\
             Exit codes: 0 no damage, 1 damaged or failed, 2 wrong usage or config.")]
     Check(StoreReadArguments),
-    /// Show the number of events and deliveries, and the size of the file
+    /// Show the number of events and deliveries, and the size of the store
     #[command(after_help = "Examples:\n  \
             hookgate store stats --config /etc/hookgate/hookgate.toml\n  \
             hookgate store stats /var/lib/hookgate/hookgate.db --json\n\n\
@@ -86,22 +88,33 @@ pub(super) enum StoreCommand {
     Migrate(StoreMigrateArguments),
 }
 
-/// Arguments that select a store: the path of its file, or a config.
+/// Arguments that select a store: its file or URL, or a config.
 #[derive(Args)]
 #[group(id = "place", required = true, multiple = false, args = ["path", "config"])]
 pub(super) struct StoreLocation {
-    /// Database file of the store
+    /// Database file of the store, or `postgres://` URL
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
-    /// Config whose `[store]` has the path
+    /// Config whose `[store]` names the database
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// A store that the arguments name.
+struct FoundStore {
+    location: DatabaseLocation,
+    /// The name of the store in messages, without a password.
+    shown: String,
+    /// The config that names the store, if one was given.
+    config: Option<ConfigFile>,
 }
 
 #[derive(Args)]
 pub(super) struct StoreReadArguments {
     #[command(flatten)]
     location: StoreLocation,
+    #[command(flatten)]
+    postgres: PostgresArguments,
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
@@ -111,6 +124,8 @@ pub(super) struct StoreReadArguments {
 pub(super) struct StoreExportArguments {
     #[command(flatten)]
     location: StoreLocation,
+    #[command(flatten)]
+    postgres: PostgresArguments,
     /// Only events received at or after this time: 2h, 7d, 2026-11-25, 2026-11-25T08:30:00Z, or seconds since the epoch
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -137,47 +152,36 @@ pub(super) fn run(command: StoreCommand) -> ExitCode {
 }
 
 impl StoreLocation {
-    /// Finds the file, and returns the config that names it, if one was given.
-    fn find(&self) -> Result<(PathBuf, Option<ConfigFile>), CommandFailure> {
-        match (&self.path, &self.config) {
-            (Some(path), _) => Ok((bare(path), None)),
+    /// Finds the database.
+    fn find(&self, postgres: &PostgresArguments) -> Result<FoundStore, CommandFailure> {
+        let (database, config) = match (&self.path, &self.config) {
+            (Some(path), _) => (NamedDatabase::of_text(path, postgres)?, None),
             (None, config) => {
                 // The argument group of clap requires one of the two, so the empty path never occurs.
-                let config = ConfigFile::load(config.as_deref().unwrap_or(Path::new("")))?;
-                Ok((file_of(&config)?, Some(config)))
+                let path = config.as_deref().unwrap_or(Path::new(""));
+                let config = ConfigFile::load(path)?;
+                (of_config(path, &config)?, Some(config))
             }
-        }
+        };
+        Ok(FoundStore {
+            shown: database.shown(),
+            location: database.location(),
+            config,
+        })
     }
 }
 
-/// Removes the `sqlite:` prefix, so that the value of `url` can be pasted as a path.
-fn bare(path: &Path) -> PathBuf {
-    let text = path.to_str();
-    let bare = text.and_then(|text| text.strip_prefix("sqlite:"));
-    bare.map_or_else(|| path.to_owned(), PathBuf::from)
-}
-
-/// Returns the file that `[store]` names.
-fn file_of(config: &ConfigFile) -> Result<PathBuf, CommandFailure> {
+/// Returns the database that `[store]` names.
+fn of_config(path: &Path, config: &ConfigFile) -> Result<NamedDatabase, CommandFailure> {
     let Some(url) = config.text("store", "url") else {
         return Err(CommandFailure::usage("the config has no `[store]` with a `url`")
             .help("give the path of the file instead: `hookgate store check /var/lib/hookgate/hookgate.db`"));
     };
     match url.strip_prefix("sqlite:") {
-        Some(path) => Ok(config.resolve(path)),
-        None => Err(
-            CommandFailure::usage(format!("`{}` is not a file", clean(url)))
-                .help("these commands support stores of the form `sqlite:PATH` only"),
-        ),
+        // Only the path is read: the rest of the section may name secrets that only the service can read.
+        Some(path) => Ok(NamedDatabase::Sqlite(config.resolve(path))),
+        None => NamedDatabase::of_config(path),
     }
-}
-
-/// Returns the location of a file, whose disk may be full: commands on it write nothing there.
-fn location(path: &Path) -> DatabaseLocation {
-    DatabaseLocation::Sqlite(SqliteFile {
-        path: path.to_owned(),
-        min_free: 0,
-    })
 }
 
 fn spinner(message: String) -> ProgressBar {
@@ -187,15 +191,17 @@ fn spinner(message: String) -> ProgressBar {
 }
 
 fn check(arguments: &StoreReadArguments) -> Result<(), CommandFailure> {
-    let (path, _) = arguments.location.find()?;
-    let doing = format!("checking the store `{}`", path.display());
-    // SQLite checks the file in one call, so there is no progress to measure.
+    let store = arguments.location.find(&arguments.postgres)?;
+    let doing = format!("checking the store `{}`", store.shown);
+    // A check consists of few long statements, so there is no progress to measure.
     let spinner = spinner(doing.clone());
-    let found = store::check(&location(&path)).map_err(failed(&doing));
+    let found = store::check(&store.location).map_err(failed(&doing));
     spinner.finish_and_clear();
     let faults = found?;
     if arguments.json {
-        print_json(&json!({ "store": path, "is_whole": faults.is_empty(), "faults": faults }));
+        print_json(
+            &json!({ "store": store.shown, "is_whole": faults.is_empty(), "faults": faults }),
+        );
     } else {
         for fault in &faults {
             // A fault may have several lines; `clean` would escape the line ends.
@@ -207,33 +213,40 @@ fn check(arguments: &StoreReadArguments) -> Result<(), CommandFailure> {
     match faults.len() {
         0 if arguments.json => {}
         0 => {
-            print(&format!("the store `{}` has no damage\n", path.display()));
+            print(&format!("the store `{}` has no damage\n", store.shown));
         }
         count => {
             let places = if count == 1 { "place" } else { "places" };
-            return Err(
-                CommandFailure::new(format!("the file is damaged in {count} {places}"))
-                    .doing(&doing)
-                    .help(
+            return Err(match store.location {
+                DatabaseLocation::Sqlite(_) => {
+                    CommandFailure::new(format!("the file is damaged in {count} {places}")).help(
                         "stop the gate, keep the file, and restore a backup; \
-                     `hookgate store export --salvage` recovers what is readable",
-                    ),
-            );
+                         `hookgate store export --salvage` recovers what is readable",
+                    )
+                }
+                DatabaseLocation::Postgres(_) => {
+                    CommandFailure::new(format!("the tables contradict each other in {count} {places}"))
+                        .help(
+                            "restore a backup of the database, or export what is readable with `hookgate store export`",
+                        )
+                }
+            }
+            .doing(&doing));
         }
     }
     Ok(())
 }
 
 fn stats(arguments: &StoreReadArguments) -> Result<(), CommandFailure> {
-    let (path, _) = arguments.location.find()?;
-    let doing = format!("reading the store `{}`", path.display());
-    let stats = store::stats_of(&location(&path)).map_err(failed(&doing))?;
+    let store = arguments.location.find(&arguments.postgres)?;
+    let doing = format!("reading the store `{}`", store.shown);
+    let stats = store::stats_of(&store.location).map_err(failed(&doing))?;
     // The same words and forms as in the admin API, so that scripts can read both.
     let oldest = stats.oldest_open_ms.map(ApiTimestamp);
     let deliveries = StateCounts::new(stats.deliveries);
     if arguments.json {
         print_json(&json!({
-            "store": path,
+            "store": store.shown,
             "events": stats.events,
             "deliveries": deliveries,
             "claims": stats.claims,
@@ -244,7 +257,7 @@ fn stats(arguments: &StoreReadArguments) -> Result<(), CommandFailure> {
         return Ok(());
     }
     print(&facts(&[
-        ("store", path.display().to_string()),
+        ("store", store.shown),
         ("events", stats.events.to_string()),
         ("deliveries", counts(&deliveries)),
         (
@@ -290,14 +303,21 @@ fn export(arguments: &StoreExportArguments) -> Result<(), CommandFailure> {
             }
         },
     };
-    let (path, config) = arguments.location.find()?;
-    let doing = format!("exporting the store `{}`", path.display());
+    let store = arguments.location.find(&arguments.postgres)?;
+    let doing = format!("exporting the store `{}`", store.shown);
+    if arguments.salvage && matches!(store.location, DatabaseLocation::Postgres(_)) {
+        return Err(
+            CommandFailure::usage("`--salvage` recovers database files of SQLite only")
+                .doing(&doing)
+                .help("restore a backup of the database"),
+        );
+    }
     let mut keys: Vec<Secret> = Vec::new();
     for file in &arguments.key_file {
         keys.push(config_file::read_secret(file)?);
     }
     // Keys of the command line win: the config may name a key that only the service can read.
-    if let Some(config) = config.filter(|_| keys.is_empty()) {
+    if let Some(config) = store.config.filter(|_| keys.is_empty()) {
         keys = config.secrets("store", "encryption_key")?;
     }
     // A salvage may need a copy of the file. With `--out` it goes into the folder of the output, where there must be
@@ -314,7 +334,7 @@ fn export(arguments: &StoreExportArguments) -> Result<(), CommandFailure> {
             let partial = PartialFile::begin(out).map_err(failed)?;
             let folder = out.parent().filter(|folder| *folder != Path::new(""));
             let source = ExportSource {
-                path: &path,
+                location: &store.location,
                 keys: &keys,
                 since_ms: since,
                 salvage: arguments
@@ -331,7 +351,7 @@ fn export(arguments: &StoreExportArguments) -> Result<(), CommandFailure> {
         }
         None => {
             let source = ExportSource {
-                path: &path,
+                location: &store.location,
                 keys: &keys,
                 since_ms: since,
                 salvage: arguments.salvage.then_some(&*scratch),
@@ -342,15 +362,17 @@ fn export(arguments: &StoreExportArguments) -> Result<(), CommandFailure> {
     match written {
         // A reader that closed the pipe, such as `head`, is not a failure.
         Err(StoreError::Output(err)) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(err @ StoreError::Key { .. }) => Err(failed(&doing)(err)
-            .help("add `--key-file FILE` with the key, or `--config FILE` whose `[store]` has it")),
+        Err(err @ (StoreError::Key { .. } | StoreError::SchemaKey { .. })) => Err(failed(&doing)(
+            err,
+        )
+        .help("add `--key-file FILE` with the key, or `--config FILE` whose `[store]` has it")),
         written => written.map_err(failed(&doing)),
     }
 }
 
-/// Parameters of an export: the file, its keys, the time limit, and how to treat damage.
+/// Parameters of an export: the store, its keys, the time limit, and how to treat damage.
 struct ExportSource<'a> {
-    path: &'a Path,
+    location: &'a DatabaseLocation,
     keys: &'a [Secret],
     since_ms: Option<i64>,
     /// Folder for a temporary copy if damage is tolerated; `None` fails at the first damage.
@@ -360,25 +382,19 @@ struct ExportSource<'a> {
 fn write(source: &ExportSource<'_>, out: impl Write, bar: &ProgressBar) -> Result<(), StoreError> {
     let mut out = BufWriter::new(out);
     let ExportSource {
-        path,
+        location,
         keys,
         since_ms,
         salvage,
     } = *source;
-    if let Some(scratch) = salvage {
-        let found = store::salvage(path, keys, since_ms, scratch, &mut out)?;
+    if let (Some(scratch), DatabaseLocation::Sqlite(file)) = (salvage, location) {
+        let found = store::salvage(&file.path, keys, since_ms, scratch, &mut out)?;
         eprintln!("{}", salvaged(&found));
     } else {
-        store::export(
-            &location(path),
-            keys,
-            since_ms,
-            &mut out,
-            &mut |done, total| {
-                bar.set_length(total);
-                bar.set_position(done);
-            },
-        )?;
+        store::export(location, keys, since_ms, &mut out, &mut |done, total| {
+            bar.set_length(total);
+            bar.set_position(done);
+        })?;
     }
     // Explicit: dropping the buffer would lose an error, and an incomplete export would look complete.
     out.flush().map_err(StoreError::Output)
@@ -429,23 +445,20 @@ mod tests {
         let path = folder.path().join("hookgate.toml");
         let place = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            let place = StoreLocation {
-                path: None,
-                config: Some(path.clone()),
-            };
-            place.find().map(|(path, _)| path)
+            of_config(&path, &ConfigFile::load(&path).unwrap())
         };
         let found = place("[store]\nurl = \"sqlite:data/hookgate.db\"\n").unwrap();
-        assert_eq!(found, folder.path().join("data/hookgate.db"));
-        let failure = place("").unwrap_err().plain();
+        let expected = folder.path().join("data/hookgate.db");
+        assert_eq!(found.shown(), expected.display().to_string());
+        let failure = place("").err().unwrap().plain();
         assert!(failure.contains("the config has no `[store]`"), "{failure}");
-        let failure = place("[store]\nurl = \"postgres://x\"\n")
-            .unwrap_err()
-            .plain();
-        assert!(
-            failure.contains("`postgres://x` is not a file"),
-            "{failure}"
+        let found = place(
+            "[store]\nurl = \"postgres://gate@/hooks?host=/run/postgresql\"\nschema = \"other\"\n",
         );
-        assert_eq!(bare(Path::new("sqlite:/a/b")), Path::new("/a/b"));
+        let shown = found.unwrap().shown();
+        assert!(
+            shown.contains("gate") && shown.contains("(schema other)"),
+            "{shown}"
+        );
     }
 }

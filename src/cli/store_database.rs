@@ -11,7 +11,9 @@ use crate::cli::failure::CommandFailure;
 use crate::config;
 use crate::config::store_url::{self, StoreUrl};
 use crate::config::{DEFAULT_SCHEMA, host_name};
-use crate::model::database::{CommitDurability, DatabaseLocation, PostgresSettings, PostgresTls};
+use crate::model::database::{
+    CommitDurability, DatabaseLocation, PostgresSettings, PostgresTls, SqliteFile,
+};
 
 /// A store that an argument names.
 pub(super) enum NamedDatabase {
@@ -120,6 +122,14 @@ impl NamedDatabase {
             durability: CommitDurability::default(),
             state_folder: None,
         })))
+    }
+
+    /// Returns the location for commands that only read, so the disk of a file may be full.
+    pub(super) fn location(self) -> DatabaseLocation {
+        match self {
+            Self::Sqlite(path) => DatabaseLocation::Sqlite(SqliteFile { path, min_free: 0 }),
+            Self::Postgres(settings) => DatabaseLocation::Postgres(settings),
+        }
     }
 
     /// Formats the database for messages, without a password.
