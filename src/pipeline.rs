@@ -14,6 +14,7 @@ mod local;
 mod local_reply;
 mod report;
 mod request_ids;
+mod shared_claim;
 mod stored;
 
 use std::pin::{Pin, pin};
@@ -339,6 +340,7 @@ impl Pipeline {
             route,
             verdict,
             permit,
+            shared_claim: None,
         };
         if !exchange.permit.begin_exchange(generation.max_in_flight) {
             return exchange.refuse_event(claim, &Reject::Overload);
@@ -405,6 +407,7 @@ impl Pipeline {
             route,
             verdict,
             permit,
+            shared_claim: None,
         };
         exchange.run_unverified(request).await
     }

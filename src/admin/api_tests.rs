@@ -80,6 +80,8 @@ impl Door {
         let store = open_store(folder.path());
         let woken = Arc::new(Mutex::new(Vec::new()));
         let health = DestinationHealth {
+            route: RouteName::new("github"),
+            name: DestinationName::new("ci"),
             id: store
                 .destination(&RouteName::new("github"), &DestinationName::new("ci"))
                 .await
@@ -93,7 +95,7 @@ impl Door {
         let controls = AdminControls {
             store: Some(store.clone()),
             wake: Arc::new(move |id| noted.lock().push(id)),
-            health: Arc::new(move || vec![health]),
+            health: Arc::new(move || vec![health.clone()]),
             ..AdminControls::without_store()
         };
         let state = AdminState::new(recorder(), &[], controls);

@@ -5,9 +5,11 @@
 
 use std::collections::HashMap;
 
+use data_encoding::HEXLOWER;
 use hookgate_verify::document::suggest;
 use hookgate_verify::net::redact;
 use hookgate_verify::scheme::spec::SchemeSpec;
+use sha2::{Digest as _, Sha256};
 
 use crate::admin::documents::{CheckedSecret, RouteDestination, RouteDocument};
 use crate::admin::problem::AdminProblem;
@@ -22,6 +24,8 @@ pub(crate) struct ConfigView {
     pub(super) config: EffectiveValue,
     /// Routes of the config, sorted by name.
     pub(super) routes: Vec<RouteDocument>,
+    /// Digest of what all nodes should have in common, in hexadecimal.
+    pub(super) digest: String,
     /// Signature scheme of each route, which knows the credentials to mask.
     schemes: HashMap<String, SchemeSpec>,
 }
@@ -29,8 +33,10 @@ pub(crate) struct ConfigView {
 impl ConfigView {
     /// Collects the facts about a config.
     pub(crate) fn of(config: &GateConfig) -> Self {
+        let effective = effective(config);
         Self {
-            config: effective(config),
+            digest: digest(&effective),
+            config: effective,
             routes: config.routes.iter().map(route).collect(),
             schemes: config.routes.iter().map(scheme).collect(),
         }
@@ -51,6 +57,36 @@ impl ConfigView {
             AdminProblem::missing(format!("the config has no route `{name}`{near}"))
         })
     }
+}
+
+/// Keys that may differ from node to node: sections as a whole, then single keys.
+const OWN_SECTIONS: [&str; 2] = ["admin", "log"];
+const OWN_KEYS: [(&str, &str); 5] = [
+    ("server", "listen"),
+    ("server", "state_dir"),
+    ("store", "node"),
+    ("tls", "cert"),
+    ("tls", "key"),
+];
+
+/// Returns a digest of the config without what belongs to one machine. Secrets are no part of it.
+fn digest(config: &EffectiveValue) -> String {
+    let mut shared = serde_json::to_value(config).unwrap_or_default();
+    if let Some(sections) = shared.as_object_mut() {
+        sections.retain(|name, _| !OWN_SECTIONS.contains(&name.as_str()));
+        for (section, key) in OWN_KEYS {
+            let section = sections
+                .get_mut(section)
+                .and_then(|one| one.as_object_mut());
+            if let Some(section) = section {
+                section.remove(key);
+            }
+        }
+    }
+    let text = serde_json::to_vec(&shared).unwrap_or_default();
+    let digest = Sha256::digest(&text);
+    // Half of the digest names a config well enough, and fits a table.
+    HEXLOWER.encode(digest.get(..8).unwrap_or_default())
 }
 
 fn scheme(route: &model::Route) -> (String, SchemeSpec) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::explain::RefusalExplanation;
-use crate::model::ids::RequestId;
+use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::store::Store;
 use crate::store::rows::DestinationId;
 
@@ -53,10 +53,14 @@ pub(crate) type ExplanationFuture =
     Pin<Box<dyn Future<Output = Option<RefusalExplanation>> + Send>>;
 
 /// Health of a destination, as its worker sees it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct DestinationHealth {
     /// The destination, by its id in the store.
     pub id: DestinationId,
+    /// The route of the destination.
+    pub route: RouteName,
+    /// The name of the destination in its route.
+    pub name: DestinationName,
     /// State of its circuit breaker: `closed`, `open` or `half_open`.
     pub breaker: &'static str,
     /// Attempts in progress.
@@ -84,6 +88,8 @@ pub(crate) struct AdminControls {
     pub reload: Option<mpsc::Sender<ReloadRequest>>,
     /// Source of explanations for rejected requests.
     pub explain: ExplainSource,
+    /// Name of this machine.
+    pub host: Arc<str>,
 }
 
 impl AdminControls {
@@ -98,6 +104,7 @@ impl AdminControls {
             gate: Arc::new(GateStatus::default),
             reload: None,
             explain: unexplained(),
+            host: Arc::from("localhost"),
         }
     }
 }

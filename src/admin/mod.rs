@@ -21,6 +21,10 @@ pub(crate) mod documents;
 mod events;
 mod history;
 mod listener;
+mod node_report;
+#[cfg(test)]
+mod node_tests;
+mod nodes;
 mod operations;
 pub(crate) mod parameters;
 pub(crate) mod path;
@@ -49,6 +53,7 @@ pub(crate) use crate::admin::api::{AdminApi, is_foreign};
 pub(crate) use crate::admin::connection_context::ConnectionContext;
 pub(crate) use crate::admin::controls::AdminControls;
 pub(crate) use crate::admin::listener::{AdminError, AdminListener, SocketFile, default_listen};
+pub(crate) use crate::admin::node_report::node_report;
 pub(crate) use crate::admin::replay_worker::run_replays;
 pub(crate) use crate::admin::rotation::watch_secrets;
 pub(crate) use crate::admin::server::serve;

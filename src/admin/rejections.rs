@@ -58,6 +58,7 @@ pub(super) async fn list(
     });
     let requests = kept.list(route, reason);
     Ok(Json(RejectionList {
+        node: state.node(),
         groups: groups.iter().map(group).collect(),
         rejections: requests
             .iter()
@@ -94,7 +95,8 @@ pub(super) async fn show(
     detail.map(Json).ok_or_else(|| {
         AdminProblem::missing(format!(
             "the rejected request `{id}` is not in memory: it is too old (`keep_rejected` in `[server]`), or from \
-             before the start; look for the id in the log"
+             before the start; look for the id in the log{}",
+            state.of_node()
         ))
     })
 }
@@ -120,7 +122,8 @@ pub(super) async fn explanation(
     explained.map(Json).ok_or_else(|| {
         AdminProblem::missing(format!(
             "the request `{id}` is not in memory: it is too old (`keep_verdicts` in `[server]`), or from before the \
-             start; look for the id in the log"
+             start; look for the id in the log{}",
+            state.of_node()
         ))
     })
 }

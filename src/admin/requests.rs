@@ -61,7 +61,8 @@ async fn find(state: &AdminState, id: RequestId) -> Result<RequestFile, AdminPro
     refused.map(|request| request.to_file()).ok_or_else(|| {
         AdminProblem::missing(format!(
             "the request `{id}` is neither in the inbox nor among the last rejected requests in memory \
-             (`keep_rejected` in `[server]`): check the id"
+             (`keep_rejected` in `[server]`): check the id{}",
+            state.of_node()
         ))
     })
 }

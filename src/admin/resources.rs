@@ -8,8 +8,8 @@ use utoipa_axum::routes;
 
 use crate::admin::api_resource::{ApiResource, change, read};
 use crate::admin::{
-    audit, deliveries, destinations, events, history, providers, rejections, replays, requests,
-    running_config, status, tail, test_event, verdicts,
+    audit, deliveries, destinations, events, history, nodes, providers, rejections, replays,
+    requests, running_config, status, tail, test_event, verdicts,
 };
 
 /// All resources, in the order in which they are mounted.
@@ -40,6 +40,7 @@ static RESOURCES: &[&ApiResource] = &[
     &RESUME_REPLAY,
     &SHOW_STORE,
     &SHOW_STATUS,
+    &LIST_NODES,
     &LIST_ACTIONS,
     &LIST_VERDICTS,
     &TAIL_VERDICTS,
@@ -222,6 +223,12 @@ pub(crate) static SHOW_STATUS: ApiResource = read(
     "show_status",
     "gate",
     "/api/v1/status",
+);
+pub(crate) static LIST_NODES: ApiResource = read(
+    || routes!(nodes::list),
+    "list_nodes",
+    "gate",
+    "/api/v1/nodes",
 );
 pub(crate) static LIST_ACTIONS: ApiResource = read(
     || routes!(audit::list),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin::documents::{AttentionItem, SecretUseDocument};
-use crate::admin::history;
+use crate::admin::history::{self, SecretUses};
 use crate::admin::state::AdminState;
 use crate::model::clock::ClockReading;
 
@@ -37,8 +37,8 @@ pub(crate) async fn watch_secrets(state: Arc<AdminState>) {
     let mut ticks = tokio::time::interval(PERIOD);
     loop {
         ticks.tick().await;
-        let secrets = history::secrets_now(&state);
-        let found = findings(&secrets, state.started_ms, ClockReading::read().unix_ms);
+        let uses = history::secrets_now(&state).await;
+        let found = findings(&uses, ClockReading::read().unix_ms);
         let mut holding = HashSet::new();
         for finding in found {
             let secret = finding.secret;
@@ -65,9 +65,9 @@ pub(crate) async fn watch_secrets(state: Arc<AdminState>) {
 }
 
 /// Returns the reminders for the list of what needs attention.
-pub(super) fn needs(state: &AdminState, now: ClockReading) -> Vec<AttentionItem> {
-    let secrets = history::secrets_now(state);
-    let found = findings(&secrets, state.started_ms, now.unix_ms).into_iter();
+pub(super) async fn needs(state: &AdminState, now: ClockReading) -> Vec<AttentionItem> {
+    let uses = history::secrets_now(state).await;
+    let found = findings(&uses, now.unix_ms).into_iter();
     found
         .map(|finding| AttentionItem {
             what: finding.what.to_owned(),
@@ -77,15 +77,15 @@ pub(super) fn needs(state: &AdminState, now: ClockReading) -> Vec<AttentionItem>
 }
 
 /// Finds at most one reminder for each secret; an expiry comes before disuse.
-fn findings(
-    secrets: &[SecretUseDocument],
-    started_ms: i64,
-    now_ms: i64,
-) -> Vec<RotationNotice<'_>> {
+fn findings(uses: &SecretUses, now_ms: i64) -> Vec<RotationNotice<'_>> {
+    let secrets = &uses.secrets;
     secrets
         .iter()
         .filter_map(|secret| {
-            ends_soon(secret, now_ms).or_else(|| is_idle(secret, secrets, started_ms, now_ms))
+            // Another node may still need a secret that matches nothing here, so disuse is reported only if the uses on
+            // all nodes are known.
+            let since_ms = uses.complete_since_ms;
+            ends_soon(secret, now_ms).or_else(|| is_idle(secret, secrets, since_ms?, now_ms))
         })
         .collect()
 }
@@ -165,7 +165,19 @@ mod tests {
     }
 
     fn found(secrets: &[SecretUseDocument], started_ms: i64) -> Vec<(String, &'static str, bool)> {
-        let found = findings(secrets, started_ms, NOW).into_iter();
+        found_since(secrets, Some(started_ms))
+    }
+
+    fn found_since(
+        secrets: &[SecretUseDocument],
+        complete_since_ms: Option<i64>,
+    ) -> Vec<(String, &'static str, bool)> {
+        let uses = SecretUses {
+            secrets: secrets.to_vec(),
+            counted_since_ms: NOW,
+            complete_since_ms,
+        };
+        let found = findings(&uses, NOW).into_iter();
         found
             .map(|each| (each.secret.name.clone(), each.what, each.is_urgent))
             .collect()
@@ -204,6 +216,8 @@ mod tests {
         let new = matched("new", 1000);
         assert_eq!(found(&[new.clone(), matched("old", IDLE_MS)], month), idle);
         assert_eq!(found(&[new.clone(), secret("old")], month), idle);
+        // The report of another node is missing.
+        assert_eq!(found_since(&[new.clone(), secret("old")], None), []);
         assert_eq!(
             found(&[new.clone(), matched("old", IDLE_MS - 1)], month),
             []

@@ -257,6 +257,10 @@ async fn route(
         "/metrics" => metrics(request.headers(), state, origin).await,
         "/readyz" if !state.is_ready() => refusal(StatusCode::SERVICE_UNAVAILABLE),
         // A failing store takes the gate out of rotation, but does not fail liveness: a restart fixes no disk.
+        // A shared database that is away would take out all nodes at once, though their proxy routes still work.
+        "/readyz" if is_store_failing(&state) && state.node().is_some() => {
+            text("text/plain; charset=utf-8", STORE_AWAY.to_owned())
+        }
         "/readyz" if is_store_failing(&state) => {
             let mut answer = text("text/plain; charset=utf-8", STORE_FAILING.to_owned());
             *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -271,6 +275,9 @@ async fn route(
 
 /// Body of both health paths while the store fails.
 const STORE_FAILING: &str = "store failing\n";
+
+/// Body of `/readyz` while the database that nodes share is away.
+const STORE_AWAY: &str = "ok, but the store's database is away: queue routes respond with 503\n";
 
 fn is_store_failing(state: &AdminState) -> bool {
     let store = state.controls.store.as_ref();

@@ -116,6 +116,24 @@ impl AdminState {
         })
     }
 
+    /// Returns the store and the name of this node, if several nodes may share the store.
+    pub(super) fn shared_store(&self) -> Option<(&Store, &str)> {
+        let store = self.controls.store.as_ref()?;
+        Some((store, store.node_name()?))
+    }
+
+    /// Returns the name of this node, if several nodes may share the store. Data in memory is this node's only.
+    pub(super) fn node(&self) -> Option<String> {
+        self.shared_store().map(|(_, name)| name.to_owned())
+    }
+
+    /// Returns the end of a sentence about data in memory: which node's it is.
+    pub(super) fn of_node(&self) -> String {
+        self.node().map_or_else(String::new, |node| {
+            format!(" (of node `{node}`: ask the node that got the request, each has its own)")
+        })
+    }
+
     pub(super) fn tail_slot(&self) -> Result<OwnedSemaphorePermit, AdminProblem> {
         let slot = Arc::clone(&self.tails).try_acquire_owned();
         slot.map_err(|_| {

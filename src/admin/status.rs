@@ -11,9 +11,10 @@ use crate::admin::documents::{
 };
 use crate::admin::problem::AdminProblem;
 use crate::admin::state::AdminState;
-use crate::admin::{rotation, running_config};
+use crate::admin::{nodes, rotation, running_config};
 use crate::model::clock::ClockReading;
 use crate::store::Store;
+use crate::store::nodes::NodeRow;
 use crate::store::rows::DestinationRow;
 
 /// Shows the content of the store
@@ -57,6 +58,7 @@ pub(super) async fn status(State(state): State<Arc<AdminState>>) -> Json<StatusD
         None => None,
     };
     let rows = rows.unwrap_or_default();
+    let nodes = nodes::rows(&state).await.ok();
     let now = ClockReading::read();
     let gate = (state.controls.gate)();
     // The wall clock may step back behind the start; the uptime then stays at 0.
@@ -68,6 +70,8 @@ pub(super) async fn status(State(state): State<Arc<AdminState>>) -> Json<StatusD
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ready: state.is_ready(),
         started: ApiTimestamp(state.started_ms),
+        node: state.node(),
+        nodes: nodes.as_ref().map(|rows| alive(rows).count() as u64),
         has_store: store.is_some(),
         store_healthy: store.map(Store::is_healthy),
         tails: state.open_tails(),
@@ -81,14 +85,19 @@ pub(super) async fn status(State(state): State<Arc<AdminState>>) -> Json<StatusD
             .filter_map(|row| row.oldest_open_ms)
             .min()
             .map(ApiTimestamp),
-        needs: needs(&state, &rows, &gate, now),
+        needs: needs(&state, &rows, nodes.as_deref(), &gate, now).await,
     })
 }
 
+fn alive(nodes: &[NodeRow]) -> impl Iterator<Item = &NodeRow> {
+    nodes.iter().filter(|node| node.ended_ms.is_none())
+}
+
 /// Lists what needs attention, most urgent first.
-fn needs(
+async fn needs(
     state: &AdminState,
     rows: &[DestinationRow],
+    nodes: Option<&[NodeRow]>,
     gate: &GateStatus,
     now: ClockReading,
 ) -> Vec<AttentionItem> {
@@ -104,7 +113,14 @@ fn needs(
         .as_ref()
         .is_some_and(|store| !store.is_healthy())
     {
-        let text = "the store cannot be written, so events are rejected: check its disk and look in the log";
+        let text = match state.node() {
+            None => {
+                "the store cannot be written, so events are rejected: check its disk and look in the log"
+            }
+            Some(_) => {
+                "the store's database is away, so events of queue routes are rejected: check the database and look in the log"
+            }
+        };
         tell("store", text.to_owned());
     }
     if let Some(error) = state.refused_reload.load().as_deref() {
@@ -125,7 +141,15 @@ fn needs(
             );
         }
     }
-    for need in rotation::needs(state, now) {
+    for node in nodes.into_iter().flatten() {
+        let store_now_ms = state
+            .shared_store()
+            .map_or(now.unix_ms, |(store, _)| store.now().unix_ms);
+        for text in nodes::warnings(node, nodes.unwrap_or_default(), store_now_ms) {
+            tell("node", text);
+        }
+    }
+    for need in rotation::needs(state, now).await {
         tell(&need.what, need.text);
     }
     for row in rows {

@@ -109,6 +109,7 @@ pub(super) async fn list(
     let cursor = |kept: &Arc<RecentVerdict>| i64::try_from(kept.number).unwrap_or(i64::MAX);
     let (kept, next) = parameters::cut(kept, page.limit, cursor);
     Ok(Json(VerdictList {
+        node: state.node(),
         verdicts: kept.iter().map(|kept| verdict(kept)).collect(),
         next,
     }))
@@ -130,7 +131,8 @@ pub(super) async fn show(
     let kept = state.recorder.recent().find(&id).ok_or_else(|| {
         AdminProblem::missing(format!(
             "the verdict about request `{id}` is not in memory: it is too old (`keep_verdicts` in `[server]`), or from \
-             before the start; look for the id in the log"
+             before the start; look for the id in the log{}",
+            state.of_node()
         ))
     })?;
     Ok(Json(detail(&kept)))

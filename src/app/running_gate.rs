@@ -112,6 +112,7 @@ impl RunningGate {
         let reload = asks.clone();
         controls.reload = Some(asks);
         controls.explain = explain::source(&generation, &recorder);
+        controls.host = systemd::host_name();
         let kept = keeping
             .as_ref()
             .map(|keeping| (keeping.inbox(), Arc::clone(&keeping.deliverer)));
@@ -159,6 +160,12 @@ impl RunningGate {
         tokio::spawn(async move { drain.run_until_cancelled(refresher.run()).await });
         if let Some(keeping) = &app.store_runtime {
             keeping.tend(app.drain.clone());
+            if keeping.store.node_name().is_some() {
+                let publishing =
+                    store_runtime::publish(keeping.store.clone(), Arc::clone(&app.admin));
+                let stop = app.admin_stop.clone();
+                tokio::spawn(async move { stop.run_until_cancelled(publishing).await });
+            }
             tokio::spawn(admin::run_replays(controls, app.drain.clone()));
             // The disk was full at the start. The gate runs without the store until there is room.
             if !keeping.store.was_opened() {

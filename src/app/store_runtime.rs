@@ -13,8 +13,8 @@ use hookgate_verify::model::secret::Secret;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::AdminControls;
 use crate::admin::controls::{DestinationHealth, ReloadRequest};
+use crate::admin::{self, AdminControls, AdminState};
 use crate::app::cross_reload::CrossReloadHandle;
 use crate::app::error::StartError;
 use crate::app::generation::DestinationIds;
@@ -202,6 +202,17 @@ pub(super) async fn take_up_late(
     }
 }
 
+/// Pause between two reports of this node. Other nodes need them to the minute, not to the second.
+const REPORT_PERIOD: Duration = Duration::from_secs(10);
+
+/// Publishes what this node reports about itself, for all nodes.
+pub(super) async fn publish(store: Store, state: Arc<AdminState>) {
+    loop {
+        store.publish(admin::node_report(&state));
+        tokio::time::sleep(REPORT_PERIOD).await;
+    }
+}
+
 /// Selects a counter of retention.
 type RetentionAccessor = fn(&RetentionCounters) -> &AtomicU64;
 
@@ -209,6 +220,8 @@ type RetentionAccessor = fn(&RetentionCounters) -> &AtomicU64;
 fn destination_health(health: &WorkerHealth) -> DestinationHealth {
     DestinationHealth {
         id: health.destination,
+        route: health.route.clone(),
+        name: health.name.clone(),
         breaker: health.breaker.word(),
         in_flight: u64::try_from(health.in_flight).unwrap_or(u64::MAX),
         last_success_ms: health.last_success_ms,

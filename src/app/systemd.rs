@@ -9,6 +9,7 @@ use std::io;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use listenfd::ListenFd;
@@ -174,6 +175,12 @@ fn log_notify_error(error: &io::Error) {
 fn one_line(text: &str) -> String {
     let is_fit = |letter: &char| !letter.is_control();
     text.chars().filter(is_fit).take(200).collect()
+}
+
+/// Returns the name of this machine.
+pub(crate) fn host_name() -> Arc<str> {
+    let system = rustix::system::uname();
+    system.nodename().to_string_lossy().into()
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod filters;
 mod listen;
 mod listing;
 mod man;
+mod nodes;
 pub(crate) mod output;
 mod promote;
 mod providers;
@@ -193,6 +194,16 @@ enum CliCommand {
             Exit codes: 0 all is well, 1 something needs attention or the gate does not respond, 2 wrong usage."
     )]
     Status(status::StatusArguments),
+    /// List the nodes that share the store of a running gate
+    #[command(
+        long_about = "List the nodes that share the store of a running gate: which are alive, their versions, configs, \
+            clocks and load. With an SQLite file the list has the gate itself only.",
+        after_help = "Examples:\n  \
+            hookgate nodes\n  \
+            hookgate nodes --json | jq '.nodes[] | select(.alive) | .name'\n\n\
+            Exit codes: 0 all is well, 1 a node has a problem or the gate does not respond, 2 wrong usage."
+    )]
+    Nodes(nodes::NodesArguments),
     /// List, show or follow the events in the inbox of a running gate
     Events {
         #[command(subcommand)]
@@ -385,6 +396,7 @@ pub fn main() -> ExitCode {
         CliCommand::Explain(arguments) => explain::run(&arguments),
         CliCommand::Capture(arguments) => capture::run(&arguments),
         CliCommand::Status(arguments) => status::run(&arguments),
+        CliCommand::Nodes(arguments) => nodes::run(&arguments),
         CliCommand::Events { command } => events::run(command),
         CliCommand::Deliveries { command } => deliveries::run(command),
         CliCommand::Replay { begin, command } => replay::run(&begin, command),

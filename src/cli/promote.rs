@@ -17,7 +17,9 @@ use crate::admin::resources::SHOW_ROUTE_PROMOTION;
 use crate::cli::admin_options::AdminOptions;
 use crate::cli::confirm::block_on;
 use crate::cli::failure::{self, CommandFailure};
-use crate::cli::output::{STRONG, clean, clean_or_dash, lines, list, print, print_json, styled};
+use crate::cli::output::{
+    BAD, STRONG, clean, clean_or_dash, lines, list, print, print_json, styled,
+};
 use crate::cli::times;
 
 /// Path of the config in the systemd unit.
@@ -105,6 +107,14 @@ fn text(report: &PromotionReport) -> String {
         styled(STRONG, &promotion.would_refuse.to_string()),
         promotion.requests,
     );
+    if !promotion.missing_nodes.is_empty() {
+        let _ = writeln!(
+            text,
+            "{} not counted: {}. Wait until these nodes publish their counts, or ask each of them",
+            styled(BAD, "!"),
+            clean(&promotion.missing_nodes.join(", ")),
+        );
+    }
     if !promotion.examples.is_empty() {
         let mut table = list(&["WHEN", "REASON", "SOURCE", "EVENT", "REQUEST"]);
         // Enough to recognize a pattern; `--json` has all of them.

@@ -77,5 +77,11 @@ fn text(found: &SecretUseList) -> String {
         ]);
     }
     let since = times::both(found.counted_since);
-    format!("{}\ncounted since {since}\n", lines(table))
+    let missing = match found.complete {
+        true => "",
+        false => {
+            "some nodes are missing: another node may still use a secret that matches nothing here\n"
+        }
+    };
+    format!("{}\ncounted since {since}\n{missing}", lines(table))
 }

@@ -234,6 +234,17 @@ fn head(text: &mut String, status: &StatusDocument) {
         counted(status.connections, "connection"),
         counted(status.in_flight, "request"),
     );
+    if let Some(node) = &status.node {
+        let nodes = status.nodes.map_or_else(
+            || "the other nodes are unknown while the database is away".to_owned(),
+            |nodes| format!("{} alive", counted(nodes, "node")),
+        );
+        let line = format!(
+            "node {}, {nodes}; requests and rejections below are this node's",
+            clean(node)
+        );
+        let _ = writeln!(text, "{}", styled(FAINT, &line));
+    }
     if status.has_store {
         let waiting = match status.oldest_waiting {
             Some(oldest) => format!(", oldest from {}", times::relative(oldest)),

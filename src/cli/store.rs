@@ -1,6 +1,6 @@
-//! `hookgate store`: checks, measures, copies and exports the database file of a store.
+//! `hookgate store`: checks, measures, copies and exports the database of a store.
 //!
-//! It opens the file directly, so it works while the gate runs, and without a gate.
+//! It opens the database directly, so it works while the gate runs, and without a gate.
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -37,7 +37,6 @@ pub(super) enum StoreCommand {
     #[command(after_help = "Examples:\n  \
             hookgate store check --config /etc/hookgate/hookgate.toml\n  \
             hookgate store check /var/lib/hookgate/hookgate.db --json\n\n\
-            In PostgreSQL it checks that the rows agree with each other; the server guards its files itself. \
             The gate may be running; the check does not block it.\n\n\
             Exit codes: 0 no damage, 1 damaged or failed, 2 wrong usage or config.")]
     Check(StoreReadArguments),
@@ -88,33 +87,24 @@ pub(super) enum StoreCommand {
     Migrate(StoreMigrateArguments),
 }
 
-/// Arguments that select a store: its file or URL, or a config.
+/// Arguments that select a store: the path of its file, its URL, or a config.
 #[derive(Args)]
-#[group(id = "place", required = true, multiple = false, args = ["path", "config"])]
+#[group(id = "place", required = true, multiple = false, args = ["store", "config"])]
 pub(super) struct StoreLocation {
-    /// Database file of the store, or `postgres://` URL
-    #[arg(value_name = "PATH")]
-    path: Option<PathBuf>,
-    /// Config whose `[store]` names the database
+    /// Database file of the store, or its `postgres://` URL
+    #[arg(value_name = "STORE")]
+    store: Option<PathBuf>,
+    /// Config whose `[store]` has the location
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-}
-
-/// A store that the arguments name.
-struct FoundStore {
-    location: DatabaseLocation,
-    /// The name of the store in messages, without a password.
-    shown: String,
-    /// The config that names the store, if one was given.
-    config: Option<ConfigFile>,
+    #[command(flatten)]
+    postgres: PostgresArguments,
 }
 
 #[derive(Args)]
 pub(super) struct StoreReadArguments {
     #[command(flatten)]
     location: StoreLocation,
-    #[command(flatten)]
-    postgres: PostgresArguments,
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
@@ -124,8 +114,6 @@ pub(super) struct StoreReadArguments {
 pub(super) struct StoreExportArguments {
     #[command(flatten)]
     location: StoreLocation,
-    #[command(flatten)]
-    postgres: PostgresArguments,
     /// Only events received at or after this time: 2h, 7d, 2026-11-25, 2026-11-25T08:30:00Z, or seconds since the epoch
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -152,35 +140,17 @@ pub(super) fn run(command: StoreCommand) -> ExitCode {
 }
 
 impl StoreLocation {
-    /// Finds the database.
-    fn find(&self, postgres: &PostgresArguments) -> Result<FoundStore, CommandFailure> {
-        let (database, config) = match (&self.path, &self.config) {
-            (Some(path), _) => (NamedDatabase::of_text(path, postgres)?, None),
+    /// Finds the store, and returns the config that names it, if one was given.
+    fn find(&self) -> Result<(NamedDatabase, Option<ConfigFile>), CommandFailure> {
+        match (&self.store, &self.config) {
+            (Some(store), _) => Ok((NamedDatabase::of_text(store, &self.postgres)?, None)),
             (None, config) => {
                 // The argument group of clap requires one of the two, so the empty path never occurs.
                 let path = config.as_deref().unwrap_or(Path::new(""));
                 let config = ConfigFile::load(path)?;
-                (of_config(path, &config)?, Some(config))
+                Ok((NamedDatabase::of_config(path)?, Some(config)))
             }
-        };
-        Ok(FoundStore {
-            shown: database.shown(),
-            location: database.location(),
-            config,
-        })
-    }
-}
-
-/// Returns the database that `[store]` names.
-fn of_config(path: &Path, config: &ConfigFile) -> Result<NamedDatabase, CommandFailure> {
-    let Some(url) = config.text("store", "url") else {
-        return Err(CommandFailure::usage("the config has no `[store]` with a `url`")
-            .help("give the path of the file instead: `hookgate store check /var/lib/hookgate/hookgate.db`"));
-    };
-    match url.strip_prefix("sqlite:") {
-        // Only the path is read: the rest of the section may name secrets that only the service can read.
-        Some(path) => Ok(NamedDatabase::Sqlite(config.resolve(path))),
-        None => NamedDatabase::of_config(path),
+        }
     }
 }
 
@@ -191,17 +161,16 @@ fn spinner(message: String) -> ProgressBar {
 }
 
 fn check(arguments: &StoreReadArguments) -> Result<(), CommandFailure> {
-    let store = arguments.location.find(&arguments.postgres)?;
-    let doing = format!("checking the store `{}`", store.shown);
-    // A check consists of few long statements, so there is no progress to measure.
+    let (database, _) = arguments.location.find()?;
+    let shown = database.shown();
+    let doing = format!("checking the store `{shown}`");
+    // SQLite checks the file in one call, so there is no progress to measure.
     let spinner = spinner(doing.clone());
-    let found = store::check(&store.location).map_err(failed(&doing));
+    let found = store::check(&database.location()).map_err(failed(&doing));
     spinner.finish_and_clear();
     let faults = found?;
     if arguments.json {
-        print_json(
-            &json!({ "store": store.shown, "is_whole": faults.is_empty(), "faults": faults }),
-        );
+        print_json(&json!({ "store": shown, "is_whole": faults.is_empty(), "faults": faults }));
     } else {
         for fault in &faults {
             // A fault may have several lines; `clean` would escape the line ends.
@@ -213,40 +182,34 @@ fn check(arguments: &StoreReadArguments) -> Result<(), CommandFailure> {
     match faults.len() {
         0 if arguments.json => {}
         0 => {
-            print(&format!("the store `{}` has no damage\n", store.shown));
+            print(&format!("the store `{shown}` has no damage\n"));
         }
         count => {
             let places = if count == 1 { "place" } else { "places" };
-            return Err(match store.location {
-                DatabaseLocation::Sqlite(_) => {
-                    CommandFailure::new(format!("the file is damaged in {count} {places}")).help(
-                        "stop the gate, keep the file, and restore a backup; \
-                         `hookgate store export --salvage` recovers what is readable",
-                    )
-                }
-                DatabaseLocation::Postgres(_) => {
-                    CommandFailure::new(format!("the tables contradict each other in {count} {places}"))
-                        .help(
-                            "restore a backup of the database, or export what is readable with `hookgate store export`",
-                        )
-                }
-            }
-            .doing(&doing));
+            return Err(
+                CommandFailure::new(format!("the store is damaged in {count} {places}"))
+                    .doing(&doing)
+                    .help(
+                        "stop the gate, keep the store, and restore a backup; for a file, \
+                     `hookgate store export --salvage` recovers what is readable",
+                    ),
+            );
         }
     }
     Ok(())
 }
 
 fn stats(arguments: &StoreReadArguments) -> Result<(), CommandFailure> {
-    let store = arguments.location.find(&arguments.postgres)?;
-    let doing = format!("reading the store `{}`", store.shown);
-    let stats = store::stats_of(&store.location).map_err(failed(&doing))?;
+    let (database, _) = arguments.location.find()?;
+    let shown = database.shown();
+    let doing = format!("reading the store `{shown}`");
+    let stats = store::stats_of(&database.location()).map_err(failed(&doing))?;
     // The same words and forms as in the admin API, so that scripts can read both.
     let oldest = stats.oldest_open_ms.map(ApiTimestamp);
     let deliveries = StateCounts::new(stats.deliveries);
     if arguments.json {
         print_json(&json!({
-            "store": store.shown,
+            "store": shown,
             "events": stats.events,
             "deliveries": deliveries,
             "claims": stats.claims,
@@ -257,7 +220,7 @@ fn stats(arguments: &StoreReadArguments) -> Result<(), CommandFailure> {
         return Ok(());
     }
     print(&facts(&[
-        ("store", store.shown),
+        ("store", shown),
         ("events", stats.events.to_string()),
         ("deliveries", counts(&deliveries)),
         (
@@ -303,13 +266,14 @@ fn export(arguments: &StoreExportArguments) -> Result<(), CommandFailure> {
             }
         },
     };
-    let store = arguments.location.find(&arguments.postgres)?;
-    let doing = format!("exporting the store `{}`", store.shown);
-    if arguments.salvage && matches!(store.location, DatabaseLocation::Postgres(_)) {
+    let (database, config) = arguments.location.find()?;
+    let shown = database.shown();
+    let doing = format!("exporting the store `{shown}`");
+    if arguments.salvage && matches!(database, NamedDatabase::Postgres(_)) {
         return Err(
-            CommandFailure::usage("`--salvage` recovers database files of SQLite only")
+            CommandFailure::usage("`--salvage` reads the pages of a damaged file")
                 .doing(&doing)
-                .help("restore a backup of the database"),
+                .help("restore a backup of the database, and export without `--salvage`"),
         );
     }
     let mut keys: Vec<Secret> = Vec::new();
@@ -317,7 +281,7 @@ fn export(arguments: &StoreExportArguments) -> Result<(), CommandFailure> {
         keys.push(config_file::read_secret(file)?);
     }
     // Keys of the command line win: the config may name a key that only the service can read.
-    if let Some(config) = store.config.filter(|_| keys.is_empty()) {
+    if let Some(config) = config.filter(|_| keys.is_empty()) {
         keys = config.secrets("store", "encryption_key")?;
     }
     // A salvage may need a copy of the file. With `--out` it goes into the folder of the output, where there must be
@@ -334,7 +298,7 @@ fn export(arguments: &StoreExportArguments) -> Result<(), CommandFailure> {
             let partial = PartialFile::begin(out).map_err(failed)?;
             let folder = out.parent().filter(|folder| *folder != Path::new(""));
             let source = ExportSource {
-                location: &store.location,
+                database: &database,
                 keys: &keys,
                 since_ms: since,
                 salvage: arguments
@@ -351,7 +315,7 @@ fn export(arguments: &StoreExportArguments) -> Result<(), CommandFailure> {
         }
         None => {
             let source = ExportSource {
-                location: &store.location,
+                database: &database,
                 keys: &keys,
                 since_ms: since,
                 salvage: arguments.salvage.then_some(&*scratch),
@@ -370,9 +334,9 @@ fn export(arguments: &StoreExportArguments) -> Result<(), CommandFailure> {
     }
 }
 
-/// Parameters of an export: the store, its keys, the time limit, and how to treat damage.
+/// Parameters of an export: the file, its keys, the time limit, and how to treat damage.
 struct ExportSource<'a> {
-    location: &'a DatabaseLocation,
+    database: &'a NamedDatabase,
     keys: &'a [Secret],
     since_ms: Option<i64>,
     /// Folder for a temporary copy if damage is tolerated; `None` fails at the first damage.
@@ -382,19 +346,29 @@ struct ExportSource<'a> {
 fn write(source: &ExportSource<'_>, out: impl Write, bar: &ProgressBar) -> Result<(), StoreError> {
     let mut out = BufWriter::new(out);
     let ExportSource {
-        location,
+        database,
         keys,
         since_ms,
         salvage,
     } = *source;
-    if let (Some(scratch), DatabaseLocation::Sqlite(file)) = (salvage, location) {
+    if let Some(scratch) = salvage {
+        let DatabaseLocation::Sqlite(file) = database.location() else {
+            // `export` rejects the option for a database before this.
+            return Err(StoreError::Closed);
+        };
         let found = store::salvage(&file.path, keys, since_ms, scratch, &mut out)?;
         eprintln!("{}", salvaged(&found));
     } else {
-        store::export(location, keys, since_ms, &mut out, &mut |done, total| {
-            bar.set_length(total);
-            bar.set_position(done);
-        })?;
+        store::export(
+            &database.location(),
+            keys,
+            since_ms,
+            &mut out,
+            &mut |done, total| {
+                bar.set_length(total);
+                bar.set_position(done);
+            },
+        )?;
     }
     // Explicit: dropping the buffer would lose an error, and an incomplete export would look complete.
     out.flush().map_err(StoreError::Output)
@@ -440,25 +414,28 @@ mod tests {
     }
 
     #[test]
-    fn the_config_has_the_path_of_the_store() {
+    fn the_config_has_the_location_of_the_store() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hookgate.toml");
         let place = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            of_config(&path, &ConfigFile::load(&path).unwrap())
+            let place = StoreLocation {
+                store: None,
+                config: Some(path.clone()),
+                postgres: PostgresArguments::default(),
+            };
+            place.find().map(|(database, _)| database.shown())
         };
         let found = place("[store]\nurl = \"sqlite:data/hookgate.db\"\n").unwrap();
-        let expected = folder.path().join("data/hookgate.db");
-        assert_eq!(found.shown(), expected.display().to_string());
-        let failure = place("").err().unwrap().plain();
+        assert_eq!(
+            found,
+            folder.path().join("data/hookgate.db").display().to_string()
+        );
+        let failure = place("").unwrap_err().plain();
         assert!(failure.contains("the config has no `[store]`"), "{failure}");
-        let found = place(
-            "[store]\nurl = \"postgres://gate@/hooks?host=/run/postgresql\"\nschema = \"other\"\n",
-        );
-        let shown = found.unwrap().shown();
-        assert!(
-            shown.contains("gate") && shown.contains("(schema other)"),
-            "{shown}"
-        );
+        let url = "[store]\nurl = \"postgres://ann@127.0.0.1/hooks?sslmode=disable\"\n";
+        let found = place(url).unwrap();
+        assert!(found.starts_with("postgres://ann@127.0.0.1"), "{found}");
+        assert!(found.ends_with("(schema hookgate)"), "{found}");
     }
 }

@@ -25,6 +25,7 @@ pub(super) enum NamedDatabase {
 
 /// Options for a `postgres://` URL on the command line.
 #[derive(Args)]
+#[cfg_attr(test, derive(Default))]
 pub(super) struct PostgresArguments {
     /// File with the password for a `postgres://` URL; not needed with a config
     #[arg(long, value_name = "FILE")]
@@ -124,11 +125,14 @@ impl NamedDatabase {
         })))
     }
 
-    /// Returns the location for commands that only read, so the disk of a file may be full.
-    pub(super) fn location(self) -> DatabaseLocation {
+    /// Returns the location. Commands write nothing to the disk of a file, so it may be full.
+    pub(super) fn location(&self) -> DatabaseLocation {
         match self {
-            Self::Sqlite(path) => DatabaseLocation::Sqlite(SqliteFile { path, min_free: 0 }),
-            Self::Postgres(settings) => DatabaseLocation::Postgres(settings),
+            Self::Sqlite(path) => DatabaseLocation::Sqlite(SqliteFile {
+                path: path.clone(),
+                min_free: 0,
+            }),
+            Self::Postgres(settings) => DatabaseLocation::Postgres(settings.clone()),
         }
     }
 

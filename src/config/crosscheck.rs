@@ -10,6 +10,7 @@ use crate::config::root::STORE;
 use crate::config::route::SpannedRoute;
 use crate::config::server::SpannedServerSection;
 use crate::config::store::URL;
+use crate::model::database::DatabaseLocation;
 
 /// The sections other than `[server]` and the routes.
 pub(super) struct OtherSections<'a> {
@@ -30,6 +31,7 @@ pub(super) fn check(
         admin_listener(root, server, admin);
     }
     stores(root, others.store, routes);
+    shared_dedup(root, others.store, routes);
     overlaps(root, routes);
     health(root, server, routes);
 }
@@ -96,6 +98,35 @@ fn stores(root: &TomlTable<'_>, store: Option<&StoreSection>, routes: &[SpannedR
             format!("add `[store]` with `url = {}`", URL.example),
         );
         root.error(placed.route.span, fault);
+    }
+}
+
+/// Reports routes whose dedup is shared over nodes that do not share a store, or that need no shared claims.
+fn shared_dedup(root: &TomlTable<'_>, store: Option<&StoreSection>, routes: &[SpannedRoute]) {
+    let is_shared =
+        store.is_some_and(|store| matches!(store.location, DatabaseLocation::Postgres(_)));
+    // A `[store]` that is present but wrong has an error of its own.
+    let is_unknown = store.is_none() && root.has(&STORE);
+    for placed in routes {
+        let Some(span) = placed.shared_dedup_span else {
+            continue;
+        };
+        let name = &placed.route.name;
+        if !is_shared && !is_unknown {
+            let fault = ValueFault::new(
+                format!(
+                    "the dedup of route `{name}` is shared, but this gate shares its store with no other node"
+                ),
+                "use `url = \"postgres://...\"` in `[store]`, or remove `shared`",
+            );
+            root.error(span, fault);
+        } else if placed.route.mode == RouteMode::Queue {
+            let fault = ValueFault::new(
+                "`shared` has no effect: the events of this route are stored, and a commit finds duplicates of all nodes",
+                "remove `shared`",
+            );
+            root.warning(span, fault);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use hookgate_verify::model::span::format_as_config;
 use hookgate_verify::providers::Provider;
 use hookgate_verify::scheme::spec::{IdentityKey, SchemeSpec};
 
-use crate::config::model::{DedupRule, MissingId, ReplayRule};
+use crate::config::model::{AwayRule, DedupRule, MissingId, ReplayRule};
 use crate::config::scheme_origin::SchemeOrigin;
 
 /// 7 days: longer than all but a few retry schedules, and a spent id takes few bytes.
@@ -76,6 +76,7 @@ fn defaults(basis: &DedupBasis<'_>) -> DedupRule {
             ReplayRule::Off
         },
         max_entries: DEFAULT_MAX_ENTRIES,
+        shared: None,
     }
 }
 
@@ -106,8 +107,23 @@ fn read_table(table: &mut TomlTable<'_>, basis: &DedupBasis<'_>) -> DedupRule {
     dedup.replay = replay.unwrap_or(dedup.replay);
     let max_entries = table.read(&MAX_ENTRIES, value::count);
     dedup.max_entries = max_entries.unwrap_or(dedup.max_entries);
+    dedup.shared = read_shared(table);
     table.deny_unknown();
     dedup
+}
+
+/// Reads `shared` and `when_away`. Another check compares them with the mode of the route and with `[store]`.
+fn read_shared(table: &mut TomlTable<'_>) -> Option<AwayRule> {
+    let is_shared = table.read(&SHARED, value::boolean).unwrap_or(false);
+    let away = table.read_placed(&WHEN_AWAY, |value| value::choice(value, &AwayRule::ALL));
+    if let Some(away) = away.as_ref().filter(|_| !is_shared) {
+        let fault = ValueFault::new(
+            "`when_away` has no effect without `shared = true`",
+            "remove it, or add `shared = true`",
+        );
+        table.warning(away.span, fault);
+    }
+    is_shared.then(|| away.map_or(AwayRule::Local, |away| away.value))
 }
 
 /// One value of the `by` list.
@@ -267,7 +283,15 @@ pub(super) static DEDUP: KeyDefinition = KeyDefinition {
 pub(super) static SECTION: SectionDefinition = SectionDefinition {
     path: "routes.NAME.dedup",
     doc: "Which events are duplicates of each other, and for how long.",
-    keys: &[&WINDOW, &BY, &MISSING_ID, &REPLAY, &MAX_ENTRIES],
+    keys: &[
+        &WINDOW,
+        &BY,
+        &MISSING_ID,
+        &REPLAY,
+        &MAX_ENTRIES,
+        &SHARED,
+        &WHEN_AWAY,
+    ],
     required: &[],
     one_of: &[],
 };
@@ -311,4 +335,20 @@ pub(super) static MAX_ENTRIES: KeyDefinition = KeyDefinition {
     default: Some("1000000"),
     example: "100000",
     doc: "How many keys to remember. hookgate keeps at least this many and at most twice as many, at about 50 bytes each. An event takes one key, or two if `replay` checks its bytes as well. Beyond the limit the oldest keys are forgotten, and a metric counts them.",
+};
+
+pub(super) static SHARED: KeyDefinition = KeyDefinition {
+    name: "shared",
+    kind: ValueKind::Bool,
+    default: Some("false"),
+    example: "true",
+    doc: "Suppresses duplicates over all nodes that share the store, for events that go to the app while the sender waits (`proxy` and `hybrid`). Needs a store in PostgreSQL, and costs one question to the database per event. Without it each node knows the duplicates that it saw itself, and those that were accepted before it started. Events that are stored need no such key: their commit is exact over all nodes.",
+};
+
+pub(super) static WHEN_AWAY: KeyDefinition = KeyDefinition {
+    name: "when_away",
+    kind: ValueKind::Choice(&value::choice_words(&AwayRule::ALL)),
+    default: Some("\"local\""),
+    example: "\"refuse\"",
+    doc: "With `shared = true`: what to do with events while the database is away. `local` forwards them, and each node knows only its own duplicates meanwhile. `refuse` responds with 503 and `Retry-After`.",
 };

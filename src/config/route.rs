@@ -26,6 +26,8 @@ use crate::model::ids::RouteName;
 pub(super) struct SpannedRoute {
     pub(super) route: Route,
     pub(super) path_span: TextSpan,
+    /// Where the route shares its dedup over nodes.
+    pub(super) shared_dedup_span: Option<TextSpan>,
 }
 
 /// 1 MiB: most senders stay far below; a provider file states the limit of the others.
@@ -137,9 +139,14 @@ fn read(name: &str, table: &mut TomlTable<'_>, context: &LoadContext) -> Option<
         socket,
         destinations,
     };
+    let is_shared = route
+        .dedup
+        .as_ref()
+        .is_some_and(|dedup| dedup.shared.is_some());
     Some(SpannedRoute {
         route,
         path_span: path.span,
+        shared_dedup_span: table.name_span_of(&dedup::DEDUP).filter(|_| is_shared),
     })
 }
 

@@ -8,7 +8,7 @@ use crate::console::assets;
 use crate::console::query::QueryPairs;
 
 /// Entries of the navigation: the path below `/console/` and the label.
-const SECTIONS: [(&str, &str); 9] = [
+const SECTIONS: [(&str, &str); 10] = [
     ("", "Overview"),
     ("events", "Events"),
     ("deliveries?state=dead", "Dead letters"),
@@ -17,6 +17,7 @@ const SECTIONS: [(&str, &str); 9] = [
     ("replays", "Replays"),
     ("providers", "Providers"),
     ("config", "Config"),
+    ("nodes", "Nodes"),
     ("audit", "Audit"),
 ];
 
@@ -34,6 +35,8 @@ pub(super) struct PageLayout {
     /// True if the visitor is logged in. Otherwise the frame shows no navigation.
     pub(super) is_inside: bool,
     pub(super) version: String,
+    /// Name of this node, if several nodes can share the store.
+    pub(super) node: Option<String>,
     /// Short name of a problem of the gate, for the footer.
     pub(super) problem: Option<&'static str>,
 }
@@ -59,6 +62,11 @@ impl PageLayout {
         &self.version
     }
 
+    /// Returns the name of the node whose memory a page shows; `None` if there is only one.
+    pub(super) fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+
     pub(super) fn problem(&self) -> Option<&'static str> {
         self.problem
     }
@@ -77,6 +85,7 @@ impl PageLayout {
             is_operator: false,
             is_inside: false,
             version: String::new(),
+            node: None,
             problem: None,
         }
     }

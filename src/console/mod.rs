@@ -20,6 +20,7 @@ mod layout;
 mod live;
 mod login;
 mod no_store;
+mod nodes;
 mod overview;
 mod providers;
 mod query;
@@ -87,6 +88,7 @@ pub(crate) fn router(api: AdminApi) -> Router {
         .route("/console/providers/{id}", get(providers::show))
         .route("/console/config", get(settings::config))
         .route("/console/reload", post(settings::reload))
+        .route("/console/nodes", get(nodes::list))
         .route("/console/audit", get(settings::audit))
         .route(
             "/console/bulk/{action}",

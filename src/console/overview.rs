@@ -81,6 +81,7 @@ pub(super) async fn show(visitor: ConsoleUser) -> Result<Response, ApiRefusal> {
 fn page_of(need: &AttentionItem) -> &'static str {
     match need.what.as_str() {
         "dead_letters" => "/console/deliveries?state=dead",
+        "node" => "/console/nodes",
         "config" | "certificate" | "secret_ends" | "secret_idle" => "/console/config",
         _ => "/console/destinations",
     }

@@ -56,6 +56,7 @@ impl ConsoleUser {
             is_operator: self.is_operator,
             is_inside: true,
             version: status.version.clone(),
+            node: status.node.clone(),
             problem,
         }
     }

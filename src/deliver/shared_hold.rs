@@ -52,6 +52,11 @@ impl SharedHold {
             .filter(|until| now < *until)
     }
 
+    /// Forgets the reason, because no delivery is due.
+    pub(super) fn clear(&mut self) {
+        self.hold = None;
+    }
+
     /// Lets the worker ask again if another node may have freed a permit. A rate and a breaker hold until their time.
     pub(super) fn wake(&mut self) {
         if matches!(self.hold, Some((TakeHold::Full, _))) {

@@ -334,11 +334,17 @@ impl WorkerLoop {
             self.taken_at = now.mono;
         }
         // The store returned as many as asked for, so more may be due; or it said until when a limit holds the rest.
-        if count >= room || is_held {
+        if count >= room || (is_held && count > 0) {
             return NextPoll::Now;
         }
         match self.worker.store.next_due(self.plan.id).await {
-            Ok(None) => self.known = NextDue::Nothing,
+            // A limit of all nodes holds it back.
+            Ok(Some(due_ms)) if is_held && due_ms <= as_of_ms => {}
+            Ok(None) => {
+                self.known = NextDue::Nothing;
+                // A limit that holds nothing back is no reason to ask again.
+                self.hold.clear();
+            }
             // A delivery is due but was not returned: it was committed just now, or the store holds it back. Back off
             // instead of asking in a loop.
             Ok(Some(due_ms)) if count == 0 && due_ms <= as_of_ms => {
@@ -350,7 +356,10 @@ impl WorkerLoop {
                 let pause = SECOND_LOOK.saturating_mul(doubled).min(IDLE);
                 self.in_vain_until = Some(now.mono + pause);
             }
-            Ok(Some(due_ms)) => self.known = NextDue::DueAt(due_ms),
+            Ok(Some(due_ms)) => {
+                self.known = NextDue::DueAt(due_ms);
+                self.hold.clear();
+            }
             Err(error) => return self.rest(&error, now.mono),
         }
         NextPoll::Now

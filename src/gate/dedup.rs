@@ -26,7 +26,7 @@ use crate::model::clock::instant;
 const SHARDS: usize = 16;
 
 /// Longest time that a duplicate waits for the first copy, whatever the upstream's timeout: senders give up soon.
-pub(super) const MAX_WAIT: Duration = Duration::from_secs(25);
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(25);
 
 /// The dedup keys of one event.
 #[derive(Clone, Copy, Debug, Default)]
@@ -285,6 +285,12 @@ impl Claim {
     #[must_use]
     pub fn keys(&self) -> DedupKeys {
         self.keys
+    }
+
+    /// Returns how long the claim holds at most.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.claims.limits.lease
     }
 
     /// Returns whether the app has accepted, or may be about to accept, the same signed bytes as another event.

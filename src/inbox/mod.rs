@@ -22,10 +22,12 @@ use crate::inbox::subscriptions::RouteSubscriptions;
 use crate::model::clock::ClockReading;
 use crate::model::delivery::DeliveryId;
 use crate::model::error;
+use crate::model::ids::RouteName;
 use crate::net::event_headers::set_marks;
 use crate::store::rows::{
     ClaimRow, CommitOutcome, DestinationId, NewDelivery, NewEvent, SpentClaim, StoredEvent,
 };
+use crate::store::shared_claim::{SharedClaim, SharedClaimEnd, SharedClaimOutcome};
 use crate::store::{Store, StoreError};
 
 /// Accepts verified events into the store.
@@ -143,6 +145,31 @@ impl Inbox {
                 status,
             });
         self.store.spend(spent.collect());
+    }
+}
+
+impl Inbox {
+    /// Claims the keys of an event on all nodes that share the store.
+    ///
+    /// # Errors
+    /// Returns an error if the store cannot say who has the event.
+    pub(crate) async fn claim_shared(
+        &self,
+        route: &RouteName,
+        keys: &[[u8; 16]],
+        lease: Duration,
+    ) -> Result<SharedClaimOutcome, StoreError> {
+        self.store.claim_shared(route, keys.to_vec(), lease).await
+    }
+
+    /// Ends a claim of this node. Does not wait.
+    pub(crate) fn end_shared(&self, claim: SharedClaim, end: SharedClaimEnd) {
+        self.store.end_shared(claim, end);
+    }
+
+    /// Returns the end of a window that begins now, by the store's clock.
+    pub(crate) fn expires_ms(&self, window: Duration) -> i64 {
+        self.store.now().unix_ms.saturating_add(millis(window))
     }
 }
 

@@ -20,6 +20,7 @@ use crate::pipeline::generation::CompiledRoute;
 use crate::pipeline::in_flight::InFlightPermit;
 use crate::pipeline::report::{answered, refuse, report};
 use crate::record::{ExchangeSummary, TelemetryRecorder, otlp};
+use crate::store::shared_claim::SharedClaim;
 
 /// The app's response, or why no response came.
 pub(super) type ExchangeResult = Result<UpstreamResponse, DispatchError>;
@@ -32,6 +33,8 @@ pub(super) struct UpstreamExchange {
     pub(super) route: Arc<CompiledRoute>,
     pub(super) verdict: Box<Verdict>,
     pub(super) permit: InFlightPermit,
+    /// The claim on all nodes, if the route's dedup is shared. It ends together with the gate's claim.
+    pub(super) shared_claim: Option<SharedClaim>,
 }
 
 /// How a verified event ended, which decides about its claim.
@@ -58,7 +61,13 @@ impl EventEnd {
 
 impl UpstreamExchange {
     /// Forwards a verified event under its claim and returns the app's response.
-    pub(super) async fn run(mut self, mut event: Event, claim: Option<Claim>) -> HttpResponse {
+    pub(super) async fn run(mut self, mut event: Event, mut claim: Option<Claim>) -> HttpResponse {
+        // Boxed, so that it does not enlarge the future of every request.
+        if self.shares_claims()
+            && let Some(answer) = Box::pin(self.claim_on_all_nodes(&mut claim)).await
+        {
+            return answer;
+        }
         let id = self.verdict.request_id;
         insert_trace(&mut event, &self.verdict);
         let ended = {
@@ -104,6 +113,8 @@ impl UpstreamExchange {
         let Some(claim) = claim else {
             return;
         };
+        // Before the claim in memory: a copy that waits for it then asks the store after this.
+        self.end_shared_claim(end);
         match end {
             EventEnd::Taken(status) => {
                 self.remember(&claim, status);
@@ -120,9 +131,12 @@ impl UpstreamExchange {
             (&self.acceptance, &self.route.subscriptions)
         {
             let keys = claim.keys();
+            // Those of a claim on all nodes are spent with it.
+            let is_shared = self.shared_claim.is_some();
+            let rest = keys.deciding().filter(|_| !is_shared).chain(keys.watched);
             acceptance
                 .inbox
-                .remember(keys.iter(), subscriptions, status.as_u16());
+                .remember(rest, subscriptions, status.as_u16());
         }
     }
 

@@ -132,6 +132,12 @@ impl UpstreamExchange {
                 .store(&keeping, outlets, &event, &mut claim, KEPT)
                 .await;
         }
+        // Boxed, so that it does not enlarge the future of every request.
+        if self.shares_claims()
+            && let Some(answer) = Box::pin(self.claim_on_all_nodes(&mut claim)).await
+        {
+            return answer;
+        }
         if let Some(claim) = &mut claim {
             claim.begin_forwarding();
         }
@@ -263,7 +269,7 @@ impl UpstreamExchange {
         }
     }
 
-    fn answer_duplicate(&mut self, status: u16) -> HttpResponse {
+    pub(super) fn answer_duplicate(&mut self, status: u16) -> HttpResponse {
         self.verdict.decision = GateDecision::Duplicate;
         let status = status_of(status);
         self.report(|exchange| exchange.response_status = status);

@@ -146,14 +146,25 @@ impl RouteHistory {
         self.hours.tallies(now_ms, HOURS as i64)
     }
 
-    /// Sums up the last 24 clock hours, including the present one.
+    /// Returns the last 24 clock hours with at least one request, including the present one, oldest first.
+    pub(crate) fn last_day(&self, now_ms: i64) -> Vec<IntervalTally> {
+        self.hours.tallies(now_ms, DAY)
+    }
+
+    /// Returns the start of the first of the last 24 clock hours.
+    pub(crate) fn day_start_ms(now_ms: i64) -> i64 {
+        // The present hour counts, so 23 whole hours precede it.
+        (now_ms.div_euclid(HOUR_MS) - DAY + 1) * HOUR_MS
+    }
+
+    /// Sums up the last 24 clock hours.
+    #[cfg(test)]
     pub(crate) fn day(&self, now_ms: i64) -> IntervalTally {
         let mut day = IntervalTally {
-            // The present hour counts, so 23 whole hours precede it.
-            start_ms: (now_ms.div_euclid(HOUR_MS) - DAY + 1) * HOUR_MS,
+            start_ms: Self::day_start_ms(now_ms),
             ..IntervalTally::default()
         };
-        for hour in self.hours.tallies(now_ms, DAY) {
+        for hour in self.last_day(now_ms) {
             day.accepted += hour.accepted;
             day.duplicate += hour.duplicate;
             day.challenge += hour.challenge;
@@ -305,6 +316,7 @@ fn counter_index(decision: &GateDecision) -> usize {
     }
 }
 
+#[cfg(test)]
 fn join(sum: &mut Vec<(RejectReason, u64)>, more: Vec<(RejectReason, u64)>) {
     for (reason, count) in more {
         match sum.iter_mut().find(|(known, _)| *known == reason) {

@@ -52,6 +52,8 @@ struct StoreReading {
     stats: StoreStatistics,
     destinations: Vec<DestinationRow>,
     replays: ReplayCounts,
+    /// Nodes that are alive.
+    nodes: u64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -118,7 +120,16 @@ impl StoreWatch {
             stats: self.store.stats().await?,
             destinations: self.store.destinations().await?,
             replays,
+            nodes: self.count_nodes().await?,
         })
+    }
+
+    async fn count_nodes(&self) -> Result<u64, StoreError> {
+        if self.store.node_name().is_none() {
+            return Ok(1);
+        }
+        let nodes = self.store.nodes().await?;
+        Ok(nodes.iter().filter(|node| node.ended_ms.is_none()).count() as u64)
     }
 }
 
@@ -145,7 +156,10 @@ pub(super) fn encode(
     let Some(seen) = seen else {
         return Ok(());
     };
-    file(encoder, &seen)?;
+    contents(encoder, &seen)?;
+    if watch.store.node_name().is_none() {
+        file(encoder, &seen.stats)?;
+    }
     replays(encoder, &seen)?;
     // A destination that was removed from the config is shown while it has open or dead deliveries.
     let is_shown = |row: &&DestinationRow| {
@@ -156,20 +170,32 @@ pub(super) fn encode(
     queue(encoder, &rows)
 }
 
-fn file(encoder: &mut DescriptorEncoder<'_>, seen: &StoreReading) -> fmt::Result {
+/// Encodes what only the file of one process has.
+fn file(encoder: &mut DescriptorEncoder<'_>, stats: &StoreStatistics) -> fmt::Result {
+    for (row, value) in [
+        (&storage::STORE_SPARE_BYTES, Some(stats.spare)),
+        (&storage::STORE_LOG_BYTES, Some(stats.log)),
+        (&storage::STORE_DISK_FREE_BYTES, stats.disk_free),
+        (&storage::STORE_CHECKPOINTS, Some(stats.checkpoints)),
+    ] {
+        if let Some(value) = value {
+            single(encoder, row, value)?;
+        }
+    }
+    Ok(())
+}
+
+fn contents(encoder: &mut DescriptorEncoder<'_>, seen: &StoreReading) -> fmt::Result {
     let stats = &seen.stats;
     let read_at = u64::try_from(seen.at.unix_seconds()).ok();
     for (row, value) in [
         (&storage::STORE_EVENTS, Some(stats.events)),
         (&storage::STORE_CLAIMS, Some(stats.claims)),
         (&storage::STORE_SIZE_BYTES, Some(stats.size)),
-        (&storage::STORE_SPARE_BYTES, Some(stats.spare)),
-        (&storage::STORE_LOG_BYTES, Some(stats.log)),
-        (&storage::STORE_DISK_FREE_BYTES, stats.disk_free),
+        (&storage::STORE_NODES, Some(seen.nodes)),
         (&storage::STORE_LOOK_TIMESTAMP_SECONDS, read_at),
         (&storage::STORE_GROUPS, Some(stats.groups)),
         (&storage::STORE_GROUPED, Some(stats.grouped)),
-        (&storage::STORE_CHECKPOINTS, Some(stats.checkpoints)),
         (&storage::STORE_REOPENED, Some(stats.reopened)),
     ] {
         if let Some(value) = value {

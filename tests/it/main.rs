@@ -43,6 +43,7 @@ mod limits;
 mod listen;
 mod local;
 mod monitor;
+mod nodes;
 mod once;
 mod postgres;
 mod promote;

@@ -54,6 +54,9 @@ impl IntervalDocument {
 pub(crate) struct HistoryDocument {
     /// Name of the route.
     pub route: String,
+    /// Name of the node whose counts these are, if several nodes can share the store.
+    #[serde(default)]
+    pub node: Option<String>,
     /// Start of this process and of its counts.
     pub counted_since: ApiTimestamp,
     /// Counts for the minutes of the last hour, oldest first.
@@ -89,7 +92,7 @@ pub(crate) struct PromotionDocument {
     pub route: String,
     /// True if the route rejects such requests already.
     pub enforced: bool,
-    /// Start of the counts: 24 hours ago, or the start of the process.
+    /// Start of the counts: 24 hours ago, or the start of the process; of several nodes, the latest start.
     pub since: ApiTimestamp,
     /// Number of requests since then.
     pub requests: u64,
@@ -97,6 +100,12 @@ pub(crate) struct PromotionDocument {
     pub would_refuse: u64,
     /// The same requests by reason, the most frequent reason first.
     pub reasons: Vec<ReasonCount>,
+    /// Live nodes whose counts are not known and not included.
+    #[serde(default)]
+    pub missing_nodes: Vec<String>,
+    /// Name of the node that has the examples, if several nodes can share the store.
+    #[serde(default)]
+    pub node: Option<String>,
     /// Verdicts about the last of them that are in memory (`keep_verdicts`), newest first, at most 50.
     pub examples: Vec<VerdictDocument>,
 }
@@ -113,9 +122,9 @@ pub(crate) struct SecretUseDocument {
     pub not_before: Option<ApiTimestamp>,
     /// Time at which the secret expires.
     pub until: Option<ApiTimestamp>,
-    /// Number of signatures that matched the secret since the process started.
+    /// Number of signatures that matched the secret since the process started, on all nodes.
     pub matches: u64,
-    /// Time of the last match.
+    /// Time of the last match, on any node.
     pub last_match: Option<ApiTimestamp>,
 }
 
@@ -123,8 +132,16 @@ pub(crate) struct SecretUseDocument {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Secrets)]
 pub(crate) struct SecretUseList {
-    /// Start of this process and of its counts.
+    /// Start of this process and of its counts; of several nodes, the latest start.
     pub counted_since: ApiTimestamp,
+    /// True if the counts include every live node. Otherwise an unused secret may still be in use.
+    #[serde(default = "complete")]
+    pub complete: bool,
     /// Secrets by route, in the order of the config.
     pub secrets: Vec<SecretUseDocument>,
+}
+
+/// A gate of an earlier version has no nodes, so its counts are complete.
+fn complete() -> bool {
+    true
 }

@@ -8,6 +8,7 @@ mod deliveries;
 mod destinations;
 mod events;
 mod history;
+mod nodes;
 mod rejections;
 mod replays;
 mod routes;
@@ -29,6 +30,7 @@ pub(crate) use crate::admin::documents::history::{
     HistoryDocument, IntervalDocument, PromotionDocument, ReasonCount, SecretUseDocument,
     SecretUseList,
 };
+pub(crate) use crate::admin::documents::nodes::{NodeDocument, NodeList};
 pub(crate) use crate::admin::documents::rejections::{
     RejectionDetail, RejectionDocument, RejectionGroup, RejectionList,
 };

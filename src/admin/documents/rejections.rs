@@ -54,6 +54,9 @@ pub(crate) struct RejectionGroup {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Rejections)]
 pub(crate) struct RejectionList {
+    /// Name of the node that has these requests in memory, if several nodes can share the store.
+    #[serde(default)]
+    pub node: Option<String>,
     /// Counts by route and reason; the group with the newest request comes first.
     pub groups: Vec<RejectionGroup>,
     /// Rejected requests, newest first, at most `keep_rejected` of `[server]`.

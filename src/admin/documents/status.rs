@@ -44,6 +44,12 @@ pub(crate) struct StatusDocument {
     pub has_store: bool,
     /// True if the store accepts commits now; null without a store.
     pub store_healthy: Option<bool>,
+    /// Name of the node that answers, if several nodes can share the store; otherwise null.
+    #[serde(default)]
+    pub node: Option<String>,
+    /// Number of nodes that are alive; null if the store cannot say.
+    #[serde(default)]
+    pub nodes: Option<u64>,
     /// Number of open live tails.
     pub tails: u64,
     /// Seconds since this process started.

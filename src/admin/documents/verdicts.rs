@@ -107,6 +107,9 @@ pub(crate) struct VerdictDetail {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Verdicts)]
 pub(crate) struct VerdictList {
+    /// Name of the node that has these verdicts in memory, if several nodes can share the store.
+    #[serde(default)]
+    pub node: Option<String>,
     /// Verdicts on this page, newest first.
     pub verdicts: Vec<VerdictDocument>,
     /// The `cursor` of the next page, if there is one.

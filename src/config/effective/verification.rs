@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use crate::config::effective::document::{EffectiveValue, ExtraField, SectionDocument};
 use crate::config::effective::format;
-use crate::config::model::{AllowIps, DedupRule, Route, SecretEntry, SecretSource};
+use crate::config::model::{AllowIps, AwayRule, DedupRule, Route, SecretEntry, SecretSource};
 use crate::config::{audience, dedup, secrets};
 
 /// Returns the type of a scheme of the operator's own; null with a provider.
@@ -112,6 +112,11 @@ pub(super) fn dedup(rule: &DedupRule) -> EffectiveValue {
         .set(&dedup::MISSING_ID, rule.missing_id.word())
         .set(&dedup::REPLAY, rule.replay.word())
         .set(&dedup::MAX_ENTRIES, rule.max_entries)
+        .set(&dedup::SHARED, rule.shared.is_some())
+        .set(
+            &dedup::WHEN_AWAY,
+            rule.shared.unwrap_or(AwayRule::Local).word(),
+        )
         .extra(ExtraField::DedupKey, rule.key.to_string())
         .extra(ExtraField::BindsBody, rule.binds_body)
         .finish()

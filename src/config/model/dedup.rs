@@ -5,7 +5,7 @@ use std::time::Duration;
 use hookgate_verify::document::value::choice_word;
 use hookgate_verify::scheme::spec::{FieldLocation, IdentityKey};
 
-/// Deduplication: `dedup = { window, by, missing_id, replay, max_entries }`.
+/// Deduplication: `dedup = { window, by, missing_id, replay, max_entries, shared, when_away }`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DedupRule {
     /// Time for which a spent key is remembered.
@@ -22,6 +22,31 @@ pub struct DedupRule {
     pub replay: ReplayRule,
     /// Number of keys that are remembered at least.
     pub max_entries: u64,
+    /// Makes dedup of events that go to an app exact over all nodes that share the store; `None`: each node has its own.
+    pub shared: Option<AwayRule>,
+}
+
+/// Handling of requests that need the claims of all nodes while the database is away (`when_away`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AwayRule {
+    /// Forwards them: only this node's own claims count meanwhile.
+    Local,
+    /// Rejects them with 503.
+    Refuse,
+}
+
+impl AwayRule {
+    /// Each with its word in a config.
+    pub const ALL: [(&'static str, Self); 2] = [("local", Self::Local), ("refuse", Self::Refuse)];
+
+    /// Returns the word in a config.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Refuse => "refuse",
+        }
+    }
 }
 
 /// Handling of repeated signed bytes (`replay`).

@@ -15,7 +15,9 @@ mod telemetry;
 mod upstream;
 
 pub(crate) use crate::config::model::admin::{AdminListen, AdminRole, AdminSection, AdminToken};
-pub(crate) use crate::config::model::dedup::{DedupRule, MissingId, ReplayRule, TenantRule};
+pub(crate) use crate::config::model::dedup::{
+    AwayRule, DedupRule, MissingId, ReplayRule, TenantRule,
+};
 pub(crate) use crate::config::model::destination::{
     DeliveryOrder, DestinationSection, DestinationTls, RetryPauses, RetryPolicy,
 };

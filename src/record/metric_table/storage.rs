@@ -25,6 +25,7 @@ pub(super) static ROWS: &[&MetricRow] = &[
     &STORE_MIN_FREE_BYTES,
     &STORE_MAX_SIZE_BYTES,
     &STORE_LOOKS_FAILED,
+    &STORE_NODES,
     &STORE_EVENTS,
     &STORE_CLAIMS,
     &STORE_SIZE_BYTES,
@@ -78,37 +79,37 @@ pub(crate) static DESTINATION_BREAKER: MetricRow = gauge(
 pub(crate) static DESTINATION_PAUSED: MetricRow = gauge(
     "hookgate_destination_paused",
     &["route", "destination"],
-    "1 if an operator paused the destination or its route",
+    "1 if an operator paused the destination or its route; the same on all nodes of a store, so take the maximum",
 );
 
 pub(crate) static DESTINATION_DISABLED: MetricRow = gauge(
     "hookgate_destination_disabled",
     &["route", "destination"],
-    "1 if the destination was disabled because it responded with 410",
+    "1 if the destination was disabled because it responded with 410; the same on all nodes of a store, so take the maximum",
 );
 
 pub(crate) static QUEUE_DELIVERIES: MetricRow = gauge(
     "hookgate_queue_deliveries",
     &["route", "destination", "state"],
-    "Deliveries in the store by destination and state, without those that retention removed",
+    "Deliveries in the store by destination and state, without those that retention removed; the same on all nodes of a store, so take the maximum",
 );
 
 pub(crate) static QUEUE_OLDEST_AGE_SECONDS: MetricRow = gauge(
     "hookgate_queue_oldest_age_seconds",
     &["route", "destination"],
-    "Age of the oldest pending delivery; 0 if no delivery is pending",
+    "Age of the oldest pending delivery; 0 if no delivery is pending; the same on all nodes of a store, so take the maximum",
 );
 
 pub(crate) static REPLAYS_OPEN: MetricRow = gauge(
     "hookgate_replays_open",
     &["state"],
-    "Replays that are not finished, by state",
+    "Replays that are not finished, by state; the same on all nodes of a store, so take the maximum",
 );
 
 pub(crate) static REPLAY_DELIVERIES_LEFT: MetricRow = gauge(
     "hookgate_replay_deliveries_left",
     &[],
-    "Deliveries that open replays still have to make",
+    "Deliveries that open replays still have to make; the same on all nodes of a store, so take the maximum",
 );
 
 pub(crate) static RETENTION_EVENTS: MetricRow = counter(
@@ -144,13 +145,13 @@ pub(crate) static RETENTION_FAILURES: MetricRow = counter(
 pub(crate) static STORE_HEALTHY: MetricRow = gauge(
     "hookgate_store_healthy",
     &[],
-    "1 if the store accepts commits; 0: a write failed and the store is being reopened",
+    "1 if the store accepts commits; 0: a write failed or the database is away, and the store is being reopened",
 );
 
 pub(crate) static STORE_MIN_FREE_BYTES: MetricRow = gauge(
     "hookgate_store_min_free_bytes",
     &[],
-    "Minimum free space on the store's disk; below it no event is accepted (`min_free`)",
+    "Minimum free space on the store's disk; below it no event is accepted (`min_free`); SQLite only",
 );
 
 pub(crate) static STORE_MAX_SIZE_BYTES: MetricRow = gauge(
@@ -165,37 +166,46 @@ pub(crate) static STORE_LOOKS_FAILED: MetricRow = counter(
     "Scrapes that could not query the store and show older values",
 );
 
-pub(crate) static STORE_EVENTS: MetricRow =
-    gauge("hookgate_store_events", &[], "Events in the store");
+pub(crate) static STORE_NODES: MetricRow = gauge(
+    "hookgate_store_nodes",
+    &[],
+    "Nodes that share the store and are alive, as this one sees it; 1 with an SQLite file",
+);
+
+pub(crate) static STORE_EVENTS: MetricRow = gauge(
+    "hookgate_store_events",
+    &[],
+    "Events in the store; the same on all nodes of a store, so take the maximum",
+);
 
 pub(crate) static STORE_CLAIMS: MetricRow = gauge(
     "hookgate_store_claims",
     &[],
-    "Dedup keys of spent events in the store",
+    "Dedup keys of spent events in the store; the same on all nodes of a store, so take the maximum",
 );
 
 pub(crate) static STORE_SIZE_BYTES: MetricRow = gauge(
     "hookgate_store_size_bytes",
     &[],
-    "Size of the store's file and its write-ahead log",
+    "Size of the store's file and its write-ahead log, or of its tables in PostgreSQL; the same on all nodes of a store, so take the maximum",
 );
 
 pub(crate) static STORE_SPARE_BYTES: MetricRow = gauge(
     "hookgate_store_spare_bytes",
     &[],
-    "Unused bytes in the store's file, which new rows use again",
+    "Unused bytes in the store's file, which new rows use again; SQLite only",
 );
 
 pub(crate) static STORE_LOG_BYTES: MetricRow = gauge(
     "hookgate_store_log_bytes",
     &[],
-    "Size of the write-ahead log, which checkpoints write back into the file",
+    "Size of the write-ahead log, which checkpoints write back into the file; SQLite only",
 );
 
 pub(crate) static STORE_DISK_FREE_BYTES: MetricRow = gauge(
     "hookgate_store_disk_free_bytes",
     &[],
-    "Free space on the store's disk",
+    "Free space on the store's disk; SQLite only",
 );
 
 pub(crate) static STORE_LOOK_TIMESTAMP_SECONDS: MetricRow = gauge(
@@ -219,7 +229,7 @@ pub(crate) static STORE_GROUPED: MetricRow = counter(
 pub(crate) static STORE_CHECKPOINTS: MetricRow = counter(
     "hookgate_store_checkpoints",
     &[],
-    "Checkpoints: the write-ahead log was written back into the file",
+    "Checkpoints: the write-ahead log was written back into the file; SQLite only",
 );
 
 pub(crate) static STORE_REOPENED: MetricRow = counter(

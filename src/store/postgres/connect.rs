@@ -52,7 +52,7 @@ async fn open_host(
     duty: &str,
 ) -> Result<Session, HostFailure> {
     let config = config(settings, host, duty);
-    let explain = |err| host_failure::of_connect(settings, host, err);
+    let explain = |err: tokio_postgres::Error| host_failure::of_connect(settings, host, &err);
     // A Unix socket has no TLS.
     let tls = match (&settings.tls, host) {
         (PostgresTls::Disabled, _) | (_, PostgresHost::Unix(..)) => None,
@@ -196,7 +196,7 @@ async fn set_up(
         settings.schema
     );
     let answer = session.client.simple_query(&sql).await;
-    let answer = answer.map_err(|err| host_failure::of_connect(settings, host, err))?;
+    let answer = answer.map_err(|err| host_failure::of_connect(settings, host, &err))?;
     let row = answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,

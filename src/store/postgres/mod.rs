@@ -52,6 +52,7 @@ mod search_query;
 mod session;
 mod sessions;
 mod shared;
+mod shared_claim_queue;
 mod shared_claims;
 mod snapshot;
 mod state_lock;

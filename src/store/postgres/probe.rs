@@ -10,7 +10,7 @@ use crate::store::postgres::{connect, migrate, pooler};
 /// The version of a schema beside that of this program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SchemaVersions {
-    /// Version of the tables; 0 if there are none.
+    /// Version of the tables; 0 if there are no tables.
     pub(crate) found: i32,
     /// Version that this program writes.
     pub(crate) known: i32,

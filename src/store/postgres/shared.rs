@@ -23,7 +23,7 @@ use crate::store::postgres::lease::NodeLease;
 use crate::store::postgres::limits::MeasuredSize;
 use crate::store::postgres::queue::GroupQueue;
 use crate::store::postgres::sessions::Sessions;
-use crate::store::postgres::shared_claims::SharedClaimQueue;
+use crate::store::postgres::shared_claim_queue::SharedClaimQueue;
 use crate::store::purge_sweeps::PurgeSweeps;
 use crate::store::rows::{DestinationId, SpentClaim};
 use crate::store::seal::ContentSealer;

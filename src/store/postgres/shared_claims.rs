@@ -6,26 +6,20 @@
 //!
 //! Nothing here waits for the disk: what a crash of the server forgets is at most a moment of claims.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use crate::model::ids::RouteName;
 use crate::store::error::StoreError;
 use crate::store::postgres::session::{Session, SqlValue};
 use crate::store::postgres::sessions::{SessionSlot, is_collision, no_answer};
 use crate::store::postgres::shared::NodeShared;
+use crate::store::postgres::shared_claim_queue::{ClaimGroup, ClaimRequest};
 use crate::store::postgres::store::PostgresStore;
 use crate::store::shared_claim::{SharedClaim, SharedClaimEnd, SharedClaimOutcome};
-
-/// Requests and ends that may wait. A gate has fewer requests in flight.
-const MAX_WAITING: usize = 16 * 1024;
-
-/// Largest group of one statement.
-const MAX_GROUP: usize = 256;
 
 /// Longest duration of one group.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -38,30 +32,6 @@ const SET_UP: &str = "SET synchronous_commit = off";
 
 /// Route number and key of a claim.
 type ClaimKey = (i64, [u8; 16]);
-
-/// Requests for claims, and ends of claims, that wait for their statement.
-#[derive(Default)]
-pub(super) struct SharedClaimQueue {
-    state: Mutex<WaitingClaims>,
-    wake: Notify,
-}
-
-#[derive(Default)]
-struct WaitingClaims {
-    requests: VecDeque<ClaimRequest>,
-    ends: VecDeque<(SharedClaim, SharedClaimEnd)>,
-    is_closed: bool,
-}
-
-struct ClaimRequest {
-    claim: SharedClaim,
-    reply: oneshot::Sender<Result<SharedClaimOutcome, StoreError>>,
-}
-
-struct ClaimGroup {
-    requests: Vec<ClaimRequest>,
-    ends: Vec<(SharedClaim, SharedClaimEnd)>,
-}
 
 impl PostgresStore {
     pub(in crate::store) async fn claim_shared(
@@ -86,74 +56,6 @@ impl PostgresStore {
 
     pub(in crate::store) fn end_shared(&self, claim: SharedClaim, end: SharedClaimEnd) {
         self.shared.claims.end(claim, end);
-    }
-}
-
-impl SharedClaimQueue {
-    fn request(&self, request: ClaimRequest) -> Result<(), StoreError> {
-        {
-            let mut state = self.state.lock();
-            if state.is_closed {
-                return Err(StoreError::Closed);
-            }
-            if state.requests.len() >= MAX_WAITING {
-                return Err(StoreError::Busy);
-            }
-            state.requests.push_back(request);
-        }
-        self.wake.notify_one();
-        Ok(())
-    }
-
-    fn end(&self, claim: SharedClaim, end: SharedClaimEnd) {
-        {
-            let mut state = self.state.lock();
-            // Without room the lease ends the claim.
-            if state.is_closed || state.ends.len() >= MAX_WAITING {
-                return;
-            }
-            state.ends.push_back((claim, end));
-        }
-        self.wake.notify_one();
-    }
-
-    /// Rejects new work. Ends that wait are still written.
-    pub(super) fn close(&self) {
-        self.state.lock().is_closed = true;
-        self.wake.notify_one();
-    }
-
-    async fn take(&self) -> Option<ClaimGroup> {
-        loop {
-            {
-                let mut state = self.state.lock();
-                let requests = state.requests.len().min(MAX_GROUP);
-                let ends = state.ends.len().min(MAX_GROUP);
-                if requests + ends > 0 {
-                    return Some(ClaimGroup {
-                        requests: state.requests.drain(..requests).collect(),
-                        ends: state.ends.drain(..ends).collect(),
-                    });
-                }
-                if state.is_closed {
-                    return None;
-                }
-            }
-            self.wake.notified().await;
-        }
-    }
-
-    /// Puts ends back that could not be written. Writing one twice changes nothing.
-    fn put_back(&self, ends: Vec<(SharedClaim, SharedClaimEnd)>) {
-        let mut state = self.state.lock();
-        for end in ends.into_iter().rev() {
-            state.ends.push_front(end);
-        }
-        state.ends.truncate(MAX_WAITING);
-    }
-
-    fn is_closed(&self) -> bool {
-        self.state.lock().is_closed
     }
 }
 

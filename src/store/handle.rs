@@ -16,7 +16,7 @@ use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::store::audit::{ActionRow, ActionSearch, OperatorAction};
 use crate::store::error::StoreError;
 #[cfg(test)]
-use crate::store::node_stub::NodeStub;
+use crate::store::node_testing::NodeStub;
 use crate::store::nodes::{BreakerReport, NodeReport, NodeRow};
 use crate::store::options::{PurgeResult, RetentionLimits, StoreOptions, StoreStatistics};
 use crate::store::postgres::store::PostgresStore;
