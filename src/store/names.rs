@@ -69,6 +69,30 @@ fn kind_key(route: i64, provider: &str, event_type: Option<&str>, is_rest: bool)
 }
 
 impl NameTable {
+    /// Adds what another table of the same store has and this one lacks.
+    pub(in crate::store) fn add_missing(&mut self, other: &Self) {
+        for (id, route) in &other.routes {
+            if !self.routes.contains_key(id) {
+                self.add_route(*id, route.name.clone(), route.is_paused);
+            }
+        }
+        for (id, destination) in &other.destinations {
+            if !self.destinations.contains_key(id) {
+                self.destinations.insert(*id, destination.clone());
+            }
+        }
+        for (id, kind) in &other.kinds {
+            if !self.kinds.contains_key(id) {
+                self.add_kind(*id, kind.clone());
+            }
+        }
+        for (id, lane) in &other.lanes {
+            if !self.lanes.contains_key(id) {
+                self.add_lane(*id, *lane);
+            }
+        }
+    }
+
     pub(in crate::store) fn add_route(&mut self, id: i64, name: RouteName, is_paused: bool) {
         self.route_ids.insert(name.clone(), id);
         self.routes.insert(id, RouteEntry { name, is_paused });

@@ -246,6 +246,18 @@ async fn prepare(
         let route = shared.route_number(session, &event.task.task.route).await;
         event.route = route.map_err(failed)?;
     }
+    let names = shared.names();
+    let has_unknown = events.iter().any(|event| {
+        let sealed = &event.task.task;
+        let event_type = sealed.event_type.as_deref();
+        names
+            .kind(event.route, &sealed.provider, event_type)
+            .is_none()
+    });
+    let _naming = match has_unknown {
+        true => Some(shared.naming.lock().await),
+        false => None,
+    };
     let learned = new_names::learn_kinds(shared, session, events).await;
     learned.map_err(failed)?;
     for event in events.iter_mut() {

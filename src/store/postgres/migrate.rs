@@ -90,8 +90,12 @@ pub(super) async fn refuse_copy(session: &Session, schema: &str) -> Result<(), S
 }
 
 async fn run(session: &Session, schema: &str) -> Result<(), StoreError> {
-    let wait = format!("BEGIN; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
-    session.batch(&wait).await.map_err(StoreError::Postgres)?;
+    // The schema is part of the lock, since locks span the whole database. A node waits for another one that migrates.
+    let begin = "BEGIN; SET LOCAL lock_timeout = '30s'";
+    session.batch(begin).await.map_err(StoreError::Postgres)?;
+    let sql = "SELECT pg_advisory_xact_lock($1 # hashtext($2))";
+    let locked = session.query(sql, &[&MIGRATION_LOCK, &schema]).await;
+    locked.map_err(StoreError::Postgres)?;
     // Read again under the lock: another node may have migrated meanwhile.
     let found = form(session, schema).await?;
     check(found, schema)?;

@@ -56,6 +56,8 @@ pub(super) struct NodeShared {
     name_version: AtomicI64,
     sealer: ArcSwap<ContentSealer>,
     pub(super) aliases: Mutex<DestinationAliases>,
+    /// Held by a writer that numbers new kinds, so that both together keep the bound of their number.
+    pub(super) naming: tokio::sync::Mutex<()>,
     /// Number of this node in the database; 0 while it is not registered.
     node: AtomicI32,
     news: Mutex<Option<mpsc::Sender<DestinationId>>>,
@@ -98,6 +100,7 @@ impl NodeShared {
             name_version: AtomicI64::new(0),
             sealer: ArcSwap::default(),
             aliases: Mutex::default(),
+            naming: tokio::sync::Mutex::default(),
             node: AtomicI32::new(0),
             news: Mutex::new(None),
             jobs,
@@ -131,8 +134,12 @@ impl NodeShared {
     }
 
     /// Replaces the names with a newer state of the database.
-    pub(super) fn set_names(&self, names: NameTable, version: i64) {
-        *self.names.write() = Arc::new(names);
+    pub(super) fn set_names(&self, mut names: NameTable, version: i64) {
+        let mut known = self.names.write();
+        // A name that was added here while the others were loaded may be missing from them. Names never go.
+        names.add_missing(&known);
+        *known = Arc::new(names);
+        drop(known);
         self.name_version.store(version, Ordering::SeqCst);
     }
 
