@@ -1,7 +1,7 @@
 //! Retention: deleting events, attempts and claims after their time.
 //!
 //! A round is one transaction that looks at a bounded number of rows and deletes those whose time is over. An advisory
-//! lock lets one node at a time run a round. Each node sweeps on its own, so that none depends on another one being alive.
+//! lock lets one node at a time run a round. Each node sweeps on its own, so that no node depends on another one being alive.
 //!
 //! PostgreSQL does not return the space of deleted rows to the file system; later rows use it. The bound on the size is
 //! therefore one on the stored rows, not on the files.
@@ -18,7 +18,7 @@ use crate::store::postgres::session::Session;
 use crate::store::postgres::shared::NodeShared;
 use crate::store::postgres::store::PostgresStore;
 use crate::store::postgres::tally::{self, TallyChanges};
-use crate::store::purge_sweeps::{PurgeSweep, PurgeSweeps};
+use crate::store::purge_sweeps::{PurgeCutoffs, PurgeSweep, PurgeSweeps};
 
 /// Rows that one round looks at, for each kind of row.
 const LOOKED_AT: i64 = 2_000;
@@ -29,15 +29,6 @@ const CLAIMS: i64 = 2_000;
 
 /// Shortest pause of the sweep of claims, which reads all of them.
 const CLAIMS_REST_MS: i64 = 5 * 1000;
-
-/// The times by which a round decides.
-#[derive(Clone, Copy)]
-pub(super) struct PurgeCutoffs {
-    /// Time of the wall clock, for ended rows.
-    pub(super) ended_ms: i64,
-    /// Time of the store's clock, for claims.
-    pub(super) claims_ms: i64,
-}
 
 impl PostgresStore {
     pub(in crate::store) async fn purge(
