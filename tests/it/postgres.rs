@@ -67,17 +67,25 @@ fn check_names_what_is_wrong_with_the_database() {
     let base = cluster.url("USER");
     let url = |user: &str| format!("url = \"{}\"\n", base.replace("USER", user));
     let password = "password = { file = \"password\" }\n";
-    let ca = format!("ca = \"{}\"\n", cluster.ca().display());
+    // The certificate outlives the server, which ends before the last cases.
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    fs::copy(cluster.ca(), &ca).unwrap();
+    let ca = format!("ca = \"{}\"\n", ca.display());
     let server = format!("localhost:{}", cluster.port);
 
     assert_says(&(url(OWNER) + password + &ca), &["0 errors"]);
+    let (_, text) = StoreConfig::new(&(url(OWNER) + password + &ca)).run(&["check"]);
+    assert!(
+        text.contains("warning") && text.contains("`fsync = on`"),
+        "{text}"
+    );
     let socket = format!("url = \"{}\"\n", cluster.socket_url(OWNER));
     assert_says(&socket, &["0 errors"]);
 
     // TLS: the system's authorities and another one do not know the server, and its certificate names `localhost`.
     let untrusted = ["cannot be trusted", &server, "check that `ca`"];
     assert_says(&(url(OWNER) + password), &untrusted);
-    let folder = tempfile::tempdir().unwrap();
     let other = folder.path().join("other.pem");
     fs::write(&other, Authority::new().pem()).unwrap();
     let other = format!("ca = \"{}\"\n", other.display());

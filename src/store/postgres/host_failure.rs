@@ -145,7 +145,7 @@ fn of_server(
     }
     if *code == SqlState::TOO_MANY_CONNECTIONS {
         return HostFailure::transient(format!(
-            "the server {host} has no connection left: {message}: raise `max_connections`; each node uses up to 12"
+            "the server {host} has no connection left: {message}: raise `max_connections`; each node uses up to 13"
         ));
     }
     if *code == SqlState::CANNOT_CONNECT_NOW {
