@@ -7,7 +7,7 @@ use crate::store::names::{DeliveryLane, NameTable, TypePattern};
 use crate::store::search::{DeliverySearch, EventSearch};
 
 /// The columns of an event that lists and searches need.
-pub(in crate::store) struct EventColumns {
+pub(in crate::store) struct ListedEvent {
     pub(in crate::store) id: i64,
     pub(in crate::store) uid: [u8; 16],
     pub(in crate::store) kind: i64,
@@ -18,7 +18,7 @@ pub(in crate::store) struct EventColumns {
     pub(in crate::store) event_type: Option<String>,
 }
 
-impl EventColumns {
+impl ListedEvent {
     pub(in crate::store) fn event_type<'a>(&'a self, names: &'a NameTable) -> Option<&'a str> {
         let kind = names.kinds.get(&self.kind);
         let of_kind = kind.and_then(|kind| kind.event_type.as_deref());
@@ -52,7 +52,7 @@ impl<'a> SearchFilter<'a> {
             .is_none_or(|kinds| kinds.contains(&kind))
     }
 
-    pub(in crate::store) fn wants(&self, line: &EventColumns) -> bool {
+    pub(in crate::store) fn wants(&self, line: &ListedEvent) -> bool {
         let search = self.search;
         let is_since = search
             .since_ms

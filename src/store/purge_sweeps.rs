@@ -3,6 +3,15 @@
 /// Pause of a sweep after its end. It is shorter if the retention is shorter than 16 times this.
 pub(in crate::store) const REST_MS: i64 = 10 * 60 * 1000;
 
+/// The times by which a round decides.
+#[derive(Clone, Copy)]
+pub(in crate::store) struct PurgeCutoffs {
+    /// Time of the wall clock, for ended rows.
+    pub(in crate::store) ended_ms: i64,
+    /// Time of the store's clock, for claims.
+    pub(in crate::store) claims_ms: i64,
+}
+
 /// The positions of the sweeps.
 #[derive(Clone, Default)]
 pub(in crate::store) struct PurgeSweeps {

@@ -2,7 +2,7 @@
 
 /// Order of a list by the numbers of its rows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum ListOrder {
+pub(super) enum WalkOrder {
     NewestFirst,
     OldestFirst,
 }
@@ -10,17 +10,17 @@ pub(super) enum ListOrder {
 /// The order of a list, and its first and last number. A list continues behind the last row that was read, so rows that
 /// arrive meanwhile shift or repeat nothing.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ListBounds {
-    pub(super) order: ListOrder,
+pub(super) struct WalkBounds {
+    pub(super) order: WalkOrder,
     pub(super) first: i64,
     pub(super) last: i64,
 }
 
-impl ListBounds {
+impl WalkBounds {
     /// Returns the bounds of a list, newest first, behind the last row of the previous page.
     pub(super) fn page(after: Option<i64>) -> Self {
         Self {
-            order: ListOrder::NewestFirst,
+            order: WalkOrder::NewestFirst,
             first: 0,
             last: after.map_or(i64::MAX, |after| after.saturating_sub(1)),
         }
@@ -28,7 +28,7 @@ impl ListBounds {
 
     pub(super) fn oldest_first(first: i64, last: i64) -> Self {
         Self {
-            order: ListOrder::OldestFirst,
+            order: WalkOrder::OldestFirst,
             first,
             last,
         }
@@ -43,8 +43,8 @@ impl ListBounds {
     /// Leaves only what comes behind a number.
     pub(super) fn begin_behind(&mut self, number: i64) {
         match self.order {
-            ListOrder::NewestFirst => self.last = number.saturating_sub(1),
-            ListOrder::OldestFirst => self.first = number.saturating_add(1),
+            WalkOrder::NewestFirst => self.last = number.saturating_sub(1),
+            WalkOrder::OldestFirst => self.first = number.saturating_add(1),
         }
     }
 
@@ -59,8 +59,8 @@ impl ListBounds {
     /// Returns the direction for `ORDER BY`.
     pub(super) fn direction(&self) -> &'static str {
         match self.order {
-            ListOrder::NewestFirst => "DESC",
-            ListOrder::OldestFirst => "ASC",
+            WalkOrder::NewestFirst => "DESC",
+            WalkOrder::OldestFirst => "ASC",
         }
     }
 
@@ -69,7 +69,7 @@ impl ListBounds {
         numbers.retain(|number| self.contains(*number));
         numbers.sort_unstable();
         numbers.dedup();
-        if self.order == ListOrder::NewestFirst {
+        if self.order == WalkOrder::NewestFirst {
             numbers.reverse();
         }
     }

@@ -7,7 +7,7 @@ use tokio_postgres::{Error, Row};
 
 use crate::model::delivery::{DeliveryState, DeliveryStep};
 use crate::store::error::StoreError;
-use crate::store::postgres::bounds::ListBounds;
+use crate::store::postgres::bounds::WalkBounds;
 use crate::store::postgres::delivery_search::DeliveryWalk;
 use crate::store::postgres::event_list::{LONG_PATIENCE, PATIENCE};
 use crate::store::postgres::finish::drop_bodies;
@@ -85,7 +85,7 @@ impl PostgresStore {
         let shared = Arc::clone(&self.shared);
         self.read(LONG_PATIENCE, async move |session| {
             let snapshot = ReadSnapshot::new(session, &shared).await?;
-            let bounds = ListBounds::oldest_first(seen + 1, last);
+            let bounds = WalkBounds::oldest_first(seen + 1, last);
             let mut walk = DeliveryWalk::new(&snapshot, &search, bounds).await?;
             let mut ids = Vec::new();
             while ids.len() < CHANGED_AT_ONCE

@@ -3,7 +3,7 @@
 use tokio_postgres::Error;
 
 use crate::store::filter::{SearchFilter, wants_lane};
-use crate::store::postgres::bounds::ListBounds;
+use crate::store::postgres::bounds::WalkBounds;
 use crate::store::postgres::delivery_search::{DeliveryWalk, tables_of};
 use crate::store::postgres::event_search::{EventWalk, MAX_BATCH, add_times};
 use crate::store::postgres::hours;
@@ -20,7 +20,7 @@ pub(super) async fn deliveries(
     let filter = SearchFilter::new(&search.event, &snapshot.names);
     if search.uid.is_some() || !filter.is_countable() {
         let mut total = 0;
-        let mut walk = DeliveryWalk::new(snapshot, search, ListBounds::page(None)).await?;
+        let mut walk = DeliveryWalk::new(snapshot, search, WalkBounds::page(None)).await?;
         while let Some(found) = walk.next(MAX_BATCH).await? {
             total += i64::try_from(found.len()).unwrap_or(0);
         }
@@ -74,7 +74,7 @@ pub(super) async fn events(
 ) -> Result<i64, Error> {
     let filter = SearchFilter::new(search, &snapshot.names);
     if !filter.is_countable() {
-        let bounds = ListBounds::page(None);
+        let bounds = WalkBounds::page(None);
         let mut walk = EventWalk::new(snapshot, search, bounds, Some(is_kind_wanted)).await?;
         let mut total = 0;
         while let Some(found) = walk.next(MAX_BATCH).await? {

@@ -9,7 +9,7 @@ use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::ids::RequestId;
 use crate::store::error::StoreError;
 use crate::store::postgres::attempt_rows;
-use crate::store::postgres::bounds::ListBounds;
+use crate::store::postgres::bounds::WalkBounds;
 use crate::store::postgres::delivery_search::{DeliveryWalk, FoundDelivery};
 use crate::store::postgres::event_list::{PATIENCE, page_size};
 use crate::store::postgres::snapshot::ReadSnapshot;
@@ -51,7 +51,7 @@ async fn list(
     let limit = page_size(page);
     let mut rows = Vec::new();
     if limit > 0 {
-        let mut walk = DeliveryWalk::new(snapshot, search, ListBounds::page(page.after)).await?;
+        let mut walk = DeliveryWalk::new(snapshot, search, WalkBounds::page(page.after)).await?;
         let mut batch = limit;
         while rows.len() < limit
             && let Some(found) = walk.next(batch).await?

@@ -5,8 +5,8 @@
 use tokio_postgres::{Error, Row};
 
 use crate::model::delivery::DeliveryState;
-use crate::store::filter::{EventColumns, SearchFilter, wants_lane};
-use crate::store::postgres::bounds::ListBounds;
+use crate::store::filter::{ListedEvent, SearchFilter, wants_lane};
+use crate::store::postgres::bounds::WalkBounds;
 use crate::store::postgres::event_search::{
     COLUMNS, MAX_BATCH, MAX_MERGED, add_times, named, read_columns, with_uid,
 };
@@ -34,7 +34,7 @@ pub(super) struct FoundDelivery {
     pub(super) ended_ms: Option<i64>,
     pub(super) last_status: Option<i16>,
     pub(super) last_error: Option<String>,
-    pub(super) event: EventColumns,
+    pub(super) event: ListedEvent,
 }
 
 /// Columns of a delivery before those of its event.
@@ -89,7 +89,7 @@ pub(super) struct DeliveryWalk<'a> {
     search: &'a DeliverySearch,
     filter: SearchFilter<'a>,
     source: DeliverySource,
-    bounds: ListBounds,
+    bounds: WalkBounds,
     is_done: bool,
 }
 
@@ -97,7 +97,7 @@ impl<'a> DeliveryWalk<'a> {
     pub(super) async fn new(
         snapshot: &'a ReadSnapshot<'a>,
         search: &'a DeliverySearch,
-        bounds: ListBounds,
+        bounds: WalkBounds,
     ) -> Result<Self, Error> {
         let mut walk = Self {
             snapshot,

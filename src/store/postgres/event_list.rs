@@ -11,9 +11,9 @@ use crate::model::delivery::DeliveryState;
 use crate::model::ids::{RequestId, RouteName};
 use crate::store::error::StoreError;
 use crate::store::event::webhook_id;
-use crate::store::filter::EventColumns;
+use crate::store::filter::ListedEvent;
 use crate::store::names::NameTable;
-use crate::store::postgres::bounds::ListBounds;
+use crate::store::postgres::bounds::WalkBounds;
 use crate::store::postgres::event_rows;
 use crate::store::postgres::event_search::{EventWalk, with_uid};
 use crate::store::postgres::snapshot::ReadSnapshot;
@@ -75,7 +75,7 @@ async fn list(
     let limit = page_size(page);
     let mut lines = Vec::new();
     if limit > 0 {
-        let mut walk = EventWalk::new(snapshot, search, ListBounds::page(page.after), None).await?;
+        let mut walk = EventWalk::new(snapshot, search, WalkBounds::page(page.after), None).await?;
         let mut batch = limit;
         while lines.len() < limit
             && let Some(found) = walk.next(batch).await?
@@ -92,11 +92,11 @@ async fn list(
 /// Completes the rows of a list with the states of their deliveries.
 pub(super) async fn rows_of(
     snapshot: &ReadSnapshot<'_>,
-    lines: Vec<EventColumns>,
+    lines: Vec<ListedEvent>,
 ) -> Result<Vec<EventRow>, Error> {
     let ids: Vec<i64> = lines.iter().map(|line| line.id).collect();
     let mut states = states_of(snapshot, &ids).await?;
-    let row = |line: EventColumns| {
+    let row = |line: ListedEvent| {
         let deliveries = states.remove(&line.id).unwrap_or_default();
         event_row(&snapshot.names, line, deliveries)
     };
@@ -124,7 +124,7 @@ async fn states_of(
     Ok(states)
 }
 
-fn event_row(names: &NameTable, line: EventColumns, deliveries: [u64; 6]) -> EventRow {
+fn event_row(names: &NameTable, line: ListedEvent, deliveries: [u64; 6]) -> EventRow {
     let kind = names.kinds.get(&line.kind);
     EventRow {
         cursor: line.id,

@@ -7,8 +7,8 @@ use tokio_postgres::{Error, Row};
 
 use crate::model::delivery::DeliveryState;
 use crate::model::ids::RequestId;
-use crate::store::filter::{EventColumns, SearchFilter};
-use crate::store::postgres::bounds::ListBounds;
+use crate::store::filter::{ListedEvent, SearchFilter};
+use crate::store::postgres::bounds::WalkBounds;
 use crate::store::postgres::hours;
 use crate::store::postgres::search_query::SearchQuery;
 use crate::store::postgres::snapshot::ReadSnapshot;
@@ -32,9 +32,9 @@ pub(super) const COLUMNS: &str =
     event.webhook_id, event.event_type";
 
 /// Reads [`COLUMNS`] from a row, in which they begin with this column.
-pub(super) fn read_columns(row: &Row, first: usize) -> EventColumns {
+pub(super) fn read_columns(row: &Row, first: usize) -> ListedEvent {
     let uid: &[u8] = row.get(first + 1);
-    EventColumns {
+    ListedEvent {
         id: row.get(first),
         uid: uid.first_chunk::<16>().copied().unwrap_or_default(),
         kind: row.get(first + 2),
@@ -61,7 +61,7 @@ pub(super) struct EventWalk<'a> {
     snapshot: &'a ReadSnapshot<'a>,
     filter: SearchFilter<'a>,
     source: EventSource,
-    bounds: ListBounds,
+    bounds: WalkBounds,
     /// The state that is still to be checked for each event.
     state: Option<DeliveryState>,
     is_done: bool,
@@ -72,7 +72,7 @@ impl<'a> EventWalk<'a> {
     pub(super) async fn new(
         snapshot: &'a ReadSnapshot<'a>,
         search: &'a EventSearch,
-        bounds: ListBounds,
+        bounds: WalkBounds,
         is_kind_wanted: Option<&dyn Fn(i64) -> bool>,
     ) -> Result<Self, Error> {
         let filter = SearchFilter::new(search, &snapshot.names);
@@ -119,7 +119,7 @@ impl<'a> EventWalk<'a> {
             self.list(events);
             self.state = None;
         } else if let Some(state) = search.state {
-            // The newest events may all be open, and no event before some number may be: two probes skip them.
+            // The newest or oldest events may all be in another state: two probes skip them.
             let table = table_of(state);
             let sql =
                 format!("SELECT coalesce(min(event), 1), coalesce(max(event), 0) FROM {table}");
@@ -165,7 +165,7 @@ impl<'a> EventWalk<'a> {
     }
 
     /// Reads the next rows, and returns those that match. Returns `None` at the end.
-    pub(super) async fn next(&mut self, limit: usize) -> Result<Option<Vec<EventColumns>>, Error> {
+    pub(super) async fn next(&mut self, limit: usize) -> Result<Option<Vec<ListedEvent>>, Error> {
         let limit = limit.clamp(1, MAX_BATCH);
         if self.is_done || self.bounds.is_empty() {
             return Ok(None);

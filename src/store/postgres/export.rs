@@ -47,7 +47,7 @@ pub(in crate::store) fn export_database(
         let reader = scope.spawn(move || {
             offline::on_session(settings, async |session| {
                 let sealer = keys::read(session, &derived).await?;
-                let export = EventExport {
+                let export = DatabaseExport {
                     session,
                     sealer: &sealer,
                     schema: &settings.schema,
@@ -75,14 +75,14 @@ pub(in crate::store) fn export_database(
     })
 }
 
-struct EventExport<'a> {
+struct DatabaseExport<'a> {
     session: &'a Session,
     sealer: &'a ContentSealer,
     schema: &'a str,
     since_ms: i64,
 }
 
-impl EventExport<'_> {
+impl DatabaseExport<'_> {
     async fn run(
         &self,
         since_ms: Option<i64>,

@@ -32,6 +32,7 @@ mod hours;
 mod keys;
 mod lease;
 mod limits;
+mod measured_size;
 mod migrate;
 mod names;
 mod new_names;

@@ -18,7 +18,7 @@ use crate::store::postgres::session::Session;
 use crate::store::postgres::shared::NodeShared;
 use crate::store::postgres::store::PostgresStore;
 use crate::store::postgres::tally::{self, TallyChanges};
-use crate::store::purge_sweeps::{PurgeSweep, PurgeSweeps};
+use crate::store::purge_sweeps::{PurgeCutoffs, PurgeSweep, PurgeSweeps};
 
 /// Rows that one round looks at, for each kind of row.
 const LOOKED_AT: i64 = 2_000;
@@ -29,15 +29,6 @@ const CLAIMS: i64 = 2_000;
 
 /// Shortest pause of the sweep of claims, which reads all of them.
 const CLAIMS_REST_MS: i64 = 5 * 1000;
-
-/// The times by which a round decides.
-#[derive(Clone, Copy)]
-pub(super) struct PurgeCutoffs {
-    /// Time of the wall clock, for ended rows.
-    pub(super) ended_ms: i64,
-    /// Time of the store's clock, for claims.
-    pub(super) claims_ms: i64,
-}
 
 impl PostgresStore {
     pub(in crate::store) async fn purge(

@@ -9,6 +9,7 @@ use crate::model::delivery::DeliveryState;
 use crate::store::options::RetentionLimits;
 use crate::store::postgres::hours;
 use crate::store::postgres::limits;
+use crate::store::postgres::measured_size::OVERHEAD;
 use crate::store::postgres::session::{Session, SqlValue};
 use crate::store::postgres::shared::NodeShared;
 use crate::store::postgres::tally::TallyChanges;
@@ -161,7 +162,7 @@ pub(super) async fn by_size(
         if row.get(2) {
             found.ids.push(sweep.position);
             let body = u64::try_from(row.get::<_, i64>(1)).unwrap_or(0);
-            freed = freed.saturating_add(body).saturating_add(limits::OVERHEAD);
+            freed = freed.saturating_add(body).saturating_add(OVERHEAD);
         }
     }
     found.is_more = !rows.is_empty();

@@ -10,7 +10,7 @@ use tokio_postgres::{Error, Row};
 
 use crate::store::error::StoreError;
 use crate::store::postgres::event_list::{LONG_PATIENCE, PATIENCE};
-use crate::store::postgres::replay_source::{ReplayBatch, measure, next};
+use crate::store::postgres::replay_source::{ReplayPart, measure, next};
 use crate::store::postgres::replay_step::step;
 use crate::store::postgres::session::{Session, SqlValue};
 use crate::store::postgres::snapshot::ReadSnapshot;
@@ -73,7 +73,7 @@ impl PostgresStore {
             let snapshot = ReadSnapshot::new(session, &shared).await?;
             next(&snapshot, id, limit).await
         });
-        let batch: Option<ReplayBatch> = batch.await?;
+        let batch: Option<ReplayPart> = batch.await?;
         if let Some(batch) = &batch {
             // New lanes get their numbers first, each in a transaction of its own: a step that fails must not leave a
             // number in memory that is not stored.

@@ -6,7 +6,7 @@ use tokio_postgres::Error;
 
 use crate::model::ids::DestinationName;
 use crate::store::names::{DeliveryLane, NameTable};
-use crate::store::postgres::bounds::ListBounds;
+use crate::store::postgres::bounds::WalkBounds;
 use crate::store::postgres::count;
 use crate::store::postgres::delivery_search::{DeliveryWalk, FoundDelivery};
 use crate::store::postgres::event_search::{EventWalk, with_uid};
@@ -16,16 +16,16 @@ use crate::store::replay_text::{is_by_event, read_search};
 use crate::store::search::{DeliverySearch, EventSearch};
 
 /// The rows that the next step delivers again.
-pub(super) struct ReplayBatch {
+pub(super) struct ReplayPart {
     /// The position of the replay before this step, and after it.
     pub(super) position: i64,
     pub(super) last: i64,
-    pub(super) sources: Vec<ReplaySource>,
+    pub(super) sources: Vec<ReplayedEvent>,
     pub(super) is_last: bool,
 }
 
 /// An event to deliver again.
-pub(super) struct ReplaySource {
+pub(super) struct ReplayedEvent {
     /// The delivery or event that the search found.
     id: i64,
     pub(super) event: i64,
@@ -33,7 +33,7 @@ pub(super) struct ReplaySource {
     pub(super) order_key: Option<i64>,
 }
 
-impl ReplaySource {
+impl ReplayedEvent {
     pub(super) fn key(&self) -> Option<OrderedKey> {
         self.order_key.map(|key| OrderedKey {
             destination: self.lane.destination,
@@ -42,7 +42,7 @@ impl ReplaySource {
     }
 }
 
-impl ReplayBatch {
+impl ReplayPart {
     /// Returns the lanes that have no number yet.
     pub(super) fn new_lanes(&self, names: &NameTable) -> Vec<DeliveryLane> {
         let mut lanes: Vec<DeliveryLane> = Vec::new();
@@ -57,7 +57,7 @@ impl ReplayBatch {
     /// Cuts the batch where it has more order keys than one transaction may lock.
     fn bound_keys(&mut self) {
         let mut keys = HashSet::new();
-        let is_beyond = |source: &ReplaySource| match source.key() {
+        let is_beyond = |source: &ReplayedEvent| match source.key() {
             None => false,
             Some(key) => {
                 keys.insert(key);
@@ -83,7 +83,7 @@ pub(super) async fn measure(
         return count::deliveries(snapshot, search).await;
     };
     if search.uid.is_some() {
-        let bounds = ListBounds::oldest_first(0, i64::MAX);
+        let bounds = WalkBounds::oldest_first(0, i64::MAX);
         let found = of_events(snapshot, search, name, bounds, 1).await?;
         return Ok(i64::try_from(found.len()).unwrap_or(0));
     }
@@ -96,7 +96,7 @@ pub(super) async fn next(
     snapshot: &ReadSnapshot<'_>,
     id: i64,
     limit: usize,
-) -> Result<Option<ReplayBatch>, Error> {
+) -> Result<Option<ReplayPart>, Error> {
     let sql = "SELECT search, position, last FROM replay
         WHERE id = $1 AND NOT is_paused AND NOT is_ended";
     let Some(row) = snapshot.session.query_opt(sql, &[&id]).await? else {
@@ -105,7 +105,7 @@ pub(super) async fn next(
     // The stored search decides, so that a restart continues exactly the same replay.
     let search = read_search(row.get(0));
     let (position, last): (i64, i64) = (row.get(1), row.get(2));
-    let bounds = ListBounds::oldest_first(position.saturating_add(1), last);
+    let bounds = WalkBounds::oldest_first(position.saturating_add(1), last);
     // One more than the step may create, which shows whether it is the last one.
     let wanted = limit.saturating_add(1);
     let mut sources = match search.destination.as_ref().filter(|_| is_by_event(&search)) {
@@ -114,7 +114,7 @@ pub(super) async fn next(
     };
     let is_last = sources.len() <= limit;
     sources.truncate(limit);
-    let mut batch = ReplayBatch {
+    let mut batch = ReplayPart {
         position,
         last: position,
         sources,
@@ -127,9 +127,9 @@ pub(super) async fn next(
 async fn of_deliveries(
     snapshot: &ReadSnapshot<'_>,
     search: &DeliverySearch,
-    bounds: ListBounds,
+    bounds: WalkBounds,
     wanted: usize,
-) -> Result<Vec<ReplaySource>, Error> {
+) -> Result<Vec<ReplayedEvent>, Error> {
     let mut walk = DeliveryWalk::new(snapshot, search, bounds).await?;
     let mut found = Vec::new();
     while found.len() < wanted
@@ -145,7 +145,7 @@ async fn of_deliveries(
     let keys: HashMap<i64, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let source = |found: &FoundDelivery| {
         let lane = snapshot.names.lanes.get(&found.lane)?;
-        Some(ReplaySource {
+        Some(ReplayedEvent {
             id: found.id,
             event: found.event.id,
             lane: DeliveryLane {
@@ -162,9 +162,9 @@ async fn of_events(
     snapshot: &ReadSnapshot<'_>,
     search: &DeliverySearch,
     name: &DestinationName,
-    bounds: ListBounds,
+    bounds: WalkBounds,
     wanted: usize,
-) -> Result<Vec<ReplaySource>, Error> {
+) -> Result<Vec<ReplayedEvent>, Error> {
     let names = &snapshot.names;
     let events = events_of(search);
     let is_reached = |kind: i64| destination_of(names, kind, name).is_some();
@@ -177,7 +177,7 @@ async fn of_events(
         && let Some(some) = walk.next(wanted).await?
     {
         sources.extend(some.iter().filter_map(|line| {
-            Some(ReplaySource {
+            Some(ReplayedEvent {
                 id: line.id,
                 event: line.id,
                 lane: DeliveryLane {

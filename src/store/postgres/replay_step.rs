@@ -6,7 +6,7 @@ use tokio_postgres::Error;
 
 use crate::model::delivery::DeliveryState;
 use crate::store::postgres::order::{self, OrderedKey};
-use crate::store::postgres::replay_source::{ReplayBatch, ReplaySource};
+use crate::store::postgres::replay_source::{ReplayPart, ReplayedEvent};
 use crate::store::postgres::session::{Session, SqlValue};
 use crate::store::postgres::shared::NodeShared;
 use crate::store::postgres::tally::{self, TallyChanges};
@@ -19,10 +19,14 @@ pub(super) async fn step(
     shared: &NodeShared,
     session: &Session,
     id: i64,
-    batch: &ReplayBatch,
+    batch: &ReplayPart,
     now_ms: i64,
 ) -> Result<(), Error> {
-    let keys: Vec<OrderedKey> = batch.sources.iter().filter_map(ReplaySource::key).collect();
+    let keys: Vec<OrderedKey> = batch
+        .sources
+        .iter()
+        .filter_map(ReplayedEvent::key)
+        .collect();
     order::lock(session, &shared.settings.schema, &keys).await?;
     let sql = "SELECT id FROM replay WHERE id = $1 AND position = $2 AND NOT is_paused
         AND NOT is_ended FOR UPDATE";
@@ -62,7 +66,7 @@ pub(super) async fn step(
 
 /// Returns the sizes of the contents whose body is stored, and holds them until the end of the transaction. Neither
 /// retention nor an outcome may delete a body for which a delivery is created here.
-async fn hold_bodies(session: &Session, batch: &ReplayBatch) -> Result<HashMap<i64, i64>, Error> {
+async fn hold_bodies(session: &Session, batch: &ReplayPart) -> Result<HashMap<i64, i64>, Error> {
     let events: Vec<i64> = batch.sources.iter().map(|source| source.event).collect();
     let sql = "SELECT id FROM event WHERE id = ANY($1) ORDER BY id FOR KEY SHARE";
     session.query(sql, &[&events]).await?;
@@ -83,7 +87,7 @@ struct ReplayColumns {
 }
 
 impl ReplayColumns {
-    fn push(&mut self, source: &ReplaySource, lane: i64, size: i64) {
+    fn push(&mut self, source: &ReplayedEvent, lane: i64, size: i64) {
         self.events.push(source.event);
         self.lanes.push(lane);
         self.destinations.push(source.lane.destination);

@@ -20,7 +20,7 @@ use crate::store::options::{StoreOptions, StoreStatistics};
 use crate::store::postgres::attempts::RunningAttempts;
 use crate::store::postgres::clock::DatabaseClock;
 use crate::store::postgres::lease::NodeLease;
-use crate::store::postgres::limits::MeasuredSize;
+use crate::store::postgres::measured_size::MeasuredSize;
 use crate::store::postgres::queue::GroupQueue;
 use crate::store::postgres::sessions::Sessions;
 use crate::store::postgres::shared_claim_queue::SharedClaimQueue;

@@ -11,8 +11,8 @@ use tokio_postgres::Error;
 use crate::model::clock;
 use crate::store::content_text::ContentText;
 use crate::store::error::StoreError;
-use crate::store::filter::EventColumns;
-use crate::store::postgres::bounds::ListBounds;
+use crate::store::filter::ListedEvent;
+use crate::store::postgres::bounds::WalkBounds;
 use crate::store::postgres::event_list::{PATIENCE, rows_of};
 use crate::store::postgres::event_rows;
 use crate::store::postgres::event_search::EventWalk;
@@ -55,7 +55,7 @@ async fn events(
     let wanted = ContentText::new(text);
     let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
     let began = clock::instant();
-    let mut walk = EventWalk::new(snapshot, search, ListBounds::page(page.after), None).await?;
+    let mut walk = EventWalk::new(snapshot, search, WalkBounds::page(page.after), None).await?;
     let mut lines = Vec::new();
     let mut next = None;
     'read: while let Some(found) = walk.next(READ_AT_ONCE).await? {
@@ -84,9 +84,7 @@ async fn events(
 }
 
 /// Takes events from a batch whose bodies are small enough to be read together, and one of any size.
-fn take_some(
-    rest: &mut std::iter::Peekable<std::vec::IntoIter<EventColumns>>,
-) -> Vec<EventColumns> {
+fn take_some(rest: &mut std::iter::Peekable<std::vec::IntoIter<ListedEvent>>) -> Vec<ListedEvent> {
     let (mut some, mut bytes) = (Vec::new(), 0_i64);
     while let Some(line) = rest.next_if(|line| {
         bytes = bytes.saturating_add(line.body_size);

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use crate::model::delivery::DeliveryState;
 use crate::model::ids::DestinationName;
-use crate::store::filter::{EventColumns, SearchFilter, wants_lane};
+use crate::store::filter::{ListedEvent, SearchFilter, wants_lane};
 use crate::store::lane_counts::LaneCount;
 use crate::store::names::NameTable;
 use crate::store::search::DeliverySearch;
@@ -93,16 +93,16 @@ fn each_event(
     conn: &Connection,
     filter: &SearchFilter<'_>,
     range: NumberRange,
-    each: &mut dyn FnMut(&EventColumns) -> rusqlite::Result<()>,
+    each: &mut dyn FnMut(&ListedEvent) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let sql = format!(
         "SELECT {} FROM event WHERE id >= ?1 AND id <= ?2",
-        EventColumns::COLUMNS
+        ListedEvent::COLUMNS
     );
     let mut stmt = conn.prepare_cached(&sql)?;
     let mut rows = stmt.query([range.first, range.last])?;
     while let Some(row) = rows.next()? {
-        let line = EventColumns::of(row)?;
+        let line = ListedEvent::of(row)?;
         if filter.wants(&line) {
             each(&line)?;
         }

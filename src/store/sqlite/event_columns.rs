@@ -2,9 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::store::filter::EventColumns;
+use crate::store::filter::ListedEvent;
 
-impl EventColumns {
+impl ListedEvent {
     pub(super) const COLUMNS: &str = "event.id, event.uid, event.kind, event.received_ms,
         event.body_size, event.event_id, event.webhook_id, event.event_type";
 

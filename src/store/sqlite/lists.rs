@@ -8,7 +8,7 @@ use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::ids::{RequestId, RouteName};
 use crate::store::error::StoreError;
 use crate::store::event::webhook_id;
-use crate::store::filter::{EventColumns, SearchFilter, wants_lane};
+use crate::store::filter::{ListedEvent, SearchFilter, wants_lane};
 use crate::store::names::NameTable;
 use crate::store::rows::AttemptRecord;
 use crate::store::seal::{ContentSealer, SealedPart};
@@ -96,7 +96,7 @@ pub(super) fn each_event(
     let filter = SearchFilter::new(search, &look.names);
     let mut candidates = event_candidates(look, &filter, ListBounds::page(after))?;
     while let Some(id) = candidates.next(look.conn)? {
-        let line = EventColumns::read(look.conn, id)?;
+        let line = ListedEvent::read(look.conn, id)?;
         let Some(line) = line.filter(|line| filter.wants(line)) else {
             continue;
         };
@@ -113,7 +113,7 @@ pub(super) fn each_event(
     Ok(())
 }
 
-fn event_row(names: &NameTable, line: EventColumns, deliveries: [u64; 6]) -> EventRow {
+fn event_row(names: &NameTable, line: ListedEvent, deliveries: [u64; 6]) -> EventRow {
     let event_type = line.event_type(names).map(Into::into);
     let kind = names.kinds.get(&line.kind);
     EventRow {
@@ -199,8 +199,8 @@ fn is_wanted(
     if search.event == EventSearch::default() && search.uid.is_none() {
         return Ok(true);
     }
-    let line = EventColumns::read(look.conn, event)?;
-    let is_uid = |line: &EventColumns| search.uid.is_none_or(|uid| *uid.as_bytes() == line.uid);
+    let line = ListedEvent::read(look.conn, event)?;
+    let is_uid = |line: &ListedEvent| search.uid.is_none_or(|uid| *uid.as_bytes() == line.uid);
     Ok(line.is_some_and(|line| filter.wants(&line) && is_uid(&line)))
 }
 
@@ -214,7 +214,7 @@ fn delivery_row(look: &ReadTransaction<'_>, id: i64) -> rusqlite::Result<Option<
     };
     let names = &look.names;
     let (Some(line), Some(lane)) = (
-        EventColumns::read(look.conn, row.get(0)?)?,
+        ListedEvent::read(look.conn, row.get(0)?)?,
         names.lanes.get(&row.get::<_, i64>(1)?),
     ) else {
         return Ok(None);

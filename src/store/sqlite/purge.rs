@@ -12,9 +12,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::model::clock;
 use crate::model::delivery::DeliveryState;
 use crate::store::error::StoreError;
-use crate::store::filter::EventColumns;
+use crate::store::filter::ListedEvent;
 use crate::store::options::{PurgeResult, RetentionLimits};
-use crate::store::purge_sweeps::{PurgeSweep, PurgeSweeps, REST_MS};
+use crate::store::purge_sweeps::{PurgeCutoffs, PurgeSweep, PurgeSweeps, REST_MS};
 use crate::store::sqlite::group_work::{GroupWork, TaskFailure};
 use crate::store::sqlite::limits::pages;
 use crate::store::sqlite::queue::TaskUrgency;
@@ -59,15 +59,6 @@ impl DeletedDelivery {
             order_key: row.get(4)?,
         })
     }
-}
-
-/// The times by which a round decides.
-#[derive(Clone, Copy)]
-struct PurgeCutoffs {
-    /// Time of the wall clock, for ended rows.
-    ended_ms: i64,
-    /// Time of the store's clock, for claims.
-    claims_ms: i64,
 }
 
 /// Rows that may be deleted.
@@ -408,7 +399,7 @@ impl GroupWork {
                 }
             }
         }
-        if let Some(line) = EventColumns::read(&self.conn, event)? {
+        if let Some(line) = ListedEvent::read(&self.conn, event)? {
             let (event_id, webhook_id) = (line.event_id.as_deref(), line.webhook_id.as_deref());
             id_index::forget(&self.conn, event, event_id, webhook_id)?;
         }

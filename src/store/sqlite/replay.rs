@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::model::delivery::DeliveryState;
 use crate::model::ids::{DestinationName, RequestId};
 use crate::store::error::StoreError;
-use crate::store::filter::{EventColumns, SearchFilter};
+use crate::store::filter::{ListedEvent, SearchFilter};
 use crate::store::names::{DeliveryLane, NameTable};
 use crate::store::replay_text::{is_by_event, read_search, write_search};
 use crate::store::search::{DeliverySearch, ReplayRow, ReplaySearch};
@@ -122,7 +122,7 @@ fn each(
     };
     let mut candidates = event_candidates(look, &filter, bounds)?;
     while let Some(event) = candidates.next(look.conn)? {
-        let Some(line) = EventColumns::read(look.conn, event)? else {
+        let Some(line) = ListedEvent::read(look.conn, event)? else {
             continue;
         };
         let is_uid = search.uid.is_none_or(|uid| *uid.as_bytes() == line.uid);
