@@ -233,8 +233,20 @@ fn check_names(upstreams: &[(Uri, TextSpan)], report: &mut DiagnosticReport) {
 
 /// Connects to the database of the store. Every fault is an error: with it, the gate would not start or store nothing.
 fn check_database(settings: &PostgresSettings, span: TextSpan, report: &mut DiagnosticReport) {
-    let Err(err) = store::probe(settings) else {
-        return;
+    let err = match store::probe(settings) {
+        Ok(warnings) => {
+            for message in warnings {
+                report.push(ConfigDiagnostic {
+                    severity: DiagnosticSeverity::Warning,
+                    span: Some(span),
+                    message,
+                    label: String::new(),
+                    help: None,
+                });
+            }
+            return;
+        }
+        Err(err) => err,
     };
     // The message says what to change; only the absence of the network has another way out.
     let help = match err {

@@ -1,6 +1,6 @@
-//! `hookgate store`: checks, measures, copies and exports the database file of a store.
+//! `hookgate store`: checks, measures, copies and exports the database of a store.
 //!
-//! It opens the file directly, so it works while the gate runs, and without a gate.
+//! It opens the database directly, so it works while the gate runs, and without a gate.
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -19,10 +19,11 @@ use crate::cli::events::counts;
 use crate::cli::failure::{self, CommandFailure};
 use crate::cli::output::{clean, facts, print, print_json};
 use crate::cli::store_copy::{StoreCopyArguments, bar, failed};
+use crate::cli::store_database::{NamedDatabase, PostgresArguments};
 use crate::cli::store_migrate::StoreMigrateArguments;
 use crate::cli::{store_copy, store_migrate, times};
 use crate::model::clock::ClockReading;
-use crate::model::database::{DatabaseLocation, SqliteFile};
+use crate::model::database::DatabaseLocation;
 use crate::store::partial::PartialFile;
 use crate::store::{self, StoreError};
 
@@ -32,14 +33,14 @@ const TICK: Duration = Duration::from_millis(120);
 /// Subcommands of `hookgate store`.
 #[derive(Subcommand)]
 pub(super) enum StoreCommand {
-    /// Check the whole file for damage
+    /// Check the whole store for damage
     #[command(after_help = "Examples:\n  \
             hookgate store check --config /etc/hookgate/hookgate.toml\n  \
             hookgate store check /var/lib/hookgate/hookgate.db --json\n\n\
             The gate may be running; the check does not block it.\n\n\
             Exit codes: 0 no damage, 1 damaged or failed, 2 wrong usage or config.")]
     Check(StoreReadArguments),
-    /// Show the number of events and deliveries, and the size of the file
+    /// Show the number of events and deliveries, and the size of the store
     #[command(after_help = "Examples:\n  \
             hookgate store stats --config /etc/hookgate/hookgate.toml\n  \
             hookgate store stats /var/lib/hookgate/hookgate.db --json\n\n\
@@ -86,16 +87,18 @@ pub(super) enum StoreCommand {
     Migrate(StoreMigrateArguments),
 }
 
-/// Arguments that select a store: the path of its file, or a config.
+/// Arguments that select a store: the path of its file, its URL, or a config.
 #[derive(Args)]
-#[group(id = "place", required = true, multiple = false, args = ["path", "config"])]
+#[group(id = "place", required = true, multiple = false, args = ["store", "config"])]
 pub(super) struct StoreLocation {
-    /// Database file of the store
-    #[arg(value_name = "PATH")]
-    path: Option<PathBuf>,
-    /// Config whose `[store]` has the path
+    /// Database file of the store, or its `postgres://` URL
+    #[arg(value_name = "STORE")]
+    store: Option<PathBuf>,
+    /// Config whose `[store]` has the location
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    postgres: PostgresArguments,
 }
 
 #[derive(Args)]
@@ -137,47 +140,18 @@ pub(super) fn run(command: StoreCommand) -> ExitCode {
 }
 
 impl StoreLocation {
-    /// Finds the file, and returns the config that names it, if one was given.
-    fn find(&self) -> Result<(PathBuf, Option<ConfigFile>), CommandFailure> {
-        match (&self.path, &self.config) {
-            (Some(path), _) => Ok((bare(path), None)),
+    /// Finds the store, and returns the config that names it, if one was given.
+    fn find(&self) -> Result<(NamedDatabase, Option<ConfigFile>), CommandFailure> {
+        match (&self.store, &self.config) {
+            (Some(store), _) => Ok((NamedDatabase::of_text(store, &self.postgres)?, None)),
             (None, config) => {
                 // The argument group of clap requires one of the two, so the empty path never occurs.
-                let config = ConfigFile::load(config.as_deref().unwrap_or(Path::new("")))?;
-                Ok((file_of(&config)?, Some(config)))
+                let path = config.as_deref().unwrap_or(Path::new(""));
+                let config = ConfigFile::load(path)?;
+                Ok((NamedDatabase::of_config(path)?, Some(config)))
             }
         }
     }
-}
-
-/// Removes the `sqlite:` prefix, so that the value of `url` can be pasted as a path.
-fn bare(path: &Path) -> PathBuf {
-    let text = path.to_str();
-    let bare = text.and_then(|text| text.strip_prefix("sqlite:"));
-    bare.map_or_else(|| path.to_owned(), PathBuf::from)
-}
-
-/// Returns the file that `[store]` names.
-fn file_of(config: &ConfigFile) -> Result<PathBuf, CommandFailure> {
-    let Some(url) = config.text("store", "url") else {
-        return Err(CommandFailure::usage("the config has no `[store]` with a `url`")
-            .help("give the path of the file instead: `hookgate store check /var/lib/hookgate/hookgate.db`"));
-    };
-    match url.strip_prefix("sqlite:") {
-        Some(path) => Ok(config.resolve(path)),
-        None => Err(
-            CommandFailure::usage(format!("`{}` is not a file", clean(url)))
-                .help("these commands support stores of the form `sqlite:PATH` only"),
-        ),
-    }
-}
-
-/// Returns the location of a file, whose disk may be full: commands on it write nothing there.
-fn location(path: &Path) -> DatabaseLocation {
-    DatabaseLocation::Sqlite(SqliteFile {
-        path: path.to_owned(),
-        min_free: 0,
-    })
 }
 
 fn spinner(message: String) -> ProgressBar {
@@ -187,15 +161,16 @@ fn spinner(message: String) -> ProgressBar {
 }
 
 fn check(arguments: &StoreReadArguments) -> Result<(), CommandFailure> {
-    let (path, _) = arguments.location.find()?;
-    let doing = format!("checking the store `{}`", path.display());
+    let (database, _) = arguments.location.find()?;
+    let shown = database.shown();
+    let doing = format!("checking the store `{shown}`");
     // SQLite checks the file in one call, so there is no progress to measure.
     let spinner = spinner(doing.clone());
-    let found = store::check(&location(&path)).map_err(failed(&doing));
+    let found = store::check(&database.location()).map_err(failed(&doing));
     spinner.finish_and_clear();
     let faults = found?;
     if arguments.json {
-        print_json(&json!({ "store": path, "is_whole": faults.is_empty(), "faults": faults }));
+        print_json(&json!({ "store": shown, "is_whole": faults.is_empty(), "faults": faults }));
     } else {
         for fault in &faults {
             // A fault may have several lines; `clean` would escape the line ends.
@@ -207,15 +182,15 @@ fn check(arguments: &StoreReadArguments) -> Result<(), CommandFailure> {
     match faults.len() {
         0 if arguments.json => {}
         0 => {
-            print(&format!("the store `{}` has no damage\n", path.display()));
+            print(&format!("the store `{shown}` has no damage\n"));
         }
         count => {
             let places = if count == 1 { "place" } else { "places" };
             return Err(
-                CommandFailure::new(format!("the file is damaged in {count} {places}"))
+                CommandFailure::new(format!("the store is damaged in {count} {places}"))
                     .doing(&doing)
                     .help(
-                        "stop the gate, keep the file, and restore a backup; \
+                        "stop the gate, keep the store, and restore a backup; for a file, \
                      `hookgate store export --salvage` recovers what is readable",
                     ),
             );
@@ -225,15 +200,16 @@ fn check(arguments: &StoreReadArguments) -> Result<(), CommandFailure> {
 }
 
 fn stats(arguments: &StoreReadArguments) -> Result<(), CommandFailure> {
-    let (path, _) = arguments.location.find()?;
-    let doing = format!("reading the store `{}`", path.display());
-    let stats = store::stats_of(&location(&path)).map_err(failed(&doing))?;
+    let (database, _) = arguments.location.find()?;
+    let shown = database.shown();
+    let doing = format!("reading the store `{shown}`");
+    let stats = store::stats_of(&database.location()).map_err(failed(&doing))?;
     // The same words and forms as in the admin API, so that scripts can read both.
     let oldest = stats.oldest_open_ms.map(ApiTimestamp);
     let deliveries = StateCounts::new(stats.deliveries);
     if arguments.json {
         print_json(&json!({
-            "store": path,
+            "store": shown,
             "events": stats.events,
             "deliveries": deliveries,
             "claims": stats.claims,
@@ -244,7 +220,7 @@ fn stats(arguments: &StoreReadArguments) -> Result<(), CommandFailure> {
         return Ok(());
     }
     print(&facts(&[
-        ("store", path.display().to_string()),
+        ("store", shown),
         ("events", stats.events.to_string()),
         ("deliveries", counts(&deliveries)),
         (
@@ -290,8 +266,16 @@ fn export(arguments: &StoreExportArguments) -> Result<(), CommandFailure> {
             }
         },
     };
-    let (path, config) = arguments.location.find()?;
-    let doing = format!("exporting the store `{}`", path.display());
+    let (database, config) = arguments.location.find()?;
+    let shown = database.shown();
+    let doing = format!("exporting the store `{shown}`");
+    if arguments.salvage && matches!(database, NamedDatabase::Postgres(_)) {
+        return Err(
+            CommandFailure::usage("`--salvage` reads the pages of a damaged file")
+                .doing(&doing)
+                .help("restore a backup of the database, and export without `--salvage`"),
+        );
+    }
     let mut keys: Vec<Secret> = Vec::new();
     for file in &arguments.key_file {
         keys.push(config_file::read_secret(file)?);
@@ -314,7 +298,7 @@ fn export(arguments: &StoreExportArguments) -> Result<(), CommandFailure> {
             let partial = PartialFile::begin(out).map_err(failed)?;
             let folder = out.parent().filter(|folder| *folder != Path::new(""));
             let source = ExportSource {
-                path: &path,
+                database: &database,
                 keys: &keys,
                 since_ms: since,
                 salvage: arguments
@@ -331,7 +315,7 @@ fn export(arguments: &StoreExportArguments) -> Result<(), CommandFailure> {
         }
         None => {
             let source = ExportSource {
-                path: &path,
+                database: &database,
                 keys: &keys,
                 since_ms: since,
                 salvage: arguments.salvage.then_some(&*scratch),
@@ -342,15 +326,17 @@ fn export(arguments: &StoreExportArguments) -> Result<(), CommandFailure> {
     match written {
         // A reader that closed the pipe, such as `head`, is not a failure.
         Err(StoreError::Output(err)) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(err @ StoreError::Key { .. }) => Err(failed(&doing)(err)
-            .help("add `--key-file FILE` with the key, or `--config FILE` whose `[store]` has it")),
+        Err(err @ (StoreError::Key { .. } | StoreError::SchemaKey { .. })) => Err(failed(&doing)(
+            err,
+        )
+        .help("add `--key-file FILE` with the key, or `--config FILE` whose `[store]` has it")),
         written => written.map_err(failed(&doing)),
     }
 }
 
 /// Parameters of an export: the file, its keys, the time limit, and how to treat damage.
 struct ExportSource<'a> {
-    path: &'a Path,
+    database: &'a NamedDatabase,
     keys: &'a [Secret],
     since_ms: Option<i64>,
     /// Folder for a temporary copy if damage is tolerated; `None` fails at the first damage.
@@ -360,17 +346,21 @@ struct ExportSource<'a> {
 fn write(source: &ExportSource<'_>, out: impl Write, bar: &ProgressBar) -> Result<(), StoreError> {
     let mut out = BufWriter::new(out);
     let ExportSource {
-        path,
+        database,
         keys,
         since_ms,
         salvage,
     } = *source;
     if let Some(scratch) = salvage {
-        let found = store::salvage(path, keys, since_ms, scratch, &mut out)?;
+        let DatabaseLocation::Sqlite(file) = database.location() else {
+            // `export` rejects the option for a database before this.
+            return Err(StoreError::Closed);
+        };
+        let found = store::salvage(&file.path, keys, since_ms, scratch, &mut out)?;
         eprintln!("{}", salvaged(&found));
     } else {
         store::export(
-            &location(path),
+            &database.location(),
             keys,
             since_ms,
             &mut out,
@@ -424,28 +414,28 @@ mod tests {
     }
 
     #[test]
-    fn the_config_has_the_path_of_the_store() {
+    fn the_config_has_the_location_of_the_store() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hookgate.toml");
         let place = |text: &str| {
             std::fs::write(&path, text).unwrap();
             let place = StoreLocation {
-                path: None,
+                store: None,
                 config: Some(path.clone()),
+                postgres: PostgresArguments::default(),
             };
-            place.find().map(|(path, _)| path)
+            place.find().map(|(database, _)| database.shown())
         };
         let found = place("[store]\nurl = \"sqlite:data/hookgate.db\"\n").unwrap();
-        assert_eq!(found, folder.path().join("data/hookgate.db"));
+        assert_eq!(
+            found,
+            folder.path().join("data/hookgate.db").display().to_string()
+        );
         let failure = place("").unwrap_err().plain();
         assert!(failure.contains("the config has no `[store]`"), "{failure}");
-        let failure = place("[store]\nurl = \"postgres://x\"\n")
-            .unwrap_err()
-            .plain();
-        assert!(
-            failure.contains("`postgres://x` is not a file"),
-            "{failure}"
-        );
-        assert_eq!(bare(Path::new("sqlite:/a/b")), Path::new("/a/b"));
+        let url = "[store]\nurl = \"postgres://ann@127.0.0.1/hooks?sslmode=disable\"\n";
+        let found = place(url).unwrap();
+        assert!(found.starts_with("postgres://ann@127.0.0.1"), "{found}");
+        assert!(found.ends_with("(schema hookgate)"), "{found}");
     }
 }

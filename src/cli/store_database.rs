@@ -11,7 +11,9 @@ use crate::cli::failure::CommandFailure;
 use crate::config;
 use crate::config::store_url::{self, StoreUrl};
 use crate::config::{DEFAULT_SCHEMA, host_name};
-use crate::model::database::{CommitDurability, DatabaseLocation, PostgresSettings, PostgresTls};
+use crate::model::database::{
+    CommitDurability, DatabaseLocation, PostgresSettings, PostgresTls, SqliteFile,
+};
 
 /// A store that an argument names.
 pub(super) enum NamedDatabase {
@@ -23,6 +25,7 @@ pub(super) enum NamedDatabase {
 
 /// Options for a `postgres://` URL on the command line.
 #[derive(Args)]
+#[cfg_attr(test, derive(Default))]
 pub(super) struct PostgresArguments {
     /// File with the password for a `postgres://` URL; not needed with a config
     #[arg(long, value_name = "FILE")]
@@ -120,6 +123,17 @@ impl NamedDatabase {
             durability: CommitDurability::default(),
             state_folder: None,
         })))
+    }
+
+    /// Returns the location. Commands write nothing to the disk of a file, so it may be full.
+    pub(super) fn location(&self) -> DatabaseLocation {
+        match self {
+            Self::Sqlite(path) => DatabaseLocation::Sqlite(SqliteFile {
+                path: path.clone(),
+                min_free: 0,
+            }),
+            Self::Postgres(settings) => DatabaseLocation::Postgres(settings.clone()),
+        }
     }
 
     /// Formats the database for messages, without a password.

@@ -15,6 +15,7 @@ mod error;
 mod event;
 mod export_line;
 mod filter;
+mod handle;
 mod head;
 mod lane_counts;
 mod names;
@@ -33,7 +34,6 @@ mod sealed_event;
 pub(crate) mod search;
 pub(crate) mod shared_claim;
 mod sqlite;
-mod store;
 pub(crate) mod take;
 #[cfg(test)]
 mod tests;
@@ -41,11 +41,11 @@ mod transfer;
 mod transfer_tables;
 
 pub use crate::store::error::StoreError;
+pub use crate::store::handle::Store;
 pub(crate) use crate::store::offline::{check, export, stats_of};
 pub(crate) use crate::store::options::PurgeResult;
 pub use crate::store::options::{RetentionLimits, StoreOptions, StoreStatistics};
 pub(crate) use crate::store::postgres::probe::{migrate, probe, versions};
 pub(crate) use crate::store::sqlite::copy::copy;
 pub(crate) use crate::store::sqlite::salvage::{SalvageResult, salvage};
-pub use crate::store::store::Store;
 pub(crate) use crate::store::transfer::{Transfer, transfer};

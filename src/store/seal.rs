@@ -103,7 +103,7 @@ impl DerivedKey {
 
 impl ContentSealer {
     /// Adds a key that has a number in the store, with the stored last event in clear and its proof.
-    pub(in crate::store) fn add_numbered(&mut self, key: &DerivedKey, row: SealingKeyRow) {
+    pub(in crate::store) fn add_numbered(&mut self, key: &DerivedKey, row: &SealingKeyRow) {
         let proven = row.last_clear.filter(|last| {
             key.prove(*last).as_ref().map(|proof| &proof[..]) == row.last_clear_seal.as_deref()
         });

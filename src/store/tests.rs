@@ -145,6 +145,14 @@ impl Rig {
         Some(Store::open(at(location)).unwrap())
     }
 
+    /// Returns the number of kinds that the store knows.
+    pub(super) fn kinds(&self) -> usize {
+        match self.is_shared() {
+            false => self.store.sqlite().shared.kinds_for_test(),
+            true => self.store.postgres().kinds_for_test(),
+        }
+    }
+
     pub(super) fn is_shared(&self) -> bool {
         self.schema.is_some()
     }

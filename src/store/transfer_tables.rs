@@ -1,6 +1,6 @@
 //! Tables of a store that a copy between SQLite and PostgreSQL moves, in a form that both share.
 //!
-//! What one database derives from these tables (counts, indexes of times and ids) is computed again by the other one.
+//! Derived rows (counts, indexes of times and ids) are not among them: the target computes its own.
 
 use std::fmt::Write;
 
@@ -37,9 +37,9 @@ pub(in crate::store) struct TransferTable {
     pub(in crate::store) columns: &'static [(&'static str, ColumnKind)],
     /// How many of the first columns form the key, in whose order rows are read.
     pub(in crate::store) key: usize,
-    /// What follows `FROM` in SQLite.
+    /// The text behind `FROM` in SQLite.
     pub(in crate::store) sqlite: &'static str,
-    /// What follows `FROM` in PostgreSQL.
+    /// The text behind `FROM` in PostgreSQL.
     pub(in crate::store) postgres: &'static str,
     /// Most rows of one page.
     pub(in crate::store) page: usize,
@@ -53,7 +53,7 @@ use ColumnKind::{Bool, Bytes, Int16, Int32, Int64, Text};
 /// Position of `state` among the columns of [`DELIVERY`].
 pub(in crate::store) const DELIVERY_STATE: usize = 4;
 
-/// Deliveries, open and ended. What only matters while a delivery is open is 0 in ended ones.
+/// Deliveries, open and ended. Columns that matter only while a delivery is open are 0 in ended ones.
 pub(in crate::store) static DELIVERY: TransferTable = TransferTable {
     name: "delivery",
     columns: &[

@@ -93,6 +93,9 @@ class App:
         quick = draw(self._seed, exchange.event, count) * 0.004
         if exchange.route == "proxy":
             return 200, quick
+        # Long enough for the second copy to come in the meantime.
+        if exchange.route == "once":
+            return 200, quick * 20
         if self.is_down or (exchange.destination == "picky" and document.get("doomed")):
             return 503, quick
         if chance < 0.05:

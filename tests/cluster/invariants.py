@@ -75,8 +75,13 @@ def check_repeats(evidence: Evidence) -> Finding:
         repeated += 1
         sending = evidence.sending_of[place[0]]
         allowed = 1 + evidence.unknown_outcomes(place)
-        # The first attempt of these routes precedes the commit, so a try at another node makes another one.
-        if BY_NAME[sending.route].mode != "queue":
+        # The first attempt of these routes precedes the commit, so a try at another node makes another one. With shared
+        # claims this takes a try that failed, since its node may not have recorded that the app took the event.
+        if sending.route == "once":
+            allowed += sum(1 for each in sending.tries if each.status is None or each.status >= 500)
+            if evidence.faults.is_claim_lost(sending):
+                allowed += len(sending.tries) - 1
+        elif BY_NAME[sending.route].mode != "queue":
             allowed += len(sending.tries) - 1
         if len(taken) <= allowed:
             continue
@@ -168,10 +173,10 @@ def check_away(evidence: Evidence) -> Finding:
             if not span.has(first):
                 continue
             mode = BY_NAME[sending.route].mode
-            if mode == "proxy":
+            if sending.route == "proxy":
                 proxied += _count_proxied(finding, evidence, sending, span.ended)
                 slowest = max(slowest, *(each.ended - each.began for each in sending.tries))
-            elif sending.acknowledged is not None and sending.acknowledged < span.ended:
+            elif mode != "proxy" and sending.acknowledged is not None and sending.acknowledged < span.ended:
                 # In hybrid mode the app's own response is not the store's. The app never responds with 202.
                 if mode == "queue" or sending.status == 202:
                     finding.violate(f"{sending.event} of route {sending.route}: {sending.status} while it was away")

@@ -94,8 +94,15 @@ class Faults:
     frozen: list[tuple[str, Span]] = dataclasses.field(default_factory=list)
     killed: list[tuple[str, float]] = dataclasses.field(default_factory=list)
     pauses: list[Pause] = dataclasses.field(default_factory=list)
+    # Times during which some node may not reach the database, and remembers only its own events.
+    cut_off: list[Span] = dataclasses.field(default_factory=list)
     began: float = dataclasses.field(default_factory=time.monotonic)
     is_quiet: bool = False
+
+    def is_claim_lost(self, sending: Sending) -> bool:
+        """Returns whether a node may have handled an event without the database."""
+        spans = self.away + self.cut_off
+        return any(each.began <= span.ended + 5.0 and span.began <= each.ended + 1.0 for span in spans for each in sending.tries)
 
     def note(self, text: str) -> None:
         """Prints a line with the seconds since the start of the run."""

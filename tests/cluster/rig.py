@@ -108,7 +108,10 @@ class Rig:
             hosts = ",".join(f"127.0.0.1:{proxy.port}" for proxy in self.proxies[name])
             url = f"postgres://{USER}@{hosts}/{DATABASE}?target_session_attrs=read-write&sslmode=disable"
             store = f'url = "{url}"\nnode = "{name}"\ndurability = "{self._durability}"'
-        node = Node(name, self.folder, binary, store, config(name, self.app.port))
+        routes = config(name, self.app.port)
+        if self.options.store == "sqlite":
+            routes = routes.replace("dedup = { shared = true }\n", "")
+        node = Node(name, self.folder, binary, store, routes)
         self.nodes[name] = node
         node.start()
         return node
@@ -149,6 +152,10 @@ class Rig:
         yield span
         if span.ended == float("inf"):
             span.ended = time.monotonic()
+
+    def disturb_sessions(self) -> None:
+        """Notes that from now on some node may not reach the database at any moment."""
+        self.faults.cut_off.append(Span(time.monotonic()))
 
     def set_proxies(self, mode: Mode, delay: float = 0.0, node: str = "") -> None:
         """Sets the fault of all proxies, or of those of one node."""

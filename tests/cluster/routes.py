@@ -61,6 +61,8 @@ ROUTES = (
                 rate=30.0,
                 burst=10,
             ),
+            # Its circuit breaker is open on all nodes together.
+            Destination("guarded", _OFTEN.replace("false", "5"), ("release",)),
             Destination("picky", f"{_TWICE}concurrency = 4\n", ("issues",), concurrency=4, may_die=True),
         ),
     ),
@@ -75,6 +77,8 @@ ROUTES = (
     ),
     Route("hybrid", "hybrid", 2, (Destination("upstream", _OFTEN),), 'answer_within = "300ms"\n'),
     Route("proxy", "proxy", 0, (Destination("upstream"),)),
+    # Each event comes to two nodes at the same time.
+    Route("once", "proxy", 1, (Destination("upstream"),), "dedup = { shared = true }\n"),
 )
 BY_NAME = {route.name: route for route in ROUTES}
 

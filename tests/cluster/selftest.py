@@ -92,6 +92,7 @@ def _crowd(evidence: Evidence) -> None:
 def _hurry(evidence: Evidence) -> None:
     for number in range(40):
         evidence.sendings.append(sent(f"h{number}", "queue", 5.0, "release"))
+        evidence.exchanges.append(exchanged(f"h{number}", 5.1 + number / 2, destination="guarded"))
         evidence.exchanges.append(exchanged(f"h{number}", 5.1 + number / 90, destination="capped"))
         evidence.exchanges.append(exchanged(f"h{number}", 5.1 + number / 2, destination="bulk"))
 

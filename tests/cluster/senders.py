@@ -114,24 +114,35 @@ class Senders:
         head, body = _request(sending, is_doomed)
         gives_up = source.random() < GIVES_UP
         pause = 0.05
+        copies = 2 if sending.route == "once" else 1
         while True:
-            node, port = source.choice(sorted(self.nodes.items()))
-            connection = connections.setdefault(node, _Connection(port))
-            one = Try(node, time.monotonic(), 0.0, None)
-            sending.tries.append(one)
-            try:
-                one.status = await connection.send(head, body)
-            except (OSError, EOFError, TimeoutError, ValueError) as error:
-                one.error = type(error).__name__
-            one.ended = time.monotonic()
-            if one.status is not None and 200 <= one.status < 300:
-                sending.acknowledged, sending.status = one.ended, one.status
+            nodes = source.sample(sorted(self.nodes.items()), min(copies, len(self.nodes)))
+            tries = []
+            for node, port in nodes:
+                connection = connections.setdefault(node, _Connection(port))
+                tries.append(_try(sending, node, connection, head, body))
+            for one in await asyncio.gather(*tries):
+                if one.status is not None and 200 <= one.status < 300:
+                    sending.acknowledged, sending.status = one.ended, one.status
+            if sending.acknowledged is not None:
                 return
             if gives_up:
                 sending.gave_up = True
                 return
             await let_time_pass_async("the sender waits before the next try", pause * (0.5 + source.random()))
             pause = min(pause * 2, 1.0)
+
+
+async def _try(sending: Sending, node: str, connection: _Connection, head: str, body: bytes) -> Try:
+    """Sends an event to a node once, and records it."""
+    one = Try(node, time.monotonic(), 0.0, None)
+    sending.tries.append(one)
+    try:
+        one.status = await connection.send(head, body)
+    except (OSError, EOFError, TimeoutError, ValueError) as error:
+        one.error = type(error).__name__
+    one.ended = time.monotonic()
+    return one
 
 
 def _request(sending: Sending, is_doomed: bool) -> tuple[str, bytes]:

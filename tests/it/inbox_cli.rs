@@ -139,6 +139,11 @@ impl Inbox {
         Self { folder, admin }
     }
 
+    /// Ends the gate, which closes its store soon after, and returns the folder.
+    pub fn end(self) -> tempfile::TempDir {
+        self.folder
+    }
+
     /// Returns the folder of the store's file, `hookgate.db`.
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()

@@ -6,8 +6,9 @@ use tempfile::TempDir;
 
 use crate::harness::command::{command, outcome};
 use crate::harness::postgres::{GUEST, OUTSIDER, OWNER, PASSWORD, TestCluster};
-use crate::harness::silent_listener;
 use crate::harness::tls::Authority;
+use crate::harness::{LIMIT, poll_for, silent_listener};
+use crate::inbox_cli::Inbox;
 
 /// A folder with a config whose `[store]` has these lines.
 struct StoreConfig {
@@ -66,17 +67,25 @@ fn check_names_what_is_wrong_with_the_database() {
     let base = cluster.url("USER");
     let url = |user: &str| format!("url = \"{}\"\n", base.replace("USER", user));
     let password = "password = { file = \"password\" }\n";
-    let ca = format!("ca = \"{}\"\n", cluster.ca().display());
+    // The certificate outlives the server, which ends before the last cases.
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    fs::copy(cluster.ca(), &ca).unwrap();
+    let ca = format!("ca = \"{}\"\n", ca.display());
     let server = format!("localhost:{}", cluster.port);
 
     assert_says(&(url(OWNER) + password + &ca), &["0 errors"]);
+    let (_, text) = StoreConfig::new(&(url(OWNER) + password + &ca)).run(&["check"]);
+    assert!(
+        text.contains("warning") && text.contains("`fsync = on`"),
+        "{text}"
+    );
     let socket = format!("url = \"{}\"\n", cluster.socket_url(OWNER));
     assert_says(&socket, &["0 errors"]);
 
     // TLS: the system's authorities and another one do not know the server, and its certificate names `localhost`.
     let untrusted = ["cannot be trusted", &server, "check that `ca`"];
     assert_says(&(url(OWNER) + password), &untrusted);
-    let folder = tempfile::tempdir().unwrap();
     let other = folder.path().join("other.pem");
     fs::write(&other, Authority::new().pem()).unwrap();
     let other = format!("ca = \"{}\"\n", other.display());
@@ -177,4 +186,72 @@ fn check_names_what_is_wrong_with_the_database() {
     assert_says(&(url(OWNER) + password + &ca), &away);
     let silent = format!("url = \"postgres://hookgate@{silent}/hookgate\"");
     assert_says(&silent, &["did not answer within 5 seconds"]);
+}
+
+/// Fails when a gate would run behind a pooler that shares sessions between clients, or one that does not is rejected.
+#[test]
+fn check_rejects_a_pooler_in_transaction_mode() {
+    let Some(cluster) = TestCluster::start() else {
+        return;
+    };
+    for (mode, wanted) in [
+        (
+            "transaction",
+            &["a connection pooler in transaction mode"][..],
+        ),
+        ("session", &["0 errors"]),
+    ] {
+        let Some(pooler) = cluster.pooler(mode) else {
+            return;
+        };
+        let url = cluster.socket_url(OWNER);
+        let url = url.replace(&cluster.port.to_string(), &pooler.port.to_string());
+        assert_says(&format!("url = \"{url}\""), wanted);
+    }
+}
+
+/// Fails when a running gate's file is copied, the copy differs from its source, or a password is needed on the way back.
+#[tokio::test]
+async fn a_file_is_copied_to_postgres_and_back() {
+    let Some(cluster) = TestCluster::start() else {
+        return;
+    };
+    let inbox = Inbox::open().await;
+    for number in 0..3 {
+        inbox.accept(number, "push").await;
+    }
+    let folder = inbox.folder().to_owned();
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (file, back, password) = (path("hookgate.db"), path("back.db"), path("password"));
+    fs::write(&password, PASSWORD).unwrap();
+    let (url, ca) = (cluster.url(OWNER), cluster.ca());
+    let ca = ca.to_str().unwrap();
+    let run = |arguments: &[&str]| outcome(command(arguments).output().unwrap());
+    let there = [
+        "store",
+        "copy",
+        &file,
+        &url,
+        "--password-file",
+        &password,
+        "--ca",
+        ca,
+    ];
+    let (code, _, err) = run(&there);
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("is in use by another process"), "{err}");
+    let _folder = inbox.end();
+    let (code, out, err) = poll_for("the file is free", LIMIT, async || {
+        let done = run(&there);
+        (!done.2.contains("is in use")).then_some(done)
+    })
+    .await;
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("found them equal on both sides"), "{out}");
+    let socket = cluster.socket_url(OWNER);
+    let (code, _, err) = run(&["store", "copy", &socket, &back]);
+    assert_eq!(code, 0, "{err}");
+    let export = |path: &str| run(&["store", "export", path]).1;
+    assert_eq!(export(&file), export(&back));
+    assert_eq!(export(&back).lines().count(), 3);
 }

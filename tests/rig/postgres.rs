@@ -72,12 +72,17 @@ impl TestCluster {
         );
         fs::write(data.join("pg_hba.conf"), rules).unwrap();
         let options = format!(
-            "-k {0} -p {port} -c listen_addresses=127.0.0.1 -c fsync=off -c ssl=on -c ssl_cert_file={1} \
-            -c ssl_key_file={2} -c max_connections=50",
+            "-k {0} -p {port} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=50",
             cluster.path().display(),
+        );
+        // In the file, where a test can change it.
+        let mut settings = fs::read_to_string(data.join("postgresql.conf")).unwrap();
+        settings.push_str(&format!(
+            "ssl = on\nssl_cert_file = '{}'\nssl_key_file = '{}'\n",
             cert.display(),
             key.display()
-        );
+        ));
+        fs::write(data.join("postgresql.conf"), settings).unwrap();
         let mut start = cluster.pg_ctl();
         start.args(["-w", "-o", &options, "start"]);
         cluster.run(start.arg("-l").arg(cluster.path().join("log")));
@@ -137,6 +142,37 @@ impl TestCluster {
         self.run(&mut psql)
     }
 
+    /// Starts PgBouncer in front of the server, or returns `None` where it is not installed. It listens on the Unix socket
+    /// of this port in the folder of the cluster.
+    pub fn pooler(&self, mode: &str) -> Option<TestPooler> {
+        let program = Path::new("/usr/sbin/pgbouncer");
+        if !program.exists() {
+            return None;
+        }
+        let port = silent_listener().1.port();
+        let folder = self.path();
+        let config = format!(
+            "[databases]\nhookgate = host={folder} port={server} user={OWNER}\n[pgbouncer]\nunix_socket_dir = {folder}\n\
+            listen_port = {port}\npool_mode = {mode}\nauth_type = any\nlogfile = {folder}/pooler.log\n\
+            server_reset_query =\n",
+            folder = folder.display(),
+            server = self.port,
+        );
+        let path = folder.join("pooler.ini");
+        fs::write(&path, config).unwrap();
+        self.own(&path);
+        let mut command = Command::new(program);
+        command.arg(&path).stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        if let Some((user, group)) = self.owner {
+            command.uid(user).gid(group);
+        }
+        let child = command.spawn().unwrap();
+        let socket = folder.join(format!(".s.PGSQL.{port}"));
+        super::block_until("the pooler listens", super::LIMIT, || socket.exists());
+        Some(TestPooler { child, port })
+    }
+
     /// Restarts the server with more options.
     pub fn restart(&self, options: &str) {
         let mut restart = self.pg_ctl();
@@ -181,6 +217,19 @@ impl TestCluster {
         if let Some((user, group)) = self.owner {
             std::os::unix::fs::chown(path, Some(user), Some(group)).unwrap();
         }
+    }
+}
+
+/// PgBouncer that ends with its value.
+pub struct TestPooler {
+    child: std::process::Child,
+    pub port: u16,
+}
+
+impl Drop for TestPooler {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

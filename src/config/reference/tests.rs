@@ -137,6 +137,8 @@ fn with_line(path: &str, line: &str) -> String {
                 "{queue}[store]\nurl = \"sqlite:x\"\n[routes.a.socket]\npath = \"s\"\nusers = [0]\n"
             )
         }
+        // The keys of one database are errors beside the other.
+        "store" if POSTGRES_KEYS.contains(&name) => format!("{route}[store]\n{POSTGRES}"),
         "store" => format!("{route}[store]\nurl = \"sqlite:x\"\n"),
         "store.retention" => {
             format!("{route}[store]\nurl = \"sqlite:x\"\n[store.retention]\n")
@@ -159,6 +161,20 @@ fn with_line(path: &str, line: &str) -> String {
         .collect();
     format!("{head}{kept}{line}\n")
 }
+
+const POSTGRES: &str = "url = \"postgres://hookgate@db1/hookgate\"\n";
+
+/// Keys of `[store]` that need a PostgreSQL URL.
+const POSTGRES_KEYS: [&str; 8] = [
+    "password",
+    "ca",
+    "cert",
+    "key",
+    "insecure",
+    "schema",
+    "node",
+    "durability",
+];
 
 /// Returns true for a table within `[routes.NAME.scheme]`.
 fn is_below_scheme(section: &SectionDefinition) -> bool {
@@ -198,10 +214,13 @@ fn the_rows_are_the_keys_that_are_read() {
             .split_once("the keys here are ")
             .unwrap_or_else(|| panic!("{shown}"));
         let list = list.lines().next().unwrap();
-        let read: BTreeSet<&str> = list
+        let mut read: BTreeSet<&str> = list
             .split(['`', ',', ' '])
             .filter(|name| !name.is_empty())
             .collect();
+        if section.path == "store" {
+            read.extend(POSTGRES_KEYS);
+        }
         let mut rows: BTreeSet<&str> = section.keys.iter().map(|key| key.name).collect();
         if section.path == "routes.NAME.scheme" {
             // These keys are rejected in this family.

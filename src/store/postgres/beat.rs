@@ -39,7 +39,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Runs until the store is closed: connects, beats, and connects again when the database was away.
 pub(super) async fn run(shared: Arc<NodeShared>, started: SyncSender<Result<(), StoreError>>) {
     let slot = SessionSlot::new(&shared.settings, "beat");
-    let lock = StateLock::take(shared.settings.state_folder.as_deref());
+    let lock = StateLock::take(shared.settings.state_folder.as_deref(), &shared.settings);
     let began = clock::instant();
     let mut started = Some(started);
     let mut pause = FIRST_PAUSE;

@@ -31,6 +31,9 @@ const OLDEST_VERSION: u32 = 15;
 /// promotion raises it, so an old primary that returns is behind it.
 static TIMELINES: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 
+/// Set when this process has warned of a server that may lose what it has confirmed.
+static HAS_WARNED: AtomicBool = AtomicBool::new(false);
+
 /// Opens a session. `duty` appears in the server's list of sessions. Must run on the store's thread.
 pub(super) async fn open(settings: &PostgresSettings, duty: &str) -> Result<Session, StoreError> {
     let mut failures = Vec::new();
@@ -52,7 +55,7 @@ async fn open_host(
     duty: &str,
 ) -> Result<Session, HostFailure> {
     let config = config(settings, host, duty);
-    let explain = |err| host_failure::of_connect(settings, host, err);
+    let explain = |err: tokio_postgres::Error| host_failure::of_connect(settings, host, &err);
     // A Unix socket has no TLS.
     let tls = match (&settings.tls, host) {
         (PostgresTls::Disabled, _) | (_, PostgresHost::Unix(..)) => None,
@@ -178,7 +181,7 @@ fn check_encoding(
     }
 }
 
-/// Sets the parameters of a session and checks the server, in one round trip.
+/// Sets the parameters of a session and checks the server.
 async fn set_up(
     settings: &PostgresSettings,
     host: &PostgresHost,
@@ -190,35 +193,52 @@ async fn set_up(
         "SET search_path = \"{}\"; SET lock_timeout = '2s'; SET statement_timeout = 0;
         SET idle_in_transaction_session_timeout = '5s'; SET client_connection_check_interval = '2s';
         SET TimeZone = 'UTC';
-        SELECT current_setting('transaction_read_only'), current_setting('fsync'),
-            CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END,
-            (SELECT system_identifier FROM pg_control_system())",
+        SELECT current_setting('transaction_read_only'), current_setting('fsync')",
         settings.schema
     );
-    let answer = session.client.simple_query(&sql).await;
-    let answer = answer.map_err(|err| host_failure::of_connect(settings, host, err))?;
-    let row = answer.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(row),
-        _ => None,
-    });
-    let text = |column: usize| row.and_then(|row| row.try_get(column).ok().flatten());
-    if text(0) != Some("off") {
+    let explain = |err: tokio_postgres::Error| host_failure::of_connect(settings, host, &err);
+    let (read_only, fsync) = ask(&session, &sql).await.map_err(explain)?;
+    if read_only.as_deref() != Some("off") {
         return Err(HostFailure::transient(format!(
             "the server {host} is read-only: it is a standby, or `default_transaction_read_only` is on"
         )));
     }
-    if text(1) == Some("off") {
+    if fsync.as_deref() == Some("off") && !HAS_WARNED.swap(true, Ordering::SeqCst) {
         tracing::warn!(
             %host,
             "the database may lose events when its machine crashes: set `fsync = on` in postgresql.conf"
         );
     }
-    // The first eight digits of the file's name are the timeline.
-    let timeline = text(2).and_then(|file| file.get(..8));
-    if let (Some(timeline), Some(cluster)) = (timeline, text(3)) {
-        check_timeline(host, cluster, timeline)?;
+    let sql = "SELECT pg_walfile_name(pg_current_wal_lsn()), (SELECT system_identifier FROM pg_control_system())";
+    match ask(&session, sql).await {
+        Ok((Some(file), Some(cluster))) => {
+            // The first eight digits of the file's name are the timeline.
+            let timeline = file.get(..8).unwrap_or_default();
+            check_timeline(host, &cluster, timeline)?;
+        }
+        Ok(_) => {}
+        // Some managed services do not let a role ask. They also never bring back an old primary.
+        Err(err) if err.as_db_error().is_some() => {}
+        Err(err) => return Err(host_failure::of_connect(settings, host, err)),
     }
     Ok(session)
+}
+
+/// Runs statements, and returns the first two columns of the first row. Nothing is prepared, which a pooler could lose.
+async fn ask(
+    session: &Session,
+    sql: &str,
+) -> Result<(Option<String>, Option<String>), tokio_postgres::Error> {
+    let answer = session.client.simple_query(sql).await?;
+    let row = answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    let text = |column: usize| {
+        let text = row.and_then(|row| row.try_get(column).ok().flatten());
+        text.map(str::to_owned)
+    };
+    Ok((text(0), text(1)))
 }
 
 /// Rejects a server that is behind one which this process has used: what it stores would be lost, or stored twice.

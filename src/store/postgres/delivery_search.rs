@@ -67,8 +67,10 @@ enum DeliverySource {
     OfEvents(Vec<i64>),
     /// Deliveries of the events within this range, which are few.
     OfRange(EventRange),
-    /// All deliveries, or those of very many lanes.
-    Table(Option<Vec<i64>>),
+    /// All deliveries.
+    Table,
+    /// All deliveries of the events within this range, with the lanes of replays.
+    Timed(EventRange, Vec<i64>),
     /// Deliveries of these lanes, merged from the index of each.
     Lanes(LaneSets),
 }
@@ -101,7 +103,7 @@ impl<'a> DeliveryWalk<'a> {
             snapshot,
             search,
             filter: SearchFilter::new(&search.event, &snapshot.names),
-            source: DeliverySource::Table(None),
+            source: DeliverySource::Table,
             bounds,
             is_done: false,
         };
@@ -134,16 +136,21 @@ impl<'a> DeliveryWalk<'a> {
         }
         // A delivery has a higher number than its event.
         self.bounds.narrow(range.first, i64::MAX);
-        let is_everything = search.destination.is_none()
+        let is_any_lane = search.destination.is_none()
             && search.is_replay.is_none()
             && self.filter.kinds.is_none()
-            && search.state.is_none()
-            && !has_times;
-        if !is_everything {
-            let lanes = wanted_lanes(snapshot, search, &self.filter).await?;
-            self.is_done = lanes.is_empty();
-            self.source = DeliverySource::Lanes(self.split(lanes, has_times.then_some(range)));
+            && search.state.is_none();
+        if is_any_lane && !has_times {
+            return Ok(());
         }
+        let lanes = wanted_lanes(snapshot, search, &self.filter).await?;
+        self.is_done = lanes.is_empty();
+        let sets = self.split(lanes, has_times.then_some(range));
+        self.source = match is_any_lane {
+            // The table itself is one range, which is cheaper than merging all lanes.
+            true => DeliverySource::Timed(range, sets.replays),
+            false => DeliverySource::Lanes(sets),
+        };
         Ok(())
     }
 
@@ -200,7 +207,7 @@ impl<'a> DeliveryWalk<'a> {
             for part in self.parts(limit) {
                 query.add(if is_first { "(" } else { " UNION ALL (" });
                 is_first = false;
-                self.add_part(&mut query, table, &part, size);
+                self.add_part(&mut query, table, part, size);
                 query.add(")");
             }
         }
@@ -213,89 +220,88 @@ impl<'a> DeliveryWalk<'a> {
         query
     }
 
-    /// Returns the sets of rows that one batch reads from each table.
-    fn parts(&self, limit: usize) -> Vec<SearchPart<'_>> {
+    /// Returns the sets of rows that one batch reads from each table. No row is in two of them.
+    fn parts(&self, limit: usize) -> Vec<SearchPart> {
+        let (first, last) = (self.bounds.first, self.bounds.last);
+        let part = |rows, first, last| SearchPart { rows, first, last };
         match &self.source {
-            DeliverySource::OfEvents(events) => vec![SearchPart::OfEvents(events)],
-            DeliverySource::OfRange(range) => vec![SearchPart::OfRange(*range)],
-            DeliverySource::Table(lanes) => vec![SearchPart::Table(lanes.clone())],
+            DeliverySource::OfEvents(events) => {
+                vec![part(PartRows::OfEvents(events.clone()), first, last)]
+            }
+            DeliverySource::OfRange(range) => vec![part(PartRows::OfRange(*range), first, last)],
+            DeliverySource::Table => vec![part(PartRows::Table(None), first, last)],
+            DeliverySource::Timed(range, replays) => {
+                // Behind the first deliveries of these events, only replays can be theirs.
+                let end = range.last.saturating_add(FIRST_DELIVERIES);
+                let mut parts = vec![part(PartRows::Table(None), first, last.min(end))];
+                if !replays.is_empty() && last > end {
+                    let first = first.max(end.saturating_add(1));
+                    parts.push(part(PartRows::Lanes(replays.clone()), first, last));
+                }
+                parts
+            }
             DeliverySource::Lanes(sets) => {
                 let count = sets.originals.len() + sets.replays.len();
                 if count.saturating_mul(limit) > MAX_MERGED {
                     let lanes = sets.originals.iter().chain(&sets.replays);
-                    return vec![SearchPart::Table(Some(lanes.copied().collect()))];
+                    let lanes = Some(lanes.copied().collect());
+                    return vec![part(PartRows::Table(lanes), first, last)];
                 }
-                let last = sets.range.map_or(i64::MAX, |range| {
+                let end = sets.range.map_or(i64::MAX, |range| {
                     range.last.saturating_add(FIRST_DELIVERIES)
                 });
-                let parts = [(&sets.originals, last), (&sets.replays, i64::MAX)];
-                parts
+                [(&sets.originals, end), (&sets.replays, i64::MAX)]
                     .into_iter()
                     .filter(|(lanes, _)| !lanes.is_empty())
-                    .map(|(lanes, last)| SearchPart::Lanes(lanes, last.min(self.bounds.last)))
+                    .map(|(lanes, end)| part(PartRows::Lanes(lanes.clone()), first, last.min(end)))
                     .collect()
             }
         }
     }
 
     /// Adds one set of rows of one table, in order and no more than a batch.
-    fn add_part(&self, query: &mut SearchQuery, table: &str, part: &SearchPart<'_>, size: i64) {
+    fn add_part(&self, query: &mut SearchQuery, table: &str, part: SearchPart, size: i64) {
         let direction = self.bounds.direction();
         let times = match table {
             "open_delivery" => "d.due_ms, NULL::bigint AS ended_ms",
             _ => "NULL::bigint AS due_ms, d.ended_ms",
         };
-        let columns = format!(
-            "d.id, d.event, d.lane, d.state, d.attempts, d.created_ms, {times}, d.last_status, d.last_error"
+        let rows = format!(
+            "SELECT d.id, d.event, d.lane, d.state, d.attempts, d.created_ms, {times}, d.last_status,
+                d.last_error FROM {table} AS d WHERE "
         );
-        let mut last = self.bounds.last;
-        match part {
-            SearchPart::OfEvents(events) => {
+        let is_merged = matches!(part.rows, PartRows::Lanes(_));
+        match part.rows {
+            PartRows::OfEvents(events) => {
                 query
-                    .add(&format!(
-                        "SELECT {columns} FROM {table} AS d WHERE d.event = ANY("
-                    ))
-                    .value(events.to_vec())
+                    .add(&rows)
+                    .add("d.event = ANY(")
+                    .value(events)
                     .add(")");
             }
-            SearchPart::OfRange(range) => {
-                query
-                    .add(&format!(
-                        "SELECT {columns} FROM {table} AS d WHERE d.event BETWEEN "
-                    ))
-                    .value(range.first)
-                    .add(" AND ")
-                    .value(range.last);
+            PartRows::OfRange(range) => {
+                query.add(&rows).add("d.event BETWEEN ").value(range.first);
+                query.add(" AND ").value(range.last);
             }
-            SearchPart::Table(lanes) => {
-                query.add(&format!("SELECT {columns} FROM {table} AS d WHERE true"));
-                if let Some(lanes) = lanes {
-                    query
-                        .add(" AND d.lane = ANY(")
-                        .value(lanes.clone())
-                        .add(")");
-                }
+            PartRows::Table(None) => {
+                query.add(&rows).add("true");
             }
-            SearchPart::Lanes(lanes, most) => {
-                last = *most;
-                query
-                    .add("SELECT d.* FROM unnest(")
-                    .value(lanes.to_vec())
-                    .add(&format!(
-                        "::bigint[]) AS l CROSS JOIN LATERAL (SELECT {columns} FROM {table} AS d WHERE d.lane = l"
-                    ));
+            PartRows::Table(Some(lanes)) => {
+                query.add(&rows).add("d.lane = ANY(").value(lanes).add(")");
+            }
+            PartRows::Lanes(lanes) => {
+                query.add("SELECT d.* FROM unnest(").value(lanes);
+                query.add("::bigint[]) AS l CROSS JOIN LATERAL (");
+                query.add(&rows).add("d.lane = l");
             }
         }
-        query
-            .add(" AND d.id BETWEEN ")
-            .value(self.bounds.first)
-            .add(" AND ")
-            .value(last);
+        query.add(" AND d.id BETWEEN ").value(part.first);
+        query.add(" AND ").value(part.last);
         self.add_criteria(query);
         query
             .add(&format!(" ORDER BY d.id {direction} LIMIT "))
             .value(size);
-        if matches!(part, SearchPart::Lanes(..)) {
+        if is_merged {
             query
                 .add(&format!(") AS d ORDER BY d.id {direction} LIMIT "))
                 .value(size);
@@ -315,12 +321,15 @@ impl<'a> DeliveryWalk<'a> {
         if event.since_ms.is_none() && event.before_ms.is_none() {
             return;
         }
-        if let DeliverySource::Lanes(LaneSets {
-            range: Some(range), ..
-        }) = &self.source
-        {
+        let range = match &self.source {
+            DeliverySource::Lanes(sets) => sets.range,
+            DeliverySource::Timed(range, _) => Some(*range),
+            _ => None,
+        };
+        if let Some(range) = range {
+            // The sum keeps PostgreSQL from reading the index of events instead, which has another order.
             query
-                .add(" AND d.event BETWEEN ")
+                .add(" AND d.event + 0 BETWEEN ")
                 .value(range.first)
                 .add(" AND ")
                 .value(range.last);
@@ -332,13 +341,19 @@ impl<'a> DeliveryWalk<'a> {
     }
 }
 
-/// Rows of one table that a batch reads.
-enum SearchPart<'a> {
-    OfEvents(&'a [i64]),
+/// Rows of one table that a batch reads, from a first to a last number.
+struct SearchPart {
+    rows: PartRows,
+    first: i64,
+    last: i64,
+}
+
+enum PartRows {
+    OfEvents(Vec<i64>),
     OfRange(EventRange),
+    /// All rows, or those of very many lanes.
     Table(Option<Vec<i64>>),
-    /// Lanes, and the last number.
-    Lanes(&'a [i64], i64),
+    Lanes(Vec<i64>),
 }
 
 /// Returns the tables that may hold deliveries in a state, or in any.

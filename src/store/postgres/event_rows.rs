@@ -9,11 +9,6 @@ use crate::store::event::StoredEventRow;
 use crate::store::names::NameTable;
 use crate::store::postgres::session::Session;
 
-/// Columns of an event with its content, in the order of [`of`].
-pub(super) const COLUMNS: &str =
-    "event.id, event.uid, event.kind, event.received_ms, event.event_id,
-    event.webhook_id, event.event_type, content.sealing_key, content.head, content.body";
-
 /// Reads events with their contents, by their numbers.
 pub(super) async fn read_many(
     session: &Session,
@@ -30,7 +25,7 @@ pub(super) async fn read_many(
         .collect())
 }
 
-/// Reads a row with [`COLUMNS`].
+/// Reads a row with the columns of [`read_many`], in their order.
 pub(super) fn of(row: &Row, names: &Arc<NameTable>) -> StoredEventRow {
     let uid: &[u8] = row.get(1);
     StoredEventRow {

@@ -18,7 +18,7 @@ use crate::store::search::EventSearch;
 
 /// Largest number of deliveries in a state whose events are collected. Beyond it, all events are read in order until
 /// enough of them have such a delivery.
-const MAX_COLLECTED: i64 = 100_000;
+const MAX_COLLECTED: i64 = 20_000;
 
 /// Largest number of rows that one query merges from several kinds or lanes.
 pub(super) const MAX_MERGED: usize = 100_000;

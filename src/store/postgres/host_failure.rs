@@ -65,13 +65,13 @@ pub(super) fn of_files(host: &PostgresHost, err: &ClientError) -> HostFailure {
 pub(super) fn of_connect(
     settings: &PostgresSettings,
     host: &PostgresHost,
-    err: tokio_postgres::Error,
+    err: &tokio_postgres::Error,
 ) -> HostFailure {
     let PostgresSettings { user, database, .. } = settings;
     if let Some(db) = err.as_db_error() {
         return of_server(settings, host, db.code(), db.message());
     }
-    let text = causes(&err);
+    let text = causes(err);
     // The library has no kinds for these, so its texts decide.
     if text.contains("password missing") {
         return HostFailure::setup(format!(
@@ -145,7 +145,7 @@ fn of_server(
     }
     if *code == SqlState::TOO_MANY_CONNECTIONS {
         return HostFailure::transient(format!(
-            "the server {host} has no connection left: {message}: raise `max_connections`; each node uses up to 12"
+            "the server {host} has no connection left: {message}: raise `max_connections`; each node uses up to 13"
         ));
     }
     if *code == SqlState::CANNOT_CONNECT_NOW {

@@ -55,7 +55,7 @@ pub(super) async fn read(
                 last_clear: row.get(1),
                 last_clear_seal: row.get(2),
             };
-            sealer.add_numbered(key, row);
+            sealer.add_numbered(key, &row);
         }
     }
     Ok(sealer)

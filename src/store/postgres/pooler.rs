@@ -37,7 +37,7 @@ pub(super) async fn refuse(
 fn shared() -> StoreError {
     StoreError::Setup {
         what: "a connection pooler in transaction mode, such as PgBouncer, answers instead of the server: connect to \
-            the server itself, or set `pool_mode = session` for this database; a node uses at most 12 connections"
+            the server itself, or set `pool_mode = session` for this database; a node uses at most 13 connections"
             .to_owned(),
         source: None,
     }

@@ -2,7 +2,7 @@
 
 use tokio::task::LocalSet;
 
-use crate::model::database::PostgresSettings;
+use crate::model::database::{CommitDurability, PostgresSettings};
 use crate::store::error::StoreError;
 use crate::store::postgres::session::Session;
 use crate::store::postgres::{connect, migrate, pooler};
@@ -10,17 +10,17 @@ use crate::store::postgres::{connect, migrate, pooler};
 /// The version of a schema beside that of this program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SchemaVersions {
-    /// Version of the tables; 0 if there are none.
+    /// Version of the tables; 0 if there are no tables.
     pub(crate) found: i32,
     /// Version that this program writes.
     pub(crate) known: i32,
 }
 
-/// Connects, and checks everything that a gate needs at its start. Blocks.
+/// Connects, and checks everything that a gate needs at its start. Returns warnings. Blocks.
 ///
 /// # Errors
 /// Returns the first reason why a gate could not start or work.
-pub(crate) fn probe(settings: &PostgresSettings) -> Result<SchemaVersions, StoreError> {
+pub(crate) fn probe(settings: &PostgresSettings) -> Result<Vec<String>, StoreError> {
     block(async || {
         let session = connect::open(settings, "check").await?;
         pooler::refuse(settings, &session).await?;
@@ -29,7 +29,7 @@ pub(crate) fn probe(settings: &PostgresSettings) -> Result<SchemaVersions, Store
         if found.found < found.known {
             check_creation(&session, settings).await?;
         }
-        Ok(found)
+        durability_warnings(&session, settings).await
     })
 }
 
@@ -126,6 +126,30 @@ async fn check_creation(session: &Session, settings: &PostgresSettings) -> Resul
         true => Ok(()),
         false => Err(migrate::cannot_create(settings)),
     }
+}
+
+/// Compares what the server makes durable with what the config expects.
+async fn durability_warnings(
+    session: &Session,
+    settings: &PostgresSettings,
+) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT current_setting('fsync') = 'on', current_setting('synchronous_standby_names') <> ''";
+    let row = session.query_one(sql, &[]).await;
+    let row = row.map_err(StoreError::Postgres)?;
+    let (is_synced, has_standby): (bool, bool) = (row.get(0), row.get(1));
+    let mut warnings = Vec::new();
+    if !is_synced {
+        warnings.push(
+            "the database may lose events when its machine crashes: set `fsync = on` in postgresql.conf".to_owned(),
+        );
+    }
+    // The default durability needs no standby, so only the stronger one expects one.
+    if settings.durability == CommitDurability::Applied && !has_standby {
+        warnings.push(
+            "`durability = \"applied\"` has no effect: the server has no `synchronous_standby_names`".to_owned(),
+        );
+    }
+    Ok(warnings)
 }
 
 fn lacks(what: String) -> StoreError {

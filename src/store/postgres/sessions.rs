@@ -143,12 +143,13 @@ impl Sessions {
         let session = guard.session()?;
         let work = async {
             // Searches differ so much that a plan for any values suits few of them, and compiling one takes longer than
-            // most of them run.
+            // most of them run. A bitmap forgets the order of its index, by which a list ends early.
             // The server cancels the query at its deadline. The deadline of this side comes later, for a server that is
             // gone.
             let begin = format!(
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {};
-                SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL jit = off",
+                SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL jit = off;
+                SET LOCAL enable_bitmapscan = off",
                 patience.as_millis()
             );
             session.batch(&begin).await?;

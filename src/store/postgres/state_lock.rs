@@ -9,15 +9,20 @@ use std::path::Path;
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 
+use crate::model::database::PostgresSettings;
+
 /// The locked file with the number of the node, or nothing if this process has no state folder, or another one uses it.
 pub(super) struct StateLock {
     file: Option<Mutex<File>>,
     former_node: Option<i32>,
+    /// The database that node numbers belong to.
+    database: String,
 }
 
 impl StateLock {
     /// Locks the file of a folder and reads the number of the former process.
-    pub(super) fn take(folder: Option<&Path>) -> Self {
+    pub(super) fn take(folder: Option<&Path>, settings: &PostgresSettings) -> Self {
+        let database = format!("{settings} {}", settings.schema);
         let locked = folder.and_then(|folder| {
             let mut options = File::options();
             options.create(true).truncate(false).read(true).write(true);
@@ -29,16 +34,22 @@ impl StateLock {
             return Self {
                 file: None,
                 former_node: None,
+                database,
             };
         };
         let mut text = String::new();
+        // A number that another database gave may be that of a live node in this one.
         let former_node = match file.read_to_string(&mut text) {
-            Ok(_) => text.trim().parse().ok(),
+            Ok(_) => match text.trim().split_once(' ') {
+                Some((node, of)) if of == database => node.parse().ok(),
+                _ => None,
+            },
             Err(_) => None,
         };
         Self {
             file: Some(Mutex::new(file)),
             former_node,
+            database,
         }
     }
 
@@ -53,7 +64,7 @@ impl StateLock {
             return;
         };
         let mut file = file.lock();
-        let text = format!("{node}\n");
+        let text = format!("{node} {}\n", self.database);
         let written = file
             .seek(SeekFrom::Start(0))
             .and_then(|_| file.set_len(0))

@@ -47,13 +47,31 @@ impl Drop for UnreadTake {
             return;
         };
         let due = unread.due.iter().map(|due| (due.delivery.0, due.attempt));
-        let due: Vec<_> = due.collect();
-        // If the store is closed, the next start returns them.
-        let _ = shared.send(Box::new(move |shared| {
-            Box::pin(async move {
-                let _ = takeover::interrupt(&shared, &due).await;
-            })
-        }));
+        return_soon(&shared, due.collect());
+    }
+}
+
+/// Returns deliveries to the queue that no attempt of this process will begin.
+fn return_soon(shared: &NodeShared, attempts: Vec<(i64, u32)>) {
+    // If the store is closed, the next start returns them. If the database is away, they are reconciled later.
+    let _ = shared.send(Box::new(move |shared| {
+        Box::pin(async move {
+            let _ = takeover::interrupt(&shared, &attempts).await;
+        })
+    }));
+}
+
+/// Deliveries of a take whose commit or whose events may still fail. If they do, the deliveries return to the queue.
+struct UncertainTake<'a> {
+    shared: &'a NodeShared,
+    attempts: Vec<(i64, u32)>,
+}
+
+impl Drop for UncertainTake<'_> {
+    fn drop(&mut self) {
+        if !self.attempts.is_empty() {
+            return_soon(self.shared, std::mem::take(&mut self.attempts));
+        }
     }
 }
 
@@ -158,8 +176,13 @@ async fn take(shared: &NodeShared, request: &TakeRequest) -> Result<TakeResult, 
     let guard = shared.sessions().taker().open().await?;
     let session = guard.session()?;
     let work = async {
-        let (rows, hold) = take_rows(shared, session, request).await?;
+        let mut uncertain = UncertainTake {
+            shared,
+            attempts: Vec::new(),
+        };
+        let (rows, hold) = take_rows(shared, session, request, &mut uncertain).await?;
         let due = read_events(shared, session, rows).await?;
+        uncertain.attempts.clear();
         Ok::<_, tokio_postgres::Error>(TakeResult { due, hold })
     };
     let taken = tokio::time::timeout(PATIENCE, work).await;
@@ -175,6 +198,7 @@ async fn take_rows(
     shared: &NodeShared,
     session: &Session,
     request: &TakeRequest,
+    uncertain: &mut UncertainTake<'_>,
 ) -> Result<(Vec<TakenRow>, Option<TakeHold>), tokio_postgres::Error> {
     let id = request.destination.0;
     let now_ms = shared.clock.now().unix_ms;
@@ -217,6 +241,8 @@ async fn take_rows(
         return Ok((rows, hold));
     }
     allowance.write(session, id, rows.len(), now_ms).await?;
+    // From here on the server may commit even if its answer is lost.
+    uncertain.attempts = rows.iter().map(|row| (row.id, row.attempt)).collect();
     session.batch("COMMIT").await?;
     for row in &rows {
         let running = RunningAttempt {

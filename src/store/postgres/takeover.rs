@@ -137,6 +137,10 @@ pub(super) async fn interrupt(
     shared: &NodeShared,
     attempts: &[AttemptRef],
 ) -> Result<(), StoreError> {
+    // First: if this fails, the rows belong to no attempt of this process, and are reconciled.
+    for (delivery, attempt) in attempts {
+        shared.attempts.remove(*delivery, *attempt);
+    }
     interrupt_on(shared, shared.sessions().operator(), attempts, true).await
 }
 
@@ -154,13 +158,7 @@ async fn interrupt_on(
             .await
             .map_err(StoreError::Postgres)
     })
-    .await?;
-    for (delivery, attempt) in attempts {
-        if is_own {
-            shared.attempts.remove(*delivery, *attempt);
-        }
-    }
-    Ok(())
+    .await
 }
 
 async fn interrupt_rows(

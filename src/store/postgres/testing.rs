@@ -28,6 +28,10 @@ impl PostgresStore {
         read.await.unwrap()
     }
 
+    pub(in crate::store) fn kinds_for_test(&self) -> usize {
+        self.shared.names().kinds.len()
+    }
+
     /// Returns the number of this node.
     pub(in crate::store) fn node_number(&self) -> i32 {
         self.shared.node()

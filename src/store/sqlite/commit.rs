@@ -21,7 +21,10 @@ impl SqliteStore {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn commit(&self, mut event: NewEvent) -> Result<CommitOutcome, StoreError> {
+    pub(in crate::store) async fn commit(
+        &self,
+        mut event: NewEvent,
+    ) -> Result<CommitOutcome, StoreError> {
         if !self.shared.is_healthy() {
             return Err(StoreError::Reopening);
         }

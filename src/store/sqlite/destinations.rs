@@ -19,7 +19,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn destination(
+    pub(in crate::store) async fn destination(
         &self,
         route: &RouteName,
         name: &DestinationName,
@@ -46,7 +46,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn destinations(&self) -> Result<Vec<DestinationRow>, StoreError> {
+    pub(in crate::store) async fn destinations(&self) -> Result<Vec<DestinationRow>, StoreError> {
         self.shared.read(PATIENCE, destinations).await
     }
 

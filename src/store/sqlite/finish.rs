@@ -29,7 +29,10 @@ impl SqliteStore {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn finish(&self, finished: FinishedAttempt) -> Result<bool, StoreError> {
+    pub(in crate::store) async fn finish(
+        &self,
+        finished: FinishedAttempt,
+    ) -> Result<bool, StoreError> {
         let answer = finished
             .record
             .response_start

@@ -37,7 +37,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn events(
+    pub(in crate::store) async fn events(
         &self,
         search: EventSearch,
         page: ListPage,
@@ -50,7 +50,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn deliveries(
+    pub(in crate::store) async fn deliveries(
         &self,
         search: DeliverySearch,
         page: ListPage,

@@ -298,7 +298,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn purge(
+    pub(in crate::store) async fn purge(
         &self,
         retention: &RetentionLimits,
         now_ms: i64,

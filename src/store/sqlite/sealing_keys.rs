@@ -36,7 +36,7 @@ pub(super) fn open(
     let mut sealer = ContentSealer::default();
     for key in &derived {
         if let Some(row) = find(&key.print)? {
-            sealer.add_numbered(key, row);
+            sealer.add_numbered(key, &row);
         }
     }
     if is_writing {

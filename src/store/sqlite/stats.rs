@@ -18,7 +18,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn stats(&self) -> Result<StoreStatistics, StoreError> {
+    pub(in crate::store) async fn stats(&self) -> Result<StoreStatistics, StoreError> {
         let shared = Arc::clone(&self.shared);
         let look = move |look: &ReadTransaction<'_>| stats(look, &shared.path);
         let stats = self.shared.read(PATIENCE, look).await?;

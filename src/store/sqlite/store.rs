@@ -43,7 +43,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub fn open(mut options: SqliteOptions) -> Result<Self, StoreError> {
+    pub(in crate::store) fn open(mut options: SqliteOptions) -> Result<Self, StoreError> {
         // SQLite names the log after the path that it opens, so all connections must use the same one.
         options.path = open::canonical(&options.path);
         let path = options.path.clone();
@@ -129,7 +129,7 @@ impl SqliteStore {
     }
 
     /// Writes all waiting tasks and closes the file, for all clones. Blocks.
-    pub fn close(self) {
+    pub(in crate::store) fn close(self) {
         self.writer.close();
     }
 }

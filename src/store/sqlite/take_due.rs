@@ -91,7 +91,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn begin(
+    pub(in crate::store) async fn begin(
         &self,
         destination: DestinationId,
         limit: usize,

@@ -91,17 +91,27 @@ async fn the_first_key_seals_and_all_open() {
     // Content that cannot be decrypted is empty.
     let lost = rig.store.event(uid(1)).await.unwrap().unwrap();
     assert_eq!((lost.body, lost.headers.len()), (None, 0));
-    let Rig { store, folder, .. } = rig;
+    let Rig {
+        store,
+        folder,
+        schema,
+    } = rig;
     store.close();
-    let path = folder.path().join("inbox.db");
+    let location = match &schema {
+        None => options(&folder.path().join("inbox.db")).location,
+        Some(schema) => schema.location(folder.path()),
+    };
     for keys in [
         vec![],
         vec![key(OLD)],
         vec![key("some other key than these")],
     ] {
-        let mut options = options(&path);
+        let mut options = at(location.clone());
         options.encryption_keys = keys;
-        assert!(matches!(Store::open(options), Err(StoreError::Key { .. })));
+        assert!(matches!(
+            Store::open(options),
+            Err(StoreError::Key { .. } | StoreError::SchemaKey { .. })
+        ));
     }
 }
 

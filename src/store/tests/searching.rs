@@ -348,7 +348,7 @@ async fn types_without_number_are_found_and_bounded() {
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0].event_type, Some(format!("type.{number}").into()));
     }
-    assert_eq!(rig.store.sqlite().shared.kinds_for_test(), 4097);
+    assert_eq!(rig.kinds(), 4097);
     rig.assert_sound();
 }
 

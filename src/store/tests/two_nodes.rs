@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::model::clock::instant;
 use crate::model::database::{PostgresHost, PostgresSettings};
 use crate::store::nodes::BreakerReport;
 use crate::store::take::{TakeHold, TakeRate};
@@ -200,11 +201,11 @@ type OrderedAttempt = (i64, i64, Instant, Instant);
 
 /// Takes and ends ordered deliveries until all are delivered. A sixth of the first attempts fails.
 async fn deliver_ordered(store: Store, app: DestinationId, expected: i64) -> Vec<OrderedAttempt> {
-    let (mut seen, began) = (Vec::new(), Instant::now());
+    let (mut seen, began) = (Vec::new(), instant());
     // A delivery that is stuck behind nothing ends the test by the count.
     while began.elapsed() < Duration::from_secs(30) {
         let taken = store.take(request(app, 3)).await.unwrap().due;
-        let begun = Instant::now();
+        let begun = instant();
         if taken.is_empty() {
             let count = "SELECT count(*) FROM delivery WHERE state = 3";
             if store.postgres().read_number(count).await == expected {
@@ -218,7 +219,7 @@ async fn deliver_ordered(store: Store, app: DestinationId, expected: i64) -> Vec
                 true => NextState::Waiting(NOW),
                 false => NextState::Delivered,
             };
-            seen.push((number % 8, number, begun, Instant::now()));
+            seen.push((number % 8, number, begun, instant()));
             assert!(store.finish(finished(&due, next)).await.unwrap());
         }
     }
@@ -331,7 +332,7 @@ async fn a_node_that_was_declared_dead_changes_nothing() {
     let node = pair.one.postgres().node_number();
     let sql = format!("UPDATE node SET ended_ms = 1, is_gone = true WHERE id = {node}");
     pair.other.postgres().run_sql(sql).await;
-    let began = Instant::now();
+    let began = instant();
     let again = loop {
         let mut taken = pair.other.take(request(app, 1)).await.unwrap().due;
         if let Some(due) = taken.pop() {
@@ -368,7 +369,7 @@ async fn the_work_of_a_dead_node_is_taken_over() {
         ..request(app, 1)
     };
     let due = pair.one.take(limited).await.unwrap().due.remove(0);
-    let died = Instant::now();
+    let died = instant();
     pair.one.postgres().abandon();
     let again = loop {
         let mut taken = pair.other.take(request(app, 1)).await.unwrap().due;
@@ -410,7 +411,7 @@ async fn an_expanded_schema_is_used_and_a_contracted_one_is_not() {
     assert_eq!(third.postgres().read_number(form).await, 99);
     let contract = "UPDATE meta SET readable_from = 2";
     pair.other.postgres().run_sql(contract.to_owned()).await;
-    let began = Instant::now();
+    let began = instant();
     while pair.both().iter().any(|store| store.is_healthy()) {
         assert!(began.elapsed() < Duration::from_secs(10), "a node goes on");
         tokio::task::yield_now().await;

@@ -1,6 +1,6 @@
 """Faults under load. Each module adds its scenarios to the registry."""
 
-from . import clocks, database, failover, network, nodes, operators, short, upgrade
+from . import apps, clocks, database, failover, network, nodes, operators, short, upgrade
 from .registry import SCENARIOS
 
-__all__ = ["SCENARIOS", "clocks", "database", "failover", "network", "nodes", "operators", "short", "upgrade"]
+__all__ = ["SCENARIOS", "apps", "clocks", "database", "failover", "network", "nodes", "operators", "short", "upgrade"]

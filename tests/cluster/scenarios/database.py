@@ -15,6 +15,7 @@ def full_database(options: Options) -> Report:
     source = random.Random(options.seed)
     with Rig("full-database", options) as rig:
         rig.warm_up()
+        rig.disturb_sessions()
         with rig.primary.filled() as count:
             rig.note(f"{count} connections of others fill the server")
             for _ in range(options.times):
@@ -33,6 +34,7 @@ def table_lock(options: Options) -> Report:
     """Holds an exclusive lock on the tables of open deliveries and of events, one after the other."""
     with Rig("table-lock", options) as rig:
         rig.warm_up()
+        rig.disturb_sessions()
         for table in ("hookgate.open_delivery", "hookgate.event"):
             with rig.primary.locked(table):
                 rig.note(f"{table} is locked")
@@ -48,6 +50,7 @@ def terminated_backends(options: Options) -> Report:
     source = random.Random(options.seed)
     with Rig("terminated-backends", options) as rig:
         rig.warm_up()
+        rig.disturb_sessions()
         ended = 0
         for _ in range(options.times):
             ended += rig.primary.terminate_sessions(source.randint(1, 6))

@@ -58,6 +58,7 @@ def old_primary_back(options: Options) -> Report:
     """Starts the old primary again beside the new one: no node may use it."""
     with Rig("old-primary-back", options, standby="async") as rig:
         rig.warm_up(5.0)
+        rig.disturb_sessions()
         old = rig.primary
         fail_over(rig)
         rig.faults.lossy.append(rig.faults.crashes[-1])

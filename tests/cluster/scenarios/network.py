@@ -16,6 +16,7 @@ def hole_node(options: Options) -> Report:
     """Drops all packets between one node and the database; the others take over its deliveries."""
     with Rig("hole-node", options) as rig:
         rig.warm_up()
+        rig.disturb_sessions()
         rig.note("node a loses the database")
         rig.set_proxies(Mode.HOLE, node="a")
         let_time_pass("the hole lasts", options.seconds)
@@ -57,6 +58,7 @@ def hole_after_commit(options: Options) -> Report:
     source = random.Random(options.seed)
     with Rig("hole-after-commit", options) as rig:
         rig.warm_up()
+        rig.disturb_sessions()
         for _ in range(options.times):
             name = source.choice(sorted(rig.nodes))
             swallow_commit(rig, name)
@@ -73,6 +75,7 @@ def reset(options: Options) -> Report:
     source = random.Random(options.seed)
     with Rig("reset", options) as rig:
         rig.warm_up()
+        rig.disturb_sessions()
         for _ in range(options.times):
             name = source.choice(sorted(rig.nodes))
             rig.set_proxies(Mode.RESET, node=name)
@@ -87,6 +90,7 @@ def slow_database(options: Options) -> Report:
     """Delays each answer of the database by 200 ms."""
     with Rig("slow-database", options) as rig:
         rig.warm_up()
+        rig.disturb_sessions()
         rig.note("each round trip takes 200 ms more")
         rig.set_proxies(Mode.PASS, delay=0.1)
         let_time_pass("the database is slow", options.seconds)

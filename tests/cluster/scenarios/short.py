@@ -23,6 +23,7 @@ def short(options: Options) -> Report:
         rig.nodes["a"].start()
         let_time_pass("the load goes on", 1.0)
         if options.store == "postgres":
+            rig.disturb_sessions()
             for name in sorted(rig.nodes)[:2]:
                 swallow_commit(rig, name)
             rig.note("the answers to two COMMITs were swallowed")
