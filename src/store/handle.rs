@@ -520,7 +520,7 @@ impl Store {
             return stub.news();
         }
         match &self.backend {
-            // Nobody else writes the file, so this channel is closed at once.
+            // No other process writes the file, so this channel is closed at once.
             Backend::Sqlite(_) => mpsc::channel(1).1,
             Backend::Postgres(store) => store.news(),
         }

@@ -133,7 +133,7 @@ async fn register(
     if known != 0 && renewed.map_err(StoreError::Postgres)? == 1 {
         return Ok(());
     }
-    // Whoever holds the lock of the state folder knows that the process which held it before is gone.
+    // The holder of the state folder's lock knows that the process which held it before is gone.
     if let Some(former) = lock.former_node().filter(|former| *former != known) {
         let sql = "UPDATE node SET is_gone = true,
             ended_ms = coalesce(ended_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)

@@ -16,7 +16,7 @@ use crate::store::postgres::attempts::RunningAttempt;
 use crate::store::postgres::commit_group::{CommitGroup, EventDecision, GroupEvent, GroupFailure};
 use crate::store::postgres::new_names;
 use crate::store::postgres::order::{MAX_LOCKED, OrderedKey};
-use crate::store::postgres::queue::QueuedTask;
+use crate::store::postgres::queue::GroupTask;
 use crate::store::postgres::session::Session;
 use crate::store::postgres::sessions::{SessionSlot, is_collision, no_answer};
 use crate::store::postgres::shared::NodeShared;
@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A commit that waits for its group.
-type CommitTask = QueuedTask<SealedEvent, CommitOutcome>;
+type CommitTask = GroupTask<SealedEvent, CommitOutcome>;
 
 impl PostgresStore {
     pub(in crate::store) async fn commit(

@@ -8,9 +8,9 @@ use tokio_postgres::error::SqlState;
 use crate::model::delivery::DeliveryState;
 use crate::store::error::StoreError;
 use crate::store::postgres::commit::ordered_keys;
-use crate::store::postgres::commit_rows::{ClaimColumns, EventColumns, OpenDeliveryColumns};
+use crate::store::postgres::commit_rows::{ClaimInsert, DeliveryInsert, EventInsert};
 use crate::store::postgres::order::{self, OrderedKey};
-use crate::store::postgres::queue::QueuedTask;
+use crate::store::postgres::queue::GroupTask;
 use crate::store::postgres::session::{Session, SqlValue};
 use crate::store::postgres::shared::NodeShared;
 use crate::store::postgres::tally::{self, TallyChanges};
@@ -27,7 +27,7 @@ pub(super) struct CommitGroup<'a> {
 
 /// An event with its numbers and what was decided about it.
 pub(super) struct GroupEvent {
-    pub(super) task: QueuedTask<SealedEvent, CommitOutcome>,
+    pub(super) task: GroupTask<SealedEvent, CommitOutcome>,
     pub(super) number: i64,
     pub(super) deliveries: Vec<i64>,
     pub(super) route: i64,
@@ -37,7 +37,7 @@ pub(super) struct GroupEvent {
     pub(super) decision: EventDecision,
 }
 
-/// What a transaction does with an event.
+/// The decision of a transaction about an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum EventDecision {
     /// Inserts it.
@@ -85,7 +85,7 @@ impl From<tokio_postgres::Error> for GroupFailure {
 
 impl GroupEvent {
     /// Returns an event that has no numbers yet.
-    pub(super) fn new(task: QueuedTask<SealedEvent, CommitOutcome>) -> Self {
+    pub(super) fn new(task: GroupTask<SealedEvent, CommitOutcome>) -> Self {
         Self {
             task,
             number: 0,
@@ -199,7 +199,7 @@ impl<'a> CommitGroup<'a> {
     async fn begin_and_claim(&mut self, session: &Session, first: i64) -> Result<(), GroupFailure> {
         let begin = self.begin_text();
         let lock = session.prepare(LOCK_GROUP).await?;
-        let claims = ClaimColumns::of(&self.events);
+        let claims = ClaimInsert::of(&self.events);
         if claims.is_empty() {
             let locks: [SqlValue<'_>; 1] = [&first];
             let (begun, locked) = tokio::join!(
@@ -211,7 +211,7 @@ impl<'a> CommitGroup<'a> {
             locked?;
             return self.resolve(session, HashSet::new()).await;
         }
-        let insert = session.prepare(ClaimColumns::INSERT).await?;
+        let insert = session.prepare(ClaimInsert::INSERT).await?;
         let locks: [SqlValue<'_>; 1] = [&first];
         let values = claims.values();
         let (begun, locked, won) = tokio::join!(
@@ -222,20 +222,18 @@ impl<'a> CommitGroup<'a> {
         );
         begun?;
         locked?;
-        let won = ClaimColumns::won(&won?);
+        let won = ClaimInsert::won(&won?);
         self.resolve(session, won).await
     }
 
     /// Inserts the claims inside a transaction that has begun.
     async fn decide(&mut self, session: &Session) -> Result<(), GroupFailure> {
-        let claims = ClaimColumns::of(&self.events);
+        let claims = ClaimInsert::of(&self.events);
         let won = match claims.is_empty() {
             true => HashSet::new(),
             false => {
-                let rows = session
-                    .query(ClaimColumns::INSERT, &claims.values())
-                    .await?;
-                ClaimColumns::won(&rows)
+                let rows = session.query(ClaimInsert::INSERT, &claims.values()).await?;
+                ClaimInsert::won(&rows)
             }
         };
         self.resolve(session, won).await
@@ -260,7 +258,7 @@ impl<'a> CommitGroup<'a> {
             self.claims_made = i64::try_from(won.len()).unwrap_or(0);
             return Ok(());
         }
-        let found = ClaimColumns::find(session, &lost).await?;
+        let found = ClaimInsert::find(session, &lost).await?;
         let own: HashSet<i64> = self.events.iter().map(|event| event.number).collect();
         let skew_ms = self.shared.clock.skew_ms();
         let node = self.shared.node();
@@ -316,8 +314,8 @@ impl<'a> CommitGroup<'a> {
                 _ => {}
             }
         }
-        ClaimColumns::replace(session, &replaced).await?;
-        ClaimColumns::give_up(session, &given_up).await?;
+        ClaimInsert::replace(session, &replaced).await?;
+        ClaimInsert::give_up(session, &given_up).await?;
         let stored: HashSet<i64> = self
             .events
             .iter()
@@ -338,8 +336,8 @@ impl<'a> CommitGroup<'a> {
         }
         order::lock(session, &self.shared.settings.schema, &keys).await?;
         let behind = self.find_behind(session, &new, &keys).await?;
-        let events = EventColumns::of(&new);
-        let deliveries = OpenDeliveryColumns::of(&new, self.shared, &behind);
+        let events = EventInsert::of(&new);
+        let deliveries = DeliveryInsert::of(&new, self.shared, &behind);
         let mut changes = TallyChanges::default();
         changes.add_claims(self.claims_made);
         for event in &new {
@@ -349,9 +347,9 @@ impl<'a> CommitGroup<'a> {
             }
         }
         let (lanes, states, counts) = changes.columns();
-        let insert_events = session.prepare(EventColumns::INSERT).await?;
-        let insert_contents = session.prepare(EventColumns::INSERT_CONTENT).await?;
-        let insert_deliveries = session.prepare(OpenDeliveryColumns::INSERT).await?;
+        let insert_events = session.prepare(EventInsert::INSERT).await?;
+        let insert_contents = session.prepare(EventInsert::INSERT_CONTENT).await?;
+        let insert_deliveries = session.prepare(DeliveryInsert::INSERT).await?;
         let record = session.prepare(tally::RECORD).await?;
         let event_values = events.values();
         let content_values = events.content_values();

@@ -14,7 +14,7 @@ const FIRST_ATTEMPT_MS: i64 = 5 * 60 * 1000;
 
 /// Claims of new events.
 #[derive(Default)]
-pub(super) struct ClaimColumns {
+pub(super) struct ClaimInsert {
     routes: Vec<i64>,
     keys: Vec<Vec<u8>>,
     expires_ms: Vec<i64>,
@@ -22,8 +22,8 @@ pub(super) struct ClaimColumns {
     events: Vec<i64>,
 }
 
-impl ClaimColumns {
-    /// Inserts claims and returns those that nobody had. They are sorted, so that two groups with the same claims wait
+impl ClaimInsert {
+    /// Inserts claims and returns those that were free. They are sorted, so that two groups with the same claims wait
     /// for each other in the same order. Of one group the first event wins all its claims, so that every
     /// transaction decides about one event at least.
     pub(super) const INSERT: &str = "INSERT INTO claim (route, key, expires_ms, status, event)
@@ -146,7 +146,7 @@ impl ClaimColumns {
 
 /// Events with their contents.
 #[derive(Default)]
-pub(super) struct EventColumns<'a> {
+pub(super) struct EventInsert<'a> {
     ids: Vec<i64>,
     uids: Vec<&'a [u8]>,
     kinds: Vec<i64>,
@@ -160,7 +160,7 @@ pub(super) struct EventColumns<'a> {
     bodies: Vec<&'a [u8]>,
 }
 
-impl<'a> EventColumns<'a> {
+impl<'a> EventInsert<'a> {
     pub(super) const INSERT: &'static str = "INSERT INTO event
         (id, uid, kind, received_ms, body_size, event_id, webhook_id, event_type)
         SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[],
@@ -210,7 +210,7 @@ impl<'a> EventColumns<'a> {
 
 /// Open deliveries.
 #[derive(Default)]
-pub(super) struct OpenDeliveryColumns {
+pub(super) struct DeliveryInsert {
     ids: Vec<i64>,
     events: Vec<i64>,
     lanes: Vec<i64>,
@@ -228,7 +228,7 @@ pub(super) struct OpenDeliveryColumns {
     until_ms: i64,
 }
 
-impl OpenDeliveryColumns {
+impl DeliveryInsert {
     pub(super) const INSERT: &str = "INSERT INTO open_delivery (id, event, lane, destination, state,
             is_behind, priority, due_ms, order_key, attempts, round, round_began_ms, created_ms, size,
             node, turn, until_ms)

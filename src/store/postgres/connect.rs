@@ -219,7 +219,7 @@ async fn set_up(
         Ok(_) => {}
         // Some managed services do not let a role ask. They also never bring back an old primary.
         Err(err) if err.as_db_error().is_some() => {}
-        Err(err) => return Err(host_failure::of_connect(settings, host, err)),
+        Err(err) => return Err(host_failure::of_connect(settings, host, &err)),
     }
     Ok(session)
 }

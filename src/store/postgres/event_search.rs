@@ -119,7 +119,7 @@ impl<'a> EventWalk<'a> {
             self.list(events);
             self.state = None;
         } else if let Some(state) = search.state {
-            // The newest events may all be open, and none before some number may be: two probes skip them.
+            // The newest events may all be open, and no event before some number may be: two probes skip them.
             let table = table_of(state);
             let sql =
                 format!("SELECT coalesce(min(event), 1), coalesce(max(event), 0) FROM {table}");

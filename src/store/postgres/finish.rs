@@ -12,7 +12,7 @@ use crate::model::delivery::DeliveryState;
 use crate::store::error::StoreError;
 use crate::store::postgres::order::{self, OrderedKey};
 use crate::store::postgres::outcome_rows::OutcomeColumns;
-use crate::store::postgres::queue::QueuedTask;
+use crate::store::postgres::queue::GroupTask;
 use crate::store::postgres::session::Session;
 use crate::store::postgres::sessions::{SessionSlot, transaction};
 use crate::store::postgres::shared::NodeShared;
@@ -37,7 +37,7 @@ pub(super) struct SealedOutcome {
 }
 
 /// An outcome that waits for its group.
-type OutcomeTask = QueuedTask<SealedOutcome, bool>;
+type OutcomeTask = GroupTask<SealedOutcome, bool>;
 
 impl PostgresStore {
     pub(in crate::store) async fn finish(

@@ -1,4 +1,4 @@
-//! What a node sees of the others: whether they are alive, which names changed, and where work is due.
+//! Observation of the other nodes: whether they are alive, which names changed, and where work is due.
 
 use std::collections::HashMap;
 use std::sync::Arc;

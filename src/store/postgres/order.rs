@@ -1,6 +1,6 @@
 //! First in, first out over all nodes: only the oldest open delivery of an order key may be taken.
 //!
-//! Whoever changes which delivery is first holds the advisory lock of its key until the end of the transaction: commits,
+//! A transaction that changes which delivery is first holds the advisory lock of its key until its end: commits,
 //! outcomes, changes by operators, takeovers and retention. A take needs no lock, since it only takes what is already
 //! first. Every transaction takes its locks in the same order (keys sorted, then rows by number), so that no two wait for
 //! each other.

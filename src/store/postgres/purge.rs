@@ -1,7 +1,7 @@
 //! Retention: deleting events, attempts and claims after their time.
 //!
 //! A round is one transaction that looks at a bounded number of rows and deletes those whose time is over. An advisory
-//! lock lets one node at a time run a round. Each node sweeps on its own, so that none depends on another one being alive.
+//! lock lets one node at a time run a round. Each node sweeps on its own, so that no node depends on another one being alive.
 //!
 //! PostgreSQL does not return the space of deleted rows to the file system; later rows use it. The bound on the size is
 //! therefore one on the stored rows, not on the files.

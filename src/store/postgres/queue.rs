@@ -41,19 +41,19 @@ pub(super) struct GroupQueue {
 
 /// Tasks of one kind that wait for a writer.
 pub(super) struct TaskQueue<T, R> {
-    state: Mutex<QueueState<T, R>>,
+    state: Mutex<GroupQueueState<T, R>>,
     wake: Notify,
     most: usize,
 }
 
-struct QueueState<T, R> {
-    tasks: VecDeque<QueuedTask<T, R>>,
+struct GroupQueueState<T, R> {
+    tasks: VecDeque<GroupTask<T, R>>,
     bytes: usize,
     is_closed: bool,
 }
 
 /// A task with the sender of its reply.
-pub(super) struct QueuedTask<T, R> {
+pub(super) struct GroupTask<T, R> {
     pub(super) task: T,
     reply: oneshot::Sender<Result<R, StoreError>>,
     bytes: usize,
@@ -77,7 +77,7 @@ impl GroupQueue {
     }
 }
 
-impl<T, R> QueuedTask<T, R> {
+impl<T, R> GroupTask<T, R> {
     /// Replies to the caller, who may be gone.
     pub(super) fn answer(self, result: Result<R, StoreError>) {
         let _ = self.reply.send(result);
@@ -92,7 +92,7 @@ impl<T, R> QueuedTask<T, R> {
 impl<T, R> TaskQueue<T, R> {
     fn new(most: usize) -> Self {
         Self {
-            state: Mutex::new(QueueState {
+            state: Mutex::new(GroupQueueState {
                 tasks: VecDeque::new(),
                 bytes: 0,
                 is_closed: false,
@@ -117,7 +117,7 @@ impl<T, R> TaskQueue<T, R> {
                 return Err(StoreError::Busy);
             }
             state.bytes = state.bytes.saturating_add(bytes);
-            state.tasks.push_back(QueuedTask {
+            state.tasks.push_back(GroupTask {
                 task,
                 reply,
                 bytes,
@@ -129,7 +129,7 @@ impl<T, R> TaskQueue<T, R> {
     }
 
     /// Waits for tasks and takes as many as one group may hold. Returns `None` after the queue is closed and empty.
-    pub(super) async fn take(&self) -> Option<Vec<QueuedTask<T, R>>> {
+    pub(super) async fn take(&self) -> Option<Vec<GroupTask<T, R>>> {
         loop {
             {
                 let mut state = self.state.lock();
@@ -169,8 +169,8 @@ impl<T, R> TaskQueue<T, R> {
     }
 }
 
-impl<T, R> QueueState<T, R> {
-    fn take_group(&mut self) -> Vec<QueuedTask<T, R>> {
+impl<T, R> GroupQueueState<T, R> {
+    fn take_group(&mut self) -> Vec<GroupTask<T, R>> {
         let (mut group, mut bytes) = (Vec::new(), 0_usize);
         while let Some(task) = self.tasks.pop_front() {
             self.bytes = self.bytes.saturating_sub(task.bytes);

@@ -1,4 +1,4 @@
-//! What the queries of one read share: the session with its snapshot, and the names as of that snapshot.
+//! State that the queries of one read share: the session with its snapshot, and the names as of that snapshot.
 
 use std::sync::Arc;
 
