@@ -13,7 +13,8 @@ use crate::model::delivery::DeliveryId;
 use crate::store::error::StoreError;
 use crate::store::names::DeliveryLane;
 use crate::store::postgres::attempts::RunningAttempt;
-use crate::store::postgres::commit_group::{CommitGroup, EventDecision, GroupEvent, GroupFailure};
+use crate::store::postgres::commit_group::{CommitGroup, GroupFailure};
+use crate::store::postgres::group_event::{EventDecision, GroupEvent, ordered_keys};
 use crate::store::postgres::new_names;
 use crate::store::postgres::order::{MAX_LOCKED, OrderedKey};
 use crate::store::postgres::queue::GroupTask;
@@ -102,13 +103,8 @@ async fn write_some(
             // One bad event would fail its whole group again and again, so the group is halved until it is alone.
             GroupFailure::Row(_) if group.events.len() > 1 => {
                 let half = group.events.len() / 2;
-                let events = std::mem::take(&mut group.events);
-                for (place, event) in events.into_iter().enumerate() {
-                    match place < half {
-                        true => group.events.push(event),
-                        false => rest.push(event.task),
-                    }
-                }
+                let later = group.events.split_off(half);
+                rest.splice(0..0, later.into_iter().map(|event| event.task));
                 was_sent = false;
             }
             GroupFailure::Row(err) => {
@@ -131,10 +127,11 @@ async fn write_some(
         }
     }
     shared.count_group(group.events.len(), began.elapsed());
-    for event in std::mem::take(&mut group.events) {
-        rest.extend(end(shared, event));
-    }
-    rest
+    let events = std::mem::take(&mut group.events).into_iter();
+    // In front of the others: a later event of the same order key must not overtake them.
+    let mut again: Vec<_> = events.filter_map(|event| end(shared, event)).collect();
+    again.append(&mut rest);
+    again
 }
 
 fn report(err: &StoreError) {
@@ -200,17 +197,6 @@ fn split_by_keys(tasks: Vec<CommitTask>) -> (Vec<CommitTask>, Vec<CommitTask>) {
         first.push(task);
     }
     (first, rest)
-}
-
-/// Returns the order keys of the deliveries of an event.
-pub(super) fn ordered_keys(event: &SealedEvent) -> impl Iterator<Item = OrderedKey> + '_ {
-    event.deliveries.iter().filter_map(|delivery| {
-        let key = delivery.order_key?;
-        Some(OrderedKey {
-            destination: delivery.destination.0,
-            key,
-        })
-    })
 }
 
 /// Answers tasks that no transaction can do, and returns the others as events without numbers.

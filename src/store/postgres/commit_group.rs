@@ -1,21 +1,18 @@
 //! The transaction of one group of events.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 
 use crate::model::delivery::DeliveryState;
 use crate::store::error::StoreError;
-use crate::store::postgres::commit::ordered_keys;
 use crate::store::postgres::commit_rows::{ClaimInsert, DeliveryInsert, EventInsert};
+use crate::store::postgres::group_event::{EventDecision, GroupEvent, ordered_keys};
 use crate::store::postgres::order::{self, OrderedKey};
-use crate::store::postgres::queue::GroupTask;
 use crate::store::postgres::session::{Session, SqlValue};
 use crate::store::postgres::shared::NodeShared;
 use crate::store::postgres::tally::{self, TallyChanges};
-use crate::store::rows::CommitOutcome;
-use crate::store::sealed_event::SealedEvent;
 
 /// The events of one transaction. Numbers and decisions outlive a failed try.
 pub(super) struct CommitGroup<'a> {
@@ -23,33 +20,6 @@ pub(super) struct CommitGroup<'a> {
     pub(super) events: Vec<GroupEvent>,
     /// Claims that this try inserted for events that it stores.
     claims_made: i64,
-}
-
-/// An event with its numbers and what was decided about it.
-pub(super) struct GroupEvent {
-    pub(super) task: GroupTask<SealedEvent, CommitOutcome>,
-    pub(super) number: i64,
-    pub(super) deliveries: Vec<i64>,
-    pub(super) route: i64,
-    pub(super) kind: i64,
-    pub(super) is_rest: bool,
-    pub(super) lanes: Vec<i64>,
-    pub(super) decision: EventDecision,
-}
-
-/// The decision of a transaction about an event.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum EventDecision {
-    /// Inserts it.
-    New,
-    /// Inserts nothing, since one of its claims is spent. The first copy got this status.
-    Duplicate(u16),
-    /// Inserts nothing, since the store has reached this limit.
-    Full(&'static str),
-    /// Inserts nothing, since another node is handling a copy right now.
-    Busy,
-    /// Inserts nothing yet, since another event of the same group has the claim: the next transaction decides.
-    Again,
 }
 
 /// Why a transaction did not commit.
@@ -80,26 +50,6 @@ impl From<tokio_postgres::Error> for GroupFailure {
             true => Self::Row(err),
             false => Self::Store(StoreError::Postgres(err)),
         }
-    }
-}
-
-impl GroupEvent {
-    /// Returns an event that has no numbers yet.
-    pub(super) fn new(task: GroupTask<SealedEvent, CommitOutcome>) -> Self {
-        Self {
-            task,
-            number: 0,
-            deliveries: Vec::new(),
-            route: 0,
-            kind: 0,
-            is_rest: false,
-            lanes: Vec::new(),
-            decision: EventDecision::New,
-        }
-    }
-
-    pub(super) fn is_new(&self) -> bool {
-        self.decision == EventDecision::New
     }
 }
 
@@ -454,14 +404,3 @@ fn going_keys(new: &[&GroupEvent]) -> Vec<OrderedKey> {
 
 /// The lock that a group holds from its first statement to its end.
 const LOCK_GROUP: &str = "SELECT pg_advisory_xact_lock($1)";
-
-/// Claims by route and key.
-pub(super) type FoundClaims = HashMap<(i64, [u8; 16]), FoundClaim>;
-
-/// A claim that is stored.
-pub(super) struct FoundClaim {
-    pub(super) status: Option<u16>,
-    pub(super) expires_ms: i64,
-    pub(super) event: Option<i64>,
-    pub(super) node: Option<i32>,
-}

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use tokio_postgres::Row;
 
-use crate::store::postgres::commit_group::{FoundClaim, FoundClaims, GroupEvent};
+use crate::store::postgres::group_event::{FoundClaim, FoundClaims, GroupEvent};
 use crate::store::postgres::session::{Session, SqlValue};
 use crate::store::postgres::shared::NodeShared;
 use crate::store::rows::ClaimRow;

@@ -13,6 +13,7 @@ use crate::store::error::StoreError;
 use crate::store::postgres::order::{self, OrderedKey};
 use crate::store::postgres::outcome_rows::OutcomeColumns;
 use crate::store::postgres::queue::GroupTask;
+use crate::store::postgres::sealed_outcome::SealedOutcome;
 use crate::store::postgres::session::Session;
 use crate::store::postgres::sessions::{SessionSlot, transaction};
 use crate::store::postgres::shared::NodeShared;
@@ -27,14 +28,6 @@ const TRIES: u32 = 3;
 
 /// Pause between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// An attempt that has ended, with its response bytes already encrypted.
-pub(super) struct SealedOutcome {
-    pub(super) finished: FinishedAttempt,
-    pub(super) order: Option<OrderedKey>,
-    pub(super) sealing_key: i64,
-    pub(super) answer: Vec<u8>,
-}
 
 /// An outcome that waits for its group.
 type OutcomeTask = GroupTask<SealedOutcome, bool>;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use tokio_postgres::Error;
 
 use crate::store::names::{DeliveryLane, EventKind, MAX_KINDS};
-use crate::store::postgres::commit_group::GroupEvent;
+use crate::store::postgres::group_event::GroupEvent;
 use crate::store::postgres::session::Session;
 use crate::store::postgres::shared::NodeShared;
 

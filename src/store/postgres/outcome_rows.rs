@@ -1,6 +1,6 @@
 //! The outcomes of a group as columns: one statement moves all deliveries that end, and one those that wait.
 
-use crate::store::postgres::finish::SealedOutcome;
+use crate::store::postgres::sealed_outcome::SealedOutcome;
 use crate::store::postgres::session::SqlValue;
 use crate::store::rows::NextState;
 

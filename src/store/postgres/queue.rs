@@ -10,7 +10,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::model::clock;
 use crate::store::error::StoreError;
-use crate::store::postgres::finish::SealedOutcome;
+use crate::store::postgres::sealed_outcome::SealedOutcome;
 use crate::store::rows::CommitOutcome;
 use crate::store::sealed_event::SealedEvent;
 
