@@ -93,7 +93,7 @@ async fn run(session: &Session, schema: &str) -> Result<(), StoreError> {
     // The schema is part of the lock, since locks span the whole database. A node waits for another one that migrates.
     let begin = "BEGIN; SET LOCAL lock_timeout = '30s'";
     session.batch(begin).await.map_err(StoreError::Postgres)?;
-    let sql = "SELECT pg_advisory_xact_lock($1 # hashtext($2))";
+    let sql = "SELECT pg_advisory_xact_lock($1::bigint # hashtext($2)::bigint)";
     let locked = session.query(sql, &[&MIGRATION_LOCK, &schema]).await;
     locked.map_err(StoreError::Postgres)?;
     // Read again under the lock: another node may have migrated meanwhile.
