@@ -10,6 +10,7 @@ import time
 from . import selftest
 from .rig import Options
 from .scenarios import SCENARIOS
+from .waiting import Timeout
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -81,7 +82,11 @@ def run_one(name: str, chosen: argparse.Namespace) -> bool:
     )
     began = time.monotonic()
     print(f"== {name}, seed {seed}: {scenario.summary}", flush=True)
-    report = scenario.run(options)
+    try:
+        report = scenario.run(options)
+    except Timeout as timeout:
+        print(f"-- {name}: FAILED, {timeout}, seed {seed}", flush=True)
+        return False
     print(report.show())
     verdict = "ok" if report.is_clean else "FAILED"
     print(f"-- {name}: {verdict}, {time.monotonic() - began:.0f} s, seed {seed}", flush=True)

@@ -18,7 +18,7 @@ from .measurements import measure
 from .nodes import Node
 from .postgres import DATABASE, USER, Server, SqlError
 from .records import Faults, Span
-from .routes import TAKEOVER_LIMIT, config
+from .routes import BY_NAME, TAKEOVER_LIMIT, config
 from .senders import Senders
 from .session_watch import SessionWatch
 from .tables import PostgresSource, SqliteSource, Tables
@@ -134,14 +134,15 @@ class Rig:
     def warm_up(self, seconds: float = 3.0) -> None:
         """Starts the load and waits until every route works."""
         self.senders.start()
-        wait_for("the first events are acknowledged", self._is_working, 30)
+        wait_for("an event of each route is acknowledged", self._is_working, 30)
         let_time_pass("the load runs without a fault", seconds)
 
     def _is_working(self) -> bool:
         for node in self.nodes.values():
             if not node.is_running:
                 raise SystemExit(f"node {node.name} ended:\n{node.tail(10)}")
-        return self.senders.acknowledged >= 20
+        working = {sending.route for sending in self.senders.sendings if sending.acknowledged is not None}
+        return working == set(BY_NAME)
 
     @contextlib.contextmanager
     def away(self) -> Iterator[Span]:
