@@ -57,11 +57,17 @@ def main(arguments: list[str]) -> int:
         print(f"unknown scenario {', '.join(unknown)}; --list prints all names", file=sys.stderr)
         return 2
     # A run that is stopped still ends the processes that it started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _stop)
     is_clean = True
     for name in names:
         is_clean &= run_one(name, chosen)
     return 0 if is_clean else 1
+
+
+def _stop(*_: object) -> None:
+    # A second signal must not interrupt the end of these processes.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
 
 
 def run_one(name: str, chosen: argparse.Namespace) -> bool:
