@@ -75,7 +75,7 @@ fn accept(port: u16, rounds: u32) {
     let mut bare = BarePostgres::new(port, "nodes1");
     for round in 0..rounds {
         let rate = bare.rate(SPAN);
-        println!("  {round}: bare inserts by unnest, 2 sessions, groups of 128: {rate:.0}/s");
+        println!("  {round}: bare inserts by unnest, 2 sessions, groups of 64: {rate:.0}/s");
         for (number, rig) in rigs.iter().enumerate() {
             let nodes = number + 1;
             let run = rig.commit(COMMITTERS, SPAN, u64::MAX);

@@ -10,8 +10,8 @@ use tokio_postgres::{Client, NoTls, Statement};
 
 use crate::store_load::{BODY, DAY, body, claim_key, headers, mix, time, uid};
 
-/// Events in a transaction, as many as the store commits at once.
-const GROUP: usize = 128;
+/// Events in a transaction: as many as there are committers.
+const GROUP: usize = 64;
 /// Sessions that insert at the same time, as many as a node has.
 const SESSIONS: usize = 2;
 

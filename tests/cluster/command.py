@@ -10,6 +10,7 @@ import time
 from . import selftest
 from .rig import Options
 from .scenarios import SCENARIOS
+from .waiting import Timeout
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -56,11 +57,17 @@ def main(arguments: list[str]) -> int:
         print(f"unknown scenario {', '.join(unknown)}; --list prints all names", file=sys.stderr)
         return 2
     # A run that is stopped still ends the processes that it started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _stop)
     is_clean = True
     for name in names:
         is_clean &= run_one(name, chosen)
     return 0 if is_clean else 1
+
+
+def _stop(*_: object) -> None:
+    # A second signal must not interrupt the end of these processes.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
 
 
 def run_one(name: str, chosen: argparse.Namespace) -> bool:
@@ -81,7 +88,11 @@ def run_one(name: str, chosen: argparse.Namespace) -> bool:
     )
     began = time.monotonic()
     print(f"== {name}, seed {seed}: {scenario.summary}", flush=True)
-    report = scenario.run(options)
+    try:
+        report = scenario.run(options)
+    except Timeout as timeout:
+        print(f"-- {name}: FAILED, {timeout}, seed {seed}", flush=True)
+        return False
     print(report.show())
     verdict = "ok" if report.is_clean else "FAILED"
     print(f"-- {name}: {verdict}, {time.monotonic() - began:.0f} s, seed {seed}", flush=True)

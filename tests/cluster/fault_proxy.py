@@ -121,7 +121,13 @@ class FaultProxy:
         data = b"-"
         while data:
             await self._is_open.wait()
-            data = await reader.read(1 << 16)
+            try:
+                data = await reader.read(1 << 16)
+            except OSError:
+                # The other side must see the reset too, unless the network drops it.
+                await self._is_open.wait()
+                link.cut()
+                return
             # The hole may have begun while the read was waiting.
             await self._is_open.wait()
             if link.is_dead:

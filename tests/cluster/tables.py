@@ -80,9 +80,11 @@ class Tables:
     def __init__(self, source: Source) -> None:
         self.source = source
 
-    def open_count(self) -> int:
-        """Counts deliveries that have not ended."""
-        return int(self.source.rows(f"SELECT count(*) FROM {self.source.deliveries} WHERE state < 3")[0][0])
+    def open_by_route(self) -> dict[str, int]:
+        """Counts deliveries that have not ended, by route."""
+        text = f"""SELECT r.name, count(*) FROM {self.source.deliveries} d JOIN lane l ON l.id = d.lane
+            JOIN destination t ON t.id = l.destination JOIN route r ON r.id = t.route WHERE d.state < 3 GROUP BY r.name"""
+        return {route: int(count) for route, count in self.source.rows(text)}
 
     def states(self) -> dict[str, int]:
         """Counts deliveries by state."""

@@ -55,10 +55,14 @@ pub(super) async fn run(shared: Arc<NodeShared>) {
 }
 
 /// Returns the deliveries of processes that are known to be gone.
+///
+/// A node enters again after a failover, and its other sessions may hang on the dead server until their deadlines. So
+/// this has a session of its own, or the node would wait for them.
 pub(super) async fn release_gone(shared: &Arc<NodeShared>) -> Result<(), StoreError> {
+    let slot = SessionSlot::new(&shared.settings, "takeover");
     let sql = "SELECT o.id, o.attempts FROM open_delivery o JOIN node n ON n.id = o.node
         WHERE o.node IS NOT NULL AND n.is_gone ORDER BY o.id LIMIT $1";
-    release(shared, shared.sessions().operator(), sql, None).await
+    release(shared, &slot, sql, None).await
 }
 
 /// Returns the deliveries of ended nodes. An attempt of a node that was declared dead may still run until its own limit,
