@@ -10,7 +10,6 @@
     reason = "a benchmark of something broken has to stop"
 )]
 
-#[expect(dead_code, reason = "other benchmarks use the rest")]
 mod store_load;
 
 use std::path::{Path, PathBuf};

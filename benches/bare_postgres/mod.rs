@@ -16,7 +16,7 @@ const GROUP: usize = 64;
 const SESSIONS: usize = 2;
 
 /// The tables of a store, without a store.
-pub struct BarePostgres {
+pub(crate) struct BarePostgres {
     runtime: tokio::runtime::Runtime,
     port: u16,
     /// Schema of the store whose tables are copied.
@@ -26,7 +26,7 @@ pub struct BarePostgres {
 
 impl BarePostgres {
     /// The schema must exist already.
-    pub fn new(port: u16, schema: &str) -> Self {
+    pub(crate) fn new(port: u16, schema: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -41,7 +41,7 @@ impl BarePostgres {
     }
 
     /// Inserts for a time. Returns the events a second.
-    pub fn rate(&mut self, span: Duration) -> f64 {
+    pub(crate) fn rate(&mut self, span: Duration) -> f64 {
         self.runtime.block_on(self.set_up());
         let first = self.next.load(Ordering::Relaxed);
         let began = instant();
@@ -78,7 +78,7 @@ impl BarePostgres {
     }
 
     /// Makes so many copies of the only event of the store, with its delivery, and makes the statistics true.
-    pub fn multiply(&self, count: u64) {
+    pub(crate) fn multiply(&self, count: u64) {
         let schema = &self.schema;
         let sql = format!(
             "SET search_path = {schema};
@@ -99,7 +99,7 @@ impl BarePostgres {
     }
 
     /// The size of all tables of the schema with their indexes.
-    pub fn size_mib(&self) -> f64 {
+    pub(crate) fn size_mib(&self) -> f64 {
         let sql = "SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class c
             JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r'";
         self.runtime.block_on(async {

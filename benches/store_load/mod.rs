@@ -16,10 +16,10 @@ use hookgate::internals::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-pub const BODY: usize = 1024;
-pub const COMMITTERS: u64 = 64;
-pub const NOW: i64 = 1_700_000_000_000;
-pub const DAY: i64 = 86_400_000;
+pub(crate) const BODY: usize = 1024;
+pub(crate) const COMMITTERS: u64 = 64;
+pub(crate) const NOW: i64 = 1_700_000_000_000;
+pub(crate) const DAY: i64 = 86_400_000;
 const TYPES: [&str; 8] = [
     "push",
     "pull_request.opened",
@@ -32,37 +32,37 @@ const TYPES: [&str; 8] = [
 ];
 
 /// Numbers that look random and are not.
-pub fn mix(number: u64) -> u64 {
+pub(crate) fn mix(number: u64) -> u64 {
     let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed ^ (mixed >> 27)
 }
 
-pub fn claim_key(number: u64) -> [u8; 16] {
+pub(crate) fn claim_key(number: u64) -> [u8; 16] {
     let mut key = [0; 16];
     key[..8].copy_from_slice(&mix(number).to_be_bytes());
     key[8..].copy_from_slice(&mix(number ^ u64::MAX).to_be_bytes());
     key
 }
 
-pub fn uid(number: u64) -> RequestId {
+pub(crate) fn uid(number: u64) -> RequestId {
     let mut random = [0; 10];
     random[2..].copy_from_slice(&mix(number).to_be_bytes());
     RequestId::new(time(number), random)
 }
 
-pub fn time(number: u64) -> i64 {
+pub(crate) fn time(number: u64) -> i64 {
     NOW + i64::try_from(number / 10).unwrap_or(0)
 }
 
-pub fn body() -> Bytes {
+pub(crate) fn body() -> Bytes {
     let text: Vec<u8> = (0..BODY as u64)
         .map(|place| b'a' + (mix(place) % 26) as u8)
         .collect();
     Bytes::from(text)
 }
 
-pub fn headers() -> HeaderMap {
+pub(crate) fn headers() -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in [
         ("user-agent", "GitHub-Hookshot/044aadd"),
@@ -83,7 +83,7 @@ pub fn headers() -> HeaderMap {
     headers
 }
 
-pub fn event(
+pub(crate) fn event(
     number: u64,
     destination: DestinationId,
     body: &Bytes,
@@ -125,27 +125,27 @@ pub fn event(
 }
 
 /// A store under load.
-pub struct Rig {
-    pub runtime: tokio::runtime::Runtime,
+pub(crate) struct Rig {
+    pub(crate) runtime: tokio::runtime::Runtime,
     /// Handles of one store, with their number of the destination.
-    pub nodes: Vec<(Store, DestinationId)>,
-    pub next: Arc<AtomicU64>,
+    pub(crate) nodes: Vec<(Store, DestinationId)>,
+    pub(crate) next: Arc<AtomicU64>,
     body: Bytes,
     headers: HeaderMap,
 }
 
 /// What a run of commits took.
-pub struct Run {
-    pub rate: f64,
+pub(crate) struct Run {
+    pub(crate) rate: f64,
     /// Tasks in one group.
-    pub group: f64,
+    pub(crate) group: f64,
     pub p50: Duration,
     pub p99: Duration,
 }
 
 impl Rig {
     /// A load on one or more handles of the same store, each of which is a node of its own.
-    pub fn new(stores: Vec<Store>) -> Self {
+    pub(crate) fn new(stores: Vec<Store>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -167,7 +167,7 @@ impl Rig {
     }
 
     /// The first node.
-    pub fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &Store {
         &self.nodes[0].0
     }
 
@@ -176,12 +176,12 @@ impl Rig {
     }
 
     /// Commits as fast as it goes, until a time is over or a number is reached, with this many committers.
-    pub fn commit(&self, committers: u64, span: Duration, until: u64) -> Run {
+    pub(crate) fn commit(&self, committers: u64, span: Duration, until: u64) -> Run {
         self.commit_paced(committers, span, until, Duration::ZERO)
     }
 
     /// Each committer asks once in such a `pause`, or at once where its last commit took longer.
-    pub fn commit_paced(
+    pub(crate) fn commit_paced(
         &self,
         committers: u64,
         span: Duration,
@@ -233,7 +233,7 @@ impl Rig {
     }
 
     /// The statistics of the first node, with the groups of all nodes.
-    pub fn stats(&self) -> StoreStatistics {
+    pub(crate) fn stats(&self) -> StoreStatistics {
         let mut all = self
             .nodes
             .iter()
@@ -247,7 +247,7 @@ impl Rig {
     }
 
     /// Takes and ends deliveries with this many workers until that many are done or nothing is due; deliveries a second.
-    pub fn deliver(&self, workers: u64, batch: usize, most: u64) -> f64 {
+    pub(crate) fn deliver(&self, workers: u64, batch: usize, most: u64) -> f64 {
         let (began, done) = (instant(), Arc::default());
         let tasks = self.spawn_workers(workers, batch, &done, move |found, done| {
             found > 0 && done < most
@@ -258,7 +258,7 @@ impl Rig {
 
     /// Commits with as many committers as there are, and beside it takes and ends what was committed: events and
     /// deliveries a second.
-    pub fn both(&self, workers: u64, batch: usize, span: Duration) -> (f64, f64) {
+    pub(crate) fn both(&self, workers: u64, batch: usize, span: Duration) -> (f64, f64) {
         let (began, done) = (instant(), Arc::default());
         let tasks = self.spawn_workers(workers, batch, &done, move |_, _| began.elapsed() < span);
         let run = self.commit(COMMITTERS, span, u64::MAX);
@@ -269,7 +269,7 @@ impl Rig {
 
     /// Workers that take and end deliveries for as long as `goes_on`, which hears how many were due just now and how many
     /// are done.
-    pub fn spawn_workers(
+    pub(crate) fn spawn_workers(
         &self,
         workers: u64,
         batch: usize,
@@ -294,14 +294,14 @@ impl Rig {
         (0..workers).map(spawn).collect()
     }
 
-    pub fn join(&self, tasks: Vec<tokio::task::JoinHandle<()>>) {
+    pub(crate) fn join(&self, tasks: Vec<tokio::task::JoinHandle<()>>) {
         for task in tasks {
             self.runtime.block_on(task).expect("no panic");
         }
     }
 }
 
-pub async fn take(
+pub(crate) async fn take(
     store: &Store,
     destination: DestinationId,
     limit: usize,
@@ -311,7 +311,7 @@ pub async fn take(
 }
 
 /// Takes what is due, at most a batch, and ends it; how many.
-pub async fn deliver_some(store: &Store, destination: DestinationId, batch: usize) -> u64 {
+pub(crate) async fn deliver_some(store: &Store, destination: DestinationId, batch: usize) -> u64 {
     let due = take(store, destination, batch).await;
     let due = due.expect("it is taken");
     let ended = due.iter().map(|due| {
@@ -353,7 +353,7 @@ fn tokio_spawn(
 }
 
 /// Milliseconds, the middle of eleven.
-pub fn median(what: impl Fn()) -> f64 {
+pub(crate) fn median(what: impl Fn()) -> f64 {
     let mut times: Vec<f64> = (0..11)
         .map(|_| {
             let began = instant();
@@ -366,7 +366,7 @@ pub fn median(what: impl Fn()) -> f64 {
 }
 
 /// Microseconds that the disk takes to make 64 KiB durable, the middle of 200.
-pub fn fsync_median(path: &Path) -> f64 {
+pub(crate) fn fsync_median(path: &Path) -> f64 {
     let mut file = File::create(path).expect("a file");
     let block = vec![7; 64 * 1024];
     let mut times: Vec<Duration> = (0..200)
@@ -382,7 +382,7 @@ pub fn fsync_median(path: &Path) -> f64 {
 }
 
 /// Resident memory in MiB.
-pub fn memory() -> f64 {
+pub(crate) fn memory() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().nth(1));
