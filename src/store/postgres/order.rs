@@ -21,7 +21,7 @@ pub(super) struct OrderedKey {
 pub(super) const MAX_LOCKED: usize = 64;
 
 /// Returns the number of the advisory lock of a key. The schema is part of it, because locks span the whole database.
-fn lock_number(schema: &str, key: OrderedKey) -> i64 {
+pub(super) fn lock_number(schema: &str, key: OrderedKey) -> i64 {
     let mut digest = Sha256::new();
     digest.update(schema.as_bytes());
     digest.update(key.destination.to_le_bytes());

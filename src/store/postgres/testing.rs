@@ -1,6 +1,7 @@
 //! Access for tests to the inside of a store.
 
 use crate::store::error::StoreError;
+use crate::store::postgres::order::{self, OrderedKey};
 use crate::store::postgres::store::PostgresStore;
 
 impl PostgresStore {
@@ -30,6 +31,12 @@ impl PostgresStore {
 
     pub(in crate::store) fn kinds_for_test(&self) -> usize {
         self.shared.names().kinds.len()
+    }
+
+    /// Returns the number of the lock of an order key.
+    pub(in crate::store) fn key_lock(&self, destination: i64, key: i64) -> i64 {
+        let key = OrderedKey { destination, key };
+        order::lock_number(&self.shared.settings.schema, key)
     }
 
     /// Returns the number of this node.

@@ -93,6 +93,126 @@ async fn concurrency_holds_over_nodes() {
     assert_eq!(more.due.len(), 2);
 }
 
+/// A transaction of a node that is somewhere in the middle.
+struct OpenTransaction {
+    client: tokio_postgres::Client,
+    node: String,
+}
+
+impl OpenTransaction {
+    /// Begins a transaction that runs these statements and stays open.
+    async fn begin(schema: &TestSchema, sql: &str) -> Self {
+        let (folder, port) = schema.server();
+        let node = schema.settings(None).schema;
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(folder).port(port);
+        config.user("postgres").dbname("postgres");
+        let connected = config.connect(tokio_postgres::NoTls).await;
+        let (client, connection) = connected.unwrap();
+        tokio::spawn(connection);
+        let begin = format!("SET search_path = {node}; BEGIN; {sql}");
+        client.batch_execute(&begin).await.unwrap();
+        Self { client, node }
+    }
+
+    /// Waits until a session of the nodes of this test waits for a lock.
+    async fn wait_until_waited_for(&self) {
+        let name = format!("hookgate/{} %", self.node);
+        let sql = "SELECT count(*) FROM pg_stat_activity
+            WHERE application_name LIKE $1 AND wait_event_type = 'Lock'";
+        let began = instant();
+        loop {
+            // Statistics are frozen within a transaction, unless their snapshot is cleared.
+            let clear = "SELECT pg_stat_clear_snapshot()";
+            self.client.batch_execute(clear).await.unwrap();
+            let row = self.client.query_one(sql, &[&name]).await.unwrap();
+            if row.get::<_, i64>(0) > 0 {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(1), "no session waits");
+        }
+    }
+
+    async fn end(self, sql: &str) {
+        let end = format!("{sql}; COMMIT");
+        self.client.batch_execute(&end).await.unwrap();
+    }
+}
+
+/// Opens two stores whose sessions carry the name of their schema.
+fn named_pair() -> Option<Pair> {
+    let schema = TestSchema::create()?;
+    let settings = schema.settings(None);
+    let named = || PostgresSettings {
+        node: settings.schema.clone(),
+        ..schema.settings(None)
+    };
+    Some(Pair {
+        one: open(named()),
+        other: open(named()),
+        schema,
+    })
+}
+
+// Fails when one statement locks the destination and counts what is in flight: it sees the rows as they were before it
+// waited for the lock.
+#[tokio::test]
+async fn a_take_counts_what_the_one_before_it_took() {
+    let Some(pair) = named_pair() else { return };
+    let app = pair.destination().await;
+    for number in 0..10 {
+        commit(&pair.one, event(number).to(pending(app))).await;
+    }
+    let lock = format!("SELECT 1 FROM destination WHERE id = {} FOR UPDATE", app.0);
+    let held = OpenTransaction::begin(&pair.schema, &lock).await;
+    let limited = TakeRequest {
+        concurrency: 4,
+        ..request(app, 10)
+    };
+    let store = pair.other.clone();
+    let taking = tokio::spawn(async move { store.take(limited).await.unwrap() });
+    held.wait_until_waited_for().await;
+    let node = pair.one.postgres().node_number();
+    let take = format!(
+        "UPDATE open_delivery SET state = 1, node = {node}, turn = 1, until_ms = 1, attempts = 1
+        WHERE id IN (SELECT id FROM open_delivery ORDER BY id LIMIT 3)"
+    );
+    held.end(&take).await;
+    assert_eq!(taking.await.unwrap().due.len(), 1);
+}
+
+// Fails when a commit or an outcome does not take the lock of its key: each would then decide on a state that the other
+// one is just changing, and leave a delivery behind nothing.
+#[tokio::test]
+async fn commits_and_outcomes_wait_for_the_lock_of_their_key() {
+    let Some(pair) = named_pair() else { return };
+    let app = pair.destination().await;
+    let ordered = |number| {
+        let (waiting, _) = in_order(app);
+        event(number).to(waiting)
+    };
+    commit(&pair.one, ordered(1)).await;
+    let due = pair.one.take(request(app, 1)).await.unwrap().due.remove(0);
+    let lock = pair.one.postgres().key_lock(app.0, 1);
+    let lock = format!("SELECT pg_advisory_xact_lock({lock})");
+
+    let held = OpenTransaction::begin(&pair.schema, &lock).await;
+    let (store, event) = (pair.other.clone(), ordered(2));
+    let committing = tokio::spawn(async move { commit(&store, event).await });
+    held.wait_until_waited_for().await;
+    held.end("").await;
+    let second = committing.await.unwrap()[0];
+
+    let held = OpenTransaction::begin(&pair.schema, &lock).await;
+    let (store, ended) = (pair.one.clone(), finished(&due, NextState::Delivered));
+    let finishing = tokio::spawn(async move { store.finish(ended).await.unwrap() });
+    held.wait_until_waited_for().await;
+    held.end("").await;
+    assert!(finishing.await.unwrap());
+    let next = pair.other.take(request(app, 9)).await.unwrap();
+    assert_eq!(ids(&next.due), [second]);
+}
+
 // Fails when each node has its own bucket, or when the tokens are not written back.
 #[tokio::test]
 async fn the_rate_of_a_destination_holds_over_nodes() {
