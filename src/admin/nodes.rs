@@ -161,6 +161,7 @@ pub(super) fn warnings(row: &NodeRow, all: &[NodeRow], now_ms: i64) -> Vec<Strin
             "node `{name}` runs another config than node `{own}`: give both the same config and reload them"
         ));
     }
+    // From the later start, since before it the two versions did not run side by side.
     let together_ms = now_ms.saturating_sub(row.started_ms.max(own.started_ms));
     if row.version != own.version && together_ms > UPGRADE_MS {
         let (version, other) = (&row.version, &own.version);
@@ -194,6 +195,7 @@ fn document(row: &NodeRow, warnings: Vec<String>) -> NodeDocument {
 
 fn last_beat(state: &AdminState, row: &NodeRow, now_ms: i64) -> ApiTimestamp {
     match row.ended_ms {
+        // Another node ends the row of a dead one much later, so the last report is nearer to the last beat.
         Some(ended_ms) => shown(
             state,
             ended_ms.min(row.report.published_ms.max(row.started_ms)),

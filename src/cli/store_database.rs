@@ -68,6 +68,7 @@ impl NamedDatabase {
         text: &Path,
         arguments: &PostgresArguments,
     ) -> Result<Self, CommandFailure> {
+        // Only these prefixes begin a URL, since the path of a file may contain a colon too.
         let url = text.to_str().filter(|text| {
             ["sqlite:", "postgres:", "postgresql:"]
                 .iter()

@@ -62,6 +62,7 @@ pub(super) fn read(
     let password = table.value(&PASSWORD);
     let has_password = password.is_some();
     let password = password.and_then(|value| secrets::read_password(&value, context));
+    // Also after a wrong password, so that all errors of the section appear at once.
     let settings = read_without_password(table, url, url_span, context)?;
     Some(PostgresSettings {
         // An unreadable password has an error of its own.
@@ -110,6 +111,7 @@ fn tls(
         let path = table.read(key, value::path);
         path.map(|path| context.folder.join(path))
     };
+    // All keys are read before the first return, so that the rest of them does not count as unknown.
     let ca = file(table, &CA);
     let cert = file(table, &CERT);
     let key = file(table, &KEY);

@@ -97,6 +97,7 @@ fn parse_postgres(text: &str) -> Result<PostgresUrl, ValueFault> {
         Some((user, rest)) => (user, rest),
         None => ("", address),
     };
+    // Before the escapes are decoded: an escaped colon is part of the name of the user.
     if user.contains(':') {
         return Err(fault(
             "the URL has a password, which settings and errors would show",

@@ -127,6 +127,7 @@ impl DeliveryWorker {
         let plan = Arc::clone(&self.plans.borrow_and_update());
         let now = self.store.now();
         let is_shared = self.store.node_name().is_some();
+        // A shared store keeps the tokens of all nodes. A bucket here would only slow this node down further.
         let own_rate = plan.pace.rate.filter(|_| !is_shared);
         let mut running = WorkerLoop {
             breaker: CircuitBreaker::new(plan.pace.breaker),
@@ -233,6 +234,7 @@ impl WorkerLoop {
         };
         match self.capacity(now.mono) {
             Ok(room) => self.take(room, as_of_ms, now).await,
+            // Without a time, the end of an attempt wakes the worker.
             Err(until) => NextPoll::At(until.unwrap_or(now.mono + IDLE)),
         }
     }

@@ -91,6 +91,7 @@ impl UpstreamExchange {
                     tokio::time::sleep(PAUSE).await;
                 }
                 Ok(SharedClaimOutcome::Held) => return SharedDecision::Refuse(Reject::InFlight),
+                // The claim in memory still protects against copies that reach this node.
                 Err(_) if away == AwayRule::Local => return SharedDecision::Forward(None),
                 Err(err) => {
                     return SharedDecision::Refuse(Reject::NotStored {

@@ -43,6 +43,7 @@ pub(crate) fn transfer(
     block(async || {
         let (source, target) = match transfer {
             Transfer::ToPostgres(from, to) => {
+                // The source comes first, so that a wrong one leaves no empty target behind.
                 let source = SqliteSource::open(from)?;
                 let target = PostgresTarget::begin(to, &source.fingerprint()?).await?;
                 (
@@ -78,6 +79,7 @@ async fn run(
     for table in TABLES {
         let begun = target.position(table).await?;
         if begun.is_some() {
+            // Rows of an earlier run count as read, or the progress would not reach its end.
             done += target.count(table).await?;
         }
         let mut after = begun.unwrap_or_else(|| table.start());
@@ -92,8 +94,10 @@ async fn run(
             target.write(table, &page).await?;
         }
     }
+    // Before the comparison, so that it reads the rows as a gate will find them.
     target.derive(source.last_number().await?).await?;
     for table in TABLES {
+        // Both sides are read again, because a copy that went on has never seen its first rows.
         let mut digests = [TableDigest::default(), TableDigest::default()];
         for (digest, side) in digests.iter_mut().zip([Side::Source, Side::Target]) {
             let mut after = table.start();
@@ -116,6 +120,7 @@ async fn run(
             return Err(differs(table, &from, &to));
         }
     }
+    // Only an equal copy loses its mark, without which a gate would use it.
     target.finish().await?;
     Ok(rows)
 }

@@ -295,6 +295,7 @@ impl TransferTable {
     pub(in crate::store) fn start(&self) -> TransferRow {
         let first = |kind: &ColumnKind| match kind {
             Bytes => TransferValue::Bytes(Vec::new()),
+            // Below every number that is given, and still in the range of a key of 32 bits.
             _ => TransferValue::Int(i64::from(i32::MIN)),
         };
         let keys = self.columns.iter().take(self.key);
@@ -393,6 +394,7 @@ impl TableDigest {
     /// Returns the number of rows, and the digest as text.
     pub(in crate::store) fn finish(self) -> (u64, String) {
         let mut text = String::new();
+        // Eight bytes are enough against accidents, and keep the message short.
         for byte in self.digest.finalize().iter().take(8) {
             let _ = write!(text, "{byte:02x}");
         }

@@ -39,6 +39,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Runs until the store is closed: connects, beats, and connects again when the database was away.
 pub(super) async fn run(shared: Arc<NodeShared>, started: SyncSender<Result<(), StoreError>>) {
     let slot = SessionSlot::new(&shared.settings, "beat");
+    // Once for the whole process: the lock must outlast every session.
     let lock = StateLock::take(shared.settings.state_folder.as_deref(), &shared.settings);
     let began = clock::instant();
     let mut started = Some(started);
@@ -81,6 +82,7 @@ pub(super) async fn run(shared: Arc<NodeShared>, started: SyncSender<Result<(), 
                 shared.queue.commits.refuse_all(|| StoreError::Reopening);
             }
         }
+        // Also after a session that worked: a server that ends each connection soon must not be asked in a loop.
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
@@ -108,6 +110,7 @@ async fn enter(
     }
     migrate::migrate(session, &shared.settings).await?;
     migrate::refuse_copy(session, &shared.settings.schema).await?;
+    // Everything that the other tasks rely on comes before `settle_aliases`, which opens the store to them.
     let sealer = keys::open(session, &shared.options.encryption_keys).await?;
     keys::check(&sealer, session, &shared.settings.schema).await?;
     shared.set_sealer(sealer);
@@ -115,6 +118,7 @@ async fn enter(
     shared.set_names(table, version);
     register(shared, session, lock).await?;
     beat(shared, session).await?;
+    // Before the store opens, so that a restarted process goes on with its former deliveries at once.
     takeover::release_gone(shared).await?;
     settle_aliases(shared, session).await?;
     guard.keep();
@@ -129,6 +133,7 @@ async fn register(
 ) -> Result<(), StoreError> {
     let known = shared.node();
     let sql = "UPDATE node SET beat = beat + 1 WHERE id = $1 AND ended_ms IS NULL";
+    // The number stays valid only if no other node has ended its row. The running attempts stay valid with it.
     let renewed = session.execute(sql, &[&known]).await;
     if known != 0 && renewed.map_err(StoreError::Postgres)? == 1 {
         return Ok(());
@@ -149,6 +154,7 @@ async fn register(
         .await;
     let id: i32 = row.map_err(StoreError::Postgres)?.get(0);
     lock.write(id);
+    // They belong to the former number, whose deliveries other nodes take over.
     shared.attempts.forget_all();
     shared.set_node(id);
     Ok(())
@@ -162,6 +168,7 @@ async fn beat(shared: &NodeShared, session: &Session) -> Result<(), StoreError> 
         report.clock_offset_ms = shared.clock.exact_skew_ms().saturating_neg();
         serde_json::to_string(&report).unwrap_or_else(|_| "{}".to_owned())
     };
+    // `clock_timestamp()` moves on while the statement waits for its row, and `now()` does not.
     let sql = "UPDATE node SET beat = beat + 1, report = $2
         WHERE id = $1 AND ended_ms IS NULL
         RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
@@ -216,6 +223,7 @@ async fn keep(shared: &Arc<NodeShared>, slot: &SessionSlot, version: i64) -> Sto
         let work = async {
             let session = guard.session()?;
             if beaten.elapsed() >= BEAT {
+                // Before the beat, so that a slow answer does not prolong the pause to the next one.
                 beaten = clock::instant();
                 beat(shared, session).await?;
             }

@@ -108,6 +108,8 @@ impl PostgresStore {
         if states_before(step).is_empty() {
             return Ok(0);
         }
+        // A transaction locks all its keys in their order before the first row, so the keys must be known before it
+        // begins.
         let groups = self.read(PATIENCE, async move |session| {
             let keys = order_keys(session, &ids).await?;
             Ok(in_groups(ids, &keys))
@@ -200,6 +202,7 @@ async fn change_group(
             changes.add(lane, next, 1);
         }
     }
+    // After the step: others of the key may have waited for a delivery that has just ended.
     order::settle(session, &keys).await?;
     if step != DeliveryStep::Retry {
         // These may have been the last deliveries that needed the bodies.

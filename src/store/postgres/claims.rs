@@ -38,6 +38,7 @@ impl PostgresStore {
         let sent = self
             .shared
             .send(Box::new(|shared| Box::pin(write_spent(shared))));
+        // The store is closed, so no job will ever write them.
         if sent.is_err() {
             waiting.clear();
         }

@@ -44,6 +44,7 @@ impl PostgresStore {
         &self,
         mut event: NewEvent,
     ) -> Result<CommitOutcome, StoreError> {
+        // Fails at once while the database is away, so that the sender retries elsewhere instead of waiting.
         if !self.shared.is_healthy() {
             return Err(StoreError::Reopening);
         }
@@ -63,6 +64,7 @@ pub(super) async fn write_groups(shared: Arc<NodeShared>) {
     while let Some(tasks) = shared.queue.commits.take().await {
         let mut tasks = tasks;
         while !tasks.is_empty() {
+            // The rest of a group goes before new tasks, because it has waited longer.
             tasks = write_some(&shared, &slot, tasks).await;
         }
     }
@@ -77,6 +79,7 @@ async fn write_some(
     let began = clock::instant();
     let (tasks, mut rest) = split_by_keys(tasks);
     let mut group = CommitGroup::new(shared, known_events(shared, tasks));
+    // Numbers are drawn once: by them a repeated try recognizes the rows of a commit whose answer was lost.
     let mut is_prepared = false;
     let mut was_sent = false;
     loop {
@@ -105,6 +108,7 @@ async fn write_some(
                 let half = group.events.len() / 2;
                 let later = group.events.split_off(half);
                 rest.splice(0..0, later.into_iter().map(|event| event.task));
+                // The server rejected a row, so nothing of this group is committed, and no result is in doubt.
                 was_sent = false;
             }
             GroupFailure::Row(err) => {
@@ -119,6 +123,7 @@ async fn write_some(
                 });
                 return rest;
             }
+            // Without a pause, since the transaction has already waited for the lock.
             GroupFailure::Store(err) if is_collision(&err) => {}
             GroupFailure::Store(err) => {
                 report(&err);
@@ -206,6 +211,7 @@ fn known_events(shared: &NodeShared, tasks: Vec<CommitTask>) -> Vec<GroupEvent> 
     for mut task in tasks {
         let sealed = &mut task.task;
         let mut destinations = sealed.deliveries.iter().map(|each| each.destination);
+        // Rejected here and alone, or its whole group would fail with it.
         if let Some(unknown) = destinations.find(|id| !names.destinations.contains_key(&id.0)) {
             let what = format!("no destination has the number {}", unknown.0);
             task.answer(Err(StoreError::Damaged { what }));
@@ -240,10 +246,12 @@ async fn prepare(
             .kind(event.route, &sealed.provider, event_type)
             .is_none()
     });
+    // Held to the end of this function: two writers that count kinds at the same time would exceed their bound.
     let _naming = match has_unknown {
         true => Some(shared.naming.lock().await),
         false => None,
     };
+    // Outside of the group's transaction, which would keep other nodes with the same new names waiting for its commit.
     let learned = new_names::learn_kinds(shared, session, events).await;
     learned.map_err(failed)?;
     for event in events.iter_mut() {
@@ -256,6 +264,7 @@ async fn prepare(
         );
         (event.kind, event.is_rest) = kind.await.map_err(failed)?;
     }
+    // A lane refers to its kind, so the kinds have numbers first.
     let learned = new_names::learn_lanes(shared, session, events).await;
     learned.map_err(failed)?;
     for event in events.iter_mut() {
@@ -273,6 +282,7 @@ async fn prepare(
     }
     let count: usize = events.iter().map(|event| 1 + event.lanes.len()).sum();
     let count = i32::try_from(count).unwrap_or(i32::MAX);
+    // All numbers come with one round trip. A sequence takes nothing back, so a group that fails leaves gaps only.
     let sql = "SELECT nextval('number') FROM generate_series(1, $1)";
     let rows = session.query(sql, &[&count]).await.map_err(failed)?;
     let mut numbers = rows.iter().map(|row| row.get::<_, i64>(0));

@@ -111,6 +111,7 @@ impl<'a> CommitGroup<'a> {
     }
 
     fn reset(&mut self) {
+        // Decisions of an earlier try no longer count: other nodes may have spent or released its claims since.
         let full = *self.shared.is_full.lock();
         for event in &mut self.events {
             event.decision = match full {
@@ -135,6 +136,7 @@ impl<'a> CommitGroup<'a> {
 
     /// Returns whether an earlier try committed. It did so for all its events or for no event.
     async fn is_committed(&self, session: &Session) -> Result<bool, GroupFailure> {
+        // The decisions of the try that was sent still apply here. Events that it did not store have no row to find.
         let numbers: Vec<i64> = self
             .events
             .iter()
@@ -148,6 +150,7 @@ impl<'a> CommitGroup<'a> {
     /// Begins the transaction and inserts the claims in one flight to the server.
     async fn begin_and_claim(&mut self, session: &Session, first: i64) -> Result<(), GroupFailure> {
         let begin = self.begin_text();
+        // Before `BEGIN`: preparing waits for the server, and must not prolong the transaction.
         let lock = session.prepare(LOCK_GROUP).await?;
         let claims = ClaimInsert::of(&self.events);
         if claims.is_empty() {
@@ -164,6 +167,7 @@ impl<'a> CommitGroup<'a> {
         let insert = session.prepare(ClaimInsert::INSERT).await?;
         let locks: [SqlValue<'_>; 1] = [&first];
         let values = claims.values();
+        // Sent in this order without waiting for answers. After a failure the server rejects the statements behind it.
         let (begun, locked, won) = tokio::join!(
             biased;
             session.batch(&begin),
@@ -208,6 +212,7 @@ impl<'a> CommitGroup<'a> {
             self.claims_made = i64::try_from(won.len()).unwrap_or(0);
             return Ok(());
         }
+        // The insert has waited for every transaction that held one of these keys, so this statement sees how it ended.
         let found = ClaimInsert::find(session, &lost).await?;
         let own: HashSet<i64> = self.events.iter().map(|event| event.number).collect();
         let skew_ms = self.shared.clock.skew_ms();
@@ -216,6 +221,7 @@ impl<'a> CommitGroup<'a> {
         let mut taken = HashSet::new();
         for event in &mut self.events {
             let sealed = &event.task.task;
+            // A claim must not expire while the event waits in the queue, so the time of its reception decides.
             let now_ms = sealed.received_ms.saturating_add(skew_ms);
             let mut stale = Vec::new();
             let before = event.decision;
@@ -226,6 +232,7 @@ impl<'a> CommitGroup<'a> {
                 if row.event == Some(event.number) {
                     continue;
                 }
+                // The winner is in this group and may still be refused, so this event waits for the next transaction.
                 if row.event.is_some_and(|other| own.contains(&other)) {
                     event.decision = EventDecision::Again;
                     break;
@@ -284,6 +291,7 @@ impl<'a> CommitGroup<'a> {
         for event in &new {
             keys.extend(ordered_keys(&event.task.task));
         }
+        // Only commits hold both claims and order keys, always claims first, so the two kinds of locks never deadlock.
         order::lock(session, &self.shared.settings.schema, &keys).await?;
         let behind = self.find_behind(session, &new, &keys).await?;
         let events = EventInsert::of(&new);
@@ -357,6 +365,7 @@ impl<'a> CommitGroup<'a> {
         }
         let destinations: Vec<i64> = keys.iter().map(|key| key.destination).collect();
         let numbers: Vec<i64> = keys.iter().map(|key| key.key).collect();
+        // The keys are locked: until this transaction ends, no other one can open or end a delivery of them.
         let sql = "SELECT k.destination, k.order_key
             FROM unnest($1::bigint[], $2::bigint[]) AS k (destination, order_key)
             WHERE EXISTS (SELECT 1 FROM open_delivery o

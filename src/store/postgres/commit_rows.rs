@@ -81,6 +81,7 @@ impl ClaimInsert {
     ) -> Result<FoundClaims, tokio_postgres::Error> {
         let routes: Vec<i64> = lost.iter().map(|(route, _)| *route).collect();
         let keys: Vec<&[u8]> = lost.iter().map(|(_, key)| &key[..]).collect();
+        // Sorted before it locks, like the insert, so that two groups with the same claims wait but never deadlock.
         let sql = "SELECT c.route, c.key, c.status, c.expires_ms, c.event, c.node FROM claim c
             JOIN (SELECT DISTINCT * FROM unnest($1::bigint[], $2::bytea[]) AS k (route, key)) k
             ON c.route = k.route AND c.key = k.key ORDER BY c.route, c.key FOR UPDATE OF c";
@@ -116,6 +117,7 @@ impl ClaimInsert {
         for (route, claim, status, event) in claims {
             columns.push(*route, *claim, *status, *event);
         }
+        // `find` has locked these rows, so the order in which this statement meets them does not matter.
         let sql = "UPDATE claim SET expires_ms = c.expires_ms, status = c.status, event = c.event,
             node = NULL FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::smallint[],
             $5::bigint[]) AS c (route, key, expires_ms, status, event)
@@ -181,6 +183,7 @@ impl<'a> EventInsert<'a> {
             columns.body_sizes.push(sealed.body_size);
             columns.event_ids.push(sealed.event_id.as_deref());
             columns.webhook_ids.push(sealed.webhook_id.as_deref());
+            // The kind already has the type, unless it is the one that all types beyond the bound share.
             let own_type = sealed.event_type.as_deref().filter(|_| event.is_rest);
             columns.event_types.push(own_type);
             columns.sealing_keys.push(sealed.sealing_key);
@@ -267,7 +270,9 @@ impl DeliveryInsert {
                     .push(delivery.priority.clamp(-1, 1).into());
                 columns.due_ms.push(delivery.due_ms);
                 columns.order_keys.push(delivery.order_key);
+                // A delivery that begins in flight is in its first attempt already.
                 columns.attempts.push(delivery.is_in_flight.into());
+                // Rounds are measured by the database's clock. The time of creation stays the one that logs show.
                 let began_ms = sealed.received_ms.saturating_add(skew_ms);
                 columns.round_began_ms.push(began_ms);
                 columns.created_ms.push(sealed.received_ms);

@@ -96,6 +96,7 @@ fn config(settings: &PostgresSettings, host: &PostgresHost, duty: &str) -> Confi
         PostgresTls::Disabled => tokio_postgres::config::SslMode::Disable,
         PostgresTls::Verified { .. } => tokio_postgres::config::SslMode::Require,
     };
+    // A list may mix sockets and names, and a socket cannot fulfill `Require`.
     let mode = match host {
         PostgresHost::Tcp(..) => mode,
         PostgresHost::Unix(..) => tokio_postgres::config::SslMode::Disable,
@@ -138,6 +139,7 @@ where
     let warned = Arc::clone(&has_warned);
     let driver = tokio::task::spawn_local(async move {
         while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+            // A canceled wait for a standby arrives as a plain warning, after which the commit still succeeds.
             if let AsyncMessage::Notice(notice) = message
                 && notice.code().code() == "01000"
             {

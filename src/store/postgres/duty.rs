@@ -73,6 +73,7 @@ async fn measure(shared: &NodeShared) -> Result<(), StoreError> {
 async fn round(shared: &NodeShared, slot: &SessionSlot) -> Result<(), StoreError> {
     let now_ms = shared.clock.now().unix_ms;
     loop {
+        // Many short transactions instead of a long one, whose snapshot would keep dead rows in all tables.
         let is_more = transaction(slot, async |session| {
             let folded = fold(session, now_ms).await;
             folded.map_err(StoreError::Postgres)
@@ -90,6 +91,7 @@ async fn fold(session: &Session, now_ms: i64) -> Result<bool, Error> {
     }
     // Lost with a crash, the changes are still there and are added again.
     session.batch("SET LOCAL synchronous_commit = off").await?;
+    // A node with deliveries in flight stays, because a takeover finds them by its row.
     let sql = "DELETE FROM node WHERE ended_ms < $1
         AND NOT EXISTS (SELECT 1 FROM open_delivery WHERE open_delivery.node = node.id)";
     let before_ms = now_ms.saturating_sub(ENDED_MS);

@@ -70,6 +70,7 @@ impl PostgresStore {
             answer,
         };
         let is_done = self.shared.queue.outcomes.push(outcome, bytes).await?;
+        // Only after a reply: a caller that gets an error reports the outcome again, and must find its attempt then.
         self.shared.attempts.remove(delivery, attempt);
         Ok(is_done)
     }
@@ -166,11 +167,13 @@ async fn record(
             done.insert(id);
             changes.add(lane, DeliveryState::InFlight, -1);
             changes.add(lane, state.unwrap_or(DeliveryState::Waiting), 1);
+            // A dead letter keeps its body for a retry, so its event is not even checked.
             if is_end && state == Some(DeliveryState::Delivered) {
                 ended_events.push(row.get::<_, i64>(3));
             }
         }
     }
+    // Behind both statements, so that it sees which deliveries of the keys are still open.
     order::settle(session, &keys).await?;
     drop_bodies(shared, session, &ended_events).await?;
     tally::record(session, &changes).await?;

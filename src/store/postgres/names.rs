@@ -197,6 +197,7 @@ async fn insert_or_find(
 ) -> Result<tokio_postgres::Row, Error> {
     match session.query_opt(insert, values).await? {
         Some(row) => Ok(row),
+        // A statement of its own, because the insert does not see a row that was committed after it began.
         None => session.query_one(find, values).await,
     }
 }

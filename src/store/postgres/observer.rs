@@ -49,6 +49,7 @@ impl NodeObserver {
     }
 
     fn note(&mut self, seen: &[(i32, i64)], now: Instant) {
+        // The map is built from what is seen now, so that nodes which ended leave it.
         let former = std::mem::take(&mut self.beats);
         for (node, beat) in seen {
             let since = match former.get(node) {

@@ -55,6 +55,7 @@ pub(super) async fn settle(session: &Session, keys: &[OrderedKey]) -> Result<(),
         return Ok(());
     }
     let mut keys = keys.to_vec();
+    // Each key once, or the update would meet the same row twice.
     keys.sort_unstable();
     keys.dedup();
     let destinations: Vec<i64> = keys.iter().map(|key| key.destination).collect();
@@ -67,6 +68,7 @@ pub(super) async fn settle(session: &Session, keys: &[OrderedKey]) -> Result<(),
         WHERE NOT o.is_behind ORDER BY o.id FOR UPDATE OF o";
     session.query(sql, &[&destinations, &numbers]).await?;
     // The oldest of all goes first, which a retried dead letter may be, and nothing goes while one is in flight.
+    // Two probes find the oldest, because the index `open_delivery_order` has `is_behind` before the number.
     let sql = "WITH k AS MATERIALIZED (
             SELECT destination, order_key,
                 EXISTS (SELECT 1 FROM open_delivery o WHERE o.destination = k.destination

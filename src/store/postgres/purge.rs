@@ -44,6 +44,7 @@ impl PostgresStore {
             ended_ms: now_ms.saturating_add(skew_ms.min(0)),
             claims_ms: now_ms.saturating_add(skew_ms),
         };
+        // A copy, because the transaction may be repeated: only the positions of a committed round count.
         let sweeps = self.shared.sweeps.lock().clone();
         let round = self.write(async move |session| {
             let mut sweeps = sweeps.clone();
@@ -66,10 +67,12 @@ async fn run(
     times: PurgeCutoffs,
 ) -> Result<PurgeResult, Error> {
     let mut purged = PurgeResult::default();
+    // Another node runs a round just now. Waiting for it would only mean reading the same rows again.
     if !duty::try_lock(session, "purge").await? {
         return Ok(purged);
     }
     let mut changes = TallyChanges::default();
+    // Both searches run before the deletions, so an event may be in both results. Deleting it again changes nothing.
     for found in [
         by_age(session, &mut sweeps.age, retention, times.ended_ms).await?,
         by_size(shared, session, &mut sweeps.size, retention, times.ended_ms).await?,
@@ -166,6 +169,7 @@ async fn purge_claims(
         )
         .await?;
     purged.claims += u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
+    // The last claim that was read, or the last one that was deleted if the bound on deletions ended the round.
     let last: Option<i64> = row.get(1);
     match last {
         Some(route) => {

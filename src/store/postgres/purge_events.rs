@@ -84,6 +84,7 @@ pub(super) async fn by_age(
     let before_ms = now_ms.saturating_sub(kept_ms).saturating_add(1);
     let last = hours::range(session, None, Some(before_ms)).await?;
     let last = last.map_or(0, |range| range.last);
+    // The limit counts rows that are read, not rows that are found, so that a round is short even if all events stay.
     const SQL: &str = concat!(
         "SELECT e.id, e.received_ms < $6 AND ",
         is_over!("$4", "$5"),
@@ -131,6 +132,7 @@ pub(super) async fn by_size(
     let Some(most) = retention.size.filter(|_| !sweep.is_resting(now_ms)) else {
         return Ok(found);
     };
+    // A measurement reads all events, so until the next one the deletions are subtracted from the last result.
     let known = shared.measured_size.lock().known(MEASURED);
     let stored = match known {
         Some(stored) => stored,
@@ -196,6 +198,7 @@ pub(super) async fn delete_events(
         .query(SQL, &[&held, &found.delivered_ms, &found.dead_ms])
         .await?;
     let events: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+    // A retry or a replay locks its event first, so no delivery of these events can open before the commit.
     let sql = "WITH d AS (
             DELETE FROM delivery WHERE event = ANY($1) RETURNING id, lane, state
         ), a AS (

@@ -158,6 +158,7 @@ impl<T, R> TaskQueue<T, R> {
             state.bytes = 0;
             state.tasks.drain(..).collect()
         };
+        // Without the lock: a reply wakes its caller, who may push again at once.
         for task in tasks {
             task.answer(Err(why()));
         }
@@ -180,6 +181,7 @@ impl<T, R> GroupQueueState<T, R> {
             }
             bytes = bytes.saturating_add(task.bytes);
             group.push(task);
+            // Looks at the next task before it takes it, so that only a first task can exceed the bound on bytes.
             let next = self.tasks.front().map_or(0, |next| next.bytes);
             if group.len() >= MAX_GROUP || bytes.saturating_add(next) > MAX_GROUP_BYTES {
                 break;

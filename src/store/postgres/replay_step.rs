@@ -30,6 +30,7 @@ pub(super) async fn step(
     order::lock(session, &shared.settings.schema, &keys).await?;
     let sql = "SELECT id FROM replay WHERE id = $1 AND position = $2 AND NOT is_paused
         AND NOT is_ended FOR UPDATE";
+    // Of several nodes with this position one gets the row. The others wait, and then find that it has moved.
     let found = session.query_opt(sql, &[&id, &batch.position]).await?;
     if found.is_none() {
         return Ok(());
@@ -68,6 +69,7 @@ pub(super) async fn step(
 /// retention nor an outcome may delete a body for which a delivery is created here.
 async fn hold_bodies(session: &Session, batch: &ReplayPart) -> Result<HashMap<i64, i64>, Error> {
     let events: Vec<i64> = batch.sources.iter().map(|source| source.event).collect();
+    // Events before contents, which is the order in which retention locks them.
     let sql = "SELECT id FROM event WHERE id = ANY($1) ORDER BY id FOR KEY SHARE";
     session.query(sql, &[&events]).await?;
     let sql = "SELECT event, (octet_length(head) + octet_length(body))::bigint FROM content

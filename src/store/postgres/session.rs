@@ -47,6 +47,7 @@ impl Session {
 
     /// Prepares a statement, or returns the prepared one.
     pub(super) async fn prepare(&self, sql: &str) -> Result<Statement, Error> {
+        // A statement of its own ends the lock before the server is asked to prepare.
         let known = self.statements.lock().get(sql).cloned();
         if let Some(statement) = known {
             return Ok(statement);
@@ -101,6 +102,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        // The driver owns the socket, so its end closes the connection.
         self.driver.abort();
     }
 }

@@ -194,12 +194,14 @@ pub(super) async fn transaction<T>(
         let done = match tokio::time::timeout(WRITE_PATIENCE, work).await {
             Ok(Ok(done)) => done,
             Ok(Err(err)) if attempt < ATTEMPTS && is_collision(&err) => {
+                // The guard drops here and closes the session, which also ends the failed transaction.
                 attempt += 1;
                 continue;
             }
             Ok(Err(err)) => return Err(err),
             Err(_) => return Err(no_answer()),
         };
+        // Apart from the work above: an error here leaves the result unknown, so it must not lead to a repetition.
         commit(session).await?;
         guard.keep();
         return Ok(done);

@@ -140,6 +140,7 @@ impl NodeShared {
         names.add_missing(&known);
         *known = Arc::new(names);
         drop(known);
+        // After the names: a reader of this version must find at least its names.
         self.name_version.store(version, Ordering::SeqCst);
     }
 
@@ -177,6 +178,7 @@ impl NodeShared {
     /// Rejects new work from now on. The thread then does what waits, and ends.
     pub(super) fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
+        // After the flag: `send` rejects new jobs from here on, so that the thread can empty its channel.
         self.queue.close();
         self.claims.close();
         // `notify_one` stores a permit, so the thread sees it even if it is not waiting at this moment.

@@ -48,6 +48,7 @@ impl SharedClaimQueue {
             if state.is_closed {
                 return Err(StoreError::Closed);
             }
+            // Rejected at once, so that the route's rule for an absent store applies instead of a long wait.
             if state.requests.len() >= MAX_WAITING {
                 return Err(StoreError::Busy);
             }
@@ -82,6 +83,7 @@ impl SharedClaimQueue {
             {
                 let mut state = self.state.lock();
                 let requests = state.requests.len().min(MAX_GROUP);
+                // Ends have a share of their own, so that a flood of requests does not delay the release of claims.
                 let ends = state.ends.len().min(MAX_GROUP);
                 if requests + ends > 0 {
                     return Some(ClaimGroup {
@@ -93,6 +95,7 @@ impl SharedClaimQueue {
                     return None;
                 }
             }
+            // `notify_one` stores a permit, so a wake between the check above and this wait is not lost.
             self.wake.notified().await;
         }
     }
@@ -100,9 +103,11 @@ impl SharedClaimQueue {
     /// Puts ends back that could not be written. Writing one twice changes nothing.
     pub(super) fn put_back(&self, ends: Vec<(SharedClaim, SharedClaimEnd)>) {
         let mut state = self.state.lock();
+        // Backwards, so that they keep their order at the front: the later of two ends of one key counts.
         for end in ends.into_iter().rev() {
             state.ends.push_front(end);
         }
+        // The bound holds here too. A claim whose end is dropped ends with its lease.
         state.ends.truncate(MAX_WAITING);
     }
 

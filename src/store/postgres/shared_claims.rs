@@ -47,6 +47,7 @@ impl PostgresStore {
         let claim = SharedClaim {
             route: route.clone(),
             keys,
+            // A time of the database's clock, so that all nodes agree when the lease is over.
             lease_ms: self.now().unix_ms.saturating_add(lease_ms),
         };
         let (reply, answer) = oneshot::channel();
@@ -76,6 +77,7 @@ pub(super) async fn write_claims(shared: Arc<NodeShared>) {
             Ok(Err(err)) => err,
             Err(_) => no_answer(),
         };
+        // After a collision the request looks as if another node held the claim, so its sender asks again soon.
         let is_again = is_collision(&failed);
         for request in group.requests {
             let _ = request.reply.send(match is_again {
@@ -83,6 +85,7 @@ pub(super) async fn write_claims(shared: Arc<NodeShared>) {
                 false => Err(StoreError::Reopening),
             });
         }
+        // Senders repeat their requests, but nothing repeats an end.
         shared.claims.put_back(group.ends);
         // At the end of the process nothing waits for a database that is away.
         if shared.claims.is_closed() {
@@ -133,6 +136,7 @@ async fn write_requests(
         asked.push((keys, is_first, request.claim.lease_ms));
     }
     let made = rows.claim(shared, session).await?;
+    // Another node holds these keys, or they are spent. Only spent ones have a status to return.
     let lost: Vec<ClaimKey> = seen.into_iter().filter(|key| !made.contains(key)).collect();
     let spent = find_spent(shared, session, &lost).await?;
     let (mut outcomes, mut partial) = (Vec::with_capacity(asked.len()), ClaimRows::default());
@@ -169,6 +173,7 @@ async fn find_spent(
     }
     let (routes, hashes) = columns(keys);
     let now_ms = shared.clock.now().unix_ms;
+    // Without a lock: a spent claim keeps a status until it expires.
     let sql = "SELECT c.route, c.key, c.status
         FROM unnest($1::bigint[], $2::bytea[]) AS a (route, key)
         JOIN claim c ON c.route = a.route AND c.key = a.key
@@ -201,6 +206,7 @@ async fn write_ends(
             }
         }
     }
+    // Spent ones first: an event that an app has accepted is the one that must not pass again.
     spend(session, spent, shared.clock.now().unix_ms).await?;
     released.release(shared, session).await
 }
@@ -220,6 +226,8 @@ async fn spend(
         statuses.push(i16::try_from(status).unwrap_or(200));
     }
     // In the order of keys, like every statement that writes claims: two of them never wait for each other.
+    // A status that still counts stays, since the first response wins. `xmax = 0` marks rows that were inserted and not
+    // overwritten, and only these change the count.
     let sql = "WITH made AS (
             INSERT INTO claim AS c (route, key, expires_ms, status)
             SELECT a.route, a.key, a.expires_ms, a.status
@@ -262,6 +270,8 @@ impl ClaimRows {
         }
         // This node has one request at a time for a key. So a row of its own in progress is from a request whose answer
         // was lost.
+        // The holder of a claim in progress counts as gone without a live row in `node`, so a claim need not wait for
+        // its lease after a crash.
         let sql = "WITH made AS (
                 INSERT INTO claim AS c (route, key, expires_ms, node)
                 SELECT a.route, a.key, a.lease_ms, $4
@@ -292,6 +302,7 @@ impl ClaimRows {
         if self.routes.is_empty() {
             return Ok(());
         }
+        // Locked in the order of keys before they are deleted, because a plain `DELETE` locks in the order of its plan.
         let sql = "WITH held AS MATERIALIZED (
                 SELECT c.route, c.key FROM unnest($1::bigint[], $2::bytea[], $3::bigint[])
                         AS a (route, key, lease_ms)

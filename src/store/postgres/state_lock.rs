@@ -25,8 +25,10 @@ impl StateLock {
         let database = format!("{settings} {}", settings.schema);
         let locked = folder.and_then(|folder| {
             let mut options = File::options();
+            // Not truncated, because the number of the former process is read after the lock is taken.
             options.create(true).truncate(false).read(true).write(true);
             let file = options.open(folder.join("node.lock")).ok()?;
+            // The kernel releases it when the process ends, however that happens.
             flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
             Some(file)
         });

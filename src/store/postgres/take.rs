@@ -99,11 +99,14 @@ impl PostgresStore {
         &self,
         request: TakeRequest,
     ) -> Result<TakeResult, StoreError> {
+        // The deliverer may still use an alias from a start without the database. Rows have real numbers only.
         let destination = self.shared.resolve(request.destination);
         let request = TakeRequest {
             destination,
             ..request
         };
+        // The job runs to its end even if the caller is gone, so its result is wrapped: an unread take returns its
+        // rows.
         let taken = self.run(async move |shared: &Arc<NodeShared>| {
             let result = take(shared, &request).await?;
             Ok(UnreadTake {
@@ -119,6 +122,7 @@ impl PostgresStore {
         destination: DestinationId,
     ) -> Result<Option<i64>, StoreError> {
         let destination = self.shared.resolve(destination).0;
+        // A take from a held destination returns nothing, so a due time would make the worker ask in vain.
         if self.shared.names().is_held(destination) {
             return Ok(None);
         }
@@ -176,12 +180,14 @@ async fn take(shared: &NodeShared, request: &TakeRequest) -> Result<TakeResult, 
     let guard = shared.sessions().taker().open().await?;
     let session = guard.session()?;
     let work = async {
+        // Inside the future, so that a timeout drops it too: rows whose commit is in doubt then return to the queue.
         let mut uncertain = UncertainTake {
             shared,
             attempts: Vec::new(),
         };
         let (rows, hold) = take_rows(shared, session, request, &mut uncertain).await?;
         let due = read_events(shared, session, rows).await?;
+        // From here on the `UnreadTake` of the caller is responsible for the rows.
         uncertain.attempts.clear();
         Ok::<_, tokio_postgres::Error>(TakeResult { due, hold })
     };
@@ -209,6 +215,8 @@ async fn take_rows(
         WHERE d.id = $1 FOR UPDATE OF d";
     let lock = session.prepare(lock_sql).await?;
     let locks: [SqlValue<'_>; 1] = [&id];
+    // `biased` sends `BEGIN` first, and the lock follows without waiting for its answer, which saves each take one
+    // round trip to the server.
     let (begun, row) = tokio::join!(
         biased;
         session.batch(begin),
@@ -227,6 +235,7 @@ async fn take_rows(
     };
     // A statement sees the rows as of its own begin, so the count is a statement after the lock: it sees what earlier
     // holders of the lock took.
+    // The partial index `open_delivery_turn` has only rows in flight, so the count does not depend on the backlog.
     let sql = "SELECT count(*) FROM open_delivery WHERE destination = $1 AND node IS NOT NULL";
     let in_flight: i64 = session.query_one(sql, &[&id]).await?.get(0);
     let allowance = Allowance::of(request, &locked, in_flight, now_ms);
@@ -240,10 +249,13 @@ async fn take_rows(
         session.batch("ROLLBACK").await?;
         return Ok((rows, hold));
     }
+    // After the update, because only deliveries that were taken cost tokens. The row is still locked, so no other take
+    // sees the old number.
     allowance.write(session, id, rows.len(), now_ms).await?;
     // From here on the server may commit even if its answer is lost.
     uncertain.attempts = rows.iter().map(|row| (row.id, row.attempt)).collect();
     session.batch("COMMIT").await?;
+    // Before the events are read, so that `reconcile` finds an attempt for each row. `read_events` sets the uid.
     for row in &rows {
         let running = RunningAttempt {
             attempt: row.attempt,
@@ -269,6 +281,7 @@ struct Allowance {
 impl Allowance {
     fn of(request: &TakeRequest, locked: &LockedDestination, in_flight: i64, now_ms: i64) -> Self {
         let in_flight = usize::try_from(in_flight).unwrap_or(usize::MAX);
+        // A reload may have lowered the limit below what is in flight.
         let free = request.concurrency.saturating_sub(in_flight);
         let mut allowance = Self {
             count: request.limit.min(free),
@@ -286,6 +299,8 @@ impl Allowance {
                 return allowance;
             }
             // The pause is over: one delivery on one node shows whether the destination is back.
+            // The other nodes wait until the probe must have ended. If its node dies meanwhile, another probe follows
+            // by itself.
             let limit_ms = i64::try_from(request.attempt_limit.as_millis()).unwrap_or(i64::MAX);
             let until_ms = now_ms.saturating_add(limit_ms).saturating_add(GRACE_MS);
             allowance.count = allowance.count.min(1);
@@ -300,6 +315,7 @@ impl Allowance {
 
     fn limit_rate(&mut self, rate: TakeRate, locked: &LockedDestination, now_ms: i64) {
         let most = f64::from(rate.burst);
+        // The bound of one millisecond keeps a period of zero from making the rate infinite.
         let per_ms = f64::from(rate.count) / (rate.period.as_secs_f64() * 1000.0).max(1.0);
         let tokens = match (locked.tokens, locked.filled_ms) {
             // The database's clock may step back, which must not take tokens away.
@@ -385,8 +401,10 @@ async fn update_due(
     let (mut rows, mut size) = (Vec::new(), 0_i64);
     let mut changes = TallyChanges::default();
     let node = shared.node();
+    // One statement for each priority: within one of them `open_delivery_due` has the rows in the order of the take.
     for priority in [1_i16, 0, -1] {
         let left = i64::try_from(count.saturating_sub(rows.len())).unwrap_or(i64::MAX);
+        // The rows have the sizes, so no body is read for this bound. The first delivery fits whatever its size.
         let room = MAX_TAKEN.saturating_sub(size);
         if left == 0 || room < 0 {
             break;
@@ -466,6 +484,7 @@ async fn read_events(
             round: row.round,
             round_began_ms: row.round_began_ms,
             is_replay: lane.is_some_and(|lane| lane.is_replay),
+            // Several deliveries of one take may share the event, so the map keeps it.
             event: stored.clone().open(&sealer),
         });
     }

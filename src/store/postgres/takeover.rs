@@ -44,6 +44,8 @@ pub(super) async fn run(shared: Arc<NodeShared>) {
         let done = async {
             release_ended(&shared, &slot).await?;
             if round.is_multiple_of(ROUNDS_TO_RECONCILE) {
+                // Every 30 seconds: that is much longer than a take may last, so a row found twice is not one on its
+                // way.
                 suspects = reconcile(&shared, &slot, &suspects).await?;
             }
             Ok::<(), StoreError>(())
@@ -82,6 +84,7 @@ async fn release(
     now_ms: Option<i64>,
 ) -> Result<(), StoreError> {
     loop {
+        // In a block of its own: `interrupt_on` opens the same slot, and would wait for this guard forever.
         let found = {
             let guard = slot.open().await?;
             let session = guard.session()?;
@@ -118,9 +121,11 @@ async fn reconcile(
 ) -> Result<Vec<AttemptRef>, StoreError> {
     let guard = slot.open().await?;
     let session = guard.session()?;
+    // The bound limits memory. Rows beyond it follow when the attempts of lower ones have ended.
     let sql = "SELECT id, attempts FROM open_delivery WHERE node = $1 ORDER BY id LIMIT 10000";
     let rows = session.query(sql, &[&shared.node()]).await;
     let rows = rows.map_err(StoreError::Postgres)?;
+    // Gives the slot back before `interrupt_on` opens it.
     guard.keep();
     let unknown: Vec<AttemptRef> = rows
         .iter()
@@ -133,6 +138,7 @@ async fn reconcile(
     for some in lost.chunks(200) {
         interrupt_on(shared, slot, some, true).await?;
     }
+    // Only rows that were found for the first time are suspects. The others are back in the queue.
     Ok(new)
 }
 
@@ -190,6 +196,8 @@ async fn interrupt_rows(
         .collect();
     order::lock(session, &shared.settings.schema, &keys).await?;
     // Only the attempt that was found: a later one may be in flight by now, on any node.
+    // `locked` keeps the node and the start of the attempt, which the update overwrites, for the record. After some
+    // free interruptions the pause grows from 5 seconds to 10 minutes; the inner `least` keeps the power in range.
     let sql = "WITH x AS MATERIALIZED (
             SELECT * FROM unnest($1::bigint[], $2::integer[]) AS x (id, attempt)
         ), locked AS MATERIALIZED (
@@ -232,5 +240,6 @@ async fn interrupt_rows(
         changes.add(row.get(0), DeliveryState::Pending, 1);
     }
     tally::record(session, &changes).await?;
+    // After the update: as long as the rows are in flight, nothing else of their order keys may go.
     order::settle(session, &keys).await
 }

@@ -79,6 +79,7 @@ pub(super) struct TallyTotals {
 
 /// Reads the counts, with all changes that are committed.
 pub(super) async fn load(session: &Session) -> Result<TallyTotals, Error> {
+    // One statement and thus one snapshot: a fold in between would count changes twice or not at all.
     let sql = "SELECT lane, state, sum(count)::bigint FROM (
             SELECT lane, state, count FROM tally UNION ALL SELECT lane, state, change FROM tally_change
         ) AS t GROUP BY lane, state";
@@ -98,6 +99,7 @@ pub(super) async fn load(session: &Session) -> Result<TallyTotals, Error> {
 pub(super) async fn fold(session: &Session) -> Result<bool, Error> {
     /// Changes that one transaction adds, in some tens of milliseconds.
     const FOLDED: i64 = 20_000;
+    // Rows are found by their place, so that `tally_change` needs no index and stays cheap to append to.
     let sql = "WITH gone AS (
             DELETE FROM tally_change WHERE ctid = ANY(ARRAY(SELECT ctid FROM tally_change LIMIT $1))
             RETURNING lane, state, change

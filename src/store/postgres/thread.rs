@@ -74,8 +74,10 @@ async fn serve(
     }
     tracker.close();
     let _ = tokio::time::timeout(END_PATIENCE, tracker.wait()).await;
+    // Only after the writers: without a beat this node could be declared dead while it still records outcomes.
     heart.abort();
     release.abort();
     duties.abort();
+    // Last, because other nodes then take over what this one still has in flight.
     let _ = tokio::time::timeout(END_PATIENCE, beat::leave(&shared)).await;
 }

@@ -60,6 +60,7 @@ impl PostgresSource {
                 source: None,
             });
         }
+        // Before the snapshot, inside which a beat would never change.
         refuse_live_nodes(&session).await?;
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         session.batch(begin).await.map_err(StoreError::Postgres)?;
@@ -102,6 +103,7 @@ impl PostgresTarget {
     ) -> Result<Self, StoreError> {
         let session = open(settings).await?;
         migrate::migrate(&session, settings).await?;
+        // A lock of the session, since a copy is many transactions. The server releases it if this process dies.
         let sql = "SELECT pg_try_advisory_lock($1, hashtext($2))";
         let row = session
             .query_one(sql, &[&COPY_LOCK, &settings.schema])
@@ -203,6 +205,7 @@ impl PostgresTarget {
             let mut values: Vec<&TransferValue> = pick(&NOT_IN_OPEN)
                 .filter_map(|(column, _)| row.get(column))
                 .collect();
+            // These belong to a node that is gone, with an end in the past, so the first gate takes them over at once.
             match state(row) == Some(IN_FLIGHT) {
                 true => values.extend([&node, &zero, &zero, &zero]),
                 false => values.extend([&null, &null, &null, &zero]),
@@ -264,6 +267,7 @@ impl PostgresTarget {
 
     /// Computes counters and sizes, and sets the sequences behind the highest number of the source.
     pub(in crate::store) async fn derive(&self, last_number: i64) -> Result<(), StoreError> {
+        // Counts are computed from the copied rows, since the two kinds of stores keep them in different forms.
         let mut sql = "BEGIN;
             DELETE FROM tally; DELETE FROM tally_change;
             INSERT INTO tally SELECT lane, state, count(*) FROM any_delivery GROUP BY lane, state;
@@ -272,6 +276,7 @@ impl PostgresTarget {
             UPDATE open_delivery o SET size = octet_length(c.head) + coalesce(octet_length(c.body), 0)
                 FROM content c WHERE c.event = o.event;"
             .to_owned();
+        // A number that the source gave is never given again, even if its row is deleted: sealed bytes are bound to it.
         sql.push_str(&format!(
             "SELECT setval('number', greatest({last_number}, 1, (SELECT max(id) FROM event),
                 (SELECT max(id) FROM any_delivery)));"
@@ -291,6 +296,7 @@ impl PostgresTarget {
                     FROM {table};"
             ));
         }
+        // Without statistics the first searches would be planned for empty tables.
         sql.push_str("COMMIT; ANALYZE");
         let derived = self.session.batch(&sql).await;
         derived.map_err(StoreError::Postgres)
@@ -298,6 +304,8 @@ impl PostgresTarget {
 
     /// Removes the mark, so that gates may use the schema.
     pub(in crate::store) async fn finish(self) -> Result<(), StoreError> {
+        // The node stays while a delivery refers to it: a takeover finds its rows by it. One transaction, so that a
+        // gate sees the schema either marked or complete.
         let sql = format!(
             "BEGIN;
             DELETE FROM node WHERE id = {node} AND NOT EXISTS (SELECT 1 FROM open_delivery WHERE node = {node});
@@ -402,6 +410,7 @@ async fn page(
     };
     let (key, columns) = (table.key_list(), table.list());
     let places: Vec<_> = (1..=table.key).map(|place| format!("${place}")).collect();
+    // A comparison of keys and not an offset: it begins in the index, however far the copy is.
     let sql = format!(
         "SELECT {columns} FROM {} WHERE ({key}) > ({}) ORDER BY {key} LIMIT {page}",
         table.postgres,
@@ -434,6 +443,7 @@ async fn content_page(
     after: &[TransferValue],
 ) -> Result<usize, StoreError> {
     let first = after.first().and_then(TransferValue::int).unwrap_or(0);
+    // Only the sizes, so that no page of large bodies is in memory before its bound is known.
     let sql = format!(
         "SELECT (octet_length(head) + coalesce(octet_length(body), 0))::bigint FROM content WHERE event > $1
         ORDER BY event LIMIT {}",

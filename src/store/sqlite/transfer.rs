@@ -33,6 +33,7 @@ impl SqliteSource {
     /// Opens a store that no gate uses, and migrates it to the newest schema.
     pub(in crate::store) fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |err| open_failed(path, err);
+        // Before anything touches the file, because a gate may have it open.
         let lock = FileLock::take(path)?;
         // As at the start of a gate: a process that died may have left a log that is not on the disk yet.
         wal::secure(path).map_err(|err| failed(connect::io_failed(&err)))?;
@@ -45,6 +46,7 @@ impl SqliteSource {
         }
         connect::prepare_writer(&conn).map_err(failed)?;
         migrate::migrate(&conn, form).map_err(failed)?;
+        // One read transaction for the whole copy, so that all pages are of the same state.
         conn.execute_batch("BEGIN").map_err(StoreError::Read)?;
         Ok(Self { conn, _lock: lock })
     }
@@ -273,6 +275,7 @@ fn page(
             let values: TransferRow = values.collect::<rusqlite::Result<_>>()?;
             size += row_size(&values);
             found.push(values);
+            // After the row is added: one row beyond the bound must not keep the copy from moving on.
             if size > PAGE_BYTES {
                 break;
             }
