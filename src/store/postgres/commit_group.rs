@@ -88,8 +88,12 @@ impl<'a> CommitGroup<'a> {
         if *was_sent {
             self.begin(session, first).await?;
             if self.is_committed(session).await? {
+                // A transaction without writes waits for no standby. This row cancels itself out, and its commit waits
+                // for all that was written before it, the lost commit included.
+                let sql = "INSERT INTO tally_change (lane, state, change) VALUES (0, 0, 0)";
+                session.execute(sql, &[]).await?;
                 session.batch("COMMIT").await?;
-                return Ok(());
+                return self.check_standby(session);
             }
             self.reset();
             self.decide(session).await?;
@@ -103,8 +107,12 @@ impl<'a> CommitGroup<'a> {
             return Ok(());
         }
         self.insert(session, was_sent).await?;
+        self.check_standby(session)
+    }
+
+    /// Returns an error if the server gave up waiting for a standby, so that the commit may be on the primary only.
+    fn check_standby(&self, session: &Session) -> Result<(), GroupFailure> {
         match session.take_warning() {
-            // The server gave up waiting for a standby, so the commit may be on the primary only.
             true => Err(StoreError::Unknown.into()),
             false => Ok(()),
         }

@@ -1,6 +1,6 @@
 //! The store in a PostgreSQL database that any number of nodes share.
 //!
-//! `store` starts the thread that all sessions live on. `beat` keeps this node's lease, and `takeover` ends the work of
+//! `open` starts the thread that all sessions live on. `beat` keeps this node's lease, and `takeover` ends the work of
 //! nodes that died. `commit` writes groups of events, `take` and `finish` move deliveries. The other files have one
 //! subject each, with its methods and their SQL.
 
@@ -40,6 +40,7 @@ mod new_names;
 mod nodes;
 mod observer;
 mod offline;
+mod open;
 mod order;
 mod outcome_rows;
 mod pooler;

@@ -8,13 +8,10 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::clock::ClockReading;
-use crate::model::database::PostgresSettings;
 use crate::store::error::StoreError;
 use crate::store::nodes::NodeReport;
-use crate::store::options::StoreOptions;
 use crate::store::postgres::session::Session;
 use crate::store::postgres::shared::NodeShared;
-use crate::store::postgres::thread;
 use crate::store::rows::DestinationId;
 
 /// A store in PostgreSQL. A clone is cheap, and the last clone closes the store.
@@ -34,36 +31,14 @@ struct StoreThread {
 }
 
 impl PostgresStore {
-    /// Connects, migrates the schema and registers this node. Blocks, up to ten seconds if no server can be reached: the
-    /// store then keeps trying.
-    pub(in crate::store) fn open(
-        settings: PostgresSettings,
-        options: StoreOptions,
-    ) -> Result<Self, StoreError> {
-        let (jobs, inbox) = mpsc::unbounded_channel();
-        let shared = Arc::new(NodeShared::new(settings, options, jobs));
-        // A channel of the standard library: callers may block here even inside a runtime.
-        let (started, opened) = std::sync::mpsc::sync_channel(1);
-        let handle = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("store".to_owned())
-            .spawn(move || thread::run(handle, inbox, started))
-            .map_err(|err| StoreError::Connect {
-                what: "its thread could not be started".to_owned(),
-                source: Some(err.into()),
-            })?;
-        let store = Self {
+    /// Returns the handle of a thread that was started.
+    pub(super) fn new(shared: Arc<NodeShared>, thread: JoinHandle<()>) -> Self {
+        Self {
             thread: Arc::new(StoreThread {
                 shared: Arc::clone(&shared),
                 thread: Mutex::new(Some(thread)),
             }),
             shared,
-        };
-        // The thread answers at the first success, at an error that waiting does not cure, or after this patience.
-        match opened.recv() {
-            Ok(Ok(())) => Ok(store),
-            Ok(Err(err)) => Err(err),
-            Err(_) => Err(StoreError::Closed),
         }
     }
 
