@@ -91,6 +91,15 @@ impl StoreRuntime {
         &self,
         config: &GateConfig,
     ) -> Result<DestinationIds, StartError> {
+        let upstreams = config
+            .routes
+            .iter()
+            .filter_map(|route| route.upstream.as_ref());
+        let limits = upstreams.map(|upstream| upstream.connect_timeout + upstream.timeout);
+        // One limit for all hybrid routes, the longest: a first attempt has no plan of its own.
+        if let Some(limit) = limits.max() {
+            self.store.set_first_attempt(limit);
+        }
         let mut all = DestinationIds::new();
         for route in &config.routes {
             let mut numbers = Vec::with_capacity(route.destinations.len());

@@ -501,6 +501,16 @@ impl Store {
         }
     }
 
+    /// Sets the longest duration of a delivery's attempt that is under way when its event is committed (hybrid mode). If
+    /// this node dies, another one takes over such a delivery after that.
+    pub(crate) fn set_first_attempt(&self, limit: Duration) {
+        match &self.backend {
+            // The next start of the process takes back what was in flight.
+            Backend::Sqlite(_) => {}
+            Backend::Postgres(store) => store.set_first_attempt(limit),
+        }
+    }
+
     /// Sets what this node publishes about itself with its next beats.
     pub(crate) fn publish(&self, report: NodeReport) {
         #[cfg(test)]

@@ -101,6 +101,9 @@ async fn read(
     Ok(claims.collect())
 }
 
+/// Pause before claims are written again while the database is away.
+const AWAY_PAUSE: Duration = Duration::from_secs(1);
+
 /// Writes the waiting claims in groups until there are no more.
 async fn write_spent(shared: Arc<NodeShared>) {
     loop {
@@ -112,6 +115,11 @@ async fn write_spent(shared: Arc<NodeShared>) {
             return;
         }
         if let Err(err) = write_group(&shared, &group).await {
+            // While the database is away they wait, as many as the bound allows, and are written when it is back.
+            if !shared.is_healthy() && !shared.is_closed() {
+                tokio::time::sleep(AWAY_PAUSE).await;
+                continue;
+            }
             tracing::warn!(
                 error = %chain(&err),
                 "claims of proxy routes were not written: after a restart such an event may pass once more"

@@ -82,6 +82,7 @@ async fn write_some(
     // Numbers are drawn once: by them a repeated try recognizes the rows of a commit whose answer was lost.
     let mut is_prepared = false;
     let mut was_sent = false;
+    let mut reporter = FailureReporter::default();
     loop {
         let tried = tokio::time::timeout(TRY_PATIENCE, async {
             let guard = slot.open().await?;
@@ -115,8 +116,7 @@ async fn write_some(
                 group.refuse(|| bad_row(&err));
                 return rest;
             }
-            GroupFailure::Store(err) if age > PATIENCE => {
-                report(&err);
+            GroupFailure::Store(_) if age > PATIENCE => {
                 group.refuse(|| match was_sent {
                     true => StoreError::Unknown,
                     false => StoreError::Reopening,
@@ -126,7 +126,7 @@ async fn write_some(
             // Without a pause, since the transaction has already waited for the lock.
             GroupFailure::Store(err) if is_collision(&err) => {}
             GroupFailure::Store(err) => {
-                report(&err);
+                reporter.report(&err);
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -139,11 +139,22 @@ async fn write_some(
     again
 }
 
-fn report(err: &StoreError) {
-    tracing::warn!(
-        error = %crate::model::error::chain(err),
-        "a group of events could not be committed yet: it is repeated under the same numbers"
-    );
+/// Reports the first failure of a group. It is repeated ten times a second while the database is away.
+#[derive(Default)]
+struct FailureReporter {
+    has_reported: bool,
+}
+
+impl FailureReporter {
+    fn report(&mut self, err: &StoreError) {
+        if std::mem::replace(&mut self.has_reported, true) {
+            return;
+        }
+        tracing::warn!(
+            error = %crate::model::error::chain(err),
+            "a group of events could not be committed yet: it is repeated under the same numbers"
+        );
+    }
 }
 
 fn bad_row(err: &tokio_postgres::Error) -> StoreError {

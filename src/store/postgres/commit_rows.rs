@@ -9,8 +9,8 @@ use crate::store::postgres::session::{Session, SqlValue};
 use crate::store::postgres::shared::NodeShared;
 use crate::store::rows::ClaimRow;
 
-/// Longest duration of the first attempt of a hybrid route, for the case that its node dies meanwhile.
-const FIRST_ATTEMPT_MS: i64 = 5 * 60 * 1000;
+/// Time for a node to record the end of a first attempt, beyond the attempt's own limit.
+const GRACE_MS: i64 = 5_000;
 
 /// Claims of new events.
 #[derive(Default)]
@@ -249,7 +249,12 @@ impl DeliveryInsert {
         let skew_ms = shared.clock.skew_ms();
         let mut columns = Self {
             node: shared.node(),
-            until_ms: shared.clock.now().unix_ms.saturating_add(FIRST_ATTEMPT_MS),
+            until_ms: shared
+                .clock
+                .now()
+                .unix_ms
+                .saturating_add(shared.first_attempt_ms())
+                .saturating_add(GRACE_MS),
             ..Self::default()
         };
         for event in events {

@@ -31,6 +31,9 @@ use crate::store::seal::ContentSealer;
 /// Work for the thread.
 pub(super) type Job = Box<dyn FnOnce(Arc<NodeShared>) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
+/// Longest first attempt of a hybrid route while the config has not said it.
+const UNKNOWN_FIRST_ATTEMPT_MS: i64 = 5 * 60 * 1000;
+
 /// Destinations whose news may wait for the deliverer.
 const NEWS: usize = 4096;
 
@@ -64,6 +67,8 @@ pub(super) struct NodeShared {
     jobs: mpsc::UnboundedSender<Job>,
     /// Notified when the store closes.
     pub(super) closing: Notify,
+    /// Longest first attempt of a hybrid route in milliseconds, for the case that this node dies meanwhile.
+    first_attempt_ms: AtomicI64,
     is_closed: AtomicBool,
     is_abandoned: AtomicBool,
     is_healthy: AtomicBool,
@@ -105,6 +110,7 @@ impl NodeShared {
             news: Mutex::new(None),
             jobs,
             closing: Notify::new(),
+            first_attempt_ms: AtomicI64::new(UNKNOWN_FIRST_ATTEMPT_MS),
             is_closed: AtomicBool::new(false),
             is_abandoned: AtomicBool::new(false),
             is_healthy: AtomicBool::new(false),
@@ -183,6 +189,16 @@ impl NodeShared {
         self.claims.close();
         // `notify_one` stores a permit, so the thread sees it even if it is not waiting at this moment.
         self.closing.notify_one();
+    }
+
+    /// Returns the longest first attempt of a hybrid route in milliseconds.
+    pub(super) fn first_attempt_ms(&self) -> i64 {
+        self.first_attempt_ms.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_first_attempt(&self, limit: Duration) {
+        let limit_ms = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
+        self.first_attempt_ms.store(limit_ms, Ordering::Relaxed);
     }
 
     /// Ends the thread at once at the next close, for tests.

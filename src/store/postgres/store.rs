@@ -95,6 +95,10 @@ impl PostgresStore {
         self.shared.lease.is_valid()
     }
 
+    pub(in crate::store) fn set_first_attempt(&self, limit: Duration) {
+        self.shared.set_first_attempt(limit);
+    }
+
     pub(in crate::store) fn node_name(&self) -> &str {
         &self.shared.settings.node
     }

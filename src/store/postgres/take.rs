@@ -274,7 +274,7 @@ struct Allowance {
     hold: Option<TakeHold>,
     /// Tokens before the take, if the destination has a rate.
     tokens: Option<f64>,
-    /// True if this take is the probe of an open breaker.
+    /// How long the breaker stays open for other takes, if this one is its probe.
     probe_until_ms: Option<i64>,
 }
 
