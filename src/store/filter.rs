@@ -2,9 +2,12 @@
 
 use std::collections::HashSet;
 
+use hookgate_verify::identity::event_id::EventId;
+
+use crate::model::ids::{RequestId, RouteName};
 use crate::store::event::webhook_id;
 use crate::store::names::{DeliveryLane, NameTable, TypePattern};
-use crate::store::search::{DeliverySearch, EventSearch};
+use crate::store::search::{DeliverySearch, EventRow, EventSearch};
 
 /// The columns of an event that lists and searches need.
 pub(in crate::store) struct ListedEvent {
@@ -23,6 +26,24 @@ impl ListedEvent {
         let kind = names.kinds.get(&self.kind);
         let of_kind = kind.and_then(|kind| kind.event_type.as_deref());
         self.event_type.as_deref().or(of_kind)
+    }
+
+    /// Returns the row of a list, with the numbers of its deliveries by state.
+    pub(in crate::store) fn into_row(self, names: &NameTable, deliveries: [u64; 6]) -> EventRow {
+        let event_type = self.event_type(names).map(Into::into);
+        let kind = names.kinds.get(&self.kind);
+        EventRow {
+            cursor: self.id,
+            uid: RequestId::from_bytes(self.uid),
+            route: kind.map_or_else(|| RouteName::new(""), |kind| names.route_name(kind.route)),
+            provider: kind.map(|kind| kind.provider.clone()).unwrap_or_default(),
+            event_id: self.event_id.as_deref().and_then(EventId::parse),
+            event_type,
+            webhook_id: webhook_id(self.webhook_id, self.uid),
+            received_ms: self.received_ms,
+            body_size: u64::try_from(self.body_size).unwrap_or(0),
+            deliveries,
+        }
     }
 }
 

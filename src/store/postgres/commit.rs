@@ -23,7 +23,7 @@ use crate::store::postgres::sessions::{SessionSlot, is_collision, no_answer};
 use crate::store::postgres::shared::NodeShared;
 use crate::store::postgres::store::PostgresStore;
 use crate::store::postgres::text::without_nul;
-use crate::store::rows::{CommitOutcome, DestinationId, NewEvent};
+use crate::store::rows::{CommitOutcome, NewEvent};
 use crate::store::seal::seal_failed;
 use crate::store::sealed_event::{SealedEvent, seal};
 
@@ -49,7 +49,7 @@ impl PostgresStore {
             return Err(StoreError::Reopening);
         }
         for delivery in &mut event.deliveries {
-            delivery.destination = DestinationId(self.shared.resolve(delivery.destination).0);
+            delivery.destination = self.shared.resolve(delivery.destination);
         }
         // Encryption runs here, on the caller's thread, so that it does not hold up the writers.
         let sealed = seal(&self.shared.sealer(), event).map_err(|_| seal_failed())?;

@@ -5,12 +5,10 @@ use std::collections::HashSet;
 use tokio_postgres::Row;
 
 use crate::store::postgres::group_event::{FoundClaim, FoundClaims, GroupEvent};
+use crate::store::postgres::lease::ATTEMPT_GRACE_MS;
 use crate::store::postgres::session::{Session, SqlValue};
 use crate::store::postgres::shared::NodeShared;
 use crate::store::rows::ClaimRow;
-
-/// Time for a node to record the end of a first attempt, beyond the attempt's own limit.
-const GRACE_MS: i64 = 5_000;
 
 /// Claims of new events.
 #[derive(Default)]
@@ -254,7 +252,7 @@ impl DeliveryInsert {
                 .now()
                 .unix_ms
                 .saturating_add(shared.first_attempt_ms())
-                .saturating_add(GRACE_MS),
+                .saturating_add(ATTEMPT_GRACE_MS),
             ..Self::default()
         };
         for event in events {

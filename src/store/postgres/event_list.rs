@@ -4,15 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookgate_verify::identity::event_id::EventId;
 use tokio_postgres::Error;
 
 use crate::model::delivery::DeliveryState;
-use crate::model::ids::{RequestId, RouteName};
+use crate::model::ids::RequestId;
 use crate::store::error::StoreError;
-use crate::store::event::webhook_id;
 use crate::store::filter::ListedEvent;
-use crate::store::names::NameTable;
 use crate::store::postgres::bounds::WalkBounds;
 use crate::store::postgres::event_rows;
 use crate::store::postgres::event_search::{EventWalk, with_uid};
@@ -98,7 +95,7 @@ pub(super) async fn rows_of(
     let mut states = states_of(snapshot, &ids).await?;
     let row = |line: ListedEvent| {
         let deliveries = states.remove(&line.id).unwrap_or_default();
-        event_row(&snapshot.names, line, deliveries)
+        line.into_row(&snapshot.names, deliveries)
     };
     Ok(lines.into_iter().map(row).collect())
 }
@@ -122,20 +119,4 @@ async fn states_of(
         }
     }
     Ok(states)
-}
-
-fn event_row(names: &NameTable, line: ListedEvent, deliveries: [u64; 6]) -> EventRow {
-    let kind = names.kinds.get(&line.kind);
-    EventRow {
-        cursor: line.id,
-        uid: RequestId::from_bytes(line.uid),
-        route: kind.map_or_else(|| RouteName::new(""), |kind| names.route_name(kind.route)),
-        provider: kind.map(|kind| kind.provider.clone()).unwrap_or_default(),
-        event_id: line.event_id.as_deref().and_then(EventId::parse),
-        event_type: line.event_type(names).map(Into::into),
-        webhook_id: webhook_id(line.webhook_id, line.uid),
-        received_ms: line.received_ms,
-        body_size: u64::try_from(line.body_size).unwrap_or(0),
-        deliveries,
-    }
 }

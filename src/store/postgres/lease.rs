@@ -16,6 +16,10 @@ const VALID: Duration = Duration::from_secs(12);
 /// node that lost the database stops beginning attempts well before another one takes over.
 pub(super) const DEAD_AFTER: Duration = Duration::from_secs(20);
 
+/// Time for a node to record the end of an attempt, beyond the attempt's own limit. Only after that another node takes
+/// over its delivery.
+pub(super) const ATTEMPT_GRACE_MS: i64 = 5_000;
+
 /// The end of this node's lease, on its own monotonic clock. No wall clock decides about a lease.
 #[derive(Default)]
 pub(super) struct NodeLease {

@@ -18,7 +18,7 @@ pub(super) const FORM: i32 = MIGRATIONS.len() as i32;
 /// Number of the advisory lock that nodes take before they migrate, so that one of them does.
 const MIGRATION_LOCK: i64 = 0x686f_6f6b_6761_7465;
 
-/// Creates the schema if it is missing, and runs the missing migrations, each in its own transaction.
+/// Creates the schema if it is missing, and runs the missing migrations in one transaction.
 pub(super) async fn migrate(
     session: &Session,
     settings: &PostgresSettings,

@@ -15,6 +15,7 @@ use crate::store::error::StoreError;
 use crate::store::nodes::BreakerReport;
 use crate::store::postgres::attempts::RunningAttempt;
 use crate::store::postgres::event_rows;
+use crate::store::postgres::lease::ATTEMPT_GRACE_MS;
 use crate::store::postgres::session::{Session, SqlValue};
 use crate::store::postgres::sessions::no_answer;
 use crate::store::postgres::shared::NodeShared;
@@ -26,9 +27,6 @@ use crate::store::take::{TakeHold, TakeRate, TakeRequest, TakeResult};
 
 /// Longest duration of a take.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Time for a node to record the end of an attempt, beyond the attempt's own limit.
-const GRACE_MS: i64 = 5_000;
 
 /// Largest total size of the events that one take reads.
 const MAX_TAKEN: i64 = 16 << 20;
@@ -302,7 +300,9 @@ impl Allowance {
             // The other nodes wait until the probe must have ended. If its node dies meanwhile, another probe follows
             // by itself.
             let limit_ms = i64::try_from(request.attempt_limit.as_millis()).unwrap_or(i64::MAX);
-            let until_ms = now_ms.saturating_add(limit_ms).saturating_add(GRACE_MS);
+            let until_ms = now_ms
+                .saturating_add(limit_ms)
+                .saturating_add(ATTEMPT_GRACE_MS);
             allowance.count = allowance.count.min(1);
             allowance.probe_until_ms = Some(until_ms);
             allowance.hold = Some(TakeHold::BreakerUntil(until_ms));
@@ -381,7 +381,9 @@ async fn update_due(
     now_ms: i64,
 ) -> Result<Vec<TakenRow>, tokio_postgres::Error> {
     let limit_ms = i64::try_from(request.attempt_limit.as_millis()).unwrap_or(i64::MAX);
-    let until_ms = now_ms.saturating_add(limit_ms).saturating_add(GRACE_MS);
+    let until_ms = now_ms
+        .saturating_add(limit_ms)
+        .saturating_add(ATTEMPT_GRACE_MS);
     // A plain limit: with a computed one the planner sorts the whole backlog. `MATERIALIZED` keeps the update from
     // running the selection again and taking more than was asked for. A row that another transaction holds (an operator
     // cancels it just now) is skipped, not waited for.

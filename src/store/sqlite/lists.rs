@@ -5,11 +5,9 @@ use hookgate_verify::identity::event_id::EventId;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::model::delivery::{DeliveryId, DeliveryState};
-use crate::model::ids::{RequestId, RouteName};
+use crate::model::ids::RequestId;
 use crate::store::error::StoreError;
-use crate::store::event::webhook_id;
 use crate::store::filter::{ListedEvent, SearchFilter, wants_lane};
-use crate::store::names::NameTable;
 use crate::store::rows::AttemptRecord;
 use crate::store::seal::{ContentSealer, SealedPart};
 use crate::store::search::{
@@ -26,10 +24,6 @@ const MAX_PAGE: u32 = 1000;
 fn state_of(code: i64) -> DeliveryState {
     // A check constraint of the file allows no other code.
     DeliveryState::from_code(code).unwrap_or(DeliveryState::Cancelled)
-}
-
-fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
 }
 
 impl SqliteStore {
@@ -105,29 +99,12 @@ pub(super) fn each_event(
             .state
             .and_then(|state| usize::try_from(state.code()).ok());
         if wanted.is_none_or(|state| deliveries.get(state).is_some_and(|count| *count > 0))
-            && !each(event_row(&look.names, line, deliveries))?
+            && !each(line.into_row(&look.names, deliveries))?
         {
             break;
         }
     }
     Ok(())
-}
-
-fn event_row(names: &NameTable, line: ListedEvent, deliveries: [u64; 6]) -> EventRow {
-    let event_type = line.event_type(names).map(Into::into);
-    let kind = names.kinds.get(&line.kind);
-    EventRow {
-        cursor: line.id,
-        uid: RequestId::from_bytes(line.uid),
-        route: kind.map_or_else(|| RouteName::new(""), |kind| names.route_name(kind.route)),
-        provider: kind.map(|kind| kind.provider.clone()).unwrap_or_default(),
-        event_id: line.event_id.as_deref().and_then(EventId::parse),
-        event_type,
-        webhook_id: webhook_id(line.webhook_id, line.uid),
-        received_ms: line.received_ms,
-        body_size: unsigned(line.body_size),
-        deliveries,
-    }
 }
 
 /// Counts the deliveries of an event by state.

@@ -442,6 +442,19 @@ async fn a_commit_whose_answer_is_lost_counts_once() {
     assert_eq!(direct.read_number(deliveries).await, 3);
 }
 
+/// Takes the delivery of another node as soon as it returns to the queue.
+async fn take_over(store: &Store, app: DestinationId, limit: Duration) -> DueDelivery {
+    let began = instant();
+    loop {
+        let mut taken = store.take(request(app, 1)).await.unwrap().due;
+        if let Some(due) = taken.pop() {
+            return due;
+        }
+        assert!(began.elapsed() < limit, "nothing was taken over");
+        tokio::task::yield_now().await;
+    }
+}
+
 // Fails when an outcome is fenced by the delivery alone, or by the attempt without the node.
 #[tokio::test]
 async fn a_node_that_was_declared_dead_changes_nothing() {
@@ -452,18 +465,7 @@ async fn a_node_that_was_declared_dead_changes_nothing() {
     let node = pair.one.postgres().node_number();
     let sql = format!("UPDATE node SET ended_ms = 1, is_gone = true WHERE id = {node}");
     pair.other.postgres().run_sql(sql).await;
-    let began = instant();
-    let again = loop {
-        let mut taken = pair.other.take(request(app, 1)).await.unwrap().due;
-        if let Some(due) = taken.pop() {
-            break due;
-        }
-        assert!(
-            began.elapsed() < Duration::from_secs(20),
-            "nothing was taken over"
-        );
-        tokio::task::yield_now().await;
-    };
+    let again = take_over(&pair.other, app, Duration::from_secs(20)).await;
     assert_eq!((again.delivery, again.attempt), (due.delivery, 2));
     let late = pair.one.finish(finished(&due, NextState::Dead)).await;
     assert!(!late.unwrap());
@@ -542,17 +544,7 @@ async fn the_work_of_a_dead_node_is_taken_over() {
     let due = pair.one.take(limited).await.unwrap().due.remove(0);
     let died = instant();
     pair.one.postgres().abandon();
-    let again = loop {
-        let mut taken = pair.other.take(request(app, 1)).await.unwrap().due;
-        if let Some(due) = taken.pop() {
-            break due;
-        }
-        assert!(
-            died.elapsed() < Duration::from_secs(40),
-            "nothing was taken over"
-        );
-        tokio::task::yield_now().await;
-    };
+    let again = take_over(&pair.other, app, Duration::from_secs(40)).await;
     assert_eq!((again.delivery, again.attempt), (due.delivery, 2));
     // The lease is over after 20 seconds, but the attempt may run for 22 and 5 more. Soon after that it goes on.
     let took = died.elapsed();
