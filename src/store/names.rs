@@ -206,3 +206,34 @@ impl TypePattern {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Fails when a name that was added during a load is forgotten, or when the older state of a route wins.
+    #[test]
+    fn names_that_a_load_missed_stay() {
+        let destination = |route| DestinationEntry {
+            route,
+            name: DestinationName::new("app"),
+            is_paused: false,
+            disabled: None,
+        };
+        let mut known = NameTable::default();
+        known.add_route(1, RouteName::new("github"), true);
+        known.destinations.insert(5, destination(1));
+        let lane = DeliveryLane {
+            kind: 3,
+            destination: 5,
+            is_replay: false,
+        };
+        known.add_lane(9, lane);
+        let mut loaded = NameTable::default();
+        loaded.add_route(1, RouteName::new("github"), false);
+        loaded.add_missing(&known);
+        assert!(!loaded.routes[&1].is_paused);
+        assert!(loaded.destinations.contains_key(&5));
+        assert_eq!(loaded.lane(lane), Some(9));
+    }
+}

@@ -316,6 +316,25 @@ async fn of_copies_at_both_nodes_one_is_stored() {
     assert_eq!(pair.one.postgres().read_number(count).await, 3);
 }
 
+// Fails when two events of one group both take over a claim that is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_copies_after_the_window_one_is_stored() {
+    let Some(pair) = Pair::open() else { return };
+    pair.destination().await;
+    commit(&pair.one, event(1).claim(7, NOW + 2)).await;
+    let copies = (100..140).map(|number| {
+        let store = pair.one.clone();
+        let copy = event(number).claim(7, NOW + 1_000_000_000);
+        tokio::spawn(async move { store.commit(copy.0).await })
+    });
+    let mut stored = 0;
+    for copy in copies.collect::<Vec<_>>() {
+        let outcome = copy.await.unwrap().unwrap();
+        stored += u32::from(matches!(outcome, CommitOutcome::New(_)));
+    }
+    assert_eq!(stored, 1);
+}
+
 /// An attempt of an ordered delivery: its key and number, and its begin and end.
 type OrderedAttempt = (i64, i64, Instant, Instant);
 
