@@ -7,7 +7,6 @@ use std::collections::HashMap;
 
 use data_encoding::HEXLOWER;
 use hookgate_verify::document::suggest;
-use hookgate_verify::net::redact;
 use hookgate_verify::scheme::spec::SchemeSpec;
 use sha2::{Digest as _, Sha256};
 
@@ -60,7 +59,7 @@ impl ConfigView {
 }
 
 /// Keys that may differ from node to node: sections as a whole, then single keys.
-const OWN_SECTIONS: [&str; 2] = ["admin", "log"];
+const OWN_SECTIONS: [&str; 3] = ["admin", "log", "include"];
 const OWN_KEYS: [(&str, &str); 5] = [
     ("server", "listen"),
     ("server", "state_dir"),
@@ -103,12 +102,13 @@ fn route(route: &model::Route) -> RouteDocument {
     };
     let destination = |destination: &model::DestinationSection| RouteDestination {
         name: destination.name.to_string(),
-        url: redact::url(&destination.url),
+        url: destination.url.redacted(),
         active: destination.active,
         external: destination.external,
     };
     RouteDocument {
         name: route.name.to_string(),
+        place: route.place.clone(),
         host: route.host.clone(),
         path: match &route.path {
             PathRule::Exact(path) | PathRule::Prefix(path) => path.clone(),
@@ -120,7 +120,7 @@ fn route(route: &model::Route) -> RouteDocument {
         upstream: route
             .upstream
             .as_ref()
-            .map(|upstream| redact::url(&upstream.url)),
+            .map(|upstream| upstream.url.redacted()),
         secrets: route.secrets.iter().map(secret).collect(),
         destinations: route
             .destinations

@@ -18,6 +18,8 @@ use crate::gate::dedup::{ClaimLimits, ClaimTable};
 use crate::gate::rate_limit::{RouteRateLimiter, SourceLimiters};
 use crate::keys::KeyCache;
 use crate::model::ids::RouteName;
+use crate::net::client::OutgoingClient;
+use crate::net::fetch::{EgressRoute, HttpsFetcher};
 use crate::ranges::{LiveRanges, RangeBook};
 use crate::store::{Store, StoreError};
 
@@ -35,6 +37,8 @@ pub(super) struct CrossReloadState {
     sources: Option<(RateLimit, Arc<SourceLimiters>)>,
     keys: Arc<KeyCache>,
     ranges: Arc<RangeBook>,
+    /// Proxy of fetches from providers, which `put_in_use` replaces.
+    egress: EgressRoute,
     /// Store from which claims are restored after a restart.
     store: Option<Store>,
 }
@@ -45,12 +49,16 @@ pub(super) type CrossReloadHandle = Arc<Mutex<CrossReloadState>>;
 impl CrossReloadState {
     /// Creates an empty state; keys and ranges of an earlier process are read from the state folder.
     pub(super) fn new(folder: PathBuf, store: Option<Store>) -> Self {
+        let egress = EgressRoute::default();
+        // A client of its own, because metrics count the connections of the upstream client.
+        let fetcher = HttpsFetcher::new(OutgoingClient::new()).through(egress.clone());
         Self {
             claims: HashMap::new(),
             limiters: HashMap::new(),
             sources: None,
-            keys: Arc::new(KeyCache::default().with_state_folder(&folder)),
+            keys: Arc::new(KeyCache::new(fetcher).with_state_folder(&folder)),
             ranges: Arc::new(RangeBook::new(Some(folder))),
+            egress,
             store,
         }
     }
@@ -63,6 +71,7 @@ impl CrossReloadState {
             sources: None,
             keys: Arc::clone(&self.keys),
             ranges: Arc::clone(&self.ranges),
+            egress: self.egress.clone(),
             store: self.store.clone(),
         };
         for route in &config.routes {
@@ -118,6 +127,10 @@ impl CrossReloadState {
 
     pub(super) fn keys(&self) -> Arc<KeyCache> {
         Arc::clone(&self.keys)
+    }
+
+    pub(super) fn egress(&self) -> &EgressRoute {
+        &self.egress
     }
 
     pub(super) fn ranges(&self) -> &Arc<RangeBook> {

@@ -16,6 +16,7 @@ use crate::app::running_gate::RunningGate;
 use crate::app::store_runtime::StoreRuntime;
 use crate::config::model::{AdminToken, GateConfig};
 use crate::deliver::DeliveryPlan;
+use crate::net::egress_proxy::EgressProxy;
 use crate::pipeline::Generation;
 use crate::record::SecretEnd;
 use crate::store::RetentionLimits;
@@ -33,6 +34,7 @@ pub(super) struct PreparedConfig {
     tokens: Vec<AdminToken>,
     facts: ConfigView,
     hosts: Vec<String>,
+    egress_proxy: Option<Arc<EgressProxy>>,
     shutdown_timeout: Duration,
 }
 
@@ -63,6 +65,7 @@ impl RunningGate {
             tokens: admin_tokens(&config),
             facts: ConfigView::of(&config),
             hosts: admin_hosts(&config),
+            egress_proxy: config.egress_proxy.clone(),
             shutdown_timeout: config.server.shutdown_timeout,
             generation: generation::build(
                 config,
@@ -89,10 +92,12 @@ impl RunningGate {
             tokens,
             facts,
             hosts,
+            egress_proxy,
             shutdown_timeout,
         } = prepared;
         let routes = generation.routes.iter().len();
         self.recorder.set_capacities(keep_verdicts, keep_rejected);
+        state.egress().set(egress_proxy);
         // Not held during the swap, because the metrics read the state under this lock.
         *self.state.lock() = state;
         self.refresher.follow(ranges);

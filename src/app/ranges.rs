@@ -17,7 +17,7 @@ use crate::config::model::GateConfig;
 use crate::model::clock::instant;
 use crate::model::error::chain;
 use crate::net::client::OutgoingClient;
-use crate::net::fetch::HttpsFetcher;
+use crate::net::fetch::{EgressRoute, HttpsFetcher};
 use crate::ranges::{LiveRanges, RangeBook, RangeChange, RangeRefresh, RefreshError};
 
 /// Pause after the first failure; it doubles after each further one, up to the period.
@@ -49,12 +49,12 @@ struct RefreshState {
 
 impl RangeRefresher {
     /// Creates a refresher that refreshes nothing until it gets a plan.
-    pub(super) fn new(book: &Arc<RangeBook>) -> Arc<Self> {
+    pub(super) fn new(book: &Arc<RangeBook>, proxy: EgressRoute) -> Arc<Self> {
         Arc::new(Self {
             book: Arc::clone(book),
             refresh: RangeRefresh {
                 // A client of its own, because the connections of the upstreams' client are a metric.
-                fetcher: HttpsFetcher::new(OutgoingClient::new()),
+                fetcher: HttpsFetcher::new(OutgoingClient::new()).through(proxy),
                 accepts_any_change: false,
             },
             plan: Mutex::default(),

@@ -54,8 +54,24 @@ impl RunningGate {
         applied
     }
 
-    /// Loads certificates whose files changed. The old ones stay in use if the new ones are invalid.
+    /// Loads certificates whose files changed, also those for connections to apps. The old ones stay in use if the new
+    /// ones are invalid.
     pub(super) async fn renew_certificates(&self) {
+        let client = self.client.clone();
+        let renewed = tokio::task::spawn_blocking(move || client.renew_tls()).await;
+        if let Ok((changed, failures)) = renewed {
+            if changed > 0 {
+                self.log(Level::INFO, "TLS files of apps reloaded", |line| {
+                    line.count("changed", changed as u64);
+                });
+            }
+            for failure in failures {
+                let message = "TLS files of apps rejected, the previous ones stay in use";
+                self.log(Level::ERROR, message, |line| {
+                    line.message("error", &chain(&failure));
+                });
+            }
+        }
         let (edge, own) = (Arc::clone(&self.edge), self.admin_tls.clone());
         let renew = move || {
             let public = edge.reload_certificates()?;

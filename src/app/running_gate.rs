@@ -132,7 +132,7 @@ impl RunningGate {
             recorder,
             logger,
             client,
-            refresher: RangeRefresher::new(state.ranges()),
+            refresher: RangeRefresher::new(state.ranges(), state.egress().clone()),
             state: Arc::new(Mutex::new(state)),
             addresses: Vec::new(),
             fixed: FixedSettings::of(&config),

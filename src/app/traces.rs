@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use http::uri::Scheme;
-
 use crate::app::error::StartError;
 use crate::config::model::TelemetrySection;
-use crate::net::client::{ClientError, OutgoingClient, PoolKey};
+use crate::net::app_url::AppUrl;
+use crate::net::client::{ClientError, OutgoingClient, PoolKey, PoolLimits};
 use crate::record::otlp::TraceSettings;
 
 /// Timeout of a request to the collector. Only the exporter waits for it.
@@ -17,16 +16,16 @@ pub(super) fn settings(
     telemetry: &TelemetrySection,
     client: &OutgoingClient,
 ) -> Result<TraceSettings, StartError> {
-    let authority = telemetry.url.authority();
-    let authority = authority.ok_or(StartError::Telemetry(ClientError::Host))?;
+    let url = AppUrl::of_uri(&telemetry.url);
+    let url = url.ok_or(StartError::Telemetry(ClientError::Host))?;
     let key = PoolKey {
-        is_tls: telemetry.url.scheme() == Some(&Scheme::HTTPS),
-        authority: authority.clone(),
+        origin: url.origin().clone(),
         connect_timeout: TIMEOUT,
         timeout: TIMEOUT,
-        idle_timeout: Duration::from_secs(30),
+        keep: PoolLimits::idle(Duration::from_secs(30)),
         own_tls: None,
         is_external: false,
+        proxy: None,
     };
     Ok(TraceSettings {
         pool: client.pool(key).map_err(StartError::Telemetry)?,

@@ -5,7 +5,7 @@
 
 use std::env;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
@@ -16,6 +16,7 @@ use rustls::ClientConfig;
 use crate::cli::admin_address::AdminAddress;
 use crate::cli::admin_client::AdminClient;
 use crate::cli::config_file::{self, ConfigFile};
+use crate::cli::config_option::{ConfigOption, ConfigPlace};
 use crate::cli::failure::CommandFailure;
 use crate::model::error::chain;
 use crate::net::client::{OutgoingClient, OwnTls};
@@ -48,7 +49,8 @@ pub(super) struct AdminOptions {
         value_parser = OsStringValueParser::new().map(PathBuf::from)
     )]
     admin_ca: Option<PathBuf>,
-    /// Config file of the gate; its `[admin]` has the address and the token
+    /// Config file of the gate, whose `[admin]` has the address and the token (default, without `--admin`: the
+    /// environment variable HOOKGATE_CONFIG, then `./hookgate.toml`, then `/etc/hookgate/hookgate.toml`, if readable)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// File that contains the admin token (default: the environment variable HOOKGATE_ADMIN_TOKEN)
@@ -57,19 +59,25 @@ pub(super) struct AdminOptions {
 }
 
 impl AdminOptions {
-    /// Returns the path of the config file, if one is given.
-    pub(super) fn config(&self) -> Option<&Path> {
-        self.config.as_deref()
+    /// Returns the config file, named or found.
+    pub(super) fn config(&self) -> ConfigOption {
+        ConfigOption {
+            config: self.config.clone(),
+        }
     }
 
     /// Creates the client for the selected gate.
     pub(super) fn client(&self) -> Result<AdminClient, CommandFailure> {
-        let config = self.config.as_deref().map(ConfigFile::load).transpose()?;
         // An empty variable counts as unset, as in other programs.
         let named = self.admin.as_ref().filter(|address| !address.is_empty());
+        let config = self.load_config(named.is_some())?;
         let address = match (named, &config) {
             (Some(address), _) => AdminAddress::parse(address)?,
-            (None, Some(config)) => listener(config)?,
+            (None, Some((config, place))) => {
+                let address = listener(config)?;
+                check_origin(&address, *place)?;
+                address
+            }
             (None, None) => AdminAddress::parse(DEFAULT)?,
         };
         let token = self.token(config.as_ref())?;
@@ -79,6 +87,27 @@ impl AdminOptions {
             AdminAddress::Unix(_) | AdminAddress::Tcp(_) => None,
         };
         Ok(AdminClient::new(address, token).trusting(tls))
+    }
+
+    /// Loads the config file: the one that is named, else one in the usual places that can be read.
+    fn load_config(
+        &self,
+        has_address: bool,
+    ) -> Result<Option<(ConfigFile, ConfigPlace)>, CommandFailure> {
+        // The token of a file that was merely found is not for a gate that is named otherwise.
+        let found = match (&self.config, has_address) {
+            (None, true) => None,
+            _ => self.config().find(),
+        };
+        let Some(found) = found else {
+            return Ok(None);
+        };
+        match ConfigFile::load(&found.path) {
+            Ok(config) => Ok(Some((config, found.place))),
+            // Often only the service may read it. The default address may still work, as it does without a file.
+            Err(_) if found.place != ConfigPlace::Named => Ok(None),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Reads the trust anchors for an address with TLS.
@@ -93,7 +122,10 @@ impl AdminOptions {
         Ok(tls.config())
     }
 
-    fn token(&self, config: Option<&ConfigFile>) -> Result<Option<Secret>, CommandFailure> {
+    fn token(
+        &self,
+        config: Option<&(ConfigFile, ConfigPlace)>,
+    ) -> Result<Option<Secret>, CommandFailure> {
         // From the most explicit source to the least: option, environment, config.
         if let Some(path) = &self.token_file {
             let secret = config_file::read_secret(path);
@@ -104,10 +136,31 @@ impl AdminOptions {
         if let Some(token) = env::var_os(TOKEN).filter(|token| !token.is_empty()) {
             return Ok(Some(Secret::new(token.into_encoded_bytes())));
         }
-        let Some(config) = config else {
-            return Ok(None);
-        };
-        config.admin_token()
+        match config {
+            None => Ok(None),
+            Some((config, ConfigPlace::Named)) => config.admin_token(),
+            // A socket may need no token, so one that cannot be read is no reason to give up.
+            Some((config, _)) => Ok(config.admin_token().unwrap_or_default()),
+        }
+    }
+}
+
+/// Rejects the address of another machine from a file that merely is in the current folder. Its author may be another
+/// user, who would get the token.
+fn check_origin(address: &AdminAddress, place: ConfigPlace) -> Result<(), CommandFailure> {
+    match address {
+        AdminAddress::Tls(authority, _) if place == ConfigPlace::CurrentFolder => {
+            let host = authority.host();
+            let bare = hookgate_verify::net::host::bare(host).parse::<IpAddr>();
+            match bare.is_ok_and(|ip| ip.to_canonical().is_loopback()) {
+                true => Ok(()),
+                false => Err(CommandFailure::usage(format!(
+                    "`./hookgate.toml` names the admin listener `{address}`, which may be on another machine"
+                ))
+                .help("add `--config hookgate.toml` if you trust this file")),
+            }
+        }
+        _ => Ok(()),
     }
 }
 

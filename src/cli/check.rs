@@ -17,8 +17,8 @@ use hookgate_verify::document::report::{
 };
 use hookgate_verify::net::host;
 use hookgate_verify::net::special_addresses::is_forbidden;
-use http::Uri;
 
+use crate::cli::check_sockets;
 use crate::cli::failure::EXIT_USAGE;
 use crate::config::model::CertificateFiles;
 use crate::config::{self, ExaminedConfig};
@@ -26,6 +26,7 @@ use crate::edge::certificates::{self, CertificateError, CertificatePair};
 use crate::model::clock::ClockReading;
 use crate::model::database::PostgresSettings;
 use crate::model::error;
+use crate::net::app_url::AppUrl;
 use crate::store::{self, StoreError};
 
 /// Remaining seconds below which a certificate is reported. Let's Encrypt certificates are renewed 30 days before they
@@ -47,12 +48,25 @@ pub(crate) fn run(path: &Path, json: bool, is_offline: bool) -> ExitCode {
             ColorChoice::Never => ReportStyle::Plain,
             _ => ReportStyle::Colour,
         };
-        println!("{}{}", report.render(style), report.summary());
+        println!(
+            "{}{}{}",
+            report.render(style),
+            files(&report),
+            report.summary()
+        );
     }
     if report.has_errors() {
         ExitCode::from(EXIT_USAGE)
     } else {
         ExitCode::SUCCESS
+    }
+}
+
+/// Returns a line with the names of all files, if there are several.
+fn files(report: &DiagnosticReport) -> String {
+    match report.files().as_slice() {
+        [_, _, ..] => format!("files: {}\n", report.files().join(", ")),
+        _ => String::new(),
     }
 }
 
@@ -77,6 +91,7 @@ pub(crate) fn report(path: &Path, is_offline: bool) -> DiagnosticReport {
     }
     if !is_offline {
         check_names(&upstreams, &mut report);
+        check_sockets::check(&upstreams, &mut report);
         if let Some((settings, span)) = database {
             check_database(&settings, span, &mut report);
         }
@@ -169,7 +184,7 @@ fn certificate_error(err: &CertificateError, span: TextSpan) -> ConfigDiagnostic
 
 /// Resolves the names of upstreams. A name that does not resolve is a warning only: it may exist on the machine where
 /// the gate will run. A name that resolves to forbidden addresses only is an error.
-fn check_names(upstreams: &[(Uri, TextSpan)], report: &mut DiagnosticReport) {
+fn check_names(upstreams: &[(AppUrl, TextSpan)], report: &mut DiagnosticReport) {
     let hosts: BTreeSet<String> = upstreams.iter().filter_map(|(url, _)| host(url)).collect();
     // All lookups run at the same time, so that a slow name does not delay the others.
     let (tx, answers) = mpsc::channel();
@@ -264,7 +279,7 @@ fn check_database(settings: &PostgresSettings, span: TextSpan, report: &mut Diag
     });
 }
 
-fn host(url: &Uri) -> Option<String> {
+fn host(url: &AppUrl) -> Option<String> {
     let host = url.host()?;
     Some(host::bare(host).to_owned())
 }

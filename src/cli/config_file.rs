@@ -12,15 +12,13 @@ use toml::{Table, Value};
 use zeroize::Zeroizing;
 
 use crate::cli::failure::CommandFailure;
+use crate::config;
 use crate::net::text_file;
-
-/// Maximum size of a config file. A larger file is another file by mistake.
-const MAX_FILE: u64 = 8 << 20;
 
 /// Folders of credentials: where systemd puts them for the service, and where they are stored before.
 const CREDENTIALS: [&str; 2] = ["/run/credentials/hookgate.service", "/etc/credstore"];
 
-/// Config file that was parsed as TOML, but not validated.
+/// Config file with those that it includes, parsed as TOML but not validated.
 pub(super) struct ConfigFile {
     path: PathBuf,
     root: Table,
@@ -30,29 +28,26 @@ impl ConfigFile {
     /// Reads and parses a config file.
     pub(super) fn load(path: &Path) -> Result<Self, CommandFailure> {
         let doing = format!("reading the config `{}`", path.display());
-        let failed = |err: std::io::Error| {
-            CommandFailure::usage(err.to_string())
+        let texts = config::read_texts(path).map_err(|report| {
+            let messages = report.diagnostics().iter();
+            let messages: Vec<_> = messages.map(|each| each.message.clone()).collect();
+            CommandFailure::usage(messages.join("; "))
                 .doing(&doing)
                 .help("check the path and the permissions of the file")
-        };
-        // Before reading, so that a wrong path, such as that of a store, is not read into memory.
-        let length = fs::metadata(path).map_err(failed)?.len();
-        if length > MAX_FILE {
-            return Err(CommandFailure::usage("the file is larger than 8 MiB").doing(&doing));
-        }
-        let mut text = fs::read(path).map_err(failed)?;
-        // Editors on Windows add a byte order mark or write UTF-16.
-        text_file::normalize(&mut text);
-        let text = String::from_utf8_lossy(&text);
-        // The parser's own message quotes the line, which may contain a secret.
-        let root = text.parse().map_err(|_| {
-            CommandFailure::usage("the file is not valid TOML")
-                .doing(&doing)
-                .help(format!(
-                    "`hookgate check --config {}` shows the line",
-                    path.display()
-                ))
         })?;
+        let mut root = Table::new();
+        for file in texts {
+            // The parser's own message quotes the line, which may contain a secret.
+            let table = file.text.parse().map_err(|_| {
+                CommandFailure::usage(format!("`{}` is not valid TOML", file.path.display()))
+                    .doing(&doing)
+                    .help(format!(
+                        "`hookgate check --config {}` shows the line",
+                        path.display()
+                    ))
+            })?;
+            join(&mut root, table);
+        }
         let path = path.to_owned();
         Ok(Self { path, root })
     }
@@ -148,6 +143,19 @@ impl ConfigFile {
                 "cannot read the credential `{name}` in the credential folders of systemd"
             ))
             .help("run the command as root, for example with `sudo`")),
+        }
+    }
+}
+
+/// Adds the keys of another file. `check` reports a key that is in two files; here the first one counts.
+fn join(into: &mut Table, from: Table) {
+    for (name, value) in from {
+        match (into.get_mut(&name), value) {
+            (None, value) => drop(into.insert(name, value)),
+            // The parser bounds the depth of tables, and so of this recursion.
+            (Some(Value::Table(old)), Value::Table(new)) => join(old, new),
+            (Some(Value::Array(old)), Value::Array(new)) => old.extend(new),
+            (Some(_), _) => {}
         }
     }
 }

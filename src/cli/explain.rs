@@ -80,14 +80,11 @@ fn explain(arguments: &ExplainArguments) -> Result<RefusalExplanation, CommandFa
     {
         return block_on(fetch_explanation(arguments, id));
     }
-    let Some(config) = arguments.admin.config() else {
-        return Err(
-            CommandFailure::usage("a request file needs a config to check it against")
-                .help("add `--config /etc/hookgate/hookgate.toml`"),
-        );
-    };
+    let config = arguments.admin.config().required();
+    let config = config
+        .map_err(|failure| failure.doing("looking for the config to check the request against"))?;
     let (seen, note) = read(path, arguments)?;
-    let loaded = crate::config::load(config).map_err(|report| {
+    let loaded = crate::config::load(&config).map_err(|report| {
         let shown = report.render(ReportStyle::Plain);
         CommandFailure::usage(format!(
             "the config has errors:\n{shown}{}",

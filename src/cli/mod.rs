@@ -8,9 +8,11 @@ mod admin_client;
 mod admin_options;
 mod capture;
 pub(crate) mod check;
+mod check_sockets;
 mod completions;
 pub(crate) mod config;
 mod config_file;
+mod config_option;
 mod confirm;
 mod deliveries;
 mod demo;
@@ -42,10 +44,11 @@ mod store_migrate;
 mod testing;
 mod times;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::cli::config_option::ConfigOption;
 
 #[derive(Parser)]
 #[command(
@@ -76,8 +79,8 @@ struct CommandLine {
 enum CliCommand {
     /// Run the gate
     #[command(
-        long_about = "Run the gate in the foreground, with one config file.\n\n\
-            SIGHUP reloads the file. A file with an error changes nothing: the gate keeps its current config. SIGTERM \
+        long_about = "Run the gate in the foreground, with one config file and those that it includes.\n\n\
+            SIGHUP reloads all files. A file with an error changes nothing: the gate keeps its current config. SIGTERM \
             and SIGINT stop the gate after it has finished the requests in flight.",
         after_help = "Examples:\n  \
             hookgate run --config /etc/hookgate/hookgate.toml\n  \
@@ -85,9 +88,8 @@ enum CliCommand {
             Exit codes: 0 stopped by a signal, 1 failed, 2 the config cannot be used."
     )]
     Run {
-        /// Path of the config file (TOML)
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigOption,
     },
     /// Validate a config file and show all errors at once
     #[command(
@@ -102,9 +104,8 @@ enum CliCommand {
             Exit codes: 0 no errors (there may be warnings), 2 errors."
     )]
     Check {
-        /// Path of the config file (TOML)
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigOption,
         /// Print one JSON document instead of text
         #[arg(long)]
         json: bool,
@@ -381,12 +382,18 @@ enum ConfigCommand {
 #[must_use]
 pub fn main() -> ExitCode {
     match CommandLine::parse().command {
-        CliCommand::Run { config } => run::run(&config),
+        CliCommand::Run { config } => match config.required() {
+            Ok(path) => run::run(&path),
+            Err(failure) => failure::end(Err(failure)),
+        },
         CliCommand::Check {
             config,
             json,
             offline,
-        } => check::run(&config, json, offline),
+        } => match config.required() {
+            Ok(path) => check::run(&path, json, offline),
+            Err(failure) => failure::end(Err(failure)),
+        },
         CliCommand::Demo { once } => demo::run(once),
         CliCommand::Providers { json, command } => match command {
             None => providers::list(json),

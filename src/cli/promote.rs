@@ -3,7 +3,6 @@
 //! It also names the config line to change. It never changes the config itself: the operator decides.
 
 use std::fmt::Write;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -21,9 +20,7 @@ use crate::cli::output::{
     BAD, STRONG, clean, clean_or_dash, lines, list, print, print_json, styled,
 };
 use crate::cli::times;
-
-/// Path of the config in the systemd unit.
-const DEFAULT: &str = "/etc/hookgate/hookgate.toml";
+use crate::config;
 
 /// Maximum number of example requests in the text.
 const SHOWN: usize = 10;
@@ -68,9 +65,9 @@ fn print_report(arguments: &PromoteArguments) -> Result<(), CommandFailure> {
     let promotion: PromotionDocument =
         block_on(client.get("counting what the route would reject", &path))?;
     // Without `--config`, the file of the systemd unit may be readable here.
-    let file = arguments.admin.config().unwrap_or(Path::new(DEFAULT));
+    let found = arguments.admin.config().find();
     let report = PromotionReport {
-        place: find_monitor_line(file, &arguments.route),
+        place: found.and_then(|found| find_line(&found.path, &arguments.route)),
         promotion,
     };
     match arguments.json {
@@ -144,10 +141,16 @@ fn text(report: &PromotionReport) -> String {
     text
 }
 
-/// Finds the line that puts the route into monitor mode. Returns `None` if the file cannot be read or has no such line.
-fn find_monitor_line(file: &Path, route: &str) -> Option<ConfigLine> {
-    let text = fs::read_to_string(file).ok()?;
-    let root = DeTable::parse(&text).ok()?;
+/// Finds the line that puts the route into monitor mode, in the main file or an included one. Returns `None` if the files
+/// cannot be read or have no such line.
+fn find_line(main: &Path, route: &str) -> Option<ConfigLine> {
+    let texts = config::read_texts(main).ok()?;
+    let mut texts = texts.iter();
+    texts.find_map(|file| find_monitor_line(&file.path, &file.text, route))
+}
+
+fn find_monitor_line(file: &Path, text: &str, route: &str) -> Option<ConfigLine> {
+    let root = DeTable::parse(text).ok()?;
     let routes = table(root.get_ref(), "routes")?;
     let keys = table(routes, route)?;
     let (name, value) = keys.iter().find(|(name, _)| name.get_ref() == "enforce")?;
@@ -172,6 +175,7 @@ fn table<'a, 'i>(of: &'a DeTable<'i>, key: &str) -> Option<&'a DeTable<'i>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn the_line_is_that_of_the_route() {
@@ -180,8 +184,13 @@ mod tests {
         let text = "[routes.a]\nenforce = \"monitor\"\n\n[routes.\"b.c\"]\nprovider = \"x\"\n# enforce = \"monitor\"\n  \
             enforce = \"monitor\"\n[routes.d]\nenforce = \"block\"\n";
         fs::write(&file, text).unwrap();
-        let line = |route| find_monitor_line(&file, route).map(|place| place.line);
+        fs::create_dir(folder.path().join("conf.d")).unwrap();
+        let included = folder.path().join("conf.d/e.toml");
+        fs::write(&included, "[routes.e]\n\nenforce = \"monitor\"\n").unwrap();
+        let line = |route| find_line(&file, route).map(|place| place.line);
         assert_eq!((line("a"), line("b.c")), (Some(2), Some(7)));
-        assert_eq!((line("d"), line("e")), (None, None));
+        assert_eq!((line("d"), line("f")), (None, None));
+        let place = find_line(&file, "e").unwrap();
+        assert_eq!((place.file, place.line), (included, 3));
     }
 }

@@ -12,14 +12,14 @@ use hookgate_verify::document::suggest;
 use hookgate_verify::model::secret::Secret;
 use hookgate_verify::providers;
 use hookgate_verify::scheme::spec::SchemeSpec;
-use http::Uri;
 
 use crate::cli::config_file::read_secret;
+use crate::cli::config_option::ConfigOption;
 use crate::cli::failure::CommandFailure;
 use crate::config;
 use crate::config::model::{GateConfig, Route};
 use crate::model::clock::ClockReading;
-use crate::testing::TestingError;
+use crate::testing::{self, TestingError};
 
 /// Options for the sender of events: provider, secret and URL.
 #[derive(Args, Clone, Default)]
@@ -37,11 +37,12 @@ pub(super) struct SignerOptions {
     /// File that contains the secret
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
-    /// Config of a gate: `--route` selects the route whose provider, scheme, secret and URL are used
+    /// Config of a gate, for `--route` (default: the environment variable HOOKGATE_CONFIG, then `./hookgate.toml`, then
+    /// `/etc/hookgate/hookgate.toml`)
     #[arg(long, value_name = "FILE", requires = "route")]
     config: Option<PathBuf>,
-    /// Route in that config
-    #[arg(long, value_name = "NAME", requires = "config")]
+    /// Route of the config whose provider, scheme, secret and URL are used
+    #[arg(long, value_name = "NAME")]
     route: Option<String>,
     /// Public scheme, host and port of the receiver, for providers that sign the URL
     #[arg(long, value_name = "URL")]
@@ -65,8 +66,10 @@ pub(super) struct SenderProfile {
 impl SignerOptions {
     /// Resolves the options. Returns `None` if they name neither a provider nor a route.
     pub(super) fn known(&self) -> Result<Option<SenderProfile>, CommandFailure> {
-        if let (Some(path), Some(name)) = (&self.config, &self.route) {
-            let loaded = config::load(path).map_err(|report| {
+        if let Some(name) = &self.route {
+            let config = self.config.clone();
+            let path = ConfigOption { config }.required()?;
+            let loaded = config::load(&path).map_err(|report| {
                 let text = report.render(ReportStyle::Plain);
                 CommandFailure::usage(format!("the config has errors:\n{text}"))
             })?;
@@ -195,17 +198,13 @@ pub(super) fn failure(error: &TestingError) -> CommandFailure {
     }
 }
 
-/// Rejects a text that is not an http or https URL with a host.
+/// Rejects a text that is neither an http or https URL with a host nor a Unix socket.
 pub(super) fn check_url(url: &str) -> Result<(), CommandFailure> {
-    let parsed: Option<Uri> = url.parse().ok();
-    let is_whole = parsed.is_some_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some()
-    });
-    match is_whole {
-        true => Ok(()),
-        false => Err(
+    match testing::parse_url(url) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(
             CommandFailure::usage(format!("`{url}` is not a valid http or https URL"))
-                .help("use a URL such as `https://localhost:8443/stripe`"),
+                .help("use a URL such as `https://localhost:8443/stripe`, or `unix:/run/app.sock:/stripe`"),
         ),
     }
 }

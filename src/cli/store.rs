@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::admin::documents::{ApiTimestamp, StateCounts};
 use crate::admin::parameters;
 use crate::cli::config_file::{self, ConfigFile};
+use crate::cli::config_option::ConfigOption;
 use crate::cli::events::counts;
 use crate::cli::failure::{self, CommandFailure};
 use crate::cli::output::{clean, facts, print, print_json};
@@ -89,12 +90,13 @@ pub(super) enum StoreCommand {
 
 /// Arguments that select a store: the path of its file, its URL, or a config.
 #[derive(Args)]
-#[group(id = "place", required = true, multiple = false, args = ["store", "config"])]
+#[group(id = "place", multiple = false, args = ["store", "config"])]
 pub(super) struct StoreLocation {
     /// Database file of the store, or its `postgres://` URL
     #[arg(value_name = "STORE")]
     store: Option<PathBuf>,
-    /// Config whose `[store]` has the location
+    /// Config whose `[store]` has the location (default, without STORE: the environment variable HOOKGATE_CONFIG, then
+    /// `./hookgate.toml`, then `/etc/hookgate/hookgate.toml`)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -145,10 +147,10 @@ impl StoreLocation {
         match (&self.store, &self.config) {
             (Some(store), _) => Ok((NamedDatabase::of_text(store, &self.postgres)?, None)),
             (None, config) => {
-                // The argument group of clap requires one of the two, so the empty path never occurs.
-                let path = config.as_deref().unwrap_or(Path::new(""));
-                let config = ConfigFile::load(path)?;
-                Ok((NamedDatabase::of_config(path)?, Some(config)))
+                let config = config.clone();
+                let path = ConfigOption { config }.required()?;
+                let config = ConfigFile::load(&path)?;
+                Ok((NamedDatabase::of_config(&path)?, Some(config)))
             }
         }
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::config_option::ConfigOption;
 use crate::cli::failure::CommandFailure;
 use crate::cli::output::print;
 use crate::cli::store_database::{NamedDatabase, PostgresArguments};
@@ -16,7 +17,8 @@ pub(super) struct StoreCopyArguments {
     /// Source and target, each the path of a file or a `postgres://` URL, unless a config has it
     #[arg(value_name = "FROM TO", num_args = 0..=2)]
     stores: Vec<PathBuf>,
-    /// Config whose `[store]` is the source
+    /// Config whose `[store]` is the source (default, without FROM: the environment variable HOOKGATE_CONFIG, then
+    /// `./hookgate.toml`, then `/etc/hookgate/hookgate.toml`)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Config whose `[store]` is the target
@@ -84,6 +86,10 @@ fn sides(arguments: &StoreCopyArguments) -> Result<(NamedDatabase, NamedDatabase
             "`--to-config` already names the target",
         )
         .help("give the source only")),
+        ([to], None, None) => {
+            let config = ConfigOption::default().required()?;
+            Ok((of_config(&config)?, of_text(to)?))
+        }
         _ => Err(CommandFailure::usage("a copy needs a source and a target")
             .help("use `hookgate store copy FROM TO`, or `hookgate store copy --config FILE TO`")),
     }

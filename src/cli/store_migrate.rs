@@ -1,9 +1,10 @@
 //! `hookgate store migrate`: creates and upgrades the tables in PostgreSQL, for a service that may not do it itself.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cli::config_option::ConfigOption;
 use crate::cli::failure::CommandFailure;
 use crate::cli::output::print;
 use crate::cli::store_database::{NamedDatabase, PostgresArguments};
@@ -13,15 +14,10 @@ use crate::store::{self, StoreError};
 #[derive(Args)]
 pub(super) struct StoreMigrateArguments {
     /// `postgres://` URL with a role that may create tables
-    #[arg(
-        value_name = "URL",
-        required_unless_present = "config",
-        conflicts_with = "config"
-    )]
+    #[arg(value_name = "URL", conflicts_with = "config")]
     url: Option<PathBuf>,
-    /// Config whose `[store]` names the database
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigOption,
     #[command(flatten)]
     postgres: PostgresArguments,
     /// Change nothing; fail if migrations are missing
@@ -31,12 +27,9 @@ pub(super) struct StoreMigrateArguments {
 
 /// Runs the missing migrations, or reports them with `--check`.
 pub(super) fn migrate(arguments: &StoreMigrateArguments) -> Result<(), CommandFailure> {
-    let database = match &arguments.config {
-        Some(config) => NamedDatabase::of_config(config)?,
-        None => {
-            let url = arguments.url.as_deref().unwrap_or(Path::new(""));
-            NamedDatabase::of_text(url, &arguments.postgres)?
-        }
+    let database = match &arguments.url {
+        Some(url) => NamedDatabase::of_text(url, &arguments.postgres)?,
+        None => NamedDatabase::of_config(&arguments.config.required()?)?,
     };
     let doing = format!("migrating the store `{}`", database.shown());
     let settings = match database {

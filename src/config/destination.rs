@@ -15,11 +15,16 @@ use hookgate_verify::net::special_addresses::is_public;
 use hookgate_verify::scheme::standard_webhooks::SigningKey;
 use http::{HeaderName, HeaderValue};
 
+use crate::config::app_url::destination_url;
 use crate::config::load_context::LoadContext;
 use crate::config::model::{DeliveryOrder, DestinationSection, RouteMode, UpstreamSettings};
 use crate::config::scheme_origin::SchemeOrigin;
-use crate::config::{destination_tls, filter, retry, secrets, sign_upstream, upstream};
+use crate::config::{
+    egress_proxy, filter, outgoing_tls, pooling, retry, secrets, sign_upstream, upstream,
+};
 use crate::model::ids::DestinationName;
+use crate::net::app_url::AppUrl;
+use crate::net::client::PoolLimits;
 
 /// Name of the destination for the route's `upstream`.
 pub(super) const UPSTREAM_NAME: &str = "upstream";
@@ -121,7 +126,7 @@ fn of_upstream(
         active: true,
         connect_timeout: upstream.connect_timeout,
         timeout: upstream.timeout,
-        pool_idle_timeout: upstream.pool_idle_timeout,
+        keep: upstream.keep,
         concurrency: DEFAULT_CONCURRENCY,
         rate_limit: None,
         retry: retry::default(),
@@ -129,8 +134,9 @@ fn of_upstream(
         headers: Vec::new(),
         secrets: basis.keys.to_vec(),
         resign: basis.resigns,
-        tls: None,
+        tls: upstream.tls.clone(),
         external: false,
+        egress_proxy: None,
         repr_digest: false,
         breaker: Some(DEFAULT_BREAKER),
     }
@@ -163,9 +169,12 @@ fn read(
     if is_upstream && secrets.is_empty() {
         secrets = basis.keys.to_vec();
     }
+    let pool = pooling::read(table);
+    let tls_span = table.name_span_of(&outgoing_tls::DESTINATION_TLS);
     let tls = table
-        .table(&TLS)
-        .map(|tls| destination_tls::read(tls, context));
+        .table(&outgoing_tls::DESTINATION_TLS)
+        .map(|tls| outgoing_tls::read(tls, context));
+    let own_proxy = egress_proxy::read_own(table, context);
     let external = table.read(&EXTERNAL, value::boolean).unwrap_or(false);
     let repr_digest = table.read(&REPR_DIGEST, value::boolean);
     let breaker = table.read(&BREAKER, |value| value::false_or(value, value::count));
@@ -182,7 +191,19 @@ fn read(
     if external {
         check_external(table, &url.0, url.1);
     }
-    // A route's timeouts apply to its `upstream` only; other destinations have defaults of their own.
+    outgoing_tls::check(table, tls_span, &url.0);
+    // Without an own key, the proxy of the file is for hosts on the internet only.
+    let egress_proxy = own_proxy.unwrap_or_else(|| {
+        let usual = context.egress_proxy.as_ref();
+        usual.filter(|_| external).cloned()
+    });
+    let egress_proxy = egress_proxy.filter(|proxy| {
+        let host = url.0.host();
+        host.is_some_and(|host| !proxy.spares(host))
+    });
+    // A route's timeouts and connection settings apply to its `upstream` only; other destinations have defaults of their
+    // own.
+    let inherited = usual.filter(|_| is_upstream);
     let or = |own: Option<Duration>, of: fn(&UpstreamSettings) -> Duration, default: u64| {
         let usual = usual.filter(|_| is_upstream).map(of);
         own.or(usual).unwrap_or(Duration::from_secs(default))
@@ -198,7 +219,15 @@ fn read(
         active: active.unwrap_or(true),
         connect_timeout: or(connect_timeout, |upstream| upstream.connect_timeout, 5),
         timeout: or(timeout, |upstream| upstream.timeout, 30),
-        pool_idle_timeout: or(pool_idle_timeout, |upstream| upstream.pool_idle_timeout, 4),
+        keep: PoolLimits {
+            idle_timeout: or(pool_idle_timeout, |upstream| upstream.keep.idle_timeout, 4),
+            max_age: pool
+                .max_age
+                .or(inherited.and_then(|upstream| upstream.keep.max_age)),
+            reuse: pool
+                .reuse
+                .unwrap_or(inherited.is_none_or(|upstream| upstream.keep.reuse)),
+        },
         concurrency: concurrency.unwrap_or(DEFAULT_CONCURRENCY),
         rate_limit,
         retry,
@@ -206,8 +235,9 @@ fn read(
         headers,
         secrets,
         resign: basis.resigns,
-        tls,
+        tls: tls.or(inherited.and_then(|upstream| upstream.tls.clone())),
         external,
+        egress_proxy,
         repr_digest: repr_digest.unwrap_or(false),
         breaker: breaker
             .unwrap_or(Some(u64::from(DEFAULT_BREAKER)))
@@ -215,8 +245,16 @@ fn read(
     })
 }
 
-fn check_external(table: &TomlTable<'_>, url: &http::Uri, span: TextSpan) {
-    if url.scheme_str() != Some("https") {
+fn check_external(table: &TomlTable<'_>, url: &AppUrl, span: TextSpan) {
+    if url.socket().is_some() {
+        let fault = ValueFault::new(
+            "an external destination is on the internet, and a Unix socket is on this machine",
+            "remove `external`, or use an `https://` URL",
+        );
+        table.error(span, fault);
+        return;
+    }
+    if !url.is_tls() {
         let fault = ValueFault::new(
             "an external destination is on the internet, and `http://` is not encrypted",
             "use an `https://` URL",
@@ -249,8 +287,11 @@ fn refuse_in_hybrid(table: &TomlTable<'_>, order: Option<&DeliveryOrder>) {
         &ACTIVE,
         &HEADERS,
         &SECRET,
-        &TLS,
+        &outgoing_tls::DESTINATION_TLS,
+        &pooling::MAX_AGE,
+        &pooling::REUSE,
         &EXTERNAL,
+        &egress_proxy::DESTINATION_PROXY,
         &REPR_DIGEST,
     ];
     for key in unknown.into_iter().chain(ordered) {
@@ -268,11 +309,11 @@ fn url(
     table: &mut TomlTable<'_>,
     basis: &DestinationBasis<'_>,
     is_upstream: bool,
-) -> Option<SpannedValue<http::Uri>> {
+) -> Option<SpannedValue<AppUrl>> {
     if !is_upstream {
-        return table.require(&URL, value::destination_url);
+        return table.require(&URL, destination_url);
     }
-    let url = table.read_placed(&URL, value::destination_url);
+    let url = table.read_placed(&URL, destination_url);
     // Even after this error the result is `None`, for which the caller uses the URL of `upstream` and checks the rest.
     if let (Some(url), Some(_)) = (&url, basis.upstream) {
         let fault = ValueFault::new(
@@ -390,8 +431,11 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
         &ORDER,
         &HEADERS,
         &SECRET,
-        &TLS,
+        &outgoing_tls::DESTINATION_TLS,
+        &pooling::MAX_AGE,
+        &pooling::REUSE,
         &EXTERNAL,
+        &egress_proxy::DESTINATION_PROXY,
         &REPR_DIGEST,
         &BREAKER,
     ],
@@ -401,10 +445,10 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
 
 pub(super) static URL: KeyDefinition = KeyDefinition {
     name: "url",
-    kind: ValueKind::Url,
+    kind: ValueKind::AppUrl,
     default: None,
     example: "\"http://127.0.0.1:9000/ci\"",
-    doc: "URL to which events are delivered. May contain a query.",
+    doc: "URL to which events are delivered: `http://`, `https://`, or a Unix socket such as `unix:/run/app.sock:/ci`. May contain a query.",
 };
 
 pub(super) static ACTIVE: KeyDefinition = KeyDefinition {
@@ -462,14 +506,6 @@ pub(super) static SECRET: KeyDefinition = KeyDefinition {
     default: None,
     example: "{ credential = \"to-partner\" }",
     doc: "Keys that sign each attempt according to Standard Webhooks, with the time of the attempt. `whsec_` keys make `v1` signatures; Ed25519 keys (`whsk_`) make `v1a` signatures. To rotate a key, list the old and the new one: all of them sign.",
-};
-
-pub(super) static TLS: KeyDefinition = KeyDefinition {
-    name: "tls",
-    kind: ValueKind::Table(&destination_tls::SECTION),
-    default: None,
-    example: "{ ca = \"partner-ca.pem\" }",
-    doc: "Custom CAs and client certificate for this destination.",
 };
 
 pub(super) static EXTERNAL: KeyDefinition = KeyDefinition {

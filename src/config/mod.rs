@@ -10,15 +10,19 @@ pub(crate) mod reference;
 mod scheme_origin;
 
 mod admin;
+mod app_url;
 mod audience;
 mod crosscheck;
 mod dedup;
 mod destination;
-mod destination_tls;
+mod egress_proxy;
 mod file;
 mod filter;
+mod include;
 mod log;
 mod mode;
+mod outgoing_tls;
+mod pooling;
 mod retry;
 mod root;
 mod route;
@@ -40,21 +44,24 @@ mod upstreams;
 mod verification;
 
 use std::path::{Path, PathBuf};
-
-use hookgate_verify::document::report::{ConfigDiagnostic, DiagnosticReport, DiagnosticSeverity};
-use hookgate_verify::document::table::TomlTable;
-use hookgate_verify::document::{SourceText, TextSpan, TomlDocument};
-use http::Uri;
+use std::sync::Arc;
 
 #[cfg(test)]
 pub(crate) use crate::config::dedup::usual_dedup;
 use crate::config::destination::UPSTREAM_NAME;
+use crate::config::egress_proxy::EGRESS_PROXY;
+use crate::config::include::INCLUDE;
+pub(crate) use crate::config::include::read_texts;
 use crate::config::load_context::LoadContext;
 use crate::config::model::{CertificateFiles, GateConfig, TlsSection};
-use crate::config::root::{ADMIN, LOG, ROUTES, SERVER, STORE, TELEMETRY, TLS};
+use crate::config::root::{ADMIN, LOG, ROOT, ROUTES, SERVER, STORE, TELEMETRY, TLS};
 pub(crate) use crate::config::store_postgres::{DEFAULT_SCHEMA, host_name, schema_of};
-use crate::model::clock::ClockReading;
 use crate::model::database::{DatabaseLocation, PostgresSettings};
+use crate::net::app_url::AppUrl;
+use crate::net::egress_proxy::EgressProxy;
+use hookgate_verify::document::report::DiagnosticReport;
+use hookgate_verify::document::table::TomlTable;
+use hookgate_verify::document::{SourceText, TextSpan, TomlDocument};
 
 /// Configuration that loaded without errors.
 pub struct LoadedConfig {
@@ -73,29 +80,29 @@ pub(crate) struct ExaminedConfig {
     /// The CA file for client certificates, with its location in the config.
     pub client_ca: Option<(PathBuf, TextSpan)>,
     /// The URLs of upstreams and destinations that could be read, with their locations.
-    pub upstreams: Vec<(Uri, TextSpan)>,
+    pub upstreams: Vec<(AppUrl, TextSpan)>,
     /// The PostgreSQL database of the store, with the location of its URL in the config.
     pub database: Option<(PostgresSettings, TextSpan)>,
 }
-
-/// Largest config file in bytes. A config of a thousand routes has 200 KiB; a larger file is probably the wrong one.
-const MAX_FILE: u64 = 8 << 20;
 
 /// Loads a config file.
 ///
 /// # Errors
 /// Returns the report of all diagnostics; at least one of them is an error.
 pub(crate) fn load(path: &Path) -> Result<LoadedConfig, DiagnosticReport> {
-    let text = read_file(path)?;
-    load_text(&path.display().to_string(), text)
+    loaded(&include::source(read_texts(path)?))
 }
 
-/// Loads a config from a text, like [`load`]; relative paths start at the folder of `name`.
+/// Loads a config from a text, like [`load`] but without included files; relative paths start at the folder of `name`.
 ///
 /// # Errors
 /// As [`load`].
 pub fn load_text(name: &str, text: impl Into<String>) -> Result<LoadedConfig, DiagnosticReport> {
-    let (config, report) = read(name, text.into());
+    loaded(&SourceText::new(name, text.into()))
+}
+
+fn loaded(source: &Arc<SourceText>) -> Result<LoadedConfig, DiagnosticReport> {
+    let (config, report) = read(source);
     if report.has_errors() {
         return Err(report);
     }
@@ -105,12 +112,9 @@ pub fn load_text(name: &str, text: impl Into<String>) -> Result<LoadedConfig, Di
 /// Loads only the location of the store of a config file, without its password, for commands on a database that need
 /// nothing else. Errors of other sections and keys do not count: their secrets may be readable by the service only.
 pub(crate) fn load_database(path: &Path) -> Result<Option<DatabaseLocation>, DiagnosticReport> {
-    let source = SourceText::new(&path.display().to_string(), read_file(path)?);
-    let document = TomlDocument::parse(&source);
-    let context = LoadContext {
-        folder: path.parent().unwrap_or(Path::new("")).to_owned(),
-        now: ClockReading::read(),
-    };
+    let source = include::source(read_texts(path)?);
+    let document = parse(&source);
+    let context = LoadContext::of(path);
     let table = document.root().table(&STORE);
     let location = table.and_then(|table| store::read_location(table, &context));
     let report = document.into_report();
@@ -120,10 +124,23 @@ pub(crate) fn load_database(path: &Path) -> Result<Option<DatabaseLocation>, Dia
     }
 }
 
+/// Loads only the egress proxy of a config file, like [`load_database`].
+pub(crate) fn load_egress_proxy(path: &Path) -> Result<Option<Arc<EgressProxy>>, DiagnosticReport> {
+    let source = include::source(read_texts(path)?);
+    let document = parse(&source);
+    let context = LoadContext::of(path);
+    let proxy = egress_proxy::read(&mut document.root(), &EGRESS_PROXY, &context);
+    let report = document.into_report();
+    match report.has_errors() {
+        true => Err(report),
+        false => Ok(proxy),
+    }
+}
+
 /// Loads as much of a config file as possible, for `hookgate check`.
 pub(crate) fn examine(path: &Path) -> ExaminedConfig {
-    let text = match read_file(path) {
-        Ok(text) => text,
+    let texts = match read_texts(path) {
+        Ok(texts) => texts,
         Err(report) => {
             return ExaminedConfig {
                 report,
@@ -134,7 +151,7 @@ pub(crate) fn examine(path: &Path) -> ExaminedConfig {
             };
         }
     };
-    let (config, report) = read(&path.display().to_string(), text);
+    let (config, report) = read(&include::source(texts));
     let TlsSection {
         certificates,
         client_ca,
@@ -172,46 +189,23 @@ pub(crate) fn examine(path: &Path) -> ExaminedConfig {
     }
 }
 
-fn read_file(path: &Path) -> Result<String, DiagnosticReport> {
-    let fail = |what: String, help: &str| {
-        let mut report =
-            DiagnosticReport::new(SourceText::new(&path.display().to_string(), String::new()));
-        report.push(ConfigDiagnostic {
-            severity: DiagnosticSeverity::Error,
-            span: None,
-            message: format!("cannot read `{}`: {what}", path.display()),
-            label: String::new(),
-            help: Some(help.to_owned()),
-        });
-        report
-    };
-    let check_path = "check that the path is right and that hookgate may read the file";
-    let mut bytes = Vec::new();
-    file::read_into(&mut bytes, path, MAX_FILE, "it is larger than 8 MiB")
-        .map_err(|what| fail(what, check_path))?;
-    String::from_utf8(bytes).map_err(|_| {
-        fail(
-            "it is not valid UTF-8".to_owned(),
-            "save the config as TOML in UTF-8",
-        )
-    })
-}
-
 /// Reads all sections. A wrong value is replaced by its default, so use the config only if the report has no errors.
-fn read(name: &str, text: String) -> (GateConfig, DiagnosticReport) {
-    let source = SourceText::new(name, text);
-    let document = TomlDocument::parse(&source);
-    // Paths in the config are relative to its own folder, wherever hookgate was started.
-    let folder = Path::new(name).parent().unwrap_or(Path::new(""));
-    let context = LoadContext {
-        folder: folder.to_owned(),
-        now: ClockReading::read(),
-    };
-    let config = sections(&mut document.root(), &context);
+fn read(source: &Arc<SourceText>) -> (GateConfig, DiagnosticReport) {
+    let document = parse(source);
+    let context = LoadContext::of(Path::new(&source.name));
+    let mut config = sections(&mut document.root(), context);
+    config.files = source.names().into_iter().map(str::to_owned).collect();
     (config, document.into_report())
 }
 
-fn sections(root: &mut TomlTable<'_>, context: &LoadContext) -> GateConfig {
+fn parse(source: &Arc<SourceText>) -> TomlDocument<'_> {
+    TomlDocument::parse_merged(source, &ROOT, &[INCLUDE.name])
+}
+
+fn sections(root: &mut TomlTable<'_>, mut context: LoadContext) -> GateConfig {
+    // Before the routes, whose external destinations use it.
+    context.egress_proxy = egress_proxy::read(root, &EGRESS_PROXY, &context);
+    let context = &context;
     let server = server::read(root.table(&SERVER));
     let tls = root.table(&TLS).map(|table| tls::read(table, context));
     let admin = root
@@ -224,6 +218,7 @@ fn sections(root: &mut TomlTable<'_>, context: &LoadContext) -> GateConfig {
     let store = root
         .table(&STORE)
         .and_then(|table| store::read(table, context));
+    include::check(root);
     // Only after every section was read: a key that no section asked for is unknown.
     root.deny_unknown();
     let others = crosscheck::OtherSections {
@@ -239,6 +234,8 @@ fn sections(root: &mut TomlTable<'_>, context: &LoadContext) -> GateConfig {
         admin: admin.map(|admin| admin.admin),
         store,
         log,
+        files: Vec::new(),
+        egress_proxy: context.egress_proxy.clone(),
         telemetry,
         routes: routes.into_iter().map(|placed| placed.route).collect(),
     }

@@ -2,13 +2,23 @@
 
 use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 
-use crate::config::{admin, log, route, server, store, telemetry, tls};
+use crate::config::{admin, egress_proxy, include, log, route, server, store, telemetry, tls};
 
 /// The table at the root of the file.
 pub(super) static ROOT: SectionDefinition = SectionDefinition {
     path: "",
-    doc: "The config of hookgate.",
-    keys: &[&SERVER, &TLS, &ADMIN, &STORE, &LOG, &TELEMETRY, &ROUTES],
+    doc: "Keys and sections of the file. `include` and `egress_proxy` as bare keys must precede all sections.",
+    keys: &[
+        &include::INCLUDE,
+        &SERVER,
+        &TLS,
+        &ADMIN,
+        &STORE,
+        &LOG,
+        &TELEMETRY,
+        &egress_proxy::EGRESS_PROXY,
+        &ROUTES,
+    ],
     required: &["routes"],
     one_of: &[],
 };

@@ -78,8 +78,8 @@ fn read(name: &str, table: &mut TomlTable<'_>, context: &LoadContext) -> Option<
     // Before the destinations: the same keys sign deliveries to `upstream`.
     let sign_upstream = sign_upstream::read(table, origin, context);
     let mode = mode::read(table);
-    let upstream = upstream::read(table, mode);
-    let branches = upstreams::read(table, origin, upstream.as_ref());
+    let upstream = upstream::read(table, mode, context);
+    let branches = upstreams::read(table, origin, upstream.as_ref(), context);
     let unverified_upstream = upstream::read_unverified(table, enforce, upstream.as_ref());
     let basis = DestinationBasis {
         origin,
@@ -109,6 +109,7 @@ fn read(name: &str, table: &mut TomlTable<'_>, context: &LoadContext) -> Option<
     let route = Route {
         name: RouteName::new(name),
         span: table.span(),
+        place: table.place(table.span()),
         host,
         path: path.value,
         methods: methods.map_or(vec![Method::POST], values),

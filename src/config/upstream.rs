@@ -1,20 +1,43 @@
-//! Keys of a route for its upstream: URL, time limits and error bodies.
+//! Keys of a route for its upstream: URL, TLS, connections, time limits and error bodies.
 
 use std::time::Duration;
 
-use hookgate_verify::document::key::{KeyDefinition, ValueKind};
-use hookgate_verify::document::table::{TomlTable, ValueFault};
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
+use hookgate_verify::document::table::{SpannedValue, TomlTable, ValueFault};
 use hookgate_verify::document::value;
 
+use crate::config::app_url::upstream_url;
+use crate::config::load_context::LoadContext;
 use crate::config::model::{EnforceMode, RouteMode, UpstreamSettings};
+use crate::config::{outgoing_tls, pooling};
+use crate::net::app_url::AppUrl;
+use crate::net::client::{PoolLimits, TlsFiles};
+
+/// The values of `upstream`: a URL, or a table with it.
+#[derive(Default)]
+struct UpstreamKeys {
+    url: Option<SpannedValue<AppUrl>>,
+    tls: Option<TlsFiles>,
+    max_age: Option<Duration>,
+    reuse: Option<bool>,
+}
 
 /// Reads the upstream of a route; returns `None` if its URL is absent or wrong.
-pub(super) fn read(table: &mut TomlTable<'_>, mode: RouteMode) -> Option<UpstreamSettings> {
+pub(super) fn read(
+    table: &mut TomlTable<'_>,
+    mode: RouteMode,
+    context: &LoadContext,
+) -> Option<UpstreamSettings> {
     // A route in queue mode may have only destinations.
-    let url = match mode {
-        RouteMode::Queue => table.read_placed(&UPSTREAM, value::http_url),
-        RouteMode::Proxy | RouteMode::Hybrid { .. } => table.require(&UPSTREAM, value::http_url),
-    };
+    if mode != RouteMode::Queue && !table.has(&UPSTREAM) {
+        table.missing(&UPSTREAM);
+    }
+    let UpstreamKeys {
+        url,
+        tls,
+        max_age,
+        reuse,
+    } = keys(table, context);
     let mut duration = |key: &KeyDefinition, default: Duration| {
         table.read(key, value::duration).unwrap_or(default)
     };
@@ -29,10 +52,45 @@ pub(super) fn read(table: &mut TomlTable<'_>, mode: RouteMode) -> Option<Upstrea
         span: url.span,
         connect_timeout,
         timeout,
-        pool_idle_timeout,
+        keep: PoolLimits {
+            idle_timeout: pool_idle_timeout,
+            max_age,
+            reuse: reuse.unwrap_or(true),
+        },
+        tls,
         pass_error_bodies: pass_error_bodies.unwrap_or(false),
         grace: grace.unwrap_or_default(),
     })
+}
+
+/// Reads `upstream`: a URL, or a table with the URL and settings of the connection.
+fn keys(table: &mut TomlTable<'_>, context: &LoadContext) -> UpstreamKeys {
+    let path = format!("{}.upstream", table.path());
+    let Some(value) = table.value(&UPSTREAM) else {
+        return UpstreamKeys::default();
+    };
+    let name_span = table.name_span_of(&UPSTREAM);
+    let Some(mut own) = value.table(name_span.unwrap_or(value.span()), path) else {
+        return UpstreamKeys {
+            url: value.check(upstream_url),
+            ..UpstreamKeys::default()
+        };
+    };
+    let url = own.require(&UPSTREAM_URL, upstream_url);
+    let tls_span = own.name_span_of(&outgoing_tls::UPSTREAM_TLS);
+    let tls = own.table(&outgoing_tls::UPSTREAM_TLS);
+    let tls = tls.map(|tls| outgoing_tls::read(tls, context));
+    let pool = pooling::read(&mut own);
+    own.deny_unknown();
+    if let Some(url) = &url {
+        outgoing_tls::check(&own, tls_span, &url.value);
+    }
+    UpstreamKeys {
+        url,
+        tls,
+        max_age: pool.max_age,
+        reuse: pool.reuse,
+    }
 }
 
 /// Reads the upstream for requests that failed a check in monitor mode. All settings except the URL are those of
@@ -42,7 +100,7 @@ pub(super) fn read_unverified(
     enforce: EnforceMode,
     usual: Option<&UpstreamSettings>,
 ) -> Option<UpstreamSettings> {
-    let url = table.read_placed(&UNVERIFIED_UPSTREAM, value::http_url)?;
+    let url = table.read_placed(&UNVERIFIED_UPSTREAM, upstream_url)?;
     if enforce != EnforceMode::Monitor {
         let fault = ValueFault::new(
             "`unverified_upstream` has no effect: this route rejects requests that fail a check",
@@ -51,17 +109,13 @@ pub(super) fn read_unverified(
         table.warning(url.span, fault);
     }
     // Without a valid `upstream` the route has an error already.
-    usual.map(|usual| UpstreamSettings {
-        url: url.value,
-        span: url.span,
-        ..usual.clone()
-    })
+    usual.map(|usual| usual.with_url(url))
 }
 
 // A URL of its own, so that no app has to detect verified requests by a header.
 pub(super) static UNVERIFIED_UPSTREAM: KeyDefinition = KeyDefinition {
     name: "unverified_upstream",
-    kind: ValueKind::Url,
+    kind: ValueKind::AppUrl,
     default: Some("`upstream`"),
     example: "\"http://127.0.0.1:8080/unverified\"",
     doc: "URL for requests that failed a check, with `enforce = \"monitor\"`. Together with `sign_upstream` the app can reliably tell verified requests from unverified ones.",
@@ -69,10 +123,32 @@ pub(super) static UNVERIFIED_UPSTREAM: KeyDefinition = KeyDefinition {
 
 pub(super) static UPSTREAM: KeyDefinition = KeyDefinition {
     name: "upstream",
-    kind: ValueKind::Url,
+    kind: ValueKind::Either(&ValueKind::AppUrl, &ValueKind::Table(&SECTION)),
     default: None,
     example: "\"http://127.0.0.1:8080/webhooks/stripe\"",
-    doc: "URL of the app. With `prefix`, the rest of the request path is appended. The query is passed on.",
+    doc: "URL of the app, or a table with it. `unix:/run/app.sock` is a Unix socket, `unix:/run/app.sock:/hooks` one with a path. With `prefix`, the rest of the request path is appended. The query is passed on.",
+};
+
+/// Keys of the `[routes.NAME.upstream]` section.
+pub(super) static SECTION: SectionDefinition = SectionDefinition {
+    path: "routes.NAME.upstream",
+    doc: "The app of a route as a table, for TLS settings and the lifetime of connections. `upstream = \"URL\"` is the same as a table with `url` only. Time limits are keys of the route.",
+    keys: &[
+        &UPSTREAM_URL,
+        &outgoing_tls::UPSTREAM_TLS,
+        &pooling::MAX_AGE,
+        &pooling::REUSE,
+    ],
+    required: &["url"],
+    one_of: &[],
+};
+
+pub(super) static UPSTREAM_URL: KeyDefinition = KeyDefinition {
+    name: "url",
+    kind: ValueKind::AppUrl,
+    default: None,
+    example: "\"https://app.internal:8443/hooks\"",
+    doc: "URL of the app: `http://`, `https://` or `unix:`.",
 };
 
 // Off by default: most apps are seldom away, and the sender waits during this time.

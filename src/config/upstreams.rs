@@ -2,22 +2,25 @@
 
 use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 use hookgate_verify::document::table::{TomlTable, ValueFault};
-use hookgate_verify::document::value;
 
-use crate::config::filter;
+use crate::config::app_url::upstream_url;
+use crate::config::load_context::LoadContext;
 use crate::config::model::{UpstreamBranch, UpstreamSettings};
 use crate::config::scheme_origin::SchemeOrigin;
+use crate::config::{filter, outgoing_tls, pooling};
 
-/// Reads the entries. All settings except the URL are those of the route's `upstream`, which gets all other events.
+/// Reads the entries. Settings that an entry does not have are those of the route's `upstream`, which gets all other
+/// events.
 pub(super) fn read(
     table: &mut TomlTable<'_>,
     origin: Option<&SchemeOrigin>,
     usual: Option<&UpstreamSettings>,
+    context: &LoadContext,
 ) -> Vec<UpstreamBranch> {
     let rows = table.tables(&UPSTREAMS);
     let read = rows
         .into_iter()
-        .map(|mut row| branch(&mut row, origin, usual));
+        .map(|mut row| branch(&mut row, origin, usual, context));
     let branches: Vec<Option<UpstreamBranch>> = read.collect();
     branches.into_iter().flatten().collect()
 }
@@ -26,8 +29,13 @@ fn branch(
     row: &mut TomlTable<'_>,
     origin: Option<&SchemeOrigin>,
     usual: Option<&UpstreamSettings>,
+    context: &LoadContext,
 ) -> Option<UpstreamBranch> {
-    let url = row.require(&URL, value::http_url);
+    let url = row.require(&URL, upstream_url);
+    let tls_span = row.name_span_of(&outgoing_tls::UPSTREAM_TLS);
+    let tls = row.table(&outgoing_tls::UPSTREAM_TLS);
+    let tls = tls.map(|tls| outgoing_tls::read(tls, context));
+    let pool = pooling::read(row);
     let filter = filter::read(row, origin);
     if filter.events.is_none() && filter.versions.is_none() {
         let fault = ValueFault::new(
@@ -39,14 +47,15 @@ fn branch(
     row.deny_unknown();
     // Without a valid `upstream` there is an error already, and no settings to copy.
     let (url, usual) = (url?, usual?);
+    outgoing_tls::check(row, tls_span, &url.value);
+    let mut upstream = usual.with_url(url);
+    upstream.tls = tls.or(upstream.tls);
+    upstream.keep.max_age = pool.max_age.or(upstream.keep.max_age);
+    upstream.keep.reuse = pool.reuse.unwrap_or(upstream.keep.reuse);
     Some(UpstreamBranch {
         events: filter.events,
         versions: filter.versions,
-        upstream: UpstreamSettings {
-            url: url.value,
-            span: url.span,
-            ..usual.clone()
-        },
+        upstream,
     })
 }
 
@@ -61,14 +70,21 @@ pub(super) static UPSTREAMS: KeyDefinition = KeyDefinition {
 pub(super) static SECTION: SectionDefinition = SectionDefinition {
     path: "routes.NAME.upstreams",
     doc: "Another app for some of a route's events.",
-    keys: &[&URL, &filter::EVENTS, &filter::VERSIONS],
+    keys: &[
+        &URL,
+        &filter::EVENTS,
+        &filter::VERSIONS,
+        &outgoing_tls::UPSTREAM_TLS,
+        &pooling::MAX_AGE,
+        &pooling::REUSE,
+    ],
     required: &["url"],
     one_of: &[],
 };
 
 pub(super) static URL: KeyDefinition = KeyDefinition {
     name: "url",
-    kind: ValueKind::Url,
+    kind: ValueKind::AppUrl,
     default: None,
     example: "\"http://127.0.0.1:8081/in\"",
     doc: "URL of the app, as for `upstream`. The timeouts of the route apply here too.",

@@ -8,7 +8,6 @@ use std::time::Duration;
 use hookgate_verify::model::rate::RateLimit;
 use hookgate_verify::scheme::spec::{FieldLocation, SchemeFamily};
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, TRANSFER_ENCODING};
-use http::uri::Scheme as UriScheme;
 use http::{HeaderName, HeaderValue};
 
 use crate::config::model::{DeliveryOrder, DestinationSection, RetryPolicy, Route};
@@ -16,7 +15,8 @@ pub(crate) use crate::deliver::plan_error::PlanError;
 use crate::deliver::schedule;
 use crate::deliver::signing::DeliverySigner;
 use crate::model::ids::{DestinationName, RouteName};
-use crate::net::client::{ConnectionPool, OutgoingClient, OwnTls, PoolKey};
+use crate::net::app_url::AppUrl;
+use crate::net::client::{ClientError, ConnectionPool, OutgoingClient, PoolKey};
 use crate::net::target_path::TargetPath;
 use crate::store::rows::DestinationId;
 
@@ -65,7 +65,7 @@ pub(super) struct AttemptLimits {
     /// Longest duration of one attempt.
     pub(super) attempt_limit: Duration,
     /// The breaker's state applies to this URL; another URL starts with a closed breaker.
-    pub(super) url: http::Uri,
+    pub(super) url: AppUrl,
 }
 
 /// The longest delay that an app may ask for (a year and a day), with a small margin.
@@ -86,9 +86,8 @@ impl DeliveryPlan {
             Some(provider) => provider.id.as_str(),
             None => "custom",
         };
-        let authority = destination.url.authority().ok_or(PlanError::Url)?;
         let header = |text: &str| HeaderValue::from_str(text).map_err(|_| PlanError::Name);
-        let key = pool_key(destination, client)?;
+        let key = pool_key(destination, client).map_err(PlanError::Client)?;
         let headers = destination.headers.iter();
         Ok(Self {
             id,
@@ -98,7 +97,7 @@ impl DeliveryPlan {
             target: DeliveryTarget {
                 pool: client.pool(key).map_err(PlanError::Client)?,
                 path: target_path(route, destination).ok_or(PlanError::Url)?,
-                host: header(authority.as_str())?,
+                host: header(destination.url.origin().host_header())?,
                 route: header(route.name.as_str())?,
                 provider: header(provider)?,
                 protected: route.scheme.headers(),
@@ -166,41 +165,24 @@ fn is_free(name: &HeaderName) -> bool {
 fn target_path(route: &Route, destination: &DestinationSection) -> Option<TargetPath> {
     match destination.appends_rest {
         true => TargetPath::joined(route.path.prefix(), destination.url.path()),
-        false => destination
-            .url
-            .path_and_query()
-            .cloned()
-            .map(TargetPath::fixed),
+        false => Some(TargetPath::fixed(destination.url.target().clone())),
     }
 }
 
 fn pool_key(
     destination: &DestinationSection,
     client: &OutgoingClient,
-) -> Result<PoolKey, PlanError> {
-    let authority = destination.url.authority().ok_or(PlanError::Url)?;
-    let scheme = destination.url.scheme().ok_or(PlanError::Url)?;
-    let is_tls = *scheme == UriScheme::HTTPS;
-    if !is_tls && *scheme != UriScheme::HTTP {
-        return Err(PlanError::Url);
-    }
-    let own_tls = match &destination.tls {
-        None => None,
-        Some(tls) => {
-            let identity = tls.client.as_ref();
-            let identity = identity.map(|(chain, key)| (chain.as_path(), key.as_path()));
-            let own = OwnTls::read(|| client.roots(), tls.ca.as_deref(), identity);
-            Some(own.map_err(PlanError::Client)?)
-        }
-    };
+) -> Result<PoolKey, ClientError> {
+    let tls = destination.tls.as_ref();
+    let tls = tls.filter(|_| destination.url.is_tls());
     Ok(PoolKey {
-        is_tls,
-        authority: authority.clone(),
+        origin: destination.url.origin().clone(),
         connect_timeout: destination.connect_timeout,
         // The client treats a timeout of zero as no timeout.
         timeout: destination.timeout.max(Duration::from_millis(1)),
-        idle_timeout: destination.pool_idle_timeout,
-        own_tls,
+        keep: destination.keep,
+        own_tls: tls.map(|files| client.own_tls(files)).transpose()?,
         is_external: destination.external,
+        proxy: destination.egress_proxy.clone(),
     })
 }

@@ -37,6 +37,8 @@ pub(crate) enum AttemptFault {
     Connect,
     /// The connection was not established in time.
     ConnectTimeout,
+    /// The egress proxy cannot be reached, or opened no tunnel to the destination.
+    Proxy,
     /// The TLS handshake with the destination failed.
     Tls,
     /// A new connection closed before anything was written.
@@ -160,6 +162,7 @@ impl AttemptFault {
             | Self::Forbidden
             | Self::Connect
             | Self::ConnectTimeout
+            | Self::Proxy
             | Self::Tls
             | Self::Unwritten
             | Self::Closed
@@ -182,7 +185,10 @@ impl From<&ConnectError> for AttemptFault {
         match error {
             ConnectError::Resolve(_) | ConnectError::Lookup(_) => Self::Resolve,
             ConnectError::Forbidden | ConnectError::Special(_) => Self::Forbidden,
-            ConnectError::Refused(_) => Self::Connect,
+            ConnectError::Refused(_) | ConnectError::Socket(_) => Self::Connect,
+            ConnectError::Proxy(_) | ConnectError::Tunnel { .. } | ConnectError::ProxyResponse => {
+                Self::Proxy
+            }
             ConnectError::Tls(_) => Self::Tls,
             ConnectError::Timeout => Self::ConnectTimeout,
         }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_verify::model::glob::PatternList;
-use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue, Uri};
 
 use crate::config::model::{Route, RouteMode, UpstreamSettings};
@@ -122,8 +121,7 @@ impl UpstreamTarget {
         route: &Route,
         client: &OutgoingClient,
     ) -> Result<Self, TargetError> {
-        let authority = upstream.url.authority().ok_or(TargetError::Url)?;
-        let key = pool_key(upstream, authority).ok_or(TargetError::Url)?;
+        let key = pool_key(upstream, client).map_err(TargetError::Client)?;
         let pool = client.pool(key).map_err(TargetError::Client)?;
         let provider = match &route.provider {
             Some(provider) => provider.id.as_str(),
@@ -132,7 +130,7 @@ impl UpstreamTarget {
         let header = |text: &str| HeaderValue::from_str(text).map_err(|_| TargetError::Name);
         Ok(Self {
             pool,
-            host: header(authority.as_str())?,
+            host: header(upstream.url.origin().host_header())?,
             route: header(route.name.as_str())?,
             provider: header(provider)?,
             protected: route.scheme.headers(),
@@ -152,21 +150,16 @@ impl UpstreamTarget {
     }
 }
 
-/// Returns the key by which routes with equal upstreams share one pool.
-fn pool_key(upstream: &UpstreamSettings, authority: &Authority) -> Option<PoolKey> {
-    let scheme = upstream.url.scheme()?;
-    // The config check only accepts these two schemes; a URL from elsewhere must not become plain HTTP by accident.
-    let is_tls = *scheme == Scheme::HTTPS;
-    if !is_tls && *scheme != Scheme::HTTP {
-        return None;
-    }
-    Some(PoolKey {
-        is_tls,
-        authority: authority.clone(),
+/// Returns the key by which routes with equal upstreams share one pool. Reads the TLS files of the upstream.
+fn pool_key(upstream: &UpstreamSettings, client: &OutgoingClient) -> Result<PoolKey, ClientError> {
+    let tls = upstream.tls.as_ref().filter(|_| upstream.url.is_tls());
+    Ok(PoolKey {
+        origin: upstream.url.origin().clone(),
         connect_timeout: upstream.connect_timeout,
         timeout: upstream.timeout,
-        idle_timeout: upstream.pool_idle_timeout,
-        own_tls: None,
+        keep: upstream.keep,
+        own_tls: tls.map(|files| client.own_tls(files)).transpose()?,
         is_external: false,
+        proxy: None,
     })
 }

@@ -21,7 +21,8 @@ use crate::gate::event::{Event, EventFacts, OwnedRequest, UnverifiedRequest};
 use crate::model::clock;
 use crate::model::ids::{RequestId, RouteName};
 use crate::model::source::RequestSource;
-use crate::net::client::OutgoingClient;
+use crate::net::app_url::AppUrl;
+use crate::net::client::{OutgoingClient, PoolLimits};
 use crate::net::event_headers::EventMarks;
 use crate::test_rig::app::{
     App, Behavior, Latch, Refusing, by_connection, raw, raw_then_close, raw_then_hang, sequence,
@@ -38,6 +39,7 @@ fn route(url: &str, path: PathRule) -> Route {
     Route {
         name: RouteName::new("shop"),
         span: Default::default(),
+        place: String::new(),
         host: None,
         path,
         methods: vec![Method::POST],
@@ -79,11 +81,12 @@ fn route(url: &str, path: PathRule) -> Route {
         destinations: Vec::new(),
         upstream: Some(UpstreamSettings {
             grace: Duration::ZERO,
-            url: url.parse().unwrap(),
+            url: AppUrl::of_uri(&url.parse().unwrap()).unwrap(),
             span: Default::default(),
             connect_timeout: Duration::from_secs(2),
             timeout: Duration::from_millis(400),
-            pool_idle_timeout: Duration::from_secs(4),
+            keep: PoolLimits::idle(Duration::from_secs(4)),
+            tls: None,
             pass_error_bodies: false,
         }),
     }
@@ -390,7 +393,7 @@ async fn an_old_idle_connection_is_closed() {
     let app = App::start(raw(OK));
     let client = OutgoingClient::new();
     let target = target_with(&app, &client, |route| {
-        upstream_of(route).pool_idle_timeout = Duration::from_millis(100);
+        upstream_of(route).keep.idle_timeout = Duration::from_millis(100);
     });
     assert_eq!(answered(&target).await.0, 200);
     assert_eq!(client.open_connections(), 1);

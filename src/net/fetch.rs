@@ -1,7 +1,7 @@
 //! Fetches of provider data over HTTPS: keys, certificates, published address ranges.
 //!
 //! A fetch uses `https` only, verified with the system's roots. It has one deadline and a limit of bytes, and follows
-//! no redirects and no proxies. The [`RemoteUrl`] decides whether a URL may be fetched at all, before this module sees
+//! no redirects. It goes through the egress proxy of the config, which gets the name of the host. The [`RemoteUrl`] decides whether a URL may be fetched at all, before this module sees
 //! it.
 
 use std::fmt;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::{Bytes, BytesMut};
 use hookgate_verify::net::remote_url::RemoteUrl;
 use http::{HeaderName, Request, Response, StatusCode, header};
@@ -20,9 +21,11 @@ use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::net::app_url::AppOrigin;
 use crate::net::client::{
-    ClientError, ConnectError, ConnectionLease, ExchangeError, OutgoingClient, PoolKey,
+    ClientError, ConnectError, ConnectionLease, ExchangeError, OutgoingClient, PoolKey, PoolLimits,
 };
+use crate::net::egress_proxy::EgressProxy;
 
 /// Maximum number of concurrent fetches. Others wait, within their deadline.
 const MAX_CONCURRENT: usize = 16;
@@ -54,7 +57,7 @@ pub(crate) enum FetchError {
     Setup { url: RemoteUrl, source: ClientError },
     /// No connection could be opened.
     #[error(
-        "cannot connect to `{url}`; allow outgoing connections to port {} of this host", url.port()
+        "cannot connect to `{url}`; allow outgoing connections to port {} of this host, or set `egress_proxy`", url.port()
     )]
     Connect {
         url: RemoteUrl,
@@ -93,6 +96,23 @@ pub(crate) enum FetchError {
 pub(crate) struct HttpsFetcher {
     client: OutgoingClient,
     permits: Arc<Semaphore>,
+    proxy: EgressRoute,
+}
+
+/// The egress proxy in use, which a reload may replace. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct EgressRoute(Arc<ArcSwapOption<EgressProxy>>);
+
+impl EgressRoute {
+    /// Replaces the proxy for all fetches from now on; `None`: hosts are reached directly.
+    pub(crate) fn set(&self, proxy: Option<Arc<EgressProxy>>) {
+        self.0.store(proxy);
+    }
+
+    /// Returns the proxy for a host.
+    fn of(&self, host: &str) -> Option<Arc<EgressProxy>> {
+        self.0.load_full().filter(|proxy| !proxy.spares(host))
+    }
 }
 
 impl HttpsFetcher {
@@ -101,7 +121,14 @@ impl HttpsFetcher {
         Self {
             client,
             permits: Arc::new(Semaphore::new(MAX_CONCURRENT)),
+            proxy: EgressRoute::default(),
         }
+    }
+
+    /// Sets the proxy of a fetcher.
+    pub(crate) fn through(mut self, proxy: EgressRoute) -> Self {
+        self.proxy = proxy;
+        self
     }
 
     /// Returns the client below the fetcher.
@@ -172,14 +199,17 @@ impl HttpsFetcher {
         };
         let authority = format!("{}:{}", url.host(), url.port());
         let key = PoolKey {
-            is_tls: true,
-            authority: authority.parse().map_err(|_| setup(ClientError::Host))?,
+            origin: AppOrigin::Host {
+                is_tls: true,
+                authority: authority.parse().map_err(|_| setup(ClientError::Host))?,
+            },
             connect_timeout: limit,
             timeout: limit,
             // Fetches are rare, so a connection is not kept for the next one.
-            idle_timeout: Duration::ZERO,
+            keep: PoolLimits::idle(Duration::ZERO),
             own_tls: None,
             is_external: false,
+            proxy: self.proxy.of(url.host()),
         };
         let client = self.client.clone();
         // The first pool reads the system's roots from disk, which would block the runtime.

@@ -4,9 +4,11 @@
 //! fetches from providers, headers for upstreams, request files and special addresses. No module here knows a route or
 //! decides about a request.
 
+pub(crate) mod app_url;
 pub(crate) mod client;
 pub(crate) mod detach;
 pub(crate) mod egress;
+pub(crate) mod egress_proxy;
 pub(crate) mod event_headers;
 pub(crate) mod fetch;
 pub(crate) mod headers;

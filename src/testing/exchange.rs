@@ -13,9 +13,10 @@ use hyper::body::Incoming;
 use crate::dispatch;
 use crate::model::clock::instant;
 use crate::model::error::chain;
+use crate::net::app_url::{AppUrl, UNIX};
 use crate::net::client::drain::BodyEnding;
 use crate::net::client::{
-    ClientError, ConnectionLease, ConnectionPool, OutgoingClient, OwnTls, PoolKey,
+    ClientError, ConnectionLease, ConnectionPool, OutgoingClient, OwnTls, PoolKey, PoolLimits,
 };
 use crate::net::event_headers::set_length;
 use crate::net::request_file::{RequestFile, is_framing};
@@ -76,13 +77,9 @@ impl SendTarget {
     /// # Errors
     /// The URL is invalid, or the authorities cannot be read.
     pub fn new(url: &str, trust: ServerTrust, timeout: Duration) -> Result<Self, TestingError> {
-        let (origin, _) = split(url)?;
-        let origin: Uri = origin
-            .parse()
-            .map_err(|_| TestingError::Url(url.to_owned()))?;
-        let wrong = || TestingError::Url(url.to_owned());
-        let authority = origin.authority().cloned().ok_or_else(wrong)?;
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| wrong())?;
+        let origin = parse(url)?.origin().clone();
+        let host = HeaderValue::from_str(origin.host_header());
+        let host = host.map_err(|_| TestingError::Url(url.to_owned()))?;
         let failed = |error: ClientError| TestingError::Io("cannot set up TLS", chain(&error));
         let (client, own_tls) = match trust {
             ServerTrust::System => (OutgoingClient::new(), None),
@@ -98,14 +95,14 @@ impl SendTarget {
             ),
         };
         let pool = client.pool(PoolKey {
-            is_tls: origin.scheme_str() == Some("https"),
-            authority,
+            origin,
             connect_timeout: timeout,
             timeout,
-            idle_timeout: Duration::from_secs(10),
+            keep: PoolLimits::idle(Duration::from_secs(10)),
             own_tls,
             // Tests send to loopback, which an external target must never reach.
             is_external: false,
+            proxy: None,
         });
         Ok(Self {
             pool: pool.map_err(failed)?,
@@ -146,28 +143,30 @@ impl SendTarget {
     }
 }
 
-/// Splits a URL into its origin, and its path with the query.
-pub(super) fn split(url: &str) -> Result<(String, String), TestingError> {
+/// Parses an `http` or `https` URL without credentials, or a Unix socket.
+pub(crate) fn parse(url: &str) -> Result<AppUrl, TestingError> {
     let wrong = || TestingError::Url(url.to_owned());
+    if let Some(rest) = url.strip_prefix(UNIX) {
+        return AppUrl::parse_socket(rest).map_err(|_| wrong());
+    }
     let parsed: Uri = url.parse().map_err(|_| wrong())?;
-    let scheme = parsed
-        .scheme_str()
-        .filter(|scheme| ["http", "https"].contains(scheme));
-    let (Some(scheme), Some(authority)) = (scheme, parsed.authority()) else {
-        return Err(wrong());
-    };
     // Credentials in a URL would be dropped silently.
-    if authority.as_str().contains('@') {
+    let authority = parsed.authority().filter(|one| !one.as_str().contains('@'));
+    if authority.is_none() {
         return Err(wrong());
     }
-    let target = parsed
-        .path_and_query()
-        .map_or("/", |target| target.as_str());
+    AppUrl::of_uri(&parsed).ok_or_else(wrong)
+}
+
+/// Splits a URL into its origin, and its path with the query. Senders sign the origin: that of a socket is
+/// `http://localhost`, which fits its `Host`.
+pub(super) fn split(url: &str) -> Result<(String, String), TestingError> {
+    let parsed = parse(url)?;
+    let scheme = if parsed.is_tls() { "https" } else { "http" };
+    let host = parsed.origin().host_header();
+    let target = parsed.target().as_str();
     let slash = if target.starts_with('/') { "" } else { "/" };
-    Ok((
-        format!("{scheme}://{authority}"),
-        format!("{slash}{target}"),
-    ))
+    Ok((format!("{scheme}://{host}"), format!("{slash}{target}")))
 }
 
 pub(super) async fn read(

@@ -53,6 +53,7 @@ mod shape;
 pub use crate::net::request_file::RequestFile;
 pub use crate::testing::edit::set;
 pub use crate::testing::error::TestingError;
+pub(crate) use crate::testing::exchange::parse as parse_url;
 pub use crate::testing::exchange::{ReceivedResponse, SendTarget, ServerTrust};
 pub use crate::testing::folder::PrivateFolder;
 pub use crate::testing::gate::TestGate;

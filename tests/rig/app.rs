@@ -4,6 +4,8 @@
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -190,9 +192,10 @@ impl Latch {
     }
 }
 
-/// Recording app on a free port of 127.0.0.1; stops accepting when dropped.
+/// Recording app on a free port of 127.0.0.1 or on a Unix socket; stops accepting when dropped.
 pub struct App {
     address: SocketAddr,
+    socket: Option<PathBuf>,
     shared: Arc<Shared>,
 }
 
@@ -208,6 +211,19 @@ struct Shared {
 }
 
 impl Shared {
+    fn new(tls: Option<Arc<ServerConfig>>, behavior: Behavior) -> Arc<Self> {
+        Arc::new(Self {
+            tls,
+            behavior: Mutex::new(behavior),
+            requests: Mutex::default(),
+            started: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            most_waiting: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            is_stopped: AtomicBool::new(false),
+        })
+    }
+
     fn wait(&self, wait: impl FnOnce()) {
         let waiting = self.waiting.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_waiting.fetch_max(waiting, Ordering::SeqCst);
@@ -231,24 +247,47 @@ impl App {
         Self::on(address, None, behavior)
     }
 
+    /// Starts an app on a Unix socket, whose file it creates. A path that begins with `@` is an abstract name.
+    pub fn start_socket(path: &Path, behavior: Behavior) -> Self {
+        let shared = Shared::new(None, behavior);
+        let listener = match path.to_str().and_then(|path| path.strip_prefix('@')) {
+            None => UnixListener::bind(path).unwrap(),
+            Some(name) => {
+                use std::os::linux::net::SocketAddrExt;
+                let address = std::os::unix::net::SocketAddr::from_abstract_name(name).unwrap();
+                UnixListener::bind_addr(&address).unwrap()
+            }
+        };
+        let accepting = Arc::clone(&shared);
+        std::thread::spawn(move || accept(listener.incoming().map(Wire::unix), &accepting));
+        Self {
+            address: "0.0.0.0:0".parse().unwrap(),
+            socket: Some(path.to_owned()),
+            shared,
+        }
+    }
+
     fn on(socket: Refusing, tls: Option<Arc<ServerConfig>>, behavior: Behavior) -> Self {
         let address = socket.address();
         // More connections than any test opens while the thread that accepts them waits for the processor.
         socket.0.listen(1024).unwrap();
         let listener: TcpListener = socket.0.into();
-        let shared = Arc::new(Shared {
-            tls,
-            behavior: Mutex::new(behavior),
-            requests: Mutex::default(),
-            started: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
-            most_waiting: AtomicUsize::new(0),
-            connections: AtomicUsize::new(0),
-            is_stopped: AtomicBool::new(false),
-        });
+        let shared = Shared::new(tls, behavior);
         let accepting = Arc::clone(&shared);
-        std::thread::spawn(move || accept(&listener, &accepting));
-        Self { address, shared }
+        std::thread::spawn(move || {
+            let tls = accepting.tls.clone();
+            accept(
+                listener
+                    .incoming()
+                    .map(|stream| Wire::tcp(stream, tls.as_ref())),
+                &accepting,
+            );
+        });
+        Self {
+            address,
+            socket: None,
+            shared,
+        }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -343,7 +382,11 @@ struct ClientSocket {
 impl Drop for App {
     fn drop(&mut self) {
         self.shared.is_stopped.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(self.address);
+        // Wakes the thread that accepts.
+        match &self.socket {
+            None => drop(TcpStream::connect(self.address)),
+            Some(path) => drop(UnixStream::connect(path)),
+        }
     }
 }
 
@@ -368,8 +411,8 @@ impl Refusing {
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    for stream in listener.incoming() {
+fn accept(incoming: impl Iterator<Item = io::Result<Wire>>, shared: &Arc<Shared>) {
+    for stream in incoming {
         if shared.is_stopped.load(Ordering::SeqCst) {
             return;
         }
@@ -380,25 +423,34 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-/// A connection, with TLS or without.
+/// A connection: TCP with TLS or without, or a Unix socket.
 enum Wire {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
+    Unix(UnixStream),
 }
 
 impl Wire {
-    fn new(stream: TcpStream, tls: Option<&Arc<ServerConfig>>) -> Self {
+    fn tcp(stream: io::Result<TcpStream>, tls: Option<&Arc<ServerConfig>>) -> io::Result<Self> {
+        let stream = stream?;
+        let _ = stream.set_nodelay(true);
         let Some(config) = tls else {
-            return Self::Plain(stream);
+            return Ok(Self::Plain(stream));
         };
         let session = ServerConnection::new(Arc::clone(config)).unwrap();
-        Self::Tls(Box::new(StreamOwned::new(session, stream)))
+        Ok(Self::Tls(Box::new(StreamOwned::new(session, stream))))
+    }
+
+    fn unix(stream: io::Result<UnixStream>) -> io::Result<Self> {
+        stream.map(Self::Unix)
     }
 
     fn reset(&self) {
         let socket = match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => &stream.sock,
+            // A Unix socket has no reset: closing it is all there is.
+            Self::Unix(_) => return,
         };
         let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
     }
@@ -416,6 +468,7 @@ impl Read for Wire {
         match self {
             Self::Plain(stream) => stream.read(bytes),
             Self::Tls(stream) => stream.read(bytes),
+            Self::Unix(stream) => stream.read(bytes),
         }
     }
 }
@@ -425,6 +478,7 @@ impl Write for Wire {
         match self {
             Self::Plain(stream) => stream.write(bytes),
             Self::Tls(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
         }
     }
 
@@ -432,13 +486,12 @@ impl Write for Wire {
         match self {
             Self::Plain(stream) => stream.flush(),
             Self::Tls(stream) => stream.flush(),
+            Self::Unix(stream) => stream.flush(),
         }
     }
 }
 
-fn serve(stream: TcpStream, connection: usize, shared: &Shared) {
-    let _ = stream.set_nodelay(true);
-    let mut wire = Wire::new(stream, shared.tls.as_ref());
+fn serve(mut wire: Wire, connection: usize, shared: &Shared) {
     let mut buffer = Vec::new();
     for nth in 0.. {
         let upcoming = pick(&shared.behavior.lock(), shared.requests.lock().len());

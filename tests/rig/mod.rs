@@ -19,6 +19,7 @@
 pub mod app;
 pub mod golden;
 pub mod postgres;
+pub mod proxy;
 pub mod tls;
 
 use std::net::{SocketAddr, TcpListener};

@@ -57,8 +57,13 @@ impl Authority {
 
     /// Returns the configuration of a server for `localhost`.
     pub fn server_config(&self) -> Arc<ServerConfig> {
+        self.server_config_of(&["localhost"])
+    }
+
+    /// Returns the configuration of a server for these names and addresses.
+    pub fn server_config_of(&self, names: &[&str]) -> Arc<ServerConfig> {
         let builder = ServerConfig::builder().with_no_client_auth();
-        let (chain, key) = self.localhost();
+        let (chain, key) = self.leaf(names);
         Arc::new(builder.with_single_cert(chain, key).unwrap())
     }
 
@@ -66,13 +71,14 @@ impl Authority {
     pub fn server_config_for_clients(&self) -> Arc<ServerConfig> {
         let verifier = WebPkiClientVerifier::builder(Arc::new(self.roots())).build();
         let builder = ServerConfig::builder().with_client_cert_verifier(verifier.unwrap());
-        let (chain, key) = self.localhost();
+        let (chain, key) = self.leaf(&["localhost"]);
         Arc::new(builder.with_single_cert(chain, key).unwrap())
     }
 
-    fn localhost(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    fn leaf(&self, names: &[&str]) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let params = CertificateParams::new(names).unwrap();
         let leaf = params.signed_by(&key, &self.issuer).unwrap();
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());
         (vec![leaf.der().clone()], key.into())

@@ -35,6 +35,8 @@ pub(crate) struct RouteDestination {
 pub(crate) struct RouteDocument {
     /// Name of the route.
     pub name: String,
+    /// Place of the route in the config: file, line and column.
+    pub place: String,
     /// Host that the route matches; null matches every host.
     pub host: Option<String>,
     /// Path that the route matches, or the prefix of paths.

@@ -13,10 +13,15 @@ const COMMANDS: u8 = 1;
 const MANUAL: &str = "hookgate manual";
 
 /// Files that the commands use, for hookgate(1).
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
     (
         "`/etc/hookgate/hookgate.toml`",
-        "The config file of the systemd unit.",
+        "The config file of the systemd unit. Commands use it without `--config`, unless the environment variable \
+         `HOOKGATE_CONFIG` names another one or `./hookgate.toml` exists.",
+    ),
+    (
+        "`/etc/hookgate/conf.d/*.toml`",
+        "Further config files, which the main file includes by default.",
     ),
     (
         "`/run/hookgate/admin.sock`",

@@ -49,7 +49,7 @@ const VALUES: [(&str, &str); 7] = [
     ),
     (
         "path",
-        "A file or folder. A relative path is relative to the folder of the config file.",
+        "A file or folder. A relative path is relative to the folder of the main config file.",
     ),
     (
         "date or time",
@@ -66,11 +66,12 @@ pub(super) fn render() -> ManPage {
     let mut page = RoffText::new(NAME, FORMATS, "File formats", "config file of hookgate");
     page.heading("SYNOPSIS");
     page.example("/etc/hookgate/hookgate.toml", None);
+    page.example("/etc/hookgate/conf.d/*.toml", None);
     page.heading("DESCRIPTION");
     page.paragraph(
-        "hookgate reads one TOML file. `hookgate check --config FILE` reports every error in it at once, each with \
-         its line and the value that would be right. SIGHUP makes a running gate read the file again; a file with an \
-         error changes nothing.",
+        "hookgate reads one TOML file and those that its `include` names, by default `conf.d/*.toml` beside it. \
+         `hookgate check --config FILE` reports every error in them at once, each with its file, its line and the value \
+         that would be right. SIGHUP makes a running gate read the files again; a file with an error changes nothing.",
     );
     page.paragraph(
         "The file needs at least one route. Each section below lists its keys. An unknown key is an error. NAME in \

@@ -5,15 +5,20 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use hookgate_verify::document::report::ReportStyle;
 use hookgate_verify::providers::{self, Provider};
 use serde_json::{Value as Json, json};
 
 use crate::app::systemd;
+use crate::cli::config_file::ConfigFile;
+use crate::cli::config_option::{ConfigOption, ConfigPlace};
+use crate::cli::failure::{self, CommandFailure};
 use crate::cli::output::{BAD, FAINT, GOOD, STRONG, styled};
 use crate::cli::providers::{print, refused, unknown};
+use crate::config;
 use crate::model::error::chain;
 use crate::net::client::OutgoingClient;
-use crate::net::fetch::HttpsFetcher;
+use crate::net::fetch::{EgressRoute, HttpsFetcher};
 use crate::ranges::{LiveRanges, RangeBook, RangeChange, RangeRefresh, RefreshError, SenderRanges};
 
 /// Exit code where some providers could not be updated.
@@ -28,12 +33,38 @@ pub(in crate::cli) struct RefreshArguments {
     /// Accept ranges that differ much from the known ones; review the provider's announcement first
     #[arg(long)]
     accept: bool,
-    /// State folder of the gate, its `state_dir`
+    /// State folder of the gate (default: `state_dir` of its config, else that of the systemd unit)
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigOption,
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
+}
+
+/// Reads the state folder and the egress proxy of the gate's config. A config that was found but cannot be read counts as
+/// absent, since the command also works without one.
+fn gate_settings(option: &ConfigOption) -> Result<(Option<PathBuf>, EgressRoute), CommandFailure> {
+    let proxy = EgressRoute::default();
+    let Some(found) = option.find() else {
+        return Ok((None, proxy));
+    };
+    let file = match ConfigFile::load(&found.path) {
+        Ok(file) => file,
+        Err(_) if found.place != ConfigPlace::Named => return Ok((None, proxy)),
+        Err(failure) => return Err(failure),
+    };
+    let loaded = config::load_egress_proxy(&found.path).map_err(|report| {
+        let text = report.render(ReportStyle::Plain);
+        CommandFailure::usage(format!(
+            "`egress_proxy` cannot be used\n{}",
+            text.trim_end()
+        ))
+    })?;
+    proxy.set(loaded);
+    let folder = file.text("server", "state_dir");
+    Ok((folder.map(|path| file.resolve(path)), proxy))
 }
 
 /// Refreshes the ranges of each provider. Exits with 0 if all are up to date, 1 if some could not be updated, 2 if an
@@ -43,10 +74,15 @@ pub(in crate::cli) fn run(arguments: RefreshArguments) -> ExitCode {
         Ok(chosen) => chosen,
         Err(code) => return code,
     };
+    let (configured, proxy) = match gate_settings(&arguments.config) {
+        Ok(settings) => settings,
+        Err(failure) => return failure::end(Err(failure)),
+    };
     // The default is the folder of the systemd unit, where its gate reads the ranges.
-    let folder = arguments.state_dir.unwrap_or_else(systemd::state_dir);
+    let folder = arguments.state_dir.or(configured);
+    let folder = folder.unwrap_or_else(systemd::state_dir);
     let refresh = RangeRefresh {
-        fetcher: HttpsFetcher::new(OutgoingClient::new()),
+        fetcher: HttpsFetcher::new(OutgoingClient::new()).through(proxy),
         accepts_any_change: arguments.accept,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -1,19 +1,16 @@
 //! `[routes.NAME.destinations.NAME]`: every key of a destination.
 
 use hookgate_verify::model::glob::PatternList;
-use hookgate_verify::net::redact;
 
 use crate::config::effective::document::{EffectiveValue, ExtraField, SectionDocument};
-use crate::config::effective::format;
-use crate::config::model::{
-    DeliveryOrder, DestinationSection, DestinationTls, RetryPauses, RetryPolicy,
-};
-use crate::config::{destination, destination_tls, filter, retry, upstream};
+use crate::config::effective::{format, process, upstream as effective_upstream};
+use crate::config::model::{DeliveryOrder, DestinationSection, RetryPauses, RetryPolicy};
+use crate::config::{destination, egress_proxy, filter, outgoing_tls, pooling, retry, upstream};
 use crate::criteria::when::WhenExpression;
 
 pub(super) fn destination(section: &DestinationSection) -> EffectiveValue {
     SectionDocument::new(&destination::SECTION)
-        .set(&destination::URL, redact::url(&section.url))
+        .set(&destination::URL, section.url.redacted())
         .set(
             &filter::EVENTS,
             section.events.as_ref().map(PatternList::texts),
@@ -30,7 +27,7 @@ pub(super) fn destination(section: &DestinationSection) -> EffectiveValue {
         .set(&destination::TIMEOUT, format::duration(section.timeout))
         .set(
             &upstream::POOL_IDLE_TIMEOUT,
-            format::duration(section.pool_idle_timeout),
+            format::duration(section.keep.idle_timeout),
         )
         .set(&destination::CONCURRENCY, section.concurrency)
         .set(
@@ -47,8 +44,23 @@ pub(super) fn destination(section: &DestinationSection) -> EffectiveValue {
             &destination::SECRET,
             format::key_count(section.secrets.len()),
         )
-        .nest(&destination::TLS, section.tls.as_ref().map(tls))
+        .nest(
+            &outgoing_tls::DESTINATION_TLS,
+            section.tls.as_ref().map(|files| {
+                let table = SectionDocument::new(&outgoing_tls::DESTINATION_SECTION);
+                effective_upstream::tls(table, files)
+            }),
+        )
+        .set(
+            &pooling::MAX_AGE,
+            section.keep.max_age.map(format::duration),
+        )
+        .set(&pooling::REUSE, section.keep.reuse)
         .set(&destination::EXTERNAL, section.external)
+        .nest(
+            &egress_proxy::DESTINATION_PROXY,
+            section.egress_proxy.as_deref().map(process::egress_proxy),
+        )
         .set(&destination::REPR_DIGEST, section.repr_digest)
         .set(&destination::BREAKER, section.breaker)
         .extra(ExtraField::HasWhen, section.when.is_some())
@@ -89,20 +101,5 @@ fn retry(policy: &RetryPolicy) -> EffectiveValue {
         .set(&retry::JITTER, policy.jitter)
         .set(&retry::MAX_ATTEMPTS, policy.max_attempts)
         .set(&retry::MAX_AGE, policy.max_age.map(format::duration))
-        .finish()
-}
-
-fn tls(tls: &DestinationTls) -> EffectiveValue {
-    let client = tls.client.as_ref();
-    SectionDocument::new(&destination_tls::SECTION)
-        .set(&destination_tls::CA, tls.ca.as_deref().map(format::path))
-        .set(
-            &destination_tls::CERT,
-            client.map(|(cert, _)| format::path(cert)),
-        )
-        .set(
-            &destination_tls::KEY,
-            client.map(|(_, key)| format::path(key)),
-        )
         .finish()
 }

@@ -15,6 +15,8 @@ mod verification;
 
 pub(crate) use crate::config::effective::document::EffectiveValue;
 use crate::config::effective::document::SectionDocument;
+use crate::config::egress_proxy::EGRESS_PROXY;
+use crate::config::include::INCLUDE;
 use crate::config::model::GateConfig;
 use crate::config::root::{ADMIN, LOG, ROOT, ROUTES, SERVER, STORE, TELEMETRY, TLS};
 
@@ -22,7 +24,9 @@ use crate::config::root::{ADMIN, LOG, ROOT, ROUTES, SERVER, STORE, TELEMETRY, TL
 pub(crate) fn effective(config: &GateConfig) -> EffectiveValue {
     let routes = config.routes.iter();
     let routes = routes.map(|one| (one.name.to_string(), route::route(one)));
+    let included: Vec<_> = config.files.iter().skip(1).cloned().collect();
     SectionDocument::new(&ROOT)
+        .set(&INCLUDE, included)
         .nest(&SERVER, process::server(&config.server))
         .nest(&TLS, config.tls.as_ref().map(process::tls))
         .nest(&ADMIN, config.admin.as_ref().map(process::admin))
@@ -31,6 +35,10 @@ pub(crate) fn effective(config: &GateConfig) -> EffectiveValue {
         .nest(
             &TELEMETRY,
             config.telemetry.as_ref().map(process::telemetry),
+        )
+        .nest(
+            &EGRESS_PROXY,
+            config.egress_proxy.as_deref().map(process::egress_proxy),
         )
         .nest(&ROUTES, EffectiveValue::named(routes))
         .finish()

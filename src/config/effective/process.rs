@@ -1,4 +1,5 @@
-//! Sections of the whole process: `[server]`, `[tls]`, `[admin]`, `[store]`, `[log]` and `[telemetry]`.
+//! Sections of the whole process: `[server]`, `[tls]`, `[admin]`, `[store]`, `[log]`, `[telemetry]` and
+//! `egress_proxy`.
 
 use hookgate_verify::document::key::SectionDefinition;
 use hookgate_verify::document::value;
@@ -10,8 +11,9 @@ use crate::config::model::{
     AdminListen, AdminSection, AdminToken, CertificateFiles, LogSection, RetentionSection,
     ServerSection, StoreSection, TelemetrySection, TlsSection,
 };
-use crate::config::{admin, log, server, store, store_postgres, telemetry, tls};
+use crate::config::{admin, egress_proxy, log, server, store, store_postgres, telemetry, tls};
 use crate::model::database::{CommitDurability, DatabaseLocation, PostgresTls};
+use crate::net::egress_proxy::{EgressProxy, ProxyResolve};
 
 pub(super) fn server(server: &ServerSection) -> EffectiveValue {
     let source_rate = server.per_source_rate_limit.map(format::rate);
@@ -190,6 +192,20 @@ pub(super) fn log(log: &LogSection) -> EffectiveValue {
         .set(&log::FORMAT, log.format.word())
         .set(&log::LEVEL, log.level.as_str().to_ascii_lowercase())
         .set(&log::ACCEPTED, log.accepted)
+        .finish()
+}
+
+pub(super) fn egress_proxy(proxy: &EgressProxy) -> EffectiveValue {
+    let resolve = value::choice_word(&ProxyResolve::ALL, &proxy.resolve);
+    SectionDocument::new(&egress_proxy::SECTION)
+        .set(&egress_proxy::URL, format!("http://{}", proxy.authority))
+        .set(&egress_proxy::USER, proxy.user.clone())
+        .set(
+            &egress_proxy::PASSWORD,
+            format::masked(proxy.user.is_some()),
+        )
+        .set(&egress_proxy::RESOLVE, resolve)
+        .set(&egress_proxy::EXCEPT, format::texts(&proxy.exceptions))
         .finish()
 }
 

@@ -1,7 +1,6 @@
 //! `[routes.NAME]`: every key of a route.
 
 use hookgate_verify::model::glob::PatternList;
-use hookgate_verify::net::redact;
 use hookgate_verify::providers::challenge::OnChallenge;
 use serde_json::{Map, Value as Json};
 
@@ -148,7 +147,7 @@ fn upstreams(table: SectionDocument, route: &Route) -> SectionDocument {
         .nest(&upstreams::UPSTREAMS, upstream::branches(&route.branches))
         .set(
             &upstream_keys::UNVERIFIED_UPSTREAM,
-            unverified.map(|upstream| redact::url(&upstream.url)),
+            unverified.map(|upstream| upstream.url.redacted()),
         )
         .set(
             &upstream_keys::UPSTREAM_GRACE,
@@ -164,7 +163,7 @@ fn upstreams(table: SectionDocument, route: &Route) -> SectionDocument {
         )
         .set(
             &upstream_keys::POOL_IDLE_TIMEOUT,
-            usual.map(|upstream| format::duration(upstream.pool_idle_timeout)),
+            usual.map(|upstream| format::duration(upstream.keep.idle_timeout)),
         )
         .set(
             &upstream_keys::PASS_ERROR_BODIES,

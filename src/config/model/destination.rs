@@ -1,6 +1,5 @@
 //! Checked values of a destination of stored events.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +7,13 @@ use hookgate_verify::document::TextSpan;
 use hookgate_verify::model::glob::PatternList;
 use hookgate_verify::model::rate::RateLimit;
 use hookgate_verify::scheme::standard_webhooks::SigningKey;
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue};
 
 use crate::criteria::when::WhenExpression;
 use crate::model::ids::DestinationName;
+use crate::net::app_url::AppUrl;
+use crate::net::client::{PoolLimits, TlsFiles};
+use crate::net::egress_proxy::EgressProxy;
 
 /// One destination: `[routes.NAME.destinations.NAME]`, or the `upstream` of a queue or hybrid route under the name
 /// `upstream`.
@@ -20,8 +22,8 @@ pub struct DestinationSection {
     pub name: DestinationName,
     /// Span of the table's name in the config.
     pub span: TextSpan,
-    /// `http://` or `https://`, host, optional port, path, optional query.
-    pub url: Uri,
+    /// Host or Unix socket, a path, and optionally a query.
+    pub url: AppUrl,
     /// Span of the URL in the config.
     pub url_span: TextSpan,
     /// Appends the path behind the route's prefix, and the query, as in proxy mode. True for the `upstream` of a route.
@@ -36,8 +38,8 @@ pub struct DestinationSection {
     pub connect_timeout: Duration,
     /// Time limit from the request to the end of the response.
     pub timeout: Duration,
-    /// Time for which an idle connection is kept.
-    pub pool_idle_timeout: Duration,
+    /// Lifetime of connections.
+    pub keep: PoolLimits,
     /// Limit of attempts at the same time.
     pub concurrency: usize,
     /// Limit of attempts per time.
@@ -53,22 +55,15 @@ pub struct DestinationSection {
     /// Signs each attempt again in the sender's own scheme (`resign = "provider"` of the route).
     pub resign: bool,
     /// CAs and client certificate of its own; `None`: the system's CAs.
-    pub tls: Option<DestinationTls>,
+    pub tls: Option<TlsFiles>,
     /// Treats the destination as a host on the internet: https only, and no special addresses.
     pub external: bool,
+    /// Proxy through which it is reached.
+    pub egress_proxy: Option<Arc<EgressProxy>>,
     /// Adds `Repr-Digest` to each attempt.
     pub repr_digest: bool,
     /// Failures in a row after which attempts pause; `None`: never.
     pub breaker: Option<u32>,
-}
-
-/// Outgoing TLS of a destination (`tls`). The files are read when the config is loaded.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct DestinationTls {
-    /// PEM file of the CAs that the server certificate must chain to.
-    pub ca: Option<PathBuf>,
-    /// PEM files of the client certificate chain and its key.
-    pub client: Option<(PathBuf, PathBuf)>,
 }
 
 /// Retry schedule of a destination (`retry`).

@@ -14,12 +14,14 @@ mod store;
 mod telemetry;
 mod upstream;
 
+use std::sync::Arc;
+
 pub(crate) use crate::config::model::admin::{AdminListen, AdminRole, AdminSection, AdminToken};
 pub(crate) use crate::config::model::dedup::{
     AwayRule, DedupRule, MissingId, ReplayRule, TenantRule,
 };
 pub(crate) use crate::config::model::destination::{
-    DeliveryOrder, DestinationSection, DestinationTls, RetryPauses, RetryPolicy,
+    DeliveryOrder, DestinationSection, RetryPauses, RetryPolicy,
 };
 pub(crate) use crate::config::model::mode::{ModeName, RouteMode};
 pub(crate) use crate::config::model::route::{
@@ -33,9 +35,12 @@ pub(crate) use crate::config::model::server::{
 pub(crate) use crate::config::model::store::{RetentionSection, StoreSection};
 pub(crate) use crate::config::model::telemetry::{LogFormat, LogSection, TelemetrySection};
 pub(crate) use crate::config::model::upstream::{UpstreamBranch, UpstreamSettings};
+use crate::net::egress_proxy::EgressProxy;
 
-/// The contents of one config file.
+/// The contents of a config file and of those that it includes.
 pub struct GateConfig {
+    /// Names of the files, the main file first.
+    pub files: Vec<String>,
     /// Settings of the `[server]` section.
     pub server: ServerSection,
     /// Settings of the `[tls]` section; `None`: every listener speaks plain HTTP.
@@ -46,6 +51,8 @@ pub struct GateConfig {
     pub store: Option<StoreSection>,
     /// Settings of the `[log]` section.
     pub log: LogSection,
+    /// Proxy for requests to the internet (`egress_proxy`).
+    pub egress_proxy: Option<Arc<EgressProxy>>,
     /// Settings of the `[telemetry]` section; `None`: no traces.
     pub telemetry: Option<TelemetrySection>,
     /// The `[routes.NAME]` tables, sorted by name.

@@ -40,6 +40,8 @@ pub struct Route {
     pub name: RouteName,
     /// Span of the table's name in the config.
     pub span: TextSpan,
+    /// The same place for people: file, line and column.
+    pub place: String,
     /// `host` in lower case, without port; `None`: every host.
     pub host: Option<String>,
     /// The rule for the request path: `path` or `prefix`.

@@ -2,9 +2,13 @@
 
 use std::fmt::Write;
 
-use hookgate_verify::document::key::{SectionDefinition, ValueKind};
+use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 
-use crate::config::{admin, destination, log, route, server, store, telemetry, tls};
+use crate::config::root::ROOT;
+use crate::config::{
+    admin, destination, egress_proxy, log, outgoing_tls, route, server, store, telemetry, tls,
+    upstream,
+};
 
 /// Lines of the example that are active, as (section, key, value).
 const ACTIVE: [(&str, &str, &str); 13] = [
@@ -42,8 +46,17 @@ pub(super) fn example() -> String {
 #
 # Durations are \"500ms\", \"30s\", \"5m\", \"1h30m\", \"7d\"; sizes \"64KiB\", \"1MiB\"; rates \"100/s\", \"600/m\" or
 # { per_second = 50, burst = 100 }. Relative paths are relative to this file.
+
 "
     .to_owned();
+    for key in ROOT.keys {
+        // Bare keys must come before the first section.
+        if !matches!(key.kind, ValueKind::Table(_) | ValueKind::Named(_)) {
+            add_key(&mut out, key, "");
+        }
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
     for section in [
         &server::SECTION,
         &tls::SECTION,
@@ -68,6 +81,12 @@ pub(super) fn example() -> String {
         (&store::SECTION, "store"),
         (&store::RETENTION_SECTION, "store.retention"),
         (&destination::SECTION, "routes.orders.destinations.ci"),
+        (&upstream::SECTION, "routes.internal.upstream"),
+        (
+            &outgoing_tls::UPSTREAM_SECTION,
+            "routes.internal.upstream.tls",
+        ),
+        (&egress_proxy::SECTION, "egress_proxy"),
     ] {
         out.push_str(&commented(&example_section(section, path)));
     }
@@ -90,30 +109,34 @@ fn example_section(section: &SectionDefinition, path: &str) -> String {
         if matches!(key.kind, ValueKind::Table(_)) {
             continue;
         }
-        out.push_str(&wrapped(key.doc));
-        let active = ACTIVE
-            .iter()
-            .find(|(active_path, name, _)| *active_path == path && *name == key.name);
-        match (active, key.default) {
-            (Some((_, name, value)), _) => {
-                let _ = writeln!(out, "{name} = {value}");
-            }
-            (None, Some(default)) => {
-                let _ = writeln!(
-                    out,
-                    "# Default: {default}.\n# {} = {}",
-                    key.name, key.example
-                );
-            }
-            (None, None) => {
-                let _ = writeln!(out, "# {} = {}", key.name, key.example);
-            }
-        }
-        out.push('\n');
+        add_key(&mut out, key, path);
     }
     out.truncate(out.trim_end().len());
     out.push('\n');
     out
+}
+
+fn add_key(out: &mut String, key: &KeyDefinition, path: &str) {
+    out.push_str(&wrapped(key.doc));
+    let active = ACTIVE
+        .iter()
+        .find(|(active_path, name, _)| *active_path == path && *name == key.name);
+    match (active, key.default) {
+        (Some((_, name, value)), _) => {
+            let _ = writeln!(out, "{name} = {value}");
+        }
+        (None, Some(default)) => {
+            let _ = writeln!(
+                out,
+                "# Default: {default}.\n# {} = {}",
+                key.name, key.example
+            );
+        }
+        (None, None) => {
+            let _ = writeln!(out, "# {} = {}", key.name, key.example);
+        }
+    }
+    out.push('\n');
 }
 
 /// Wraps a text into comment lines of at most 120 characters.

@@ -87,6 +87,7 @@ fn kind_schema(kind: &ValueKind, definitions: &mut Map<String, Json>) -> Json {
             },
         ] }),
         ValueKind::Url => json!({ "type": "string", "pattern": "^https?://" }),
+        ValueKind::AppUrl => json!({ "type": "string", "pattern": "^(https?://|unix:[/@])" }),
         ValueKind::List(item) => {
             json!({ "type": "array", "items": kind_schema(item, definitions) })
         }

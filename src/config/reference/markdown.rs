@@ -11,7 +11,11 @@ pub(super) fn markdown() -> String {
     let mut out = String::new();
     for listed in sections() {
         let section = listed.definition;
-        let _ = writeln!(out, "## `{}`\n\n{}\n", listed.header, section.doc);
+        let header = match section.path {
+            "" => listed.header,
+            _ => format!("`{}`", listed.header),
+        };
+        let _ = writeln!(out, "## {header}\n\n{}\n", section.doc);
         out.push_str("| key | value | default | meaning |\n| --- | --- | --- | --- |\n");
         for key in section.keys {
             let _ = writeln!(

@@ -20,14 +20,18 @@ use crate::config::root::ROOT;
 
 /// A table of the config, as the reference lists it.
 pub(crate) struct ListedSection {
-    /// The header as TOML writes it, such as `[server]` or `[[admin.tokens]]`.
+    /// The header as TOML writes it, such as `[server]` or `[[admin.tokens]]`; words for the keys without one.
     pub(crate) header: String,
     pub(crate) definition: &'static SectionDefinition,
 }
 
 /// Returns every table of the config once, in the order of the reference: a table before the tables within it.
 pub(crate) fn sections() -> Vec<ListedSection> {
-    let mut listed = Vec::new();
+    // The keys before the first table, which have no header of their own.
+    let mut listed = vec![ListedSection {
+        header: "The top of the file".to_owned(),
+        definition: &ROOT,
+    }];
     list_below(&ROOT, &mut listed);
     // Few routes have a scheme of their own, and its many tables would separate a route from its destinations.
     listed.sort_by_key(|section: &ListedSection| {

@@ -91,6 +91,17 @@ fn with_line(path: &str, line: &str) -> String {
     let hmac = "type = \"hmac\"\nalgorithm = \"sha256\"\nencoding = \"hex\"\nsignature = { header = \"X\" }\nsigned = \"{body}\"\n";
     let name = line.split_once(' ').map_or("", |(name, _)| name);
     let base = match path {
+        // Bare keys come first.
+        "" => return format!("{line}\n{route}"),
+        "routes.NAME.upstream" | "routes.NAME.upstream.tls" => {
+            let table = "[routes.a.upstream]\nurl = \"https://127.0.0.1/\"\n";
+            let tls = match path.ends_with("tls") {
+                true => "[routes.a.upstream.tls]\n",
+                false => "",
+            };
+            route.replace("upstream = \"http://127.0.0.1/\"\n", "") + table + tls
+        }
+        "egress_proxy" => format!("{route}[egress_proxy]\nurl = \"http://proxy:3128\"\n"),
         "routes.NAME" => route.to_owned(),
         "routes.NAME.dedup" => format!("{route}[routes.a.dedup]\n"),
         "routes.NAME.secret" => {
@@ -128,7 +139,7 @@ fn with_line(path: &str, line: &str) -> String {
             let queue = route.replace("upstream = ", "mode = \"queue\"\nupstream = ");
             let last = path.rsplit('.').next().unwrap_or_default();
             format!(
-                "{queue}[store]\nurl = \"sqlite:x\"\n[routes.a.destinations.b]\nurl = \"http://127.0.0.1/\"\n[routes.a.destinations.b.{last}]\n"
+                "{queue}[store]\nurl = \"sqlite:x\"\n[routes.a.destinations.b]\nurl = \"https://127.0.0.1/\"\n[routes.a.destinations.b.{last}]\n"
             )
         }
         "routes.NAME.socket" => {
@@ -185,6 +196,10 @@ fn is_below_scheme(section: &SectionDefinition) -> bool {
 fn every_example_is_a_value_of_its_key() {
     for ListedSection { definition, .. } in sections() {
         for key in definition.keys {
+            // The base config has routes already.
+            if definition.path.is_empty() && key.name == "routes" {
+                continue;
+            }
             let line = format!("{} = {}", key.name, key.example);
             let shown = load_errors(&with_line(definition.path, &line));
             for sign in [

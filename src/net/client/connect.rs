@@ -1,68 +1,59 @@
-//! Opens one upstream connection: DNS, TCP and TLS under one deadline.
+//! Opens one upstream connection under one deadline: DNS, TCP and TLS, or a Unix socket.
 //!
 //! The gate connects to the very address that it checked. Link-local addresses and the metadata services of clouds are
 //! always rejected, whatever name points to them. For a host on the internet, every special address is rejected, and so
 //! is a name with one special address among others: the owner of such a name wants to reach an internal network.
 //!
-//! Neither redirects nor proxies from the environment are used.
+//! Neither redirects nor proxies from the environment are used. Through the egress proxy of the config, the gate asks for
+//! an address that it checked, unless the config leaves names to the proxy.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_verify::net::host;
-use hookgate_verify::net::special_addresses::is_forbidden;
+use hookgate_verify::net::special_addresses::{is_forbidden, is_forbidden_host, literal_address};
 use http::uri::Authority;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use crate::net::app_url::AppOrigin;
+use crate::net::client::error::ConnectError;
+use crate::net::client::own_tls::OwnTls;
 use crate::net::client::stream::{ProbedStream, ReadinessProbe, UpstreamStream};
-use crate::net::egress::{EgressResolver, ResolveError};
+use crate::net::client::{tcp, tunnel};
+use crate::net::egress::EgressResolver;
+use crate::net::egress_proxy::{EgressProxy, ProxyResolve};
 
-/// The reason why no connection was opened. No byte of the request was written.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConnectError {
-    /// The system's resolver found no address.
-    #[error("the host name cannot be resolved")]
-    Resolve(#[source] io::Error),
-    /// All addresses are link-local or metadata services.
-    #[error(
-        "the host's address is link-local or a metadata service, to which hookgate never connects"
-    )]
-    Forbidden,
-    /// A host on the internet has a special address.
-    #[error("the host's address {0} is not a public internet address")]
-    Special(IpAddr),
-    /// The egress resolver found no address.
-    #[error("the host name cannot be resolved")]
-    Lookup(#[source] ResolveError),
-    /// No address accepted the connection.
-    #[error("the host does not accept the connection")]
-    Refused(#[source] io::Error),
-    /// The TLS handshake failed.
-    #[error("the TLS handshake with the host failed")]
-    Tls(#[source] io::Error),
-    /// The deadline passed before the connection was established.
-    #[error("the host did not accept the connection in time")]
-    Timeout,
-}
+/// Pause between two attempts to connect to a Unix socket whose queue is full.
+const QUEUE_PAUSE: Duration = Duration::from_millis(5);
 
-impl ConnectError {
-    /// Returns true where the machine responded that no program listens on the port.
-    pub(crate) fn is_refused(&self) -> bool {
-        matches!(self, Self::Refused(error) if error.kind() == io::ErrorKind::ConnectionRefused)
-    }
+/// The socket to connect to, with TLS settings.
+pub(super) enum ConnectOrigin {
+    Host(HostOrigin),
+    /// Address of a Unix socket.
+    Socket(PathBuf),
 }
 
 /// The host, port and TLS settings of an upstream.
-pub(super) struct ConnectOrigin {
+pub(super) struct HostOrigin {
     host: RemoteHost,
     port: u16,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    tls: Option<(TlsSource, ServerName<'static>)>,
     reach: NetworkReach,
+    proxy: Option<Arc<EgressProxy>>,
+}
+
+/// The origin of the TLS configuration of new connections.
+pub(super) enum TlsSource {
+    /// The configuration that most upstreams share.
+    Shared(TlsConnector),
+    /// Files of the upstream's own, which may be renewed.
+    Own(OwnTls),
 }
 
 /// The set of addresses that a host may have.
@@ -78,35 +69,40 @@ enum RemoteHost {
     Name(String),
 }
 
+impl TlsSource {
+    fn connector(&self) -> TlsConnector {
+        match self {
+            Self::Shared(connector) => connector.clone(),
+            Self::Own(own) => TlsConnector::from(own.config()),
+        }
+    }
+}
+
 impl ConnectOrigin {
     /// Creates an origin. Returns `None` where TLS could not verify the host.
     pub(super) fn of(
-        authority: &Authority,
-        tls: Option<Arc<rustls::ClientConfig>>,
+        origin: &AppOrigin,
+        tls: Option<TlsSource>,
         reach: NetworkReach,
+        proxy: Option<Arc<EgressProxy>>,
     ) -> Option<Self> {
-        let text = authority.host();
-        let bare = host::bare(text);
-        let host = match bare.parse() {
-            Ok(address) => RemoteHost::Address(address),
-            Err(_) => RemoteHost::Name(bare.to_owned()),
-        };
-        let port = authority
-            .port_u16()
-            .unwrap_or(if tls.is_some() { 443 } else { 80 });
-        let tls = match tls {
-            None => None,
-            Some(config) => Some((
-                TlsConnector::from(config),
-                ServerName::try_from(bare.to_owned()).ok()?,
-            )),
-        };
-        Some(Self {
-            host,
-            port,
-            tls,
-            reach,
-        })
+        match origin {
+            AppOrigin::Host { authority, .. } => {
+                HostOrigin::of(authority, tls, reach, proxy).map(Self::Host)
+            }
+            AppOrigin::Socket(name) => Some(Self::Socket(name.address())),
+        }
+    }
+
+    /// Returns a number that changes when the TLS files of the origin are renewed.
+    pub(super) fn tls_generation(&self) -> u64 {
+        match self {
+            Self::Host(HostOrigin {
+                tls: Some((TlsSource::Own(own), _)),
+                ..
+            }) => own.generation(),
+            Self::Host(_) | Self::Socket(_) => 0,
+        }
     }
 
     /// Opens a connection within `limit`.
@@ -116,39 +112,135 @@ impl ConnectOrigin {
         probe: ReadinessProbe,
     ) -> Result<UpstreamStream, ConnectError> {
         let deadline = Instant::now() + limit;
-        let addresses = timeout_at(deadline, self.addresses())
-            .await
-            .map_err(|_| ConnectError::Timeout)??;
-        let stream = connect_to_any(&addresses, deadline).await?;
-        self.check_peer(&stream)?;
+        match self {
+            Self::Host(host) => host.connect(deadline, probe).await,
+            Self::Socket(path) => {
+                let stream = connect_socket(path, deadline).await?;
+                Ok(UpstreamStream::Unix(ProbedStream::new(stream, probe)))
+            }
+        }
+    }
+}
+
+impl HostOrigin {
+    fn of(
+        authority: &Authority,
+        tls: Option<TlsSource>,
+        reach: NetworkReach,
+        proxy: Option<Arc<EgressProxy>>,
+    ) -> Option<Self> {
+        let bare = host::bare(authority.host());
+        let host = match bare.parse() {
+            Ok(address) => RemoteHost::Address(address),
+            Err(_) => RemoteHost::Name(bare.to_owned()),
+        };
+        let port = authority
+            .port_u16()
+            .unwrap_or(if tls.is_some() { 443 } else { 80 });
+        let tls = match tls {
+            None => None,
+            Some(source) => {
+                let named = match &source {
+                    TlsSource::Own(own) => own.files().server_name.clone(),
+                    TlsSource::Shared(_) => None,
+                };
+                let name = named.or_else(|| ServerName::try_from(bare.to_owned()).ok())?;
+                Some((source, name))
+            }
+        };
+        Some(Self {
+            host,
+            port,
+            tls,
+            reach,
+            proxy,
+        })
+    }
+
+    async fn connect(
+        &self,
+        deadline: Instant,
+        probe: ReadinessProbe,
+    ) -> Result<UpstreamStream, ConnectError> {
+        let stream = match &self.proxy {
+            None => {
+                let addresses = self.checked_addresses(deadline).await?;
+                let stream = tcp::connect_to_any(&addresses, deadline).await?;
+                self.check_peer(&stream)?;
+                stream
+            }
+            Some(proxy) => self.connect_through(proxy, deadline).await?,
+        };
         // A request is written in one piece, so waiting for more bytes (Nagle's algorithm) would only delay it.
         stream.set_nodelay(true).map_err(ConnectError::Refused)?;
         let stream = ProbedStream::new(stream, probe);
-        let Some((connector, name)) = &self.tls else {
+        let Some((source, name)) = &self.tls else {
             return Ok(UpstreamStream::Plain(stream));
         };
-        let stream = timeout_at(deadline, connector.connect(name.clone(), stream))
+        let connecting = source.connector().connect(name.clone(), stream);
+        let stream = timeout_at(deadline, connecting)
             .await
             .map_err(|_| ConnectError::Timeout)?
             .map_err(ConnectError::Tls)?;
         Ok(UpstreamStream::Tls(Box::new(stream)))
     }
 
-    async fn addresses(&self) -> Result<Vec<SocketAddr>, ConnectError> {
-        let mut addresses: Vec<SocketAddr> = match (&self.host, &self.reach) {
-            (RemoteHost::Address(ip), _) => vec![SocketAddr::new(*ip, self.port)],
-            (RemoteHost::Name(name), NetworkReach::Near) => {
-                tokio::net::lookup_host((name.as_str(), self.port))
-                    .await
-                    .map_err(ConnectError::Resolve)?
-                    .collect()
+    /// Opens a tunnel to the host through a proxy.
+    async fn connect_through(
+        &self,
+        proxy: &EgressProxy,
+        deadline: Instant,
+    ) -> Result<TcpStream, ConnectError> {
+        // Only a host that a user may have chosen has to be resolved here: the proxy would connect to any address.
+        let is_checked =
+            matches!(self.reach, NetworkReach::Internet(_)) && proxy.resolve == ProxyResolve::Local;
+        match &self.host {
+            RemoteHost::Name(name) if !is_checked => {
+                self.check_name(name)?;
+                tunnel::open(proxy, &format!("{name}:{}", self.port), deadline).await
             }
-            (RemoteHost::Name(name), NetworkReach::Internet(resolver)) => {
-                let found = resolver.addresses(name).await;
-                let found = found.map_err(ConnectError::Lookup)?.into_iter();
-                found.map(|ip| SocketAddr::new(ip, self.port)).collect()
+            RemoteHost::Name(_) | RemoteHost::Address(_) => {
+                let addresses = self.checked_addresses(deadline).await?;
+                let mut last = ConnectError::Timeout;
+                for (tried, address) in addresses.iter().enumerate() {
+                    let share = tcp::share(deadline, addresses.len().saturating_sub(tried));
+                    let limit = Instant::now() + share;
+                    match tunnel::open(proxy, &address.to_string(), limit).await {
+                        // Only the proxy's response says something about the address, so only then the next may differ.
+                        Err(error @ (ConnectError::Tunnel { .. } | ConnectError::Timeout)) => {
+                            last = error;
+                        }
+                        ended => return ended,
+                    }
+                }
+                Err(last)
             }
+        }
+    }
+
+    /// Rejects a name that the proxy would resolve to an address which the gate itself never connects to.
+    fn check_name(&self, name: &str) -> Result<(), ConnectError> {
+        if is_forbidden_host(name) {
+            return Err(ConnectError::Forbidden);
+        }
+        let NetworkReach::Internet(resolver) = &self.reach else {
+            return Ok(());
         };
+        // `0x7f.1` is an address to the resolver of a proxy, and `localhost` is the proxy's own machine.
+        let lower = host::without_root(name).to_ascii_lowercase();
+        if lower == "localhost" || lower.ends_with(".localhost") {
+            return Err(ConnectError::Special(IpAddr::from([127, 0, 0, 1])));
+        }
+        match literal_address(name) {
+            Some(address) if !resolver.allows(address) => Err(ConnectError::Special(address)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Returns the addresses of the host after the checks of all of them.
+    async fn checked_addresses(&self, deadline: Instant) -> Result<Vec<SocketAddr>, ConnectError> {
+        let found = timeout_at(deadline, self.addresses()).await;
+        let mut addresses = found.map_err(|_| ConnectError::Timeout)??;
         if addresses.is_empty() {
             return Err(ConnectError::Resolve(io::ErrorKind::NotFound.into()));
         }
@@ -166,6 +258,20 @@ impl ConnectOrigin {
         Ok(addresses)
     }
 
+    async fn addresses(&self) -> Result<Vec<SocketAddr>, ConnectError> {
+        match (&self.host, &self.reach) {
+            (RemoteHost::Address(ip), _) => Ok(vec![SocketAddr::new(*ip, self.port)]),
+            (RemoteHost::Name(name), NetworkReach::Near) => {
+                tcp::system_addresses(name, self.port).await
+            }
+            (RemoteHost::Name(name), NetworkReach::Internet(resolver)) => {
+                let found = resolver.addresses(name).await;
+                let found = found.map_err(ConnectError::Lookup)?.into_iter();
+                Ok(found.map(|ip| SocketAddr::new(ip, self.port)).collect())
+            }
+        }
+    }
+
     /// Verifies the address that the kernel reports for the connected socket, as a second line of defense.
     fn check_peer(&self, stream: &TcpStream) -> Result<(), ConnectError> {
         let ip = stream.peer_addr().map_err(ConnectError::Refused)?.ip();
@@ -179,23 +285,23 @@ impl ConnectOrigin {
     }
 }
 
-/// Tries one address after the other. Each gets an equal part of the time left, so that a silent one does not use up
-/// the time of those after it.
-async fn connect_to_any(
-    addresses: &[SocketAddr],
-    deadline: Instant,
-) -> Result<TcpStream, ConnectError> {
-    let mut last = ConnectError::Timeout;
-    for (tried, address) in addresses.iter().enumerate() {
-        let left = u32::try_from(addresses.len().saturating_sub(tried)).unwrap_or(u32::MAX);
-        let share = deadline.saturating_duration_since(Instant::now()) / left.max(1);
-        match timeout(share, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => last = ConnectError::Refused(error),
-            Err(_) => last = ConnectError::Timeout,
+/// Connects to a Unix socket. While its queue of new connections is full, the kernel rejects a connection at once instead
+/// of delaying it, so the delay is made here.
+async fn connect_socket(path: &PathBuf, deadline: Instant) -> Result<UnixStream, ConnectError> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let connected = timeout(left, UnixStream::connect(path)).await;
+        match connected.map_err(|_| ConnectError::Timeout)? {
+            Ok(stream) => return Ok(stream),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if left <= QUEUE_PAUSE {
+                    return Err(ConnectError::Timeout);
+                }
+                sleep(QUEUE_PAUSE).await;
+            }
+            Err(error) => return Err(ConnectError::Socket(error)),
         }
     }
-    Err(last)
 }
 
 #[cfg(test)]
@@ -204,8 +310,11 @@ mod tests {
     use crate::test_rig::app::Refusing;
 
     async fn connect(authority: &str) -> Result<UpstreamStream, ConnectError> {
-        let origin =
-            ConnectOrigin::of(&authority.parse().unwrap(), None, NetworkReach::Near).unwrap();
+        let origin = AppOrigin::Host {
+            is_tls: false,
+            authority: authority.parse().unwrap(),
+        };
+        let origin = ConnectOrigin::of(&origin, None, NetworkReach::Near, None).unwrap();
         origin
             .connect(Duration::from_secs(5), ReadinessProbe::default())
             .await

@@ -13,7 +13,9 @@ pub(crate) mod drain;
 mod error;
 mod own_tls;
 mod stream;
+mod tcp;
 mod tls;
+mod tunnel;
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -24,7 +26,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -33,12 +36,15 @@ use parking_lot::Mutex;
 use tokio::time::{Sleep, sleep};
 
 use crate::model::clock;
-pub(crate) use crate::net::client::connect::ConnectError;
-use crate::net::client::connect::{ConnectOrigin, NetworkReach};
-pub(crate) use crate::net::client::error::ClientError;
+use crate::net::app_url::AppOrigin;
+use crate::net::client::connect::{ConnectOrigin, NetworkReach, TlsSource};
+pub(crate) use crate::net::client::error::{ClientError, ConnectError};
 pub(crate) use crate::net::client::own_tls::OwnTls;
+use crate::net::client::own_tls::OwnTlsState;
+pub(crate) use crate::net::client::own_tls::TlsFiles;
 use crate::net::client::stream::{ReadinessProbe, UpstreamStream};
 use crate::net::egress::EgressResolver;
+use crate::net::egress_proxy::EgressProxy;
 
 /// All connection pools of the process. Cheap to clone.
 #[derive(Clone, Default)]
@@ -50,26 +56,50 @@ struct ClientShared {
     tls: Mutex<Option<Arc<rustls::ClientConfig>>>,
     resolver: EgressResolver,
     pools: Mutex<HashMap<PoolKey, Weak<ConnectionPool>>>,
+    /// TLS settings from files, which are renewed together.
+    own_tls: Mutex<Vec<Weak<OwnTlsState>>>,
     open: Arc<AtomicUsize>,
 }
 
 /// The properties that two routes must share to use the same connections.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct PoolKey {
-    /// True for `https`, false for `http`.
-    pub is_tls: bool,
-    /// Host and port, as in the config.
-    pub authority: http::uri::Authority,
+    /// Host and port with or without TLS, or a Unix socket.
+    pub origin: AppOrigin,
     /// Time to establish a connection, TLS handshake included.
     pub connect_timeout: Duration,
     /// Time from the request to the head of the response.
     pub timeout: Duration,
-    /// Time for which an idle connection stays open.
-    pub idle_timeout: Duration,
+    /// Lifetime of connections.
+    pub keep: PoolLimits,
     /// The upstream's own authorities and client certificate. `None`: the system's authorities.
     pub own_tls: Option<OwnTls>,
     /// True where the host is on the internet: it needs TLS, and special addresses are rejected.
     pub is_external: bool,
+    /// Proxy through which the host is reached.
+    pub proxy: Option<Arc<EgressProxy>>,
+}
+
+/// The lifetime of pooled connections.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct PoolLimits {
+    /// Time for which an idle connection stays open.
+    pub idle_timeout: Duration,
+    /// Age from which a connection takes no further request; `None`: no limit.
+    pub max_age: Option<Duration>,
+    /// False where each request gets a connection of its own.
+    pub reuse: bool,
+}
+
+impl PoolLimits {
+    /// Returns limits with an idle timeout only.
+    pub(crate) const fn idle(idle_timeout: Duration) -> Self {
+        Self {
+            idle_timeout,
+            max_age: None,
+            reuse: true,
+        }
+    }
 }
 
 /// The reason why an exchange returned no response.
@@ -94,7 +124,7 @@ pub(crate) struct ConnectionPool {
     origin: ConnectOrigin,
     connect_timeout: Duration,
     timeout: Duration,
-    idle_timeout: Duration,
+    keep: PoolLimits,
     idle: Mutex<IdleStack>,
     open: Arc<AtomicUsize>,
 }
@@ -115,6 +145,9 @@ struct PooledConnection {
     /// Timer for the head of a response. It stays with the connection, since resetting a timer is cheaper than creating
     /// one.
     timer: Pin<Box<Sleep>>,
+    opened: Instant,
+    /// Generation of the TLS files with which it was opened.
+    tls_generation: u64,
     open: Arc<AtomicUsize>,
 }
 
@@ -168,10 +201,11 @@ impl OutgoingClient {
         if let Some(pool) = pools.get(&key).and_then(Weak::upgrade) {
             return Ok(pool);
         }
+        let is_tls = matches!(key.origin, AppOrigin::Host { is_tls: true, .. });
         let tls = match &key.own_tls {
-            _ if !key.is_tls => None,
-            Some(own) => Some(own.config()),
-            None => Some(self.tls()?),
+            _ if !is_tls => None,
+            Some(own) => Some(TlsSource::Own(own.clone())),
+            None => Some(TlsSource::Shared(self.tls()?.into())),
         };
         // Without TLS, the host's identity cannot be verified, and a network in between could redirect the request.
         let reach = match key.is_external {
@@ -179,12 +213,13 @@ impl OutgoingClient {
             true => NetworkReach::Internet(self.0.resolver.clone()),
             false => NetworkReach::Near,
         };
-        let origin = ConnectOrigin::of(&key.authority, tls, reach).ok_or(ClientError::Host)?;
+        let proxy = key.proxy.clone();
+        let origin = ConnectOrigin::of(&key.origin, tls, reach, proxy).ok_or(ClientError::Host)?;
         let pool = Arc::new(ConnectionPool {
             origin,
             connect_timeout: key.connect_timeout,
             timeout: key.timeout,
-            idle_timeout: key.idle_timeout,
+            keep: key.keep,
             idle: Mutex::default(),
             open: Arc::clone(&self.0.open),
         });
@@ -213,6 +248,43 @@ impl OutgoingClient {
             Some(roots) => Ok(roots.clone()),
             None => system_roots(),
         }
+    }
+
+    /// Returns the TLS settings of these files. Routes with the same files share them, and so their connections.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read or lacks the expected content, or the key does not belong to the certificate.
+    pub(crate) fn own_tls(&self, files: &TlsFiles) -> Result<OwnTls, ClientError> {
+        let mut known = self.0.own_tls.lock();
+        let mut living = known.iter().filter_map(OwnTls::upgrade);
+        if let Some(own) = living.find(|own| own.files() == files) {
+            // A reload must reject broken files, and use changed ones at once.
+            own.renew(|| self.roots())?;
+            return Ok(own);
+        }
+        let own = OwnTls::load(|| self.roots(), files.clone())?;
+        known.retain(|state| state.strong_count() > 0);
+        known.push(own.downgrade());
+        Ok(own)
+    }
+
+    /// Reads all TLS files again. Returns the number of settings that changed, and each failure that is new. Blocks.
+    pub(crate) fn renew_tls(&self) -> (usize, Vec<ClientError>) {
+        // Copied, so that no route waits for the disk.
+        let known: Vec<OwnTls> = {
+            let known = self.0.own_tls.lock();
+            known.iter().filter_map(OwnTls::upgrade).collect()
+        };
+        let (mut changed, mut failures) = (0_usize, Vec::new());
+        for own in known {
+            match own.renew(|| self.roots()) {
+                Ok(is_new) => changed = changed.saturating_add(usize::from(is_new)),
+                Err(error) if own.is_news(&error) => failures.push(error),
+                Err(_) => {}
+            }
+        }
+        (changed, failures)
     }
 
     fn tls(&self) -> Result<Arc<rustls::ClientConfig>, ClientError> {
@@ -247,21 +319,38 @@ impl ConnectionPool {
     /// Takes the connection that was used last, unless it has been idle for too long.
     pub(crate) fn idle(self: &Arc<Self>) -> Option<ConnectionLease> {
         let now = clock::instant();
-        let popped = self.idle.lock().connections.pop();
-        let (since, connection) = popped?;
-        // The newest connection is too old, so all others are, too. The sweep closes them.
-        if now.saturating_duration_since(since) >= self.idle_timeout {
-            return None;
+        loop {
+            let popped = self.idle.lock().connections.pop();
+            let (since, connection) = popped?;
+            // The newest connection is too old, so all others are, too. The sweep closes them.
+            if now.saturating_duration_since(since) >= self.keep.idle_timeout {
+                return None;
+            }
+            // One that was used last may be the oldest, so those below it may still be good.
+            if self.is_usable(&connection, now) {
+                return Some(ConnectionLease {
+                    connection,
+                    pool: Arc::clone(self),
+                });
+            }
         }
-        Some(ConnectionLease {
-            connection,
-            pool: Arc::clone(self),
-        })
+    }
+
+    /// Returns false for a connection that has reached its maximum age, or was opened with TLS files that were renewed
+    /// since.
+    fn is_usable(&self, connection: &PooledConnection, now: Instant) -> bool {
+        let is_young = match self.keep.max_age {
+            None => true,
+            Some(limit) => now.saturating_duration_since(connection.opened) < limit,
+        };
+        is_young && connection.tls_generation == self.origin.tls_generation()
     }
 
     /// Opens a new connection.
     pub(crate) async fn connect(self: &Arc<Self>) -> Result<ConnectionLease, ConnectError> {
         let probe = ReadinessProbe::default();
+        // Before the settings are read, so that a renewal in between makes the connection old, never the settings.
+        let tls_generation = self.origin.tls_generation();
         let wire = self
             .origin
             .connect(self.connect_timeout, probe.clone())
@@ -280,6 +369,8 @@ impl ConnectionPool {
                 driver: Some(driver),
                 probe,
                 timer: Box::pin(sleep(self.timeout)),
+                opened: clock::instant(),
+                tls_generation,
                 open: Arc::clone(&self.open),
             }),
             pool: Arc::clone(self),
@@ -288,8 +379,11 @@ impl ConnectionPool {
 
     fn put_back(self: &Arc<Self>, connection: Box<PooledConnection>) {
         let now = clock::instant();
-        let mut idle = self.idle.lock();
         // Dropping the connection closes it.
+        if !self.keep.reuse || !self.is_usable(&connection, now) {
+            return;
+        }
+        let mut idle = self.idle.lock();
         if idle.connections.len() >= MAX_IDLE {
             return;
         }
@@ -298,7 +392,7 @@ impl ConnectionPool {
         drop(idle);
         if !is_swept {
             // The task ends by itself, with the last idle connection or with the pool.
-            tokio::spawn(sweep(Arc::downgrade(self), self.idle_timeout));
+            tokio::spawn(sweep(Arc::downgrade(self), self.keep.idle_timeout));
         }
     }
 
@@ -306,9 +400,15 @@ impl ConnectionPool {
     fn close_old(&self) -> bool {
         let now = clock::instant();
         let mut idle = self.idle.lock();
-        let is_old = |since: Instant| now.saturating_duration_since(since) >= self.idle_timeout;
+        let is_old =
+            |since: Instant| now.saturating_duration_since(since) >= self.keep.idle_timeout;
         let count = idle.connections.partition_point(|entry| is_old(entry.0));
-        let old: Vec<_> = idle.connections.drain(..count).collect();
+        let mut old: Vec<_> = idle.connections.drain(..count).collect();
+        // The ages are in no order, since a connection returns to the end of the list with each use.
+        let aged = idle
+            .connections
+            .extract_if(.., |entry| !self.is_usable(&entry.1, now));
+        old.extend(aged);
         idle.is_swept = !idle.connections.is_empty();
         let is_swept = idle.is_swept;
         // Closing sockets happens after the lock is released, so that requests do not wait for it.
@@ -339,8 +439,13 @@ impl ConnectionLease {
     /// See `ExchangeError`. Unless it is `Unwritten`, the upstream may have seen the request.
     pub(crate) async fn exchange(
         &mut self,
-        request: Request<Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, ExchangeError> {
+        // The upstream need not wait for another request on this connection (RFC 9112, section 9.6).
+        if !self.pool.keep.reuse {
+            let close = HeaderValue::from_static("close");
+            request.headers_mut().insert(CONNECTION, close);
+        }
         let deadline = tokio::time::Instant::now() + self.pool.timeout;
         let connection = &mut *self.connection;
         // The next read asks the kernel, so that a connection closed meanwhile is noticed before anything is written.

@@ -1,10 +1,11 @@
-//! The socket of one upstream connection, plain or TLS, with a probe past the runtime's readiness cache.
+//! The socket of one upstream connection, by TCP, TLS or a Unix socket, with a probe past the runtime's readiness cache.
 //!
 //! tokio asks the kernel only after epoll has reported an event. A connection that the upstream has just closed, or on
 //! which unexpected bytes arrived, can therefore look idle and clean for a moment. `ReadinessProbe` makes the next read ask the
 //! kernel, so that the gate sees the current state before it writes a request.
 
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,18 +13,19 @@ use std::task::{Context, Poll};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
 /// A stream to an upstream.
 pub(super) enum UpstreamStream {
-    Plain(ProbedStream),
-    Tls(Box<TlsStream<ProbedStream>>),
+    Plain(ProbedStream<TcpStream>),
+    Tls(Box<TlsStream<ProbedStream<TcpStream>>>),
+    Unix(ProbedStream<UnixStream>),
 }
 
 /// A socket whose next read can be made to ask the kernel.
-pub(super) struct ProbedStream {
-    stream: TcpStream,
+pub(super) struct ProbedStream<S> {
+    stream: S,
     probe: ReadinessProbe,
 }
 
@@ -43,13 +45,13 @@ impl ReadinessProbe {
     }
 }
 
-impl ProbedStream {
-    pub(super) fn new(stream: TcpStream, probe: ReadinessProbe) -> Self {
+impl<S> ProbedStream<S> {
+    pub(super) fn new(stream: S, probe: ReadinessProbe) -> Self {
         Self { stream, probe }
     }
 }
 
-impl AsyncRead for ProbedStream {
+impl<S: AsyncRead + AsFd + Unpin> AsyncRead for ProbedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -76,7 +78,7 @@ impl AsyncRead for ProbedStream {
     }
 }
 
-impl AsyncWrite for ProbedStream {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ProbedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -94,7 +96,7 @@ impl AsyncWrite for ProbedStream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -115,6 +117,7 @@ impl AsyncRead for UpstreamStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
@@ -128,6 +131,7 @@ impl AsyncWrite for UpstreamStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
@@ -139,6 +143,7 @@ impl AsyncWrite for UpstreamStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }
 
@@ -146,6 +151,7 @@ impl AsyncWrite for UpstreamStream {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
+            Self::Unix(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -153,6 +159,7 @@ impl AsyncWrite for UpstreamStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(context),
             Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
@@ -160,6 +167,7 @@ impl AsyncWrite for UpstreamStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

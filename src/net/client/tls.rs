@@ -79,13 +79,12 @@ pub(super) fn config(
     Ok(config)
 }
 
-/// Reads all certificates of a file; at least one.
+/// Parses all certificates of a file; at least one.
 pub(super) fn certificates(
     path: &Path,
-    seen: &mut Sha256,
+    text: &[u8],
 ) -> Result<Vec<CertificateDer<'static>>, ClientError> {
-    let text = read(path, seen)?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
     match all {
         Ok(all) if all.is_empty() => Err(broken(path, pem::Error::NoItemsFound)),
         Ok(all) => Ok(all),
@@ -93,14 +92,12 @@ pub(super) fn certificates(
     }
 }
 
-pub(super) fn private(
-    path: &Path,
-    seen: &mut Sha256,
-) -> Result<PrivateKeyDer<'static>, ClientError> {
-    let text = zeroize::Zeroizing::new(read(path, seen)?);
-    PrivateKeyDer::from_pem_slice(&text).map_err(|source| broken(path, source))
+/// Parses the private key of a file.
+pub(super) fn parse_key(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, ClientError> {
+    PrivateKeyDer::from_pem_slice(text).map_err(|source| broken(path, source))
 }
 
+/// Reads a file, and adds its bytes to the digest.
 pub(super) fn read(path: &Path, seen: &mut Sha256) -> Result<Vec<u8>, ClientError> {
     let mut text = fs::read(path).map_err(|source| broken(path, pem::Error::Io(source)))?;
     text_file::normalize(&mut text);

@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use super::*;
-use crate::net::client::{ClientError, ConnectError, OutgoingClient, PoolKey};
+use crate::net::app_url::{AppOrigin, AppUrl};
+use crate::net::client::{ClientError, ConnectError, OutgoingClient, PoolKey, PoolLimits};
 use crate::net::testing::NameServer;
 use crate::test_rig::silent_listener;
 
@@ -13,13 +14,16 @@ const PUBLIC: Ipv4Addr = Ipv4Addr::new(8, 8, 8, 8);
 
 fn key(authority: &str) -> PoolKey {
     PoolKey {
-        is_tls: true,
-        authority: authority.parse().unwrap(),
+        origin: AppOrigin::Host {
+            is_tls: true,
+            authority: authority.parse().unwrap(),
+        },
         connect_timeout: Duration::from_millis(1500),
         timeout: Duration::from_secs(1),
-        idle_timeout: Duration::from_secs(1),
+        keep: PoolLimits::idle(Duration::from_secs(1)),
         own_tls: None,
         is_external: true,
+        proxy: None,
     }
 }
 
@@ -153,9 +157,17 @@ async fn a_name_without_an_address_has_its_own_message() {
 #[test]
 fn hosts_on_the_internet_need_tls() {
     let client = OutgoingClient::with_resolver(None, EgressResolver::default());
-    let plain = PoolKey {
+    let host = AppOrigin::Host {
         is_tls: false,
-        ..key("hooks.example:80")
+        authority: "hooks.example:80".parse().unwrap(),
     };
-    assert!(matches!(client.pool(plain).err(), Some(ClientError::Plain)));
+    // A Unix socket is not on the internet; the config rejects it earlier.
+    let socket = AppUrl::parse_socket("/run/app.sock").unwrap();
+    for origin in [host, socket.origin().clone()] {
+        let plain = PoolKey {
+            origin,
+            ..key("hooks.example:80")
+        };
+        assert!(matches!(client.pool(plain).err(), Some(ClientError::Plain)));
+    }
 }

@@ -10,6 +10,7 @@ pub fn command(arguments: &[&str]) -> Command {
         .env("NO_COLOR", "1")
         .env_remove("HOOKGATE_ADMIN")
         .env_remove("HOOKGATE_ADMIN_TOKEN")
+        .env_remove("HOOKGATE_CONFIG")
         .stdin(Stdio::null());
     command
 }

@@ -62,6 +62,8 @@ pub enum ValueKind {
     Address,
     /// An absolute URL, such as `"http://127.0.0.1:8080/hook"`.
     Url,
+    /// An absolute URL, or a Unix socket, such as `"unix:/run/app.sock"`.
+    AppUrl,
     /// A TOML date or date-time.
     Time,
     /// A list with values of one kind.
@@ -104,6 +106,7 @@ impl ValueKind {
             Self::Network => "address range".to_owned(),
             Self::Address => "address and port".to_owned(),
             Self::Url => "URL".to_owned(),
+            Self::AppUrl => "URL or Unix socket".to_owned(),
             Self::Time => "date or time".to_owned(),
             Self::List(item) => format!("list of {}", item.word()),
             Self::OneOrMore(item) => format!("{}, or a list", item.word()),
@@ -137,6 +140,7 @@ impl ValueKind {
             | Self::Network
             | Self::Address
             | Self::Url
+            | Self::AppUrl
             | Self::Time => Vec::new(),
         }
     }

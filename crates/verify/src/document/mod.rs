@@ -5,6 +5,7 @@
 
 pub mod key;
 pub mod mask;
+mod merge;
 pub mod report;
 mod secret_mask;
 mod source;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, Error as SyntaxError};
 
+use crate::document::key::SectionDefinition;
 use crate::document::report::{ConfigDiagnostic, DiagnosticReport, DiagnosticSeverity};
 pub use crate::document::source::SourceText;
 pub use crate::document::source::TextSpan;
@@ -33,22 +35,31 @@ impl<'a> TomlDocument<'a> {
     /// Parses the whole text. Syntax errors go into the report; the root holds all entries that the parser could read.
     #[must_use]
     pub fn parse(source: &'a Arc<SourceText>) -> Self {
-        let (root, errors) = DeTable::parse_recoverable(&source.text);
+        Self::parse_merged(source, &NO_KEYS, &[])
+    }
+
+    /// Parses each file of the source, and merges them into one root by the definitions of its keys. A key of
+    /// `main_only` may be in the first file only.
+    #[must_use]
+    pub fn parse_merged(
+        source: &'a Arc<SourceText>,
+        section: &SectionDefinition,
+        main_only: &[&str],
+    ) -> Self {
         let mut report = DiagnosticReport::new(Arc::clone(source));
-        // One mistake makes the parser fail several times. The first message of a line is the useful one.
-        let mut last_line = 0;
-        for err in &errors {
-            let offset = err.span().map_or(source.text.len(), |span| span.start);
-            let line = source.position(offset).line;
-            if line != last_line {
-                report.syntax_error(syntax_diagnostic(err, source));
-            }
-            last_line = line;
+        let mut roots = Vec::new();
+        for file in source.files() {
+            let text = source.text.get(file.span.start..file.span.end);
+            let (root, errors) = DeTable::parse_recoverable(text.unwrap_or_default());
+            add_syntax_errors(&errors, file.span, source, &mut report);
+            let root = merge::shifted(root.into_inner(), file.span.start);
+            // Before anything can be rendered, so that no caller can forget it. Also before the merge, which drops what
+            // is defined twice.
+            secret_mask::mask_secrets(&root, &mut report);
+            roots.push(root);
         }
-        // Before anything can be rendered, so that no caller can forget it.
-        secret_mask::mask_secrets(root.get_ref(), &mut report);
         Self {
-            root: root.into_inner(),
+            root: merge::merge_roots(roots, section, main_only, &mut report),
             report: RefCell::new(report),
         }
     }
@@ -68,12 +79,43 @@ impl<'a> TomlDocument<'a> {
     }
 }
 
-fn syntax_diagnostic(err: &SyntaxError, source: &SourceText) -> ConfigDiagnostic {
-    let end = source.text.len();
-    let span = err.span().unwrap_or(end..end);
+/// A section without keys, for a source of a single file, where nothing is merged.
+static NO_KEYS: SectionDefinition = SectionDefinition {
+    path: "",
+    doc: "",
+    keys: &[],
+    required: &[],
+    one_of: &[],
+};
+
+fn add_syntax_errors(
+    errors: &[SyntaxError],
+    file: TextSpan,
+    source: &SourceText,
+    report: &mut DiagnosticReport,
+) {
+    // One mistake makes the parser fail several times. The first message of a line is the useful one.
+    let mut last_line = None;
+    for err in errors {
+        let span = match err.span() {
+            Some(span) => TextSpan::from(span).shifted(file.start),
+            None => TextSpan {
+                start: file.end,
+                end: file.end,
+            },
+        };
+        let line = Some(source.line_number(span.start));
+        if line != last_line {
+            report.syntax_error(syntax_diagnostic(err, span));
+        }
+        last_line = line;
+    }
+}
+
+fn syntax_diagnostic(err: &SyntaxError, span: TextSpan) -> ConfigDiagnostic {
     ConfigDiagnostic {
         severity: DiagnosticSeverity::Error,
-        span: Some(span.into()),
+        span: Some(span),
         message: format!("this is not TOML: {}", err.message()),
         label: String::new(),
         help: None,

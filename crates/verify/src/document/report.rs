@@ -39,7 +39,7 @@ pub struct ConfigDiagnostic {
     pub help: Option<String>,
 }
 
-/// All diagnostics of one text.
+/// All diagnostics of one document.
 #[derive(Clone, Debug)]
 pub struct DiagnosticReport {
     source: Arc<SourceText>,
@@ -77,7 +77,7 @@ impl DiagnosticReport {
         // A diagnostic about the whole file has no line and is always kept.
         let line = diagnostic
             .span
-            .map(|span| self.source.position(span.start).line);
+            .map(|span| self.source.line_number(span.start));
         // The parser guesses the content of a line that is not TOML, so other findings there add nothing to the syntax
         // error.
         if line.is_none_or(|line| !self.broken_lines.contains(&line)) {
@@ -97,7 +97,7 @@ impl DiagnosticReport {
     pub fn syntax_error(&mut self, diagnostic: ConfigDiagnostic) {
         if let Some(span) = diagnostic.span {
             self.broken_lines
-                .insert(self.source.position(span.start).line);
+                .insert(self.source.line_number(span.start));
         }
         self.diagnostics.push(diagnostic);
     }
@@ -125,14 +125,22 @@ impl DiagnosticReport {
     /// Formats the location of a diagnostic, such as `hookgate.toml:13:10`.
     #[must_use]
     pub fn location(&self, diagnostic: &ConfigDiagnostic) -> String {
-        let name = &self.source.name;
         match diagnostic.span {
-            Some(span) => {
-                let start = self.source.position(span.start);
-                format!("{name}:{}:{}", start.line, start.column)
-            }
-            None => name.to_string(),
+            Some(span) => self.place(span),
+            None => self.source.name.clone(),
         }
+    }
+
+    /// Formats the start of a span, such as `hookgate.toml:13:10`.
+    #[must_use]
+    pub fn place(&self, span: TextSpan) -> String {
+        self.source.location(span.start)
+    }
+
+    /// Returns the names of the files of the document, in their order.
+    #[must_use]
+    pub fn files(&self) -> Vec<&str> {
+        self.source.names()
     }
 
     /// Returns true where the config cannot be used.
@@ -209,6 +217,7 @@ impl DiagnosticReport {
             .collect();
         json!({
             "file": self.source.name,
+            "files": self.files(),
             "errors": self.count(DiagnosticSeverity::Error),
             "warnings": self.count(DiagnosticSeverity::Warning),
             "diagnostics": rows,
@@ -216,11 +225,14 @@ impl DiagnosticReport {
     }
 
     fn row(&self, diagnostic: &ConfigDiagnostic) -> Json {
+        let file = diagnostic
+            .span
+            .map(|span| self.source.file(span.start).name);
         let start = diagnostic.span.map(|span| self.source.position(span.start));
         let end = diagnostic.span.map(|span| self.source.position(span.end));
         json!({
             "severity": diagnostic.severity.word(),
-            "file": self.source.name,
+            "file": file.unwrap_or(&self.source.name),
             "line": start.map(|start| start.line),
             "column": start.map(|start| start.column),
             "end": end.map(|end| json!({ "line": end.line, "column": end.column })),
@@ -238,12 +250,17 @@ impl DiagnosticReport {
         };
         let mut group = match diagnostic.span {
             Some(span) => {
+                // Lines count from the start of the file, so the snippet has the text of this file only.
+                let file = self.source.file(span.start);
+                let text = text.get(file.span.start..file.span.end).unwrap_or_default();
+                let span = TextSpan {
+                    start: span.start.saturating_sub(file.span.start),
+                    end: span.end.saturating_sub(file.span.start),
+                };
                 let mark = AnnotationKind::Primary
                     .span(clamp(span, text))
                     .label(&diagnostic.label);
-                let snippet = Snippet::source(text)
-                    .path(&self.source.name)
-                    .annotation(mark);
+                let snippet = Snippet::source(text).path(file.name).annotation(mark);
                 level.primary_title(&diagnostic.message).element(snippet)
             }
             None => level

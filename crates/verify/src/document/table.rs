@@ -98,6 +98,12 @@ impl<'a> TomlTable<'a> {
         self.span
     }
 
+    /// Formats the start of a span of this document, such as `hookgate.toml:13:10`.
+    #[must_use]
+    pub fn place(&self, span: TextSpan) -> String {
+        self.report.borrow().place(span)
+    }
+
     /// Returns the full name of the table, such as `routes.stripe`.
     #[must_use]
     pub fn path(&self) -> &str {

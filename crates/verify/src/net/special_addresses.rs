@@ -108,13 +108,22 @@ pub fn is_forbidden(ip: IpAddr) -> bool {
 
 /// Returns true for a host of a URL to which the gate never connects: a forbidden address in any spelling that
 /// resolvers accept, or the name of a metadata service.
-pub(crate) fn is_forbidden_host(host: &str) -> bool {
+pub fn is_forbidden_host(host: &str) -> bool {
     match url::Host::parse(without_root(host)) {
         Ok(url::Host::Ipv4(ip)) => is_forbidden(ip.into()),
         Ok(url::Host::Ipv6(ip)) => is_forbidden(ip.into()),
         Ok(url::Host::Domain(name)) => METADATA_NAMES.contains(&name.as_str()),
         // The connection checks the resolved address once more, whatever the name is.
         Err(_) => false,
+    }
+}
+
+/// Returns the address that a host of a URL means, in any spelling that resolvers accept. Returns `None` for a name.
+pub fn literal_address(host: &str) -> Option<IpAddr> {
+    match url::Host::parse(without_root(host)) {
+        Ok(url::Host::Ipv4(ip)) => Some(ip.into()),
+        Ok(url::Host::Ipv6(ip)) => Some(ip.into()),
+        Ok(url::Host::Domain(_)) | Err(_) => None,
     }
 }
 
