@@ -10,6 +10,7 @@ pub(crate) mod reference;
 mod scheme_origin;
 
 mod admin;
+mod alerts;
 mod audience;
 mod crosscheck;
 mod dedup;
@@ -38,6 +39,7 @@ mod unsigned_filters;
 mod upstream;
 mod upstreams;
 mod verification;
+mod watch;
 
 use std::path::{Path, PathBuf};
 
@@ -51,7 +53,7 @@ pub(crate) use crate::config::dedup::usual_dedup;
 use crate::config::destination::UPSTREAM_NAME;
 use crate::config::load_context::LoadContext;
 use crate::config::model::{CertificateFiles, GateConfig, TlsSection};
-use crate::config::root::{ADMIN, LOG, ROUTES, SERVER, STORE, TELEMETRY, TLS};
+use crate::config::root::{ADMIN, ALERTS, LOG, ROUTES, SERVER, STORE, TELEMETRY, TLS, WATCH};
 pub(crate) use crate::config::store_postgres::{DEFAULT_SCHEMA, host_name, schema_of};
 use crate::model::clock::ClockReading;
 use crate::model::database::{DatabaseLocation, PostgresSettings};
@@ -224,6 +226,8 @@ fn sections(root: &mut TomlTable<'_>, context: &LoadContext) -> GateConfig {
     let store = root
         .table(&STORE)
         .and_then(|table| store::read(table, context));
+    let alerts = alerts::read_all(root, &ALERTS, context);
+    let watch = watch::read(root.table(&WATCH));
     // Only after every section was read: a key that no section asked for is unknown.
     root.deny_unknown();
     let others = crosscheck::OtherSections {
@@ -240,6 +244,8 @@ fn sections(root: &mut TomlTable<'_>, context: &LoadContext) -> GateConfig {
         store,
         log,
         telemetry,
+        alerts,
+        watch,
         routes: routes.into_iter().map(|placed| placed.route).collect(),
     }
 }

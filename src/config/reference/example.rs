@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use hookgate_verify::document::key::{SectionDefinition, ValueKind};
 
-use crate::config::{admin, destination, log, route, server, store, telemetry, tls};
+use crate::config::{admin, alerts, destination, log, route, server, store, telemetry, tls, watch};
 
 /// Lines of the example that are active, as (section, key, value).
 const ACTIVE: [(&str, &str, &str); 13] = [
@@ -65,6 +65,8 @@ pub(super) fn example() -> String {
     out.push_str(QUEUE);
     for (section, path) in [
         (&telemetry::SECTION, "telemetry"),
+        (&alerts::SECTION, "alerts.team"),
+        (&watch::SECTION, "watch"),
         (&store::SECTION, "store"),
         (&store::RETENTION_SECTION, "store.retention"),
         (&destination::SECTION, "routes.orders.destinations.ci"),
