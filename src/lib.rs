@@ -19,6 +19,8 @@ mod gate;
 mod store;
 
 mod dispatch;
+
+mod alerts;
 mod inbox;
 mod record;
 

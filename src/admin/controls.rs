@@ -3,11 +3,13 @@
 //! `app` fills them in. So this module imports neither the workers nor the listeners, which would make a cycle.
 
 use std::fmt;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::alerts::{AlertCenter, AlertKeeper};
 use crate::explain::RefusalExplanation;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::store::Store;
@@ -22,6 +24,9 @@ pub(crate) type HealthSource = Arc<dyn Fn() -> Vec<DestinationHealth> + Send + S
 /// Returns the current load and the certificates of the public listeners.
 pub(crate) type GateSource = Arc<dyn Fn() -> GateStatus + Send + Sync>;
 
+/// Returns the providers whose ranges are refreshed, each with the day of its list.
+pub(crate) type RangeDaySource = Arc<dyn Fn() -> Vec<(String, String)> + Send + Sync>;
+
 /// A request to reload the config; the outcome goes back through the channel.
 pub(crate) type ReloadRequest = oneshot::Sender<Result<usize, ReloadRejection>>;
 
@@ -34,6 +39,8 @@ pub(crate) struct GateStatus {
     pub connections: u64,
     /// The names of each certificate in use, and its last moment in seconds since the epoch.
     pub certificates: Vec<(Vec<String>, i64)>,
+    /// The names of each certificate that could not be renewed, and the last error.
+    pub failed_renewals: Vec<(Vec<String>, String)>,
 }
 
 /// The reason why a reload failed. The previous config stays in use.
@@ -71,6 +78,17 @@ pub(crate) struct DestinationHealth {
     pub last_failure_ms: Option<i64>,
 }
 
+/// Limits of the store; `None` where it has no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct StoreLimitSettings {
+    /// Bytes that must stay free on the disk.
+    pub min_free: Option<u64>,
+    /// Most bytes of the database.
+    pub max_size: Option<u64>,
+    /// Most events.
+    pub max_events: Option<u64>,
+}
+
 /// The parts of the gate that the admin API may use.
 #[derive(Clone)]
 pub(crate) struct AdminControls {
@@ -90,6 +108,12 @@ pub(crate) struct AdminControls {
     pub explain: ExplainSource,
     /// Name of this machine.
     pub host: Arc<str>,
+    /// Limits of the store.
+    pub bounds: StoreLimitSettings,
+    /// Source of the days of refreshed ranges.
+    pub ranges: RangeDaySource,
+    /// Open alerts and their receivers.
+    pub alerts: Arc<AlertCenter>,
 }
 
 impl AdminControls {
@@ -105,6 +129,13 @@ impl AdminControls {
             reload: None,
             explain: unexplained(),
             host: Arc::from("localhost"),
+            bounds: StoreLimitSettings::default(),
+            ranges: Arc::new(Vec::new),
+            // Without a plan it has no receivers, and then it writes nothing.
+            alerts: AlertCenter::new(
+                AlertKeeper::new(Path::new(""), None),
+                Arc::from("localhost"),
+            ),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! the server checks `Host`, which stops DNS rebinding, and pages of other origins may not make changes.
 
 pub(crate) mod access;
+mod alerts;
 mod api;
 pub(crate) mod api_resource;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod operations;
 pub(crate) mod parameters;
 pub(crate) mod path;
 mod problem;
+mod problems;
 mod providers;
 mod redact;
 mod rejections;
@@ -48,6 +50,7 @@ mod test_event;
 mod tests;
 pub(crate) mod tls;
 mod verdicts;
+mod watch_problems;
 
 pub(crate) use crate::admin::api::{AdminApi, is_foreign};
 pub(crate) use crate::admin::connection_context::ConnectionContext;
@@ -58,3 +61,4 @@ pub(crate) use crate::admin::replay_worker::run_replays;
 pub(crate) use crate::admin::rotation::watch_secrets;
 pub(crate) use crate::admin::server::serve;
 pub(crate) use crate::admin::state::AdminState;
+pub(crate) use crate::admin::watch_problems::watch_problems;

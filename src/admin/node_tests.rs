@@ -120,8 +120,11 @@ impl NodeView {
     }
 
     async fn advice(&self) -> Vec<String> {
-        let needs = rotation::needs(&self.state, ClockReading::read()).await;
-        needs.into_iter().map(|need| need.what).collect()
+        let needs = rotation::problems(&self.state, ClockReading::read()).await;
+        needs
+            .into_iter()
+            .map(|need| need.kind.word().to_owned())
+            .collect()
     }
 }
 

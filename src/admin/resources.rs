@@ -8,8 +8,8 @@ use utoipa_axum::routes;
 
 use crate::admin::api_resource::{ApiResource, change, read};
 use crate::admin::{
-    audit, deliveries, destinations, events, history, nodes, providers, rejections, replays,
-    requests, running_config, status, tail, test_event, verdicts,
+    alerts, audit, deliveries, destinations, events, history, nodes, providers, rejections,
+    replays, requests, running_config, status, tail, test_event, verdicts,
 };
 
 /// All resources, in the order in which they are mounted.
@@ -42,6 +42,10 @@ static RESOURCES: &[&ApiResource] = &[
     &SHOW_STATUS,
     &LIST_NODES,
     &LIST_ACTIONS,
+    &LIST_ALERTS,
+    &ACKNOWLEDGE_ALERT,
+    &TEST_ALERTS,
+    &TEST_ALERT_RECEIVER,
     &LIST_VERDICTS,
     &TAIL_VERDICTS,
     &SHOW_VERDICT,
@@ -237,6 +241,30 @@ pub(crate) static LIST_ACTIONS: ApiResource = read(
     "/api/v1/audit",
 )
 .for_operators();
+pub(crate) static LIST_ALERTS: ApiResource = read(
+    || routes!(alerts::list),
+    "list_alerts",
+    "alerts",
+    "/api/v1/alerts",
+);
+pub(crate) static ACKNOWLEDGE_ALERT: ApiResource = change(
+    || routes!(alerts::acknowledge),
+    "acknowledge_alert",
+    "alerts",
+    "/api/v1/alerts/{id}/acknowledge",
+);
+pub(crate) static TEST_ALERTS: ApiResource = change(
+    || routes!(alerts::test_all),
+    "test_alerts",
+    "alerts",
+    "/api/v1/alerts/test",
+);
+pub(crate) static TEST_ALERT_RECEIVER: ApiResource = change(
+    || routes!(alerts::test_one),
+    "test_alert_receiver",
+    "alerts",
+    "/api/v1/alerts/test/{receiver}",
+);
 pub(crate) static LIST_VERDICTS: ApiResource = read(
     || routes!(verdicts::list),
     "list_verdicts",

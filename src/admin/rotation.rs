@@ -6,15 +6,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::admin::documents::{AttentionItem, SecretUseDocument};
+use crate::admin::documents::SecretUseDocument;
 use crate::admin::history::{self, SecretUses};
 use crate::admin::state::AdminState;
 use crate::model::clock::ClockReading;
+use crate::model::problem::{FoundProblem, ProblemKind};
 
 const DAY_MS: i64 = 86_400_000;
-
-/// Days before its expiry at which a secret is reported first. It is logged again on its last day.
-const SOON_DAYS: i64 = 7;
 
 /// Time without a match after which an old secret is reported.
 const IDLE_MS: i64 = 7 * DAY_MS;
@@ -25,7 +23,7 @@ const PERIOD: Duration = Duration::from_secs(60);
 /// A reminder about one secret.
 struct RotationNotice<'a> {
     secret: &'a SecretUseDocument,
-    what: &'static str,
+    kind: ProblemKind,
     text: String,
     /// True on the last day of a secret, which is worth a second line in the log.
     is_urgent: bool,
@@ -38,7 +36,7 @@ pub(crate) async fn watch_secrets(state: Arc<AdminState>) {
     loop {
         ticks.tick().await;
         let uses = history::secrets_now(&state).await;
-        let found = findings(&uses, ClockReading::read().unix_ms);
+        let found = findings(&uses, soon_ms(&state), ClockReading::read().unix_ms);
         let mut holding = HashSet::new();
         for finding in found {
             let secret = finding.secret;
@@ -46,7 +44,7 @@ pub(crate) async fn watch_secrets(state: Arc<AdminState>) {
             let key = (
                 secret.route.clone(),
                 secret.name.clone(),
-                finding.what,
+                finding.kind,
                 finding.is_urgent,
             );
             if !notified.contains(&key) {
@@ -65,19 +63,25 @@ pub(crate) async fn watch_secrets(state: Arc<AdminState>) {
 }
 
 /// Returns the reminders for the list of what needs attention.
-pub(super) async fn needs(state: &AdminState, now: ClockReading) -> Vec<AttentionItem> {
+pub(super) async fn problems(state: &AdminState, now: ClockReading) -> Vec<FoundProblem> {
     let uses = history::secrets_now(state).await;
-    let found = findings(&uses, now.unix_ms).into_iter();
-    found
-        .map(|finding| AttentionItem {
-            what: finding.what.to_owned(),
-            text: finding.text,
-        })
-        .collect()
+    let found = findings(&uses, soon_ms(state), now.unix_ms).into_iter();
+    let each = found.map(|finding| {
+        let subject = format!("{}/{}", finding.secret.route, finding.secret.name);
+        let level = u32::from(finding.is_urgent);
+        FoundProblem::new(finding.kind, subject, finding.text).with_level(level)
+    });
+    each.collect()
+}
+
+/// Returns how long before its expiry a secret is reported first. It is reported again on its last day.
+fn soon_ms(state: &AdminState) -> i64 {
+    let soon = state.controls.alerts.plan().watch.secret_expiry;
+    i64::try_from(soon.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Finds at most one reminder for each secret; an expiry comes before disuse.
-fn findings(uses: &SecretUses, now_ms: i64) -> Vec<RotationNotice<'_>> {
+fn findings(uses: &SecretUses, soon_ms: i64, now_ms: i64) -> Vec<RotationNotice<'_>> {
     let secrets = &uses.secrets;
     secrets
         .iter()
@@ -85,16 +89,17 @@ fn findings(uses: &SecretUses, now_ms: i64) -> Vec<RotationNotice<'_>> {
             // Another node may still need a secret that matches nothing here, so disuse is reported only if the uses on
             // all nodes are known.
             let since_ms = uses.complete_since_ms;
-            ends_soon(secret, now_ms).or_else(|| is_idle(secret, secrets, since_ms?, now_ms))
+            ends_soon(secret, soon_ms, now_ms)
+                .or_else(|| is_idle(secret, secrets, since_ms?, now_ms))
         })
         .collect()
 }
 
-/// Reports a secret that expires within [`SOON_DAYS`].
-fn ends_soon(secret: &SecretUseDocument, now_ms: i64) -> Option<RotationNotice<'_>> {
+/// Reports a secret that expires soon.
+fn ends_soon(secret: &SecretUseDocument, soon_ms: i64, now_ms: i64) -> Option<RotationNotice<'_>> {
     // From 1: a secret that has expired already matches nothing and needs no reminder.
     let left_ms = secret.until?.0.saturating_sub(now_ms);
-    if !(1..=SOON_DAYS * DAY_MS).contains(&left_ms) {
+    if !(1..=soon_ms).contains(&left_ms) {
         return None;
     }
     let left = match left_ms / DAY_MS {
@@ -104,7 +109,7 @@ fn ends_soon(secret: &SecretUseDocument, now_ms: i64) -> Option<RotationNotice<'
     };
     Some(RotationNotice {
         secret,
-        what: "secret_ends",
+        kind: ProblemKind::SecretEnds,
         text: format!(
             "the secret `{}` of route `{}` expires {left}: requests signed with it are rejected then",
             secret.name, secret.route
@@ -136,7 +141,7 @@ fn is_idle<'a>(
     }
     Some(RotationNotice {
         secret,
-        what: "secret_idle",
+        kind: ProblemKind::SecretIdle,
         text: format!(
             "the secret `{}` of route `{}` has matched nothing for a week, while `{}` has: remove it, unless a sender \
              is yet to switch to it",
@@ -177,9 +182,9 @@ mod tests {
             counted_since_ms: NOW,
             complete_since_ms,
         };
-        let found = findings(&uses, NOW).into_iter();
+        let found = findings(&uses, 7 * DAY_MS, NOW).into_iter();
         found
-            .map(|each| (each.secret.name.clone(), each.what, each.is_urgent))
+            .map(|each| (each.secret.name.clone(), each.kind.word(), each.is_urgent))
             .collect()
     }
 

@@ -5,17 +5,16 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use crate::admin::controls::GateStatus;
 use crate::admin::documents::{
     ApiTimestamp, AttentionItem, StateCounts, StatusDocument, StoreStats,
 };
 use crate::admin::problem::AdminProblem;
+use crate::admin::problems::ProblemView;
 use crate::admin::state::AdminState;
-use crate::admin::{nodes, rotation, running_config};
 use crate::model::clock::ClockReading;
+use crate::model::problem::ProblemKind;
 use crate::store::Store;
 use crate::store::nodes::NodeRow;
-use crate::store::rows::DestinationRow;
 
 /// Shows the content of the store
 #[utoipa::path(
@@ -52,14 +51,9 @@ pub(super) async fn store(
 )]
 pub(super) async fn status(State(state): State<Arc<AdminState>>) -> Json<StatusDocument> {
     let store = state.controls.store.as_ref();
-    let rows = match store {
-        // If the store fails, the status says so in `store_healthy`. The rest of the status must not fail with it.
-        Some(store) => store.destinations().await.ok(),
-        None => None,
-    };
-    let rows = rows.unwrap_or_default();
-    let nodes = nodes::rows(&state).await.ok();
     let now = ClockReading::read();
+    let view = ProblemView::load(&state, now).await;
+    let (rows, nodes) = (&view.rows, view.nodes.as_deref());
     let gate = (state.controls.gate)();
     // The wall clock may step back behind the start; the uptime then stays at 0.
     let uptime_ms = now.unix_ms.saturating_sub(state.started_ms);
@@ -71,7 +65,7 @@ pub(super) async fn status(State(state): State<Arc<AdminState>>) -> Json<StatusD
         ready: state.is_ready(),
         started: ApiTimestamp(state.started_ms),
         node: state.node(),
-        nodes: nodes.as_ref().map(|rows| alive(rows).count() as u64),
+        nodes: nodes.map(|rows| alive(rows).count() as u64),
         has_store: store.is_some(),
         store_healthy: store.map(Store::is_healthy),
         tails: state.open_tails(),
@@ -85,7 +79,7 @@ pub(super) async fn status(State(state): State<Arc<AdminState>>) -> Json<StatusD
             .filter_map(|row| row.oldest_open_ms)
             .min()
             .map(ApiTimestamp),
-        needs: needs(&state, &rows, nodes.as_deref(), &gate, now).await,
+        needs: needs(&state, &view).await,
     })
 }
 
@@ -94,98 +88,18 @@ fn alive(nodes: &[NodeRow]) -> impl Iterator<Item = &NodeRow> {
 }
 
 /// Lists what needs attention, most urgent first.
-async fn needs(
-    state: &AdminState,
-    rows: &[DestinationRow],
-    nodes: Option<&[NodeRow]>,
-    gate: &GateStatus,
-    now: ClockReading,
-) -> Vec<AttentionItem> {
-    // The order below is the order of urgency: what rejects events comes first.
-    let mut needs = Vec::new();
-    let mut tell = |what: &str, text: String| {
-        let what = what.to_owned();
-        needs.push(AttentionItem { what, text });
-    };
-    if state
-        .controls
-        .store
-        .as_ref()
-        .is_some_and(|store| !store.is_healthy())
-    {
-        let text = match state.node() {
-            None => {
-                "the store cannot be written, so events are rejected: check its disk and look in the log"
-            }
-            Some(_) => {
-                "the store's database is away, so events of queue routes are rejected: check the database and look in the log"
-            }
-        };
-        tell("store", text.to_owned());
-    }
-    if let Some(error) = state.refused_reload.load().as_deref() {
-        // The first line names the error; the others show its location in the file.
-        let first = error.lines().next().unwrap_or_default();
-        tell(
-            "config",
-            format!("the last reload failed, the previous config stays in use: {first}"),
-        );
-    }
-    for certificate in running_config::certificates_of(gate.certificates.clone(), now) {
-        if certificate.ends_soon() {
-            let names = certificate.names.join(", ");
-            let days = certificate.days_left;
-            tell(
-                "certificate",
-                format!("the certificate for {names} expires in {days} days: renew it"),
-            );
-        }
-    }
-    for node in nodes.into_iter().flatten() {
-        let store_now_ms = state
-            .shared_store()
-            .map_or(now.unix_ms, |(store, _)| store.now().unix_ms);
-        for text in nodes::warnings(node, nodes.unwrap_or_default(), store_now_ms) {
-            tell("node", text);
-        }
-    }
-    for need in rotation::needs(state, now).await {
-        tell(&need.what, need.text);
-    }
-    for row in rows {
-        let place = format!("{}/{}", row.route, row.name);
-        if let Some(why) = &row.disabled {
-            tell(
-                "disabled",
-                format!("{place} is disabled ({why}): resume it when it accepts events again"),
-            );
-        }
-        if row.is_paused || row.is_route_paused {
-            tell(
-                "paused",
-                format!("{place} is paused: its deliveries wait until you resume it"),
-            );
-        }
-        let dead = StateCounts::new(row.deliveries).dead;
-        if dead > 0 {
-            tell(
-                "dead_letters",
-                format!(
-                    "{place} has dead letters ({dead}): retry them when it accepts events again, or discard them"
-                ),
-            );
-        }
-    }
-    // Last, because an open breaker needs no action: it closes by itself when an attempt succeeds.
-    for health in (state.controls.health)() {
-        let row = rows.iter().find(|row| row.id == health.id);
-        if let Some(row) = row.filter(|_| health.breaker == "open") {
-            let place = format!("{}/{}", row.route, row.name);
-            tell(
-                "failing",
-                format!("{place} fails repeatedly: attempts pause and continue by themselves"),
-            );
-        }
-    }
-    needs
+async fn needs(state: &AdminState, view: &ProblemView) -> Vec<AttentionItem> {
+    let mut found = view.own(state);
+    found.extend(view.shared(state).await);
+    found.extend(state.controls.alerts.judged_problems());
+    // The order of the kinds is that of urgency: what rejects events comes first.
+    found.sort_by_key(|problem| {
+        let mut all = ProblemKind::ALL.into_iter();
+        all.position(|(_, kind)| kind == problem.kind)
+    });
+    let each = found.into_iter().map(|problem| AttentionItem {
+        what: problem.kind.word().to_owned(),
+        text: problem.text,
+    });
+    each.collect()
 }

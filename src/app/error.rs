@@ -7,6 +7,7 @@ use hookgate_verify::scheme::SchemeError;
 use thiserror::Error;
 
 use crate::admin::AdminError;
+use crate::alerts::AlertPlanError;
 use crate::deliver::PlanError;
 use crate::dispatch::TargetError;
 use crate::edge::EdgeError;
@@ -65,6 +66,9 @@ pub(crate) enum StartError {
     /// The client for the trace collector cannot be set up.
     #[error("cannot set up the trace export to the collector in `[telemetry]`")]
     Telemetry(#[source] ClientError),
+    /// A receiver of alerts cannot be set up.
+    #[error(transparent)]
+    Alerts(AlertPlanError),
     /// A task of the start panicked; the log has the panic.
     #[error("a task of the start panicked: this is a bug, see the log line of the panic")]
     Panicked,

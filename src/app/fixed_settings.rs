@@ -8,7 +8,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 
-use crate::admin::controls::{GateSource, GateStatus};
+use crate::admin::controls::{GateSource, GateStatus, StoreLimitSettings};
 use crate::admin::tls::AdminTls;
 use crate::admin::{self, AdminError};
 use crate::app::error::StartError;
@@ -123,6 +123,18 @@ pub(crate) fn gate_now(
             .chain(admin_tls.as_ref().map(|tls| tls.info()))
             .map(|info| (info.names, info.not_after))
             .collect(),
+        // Certificates are files, which another program renews.
+        failed_renewals: Vec::new(),
+    })
+}
+
+/// Returns the limits of the store, for the problem that it is nearly full.
+pub(crate) fn store_limits(config: &GateConfig) -> StoreLimitSettings {
+    let store = config.store.as_ref();
+    store.map_or_else(StoreLimitSettings::default, |store| StoreLimitSettings {
+        min_free: store.location.min_free(),
+        max_size: store.max_size,
+        max_events: store.max_events,
     })
 }
 

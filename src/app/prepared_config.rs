@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin::config_view::ConfigView;
+use crate::alerts::AlertPlan;
 use crate::app::cross_reload::CrossReloadState;
 use crate::app::error::StartError;
 use crate::app::fixed_settings::{admin_hosts, admin_tokens};
@@ -33,6 +34,7 @@ pub(super) struct PreparedConfig {
     keep_rejected: usize,
     tokens: Vec<AdminToken>,
     facts: ConfigView,
+    alerts: AlertPlan,
     hosts: Vec<String>,
     egress_proxy: Option<Arc<EgressProxy>>,
     shutdown_timeout: Duration,
@@ -53,9 +55,14 @@ impl RunningGate {
         let before = { self.state.lock().clone() };
         // Blocking: claims of a new route are read from the store.
         let succeeding = tokio::task::spawn_blocking(move || (before.succeed(&config), config));
-        let (state, config) = succeeding.await.map_err(|_| StartError::Panicked)?;
+        let (state, mut config) = succeeding.await.map_err(|_| StartError::Panicked)?;
         let state = state?;
+        // First, because the plan of the alerts takes the receivers out of the config.
+        let facts = ConfigView::of(&config);
+        let receivers = std::mem::take(&mut config.alerts);
         Ok(PreparedConfig {
+            alerts: AlertPlan::build(receivers, &config, &self.client)
+                .map_err(StartError::Alerts)?,
             ranges: RangeRefresher::planned(&config, &state),
             deliveries,
             retention,
@@ -63,7 +70,7 @@ impl RunningGate {
             keep_verdicts: config.server.keep_verdicts,
             keep_rejected: config.server.keep_rejected,
             tokens: admin_tokens(&config),
-            facts: ConfigView::of(&config),
+            facts,
             hosts: admin_hosts(&config),
             egress_proxy: config.egress_proxy.clone(),
             shutdown_timeout: config.server.shutdown_timeout,
@@ -91,6 +98,7 @@ impl RunningGate {
             keep_rejected,
             tokens,
             facts,
+            alerts,
             hosts,
             egress_proxy,
             shutdown_timeout,
@@ -112,6 +120,7 @@ impl RunningGate {
         // After the swap, so that the admin API never shows a config that is not in use yet.
         self.admin.access().set(&tokens);
         self.admin.set_facts(facts);
+        self.alerts.follow(alerts);
         self.admin.set_hosts(hosts);
         *self.shutdown_timeout.lock() = shutdown_timeout;
         routes

@@ -79,6 +79,14 @@ impl RangeRefresher {
         }
     }
 
+    /// Returns the providers whose ranges are refreshed, each with the day of its list. Empty if refreshing is off.
+    pub(super) fn days(&self) -> Vec<(String, String)> {
+        let plan = self.plan.lock();
+        let live = plan.live.iter().filter(|_| plan.period.is_some());
+        live.map(|(id, live)| (id.clone(), live.ranges().read.clone()))
+            .collect()
+    }
+
     pub(super) fn book(&self) -> &Arc<RangeBook> {
         &self.book
     }

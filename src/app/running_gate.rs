@@ -16,10 +16,12 @@ use tracing::Level;
 use crate::admin::controls::ReloadRequest;
 use crate::admin::tls::AdminTls;
 use crate::admin::{self, AdminApi, AdminControls, AdminListener, AdminState};
+use crate::alerts::{AlertCenter, AlertKeeper};
 use crate::app::cross_reload::{CrossReloadHandle, CrossReloadState};
 use crate::app::error::StartError;
 use crate::app::fixed_settings::{
     ABORT_GRACE, FixedSettings, admin_listen, admin_tls, gate_now, open_listeners, seed,
+    store_limits,
 };
 use crate::app::ranges::RangeRefresher;
 use crate::app::store_runtime::StoreRuntime;
@@ -33,7 +35,7 @@ use crate::net::client::OutgoingClient;
 use crate::pipeline::{Generation, Pipeline};
 use crate::record::TelemetryRecorder;
 use crate::record::log::LineLogger;
-use crate::record::metric_table::traffic;
+use crate::record::metric_table::{operation, traffic};
 
 /// The running gate with all its parts.
 pub(crate) struct RunningGate {
@@ -46,6 +48,7 @@ pub(crate) struct RunningGate {
     logger: Arc<LineLogger>,
     pub(super) admin: Arc<AdminState>,
     pub(super) admin_tls: Option<Arc<AdminTls>>,
+    pub(super) alerts: Arc<AlertCenter>,
     /// Reload requests of operators, until the task that knows the config file takes them over.
     reload_asks: Mutex<Option<mpsc::Receiver<ReloadRequest>>>,
     pub(super) client: OutgoingClient,
@@ -102,7 +105,9 @@ impl RunningGate {
         let keeping = StoreRuntime::open(&config, &client, &recorder).await?;
         let store = keeping.as_ref().map(|keeping| keeping.store.clone());
         let state_dir = config.server.state_dir.clone();
-        let state = CrossReloadState::new(state_dir.unwrap_or_else(systemd::state_dir), store);
+        let state_dir = state_dir.unwrap_or_else(systemd::state_dir);
+        let keeper = AlertKeeper::new(&state_dir, store.clone());
+        let state = CrossReloadState::new(state_dir, store);
         let generation = Arc::new(ArcSwap::from_pointee(generation::empty(&state)));
         let observer = Arc::clone(&recorder);
         let mut controls = keeping
@@ -113,6 +118,12 @@ impl RunningGate {
         controls.reload = Some(asks);
         controls.explain = explain::source(&generation, &recorder);
         controls.host = systemd::host_name();
+        controls.bounds = store_limits(&config);
+        let alerts = AlertCenter::new(keeper, Arc::clone(&controls.host));
+        controls.alerts = Arc::clone(&alerts);
+        let refresher = RangeRefresher::new(state.ranges(), state.egress().clone());
+        let refreshed = Arc::clone(&refresher);
+        controls.ranges = Arc::new(move || refreshed.days());
         let kept = keeping
             .as_ref()
             .map(|keeping| (keeping.inbox(), Arc::clone(&keeping.deliverer)));
@@ -132,7 +143,8 @@ impl RunningGate {
             recorder,
             logger,
             client,
-            refresher: RangeRefresher::new(state.ranges(), state.egress().clone()),
+            refresher,
+            alerts,
             state: Arc::new(Mutex::new(state)),
             addresses: Vec::new(),
             fixed: FixedSettings::of(&config),
@@ -154,6 +166,12 @@ impl RunningGate {
         tokio::spawn(async move {
             drain
                 .run_until_cancelled(admin::watch_secrets(watched))
+                .await
+        });
+        let (watched, drain) = (Arc::clone(&app.admin), app.drain.clone());
+        tokio::spawn(async move {
+            drain
+                .run_until_cancelled(admin::watch_problems(watched))
                 .await
         });
         let (refresher, drain) = (Arc::clone(&app.refresher), app.drain.clone());
@@ -227,6 +245,7 @@ impl RunningGate {
             let _ = tokio::time::timeout(ABORT_GRACE, self.serving.wait()).await;
         }
         self.recorder.end_tracing().await;
+        self.alerts.close().await;
         // The admin listener stays up until here, so that operators can watch the drain.
         self.admin_stop.cancel();
         if let Some(StoreRuntime { store, .. }) = &self.store_runtime {
@@ -280,6 +299,12 @@ impl RunningGate {
             let certificates = edge.certificates().into_iter();
             let named = certificates.map(|info| (info.names.join(","), info.not_after));
             named.collect()
+        });
+        let alerts = Arc::clone(&self.alerts);
+        recorder.register_family(&operation::ALERTS_OPEN, move || alerts.open_by_kind());
+        let alerts = Arc::clone(&self.alerts);
+        recorder.register_family(&operation::ALERT_MESSAGES, move || {
+            alerts.messages_by_outcome()
         });
         let book = Arc::clone(self.refresher.book());
         recorder.register_ranges(move || book.list());

@@ -6,6 +6,7 @@
 mod admin_address;
 mod admin_client;
 mod admin_options;
+mod alerts;
 mod capture;
 pub(crate) mod check;
 mod check_sockets;
@@ -205,6 +206,24 @@ enum CliCommand {
             Exit codes: 0 all is well, 1 a node has a problem or the gate does not respond, 2 wrong usage."
     )]
     Nodes(nodes::NodesArguments),
+    /// List the open alerts of a running gate; acknowledge them, or send a test message
+    #[command(
+        args_conflicts_with_subcommands = true,
+        long_about = "List the open alerts of a running gate, and the receivers that are notified about them \
+            (`[alerts.NAME]`).",
+        after_help = "Examples:\n  \
+            hookgate alerts                        open alerts and the state of the receivers\n  \
+            hookgate alerts test                   send a test message to every receiver\n  \
+            hookgate alerts acknowledge 12         no further message until it is over or gets worse\n  \
+            hookgate alerts --json | jq '.alerts[].text'\n\n\
+            Exit codes: 0 no alert is open, 1 an alert is open or the gate does not respond, 2 wrong usage."
+    )]
+    Alerts {
+        #[command(flatten)]
+        listing: alerts::AlertListArguments,
+        #[command(subcommand)]
+        command: Option<alerts::AlertsCommand>,
+    },
     /// List, show or follow the events in the inbox of a running gate
     Events {
         #[command(subcommand)]
@@ -404,6 +423,7 @@ pub fn main() -> ExitCode {
         CliCommand::Capture(arguments) => capture::run(&arguments),
         CliCommand::Status(arguments) => status::run(&arguments),
         CliCommand::Nodes(arguments) => nodes::run(&arguments),
+        CliCommand::Alerts { listing, command } => alerts::run(&listing, command),
         CliCommand::Events { command } => events::run(command),
         CliCommand::Deliveries { command } => deliveries::run(command),
         CliCommand::Replay { begin, command } => replay::run(&begin, command),

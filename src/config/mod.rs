@@ -10,6 +10,7 @@ pub(crate) mod reference;
 mod scheme_origin;
 
 mod admin;
+mod alerts;
 mod app_url;
 mod audience;
 mod crosscheck;
@@ -42,6 +43,7 @@ mod unsigned_filters;
 mod upstream;
 mod upstreams;
 mod verification;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,7 +56,7 @@ use crate::config::include::INCLUDE;
 pub(crate) use crate::config::include::read_texts;
 use crate::config::load_context::LoadContext;
 use crate::config::model::{CertificateFiles, GateConfig, TlsSection};
-use crate::config::root::{ADMIN, LOG, ROOT, ROUTES, SERVER, STORE, TELEMETRY, TLS};
+use crate::config::root::{ADMIN, ALERTS, LOG, ROOT, ROUTES, SERVER, STORE, TELEMETRY, TLS, WATCH};
 pub(crate) use crate::config::store_postgres::{DEFAULT_SCHEMA, host_name, schema_of};
 use crate::model::database::{DatabaseLocation, PostgresSettings};
 use crate::net::app_url::AppUrl;
@@ -219,6 +221,8 @@ fn sections(root: &mut TomlTable<'_>, mut context: LoadContext) -> GateConfig {
         .table(&STORE)
         .and_then(|table| store::read(table, context));
     include::check(root);
+    let alerts = alerts::read_all(root, &ALERTS, context);
+    let watch = watch::read(root.table(&WATCH));
     // Only after every section was read: a key that no section asked for is unknown.
     root.deny_unknown();
     let others = crosscheck::OtherSections {
@@ -237,6 +241,8 @@ fn sections(root: &mut TomlTable<'_>, mut context: LoadContext) -> GateConfig {
         files: Vec::new(),
         egress_proxy: context.egress_proxy.clone(),
         telemetry,
+        alerts,
+        watch,
         routes: routes.into_iter().map(|placed| placed.route).collect(),
     }
 }

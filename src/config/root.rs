@@ -2,7 +2,9 @@
 
 use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
 
-use crate::config::{admin, egress_proxy, include, log, route, server, store, telemetry, tls};
+use crate::config::{
+    admin, alerts, egress_proxy, include, log, route, server, store, telemetry, tls, watch,
+};
 
 /// The table at the root of the file.
 pub(super) static ROOT: SectionDefinition = SectionDefinition {
@@ -17,6 +19,8 @@ pub(super) static ROOT: SectionDefinition = SectionDefinition {
         &LOG,
         &TELEMETRY,
         &egress_proxy::EGRESS_PROXY,
+        &ALERTS,
+        &WATCH,
         &ROUTES,
     ],
     required: &["routes"],
@@ -69,6 +73,22 @@ pub(super) static TELEMETRY: KeyDefinition = KeyDefinition {
     default: None,
     example: "{ otlp = \"http://127.0.0.1:4318\" }",
     doc: "Export of traces to an OpenTelemetry collector.",
+};
+
+pub(super) static ALERTS: KeyDefinition = KeyDefinition {
+    name: "alerts",
+    kind: ValueKind::Named(&alerts::SECTION),
+    default: None,
+    example: "{ team = { type = \"slack\", url = { credential = \"slack-webhook\" } } }",
+    doc: "Receivers of alerts, named by you.",
+};
+
+pub(super) static WATCH: KeyDefinition = KeyDefinition {
+    name: "watch",
+    kind: ValueKind::Table(&watch::SECTION),
+    default: None,
+    example: "{ backlog_age = \"30m\" }",
+    doc: "What counts as a problem.",
 };
 
 pub(super) static ROUTES: KeyDefinition = KeyDefinition {

@@ -16,7 +16,7 @@ use crate::config::model::{
 use crate::config::scheme_origin::SchemeOrigin;
 use crate::config::{
     audience, dedup, filter, mode, schemas, secrets, sign_upstream, socket, upstream, upstreams,
-    verification,
+    verification, watch,
 };
 use crate::criteria::json;
 use crate::criteria::when::WhenExpression;
@@ -70,6 +70,7 @@ fn read(name: &str, table: &mut TomlTable<'_>, context: &LoadContext) -> Option<
     let enforce = enforce(table);
     let continue_trace = table.read(&CONTINUE_TRACE, value::boolean);
     let continue_trace = continue_trace.unwrap_or(false);
+    let quiet = watch::read_quiet(table);
     // The rest is read even without a valid origin, so that all errors of the route appear at once.
     let origin = verification.as_ref().map(|read| &read.origin);
     let filter = filter::read(table, origin);
@@ -126,6 +127,7 @@ fn read(name: &str, table: &mut TomlTable<'_>, context: &LoadContext) -> Option<
         tenant: verification.tenant,
         enforce,
         continue_trace,
+        quiet,
         verify_token: verification.verify_token,
         on_challenge: verification.on_challenge,
         events: filter.events,
@@ -404,6 +406,7 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
         &dedup::DEDUP,
         &ENFORCE,
         &CONTINUE_TRACE,
+        &watch::QUIET_AFTER,
         &mode::MODE,
         &mode::ANSWER_WITHIN,
         &mode::STORE_ON,

@@ -108,6 +108,11 @@ pub(super) fn read_password(value: &TomlValue<'_>, context: &LoadContext) -> Opt
     read_timeless(value, "password", context)
 }
 
+/// Reads a URL that is a credential, such as that of a chat webhook.
+pub(super) fn read_url(value: &TomlValue<'_>, context: &LoadContext) -> Option<Secret> {
+    read_timeless(value, "URL", context)
+}
+
 fn read_timeless(value: &TomlValue<'_>, noun: &str, context: &LoadContext) -> Option<Secret> {
     let entry = entry(value, 0, context)?;
     // Only the text is returned, so a time limit would be accepted here and then ignored.

@@ -156,6 +156,9 @@ pub(super) fn notice(word: &str) -> &'static str {
         }
         "replay-resumed" => "The replay continues.",
         "paused" => "Paused. New events are accepted and wait.",
+        "acknowledged" => {
+            "Acknowledged. Receivers are notified again when it is over or gets worse."
+        }
         "resumed" => "Resumed. Waiting deliveries are attempted now.",
         _ => "",
     }

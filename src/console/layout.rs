@@ -8,8 +8,9 @@ use crate::console::assets;
 use crate::console::query::QueryPairs;
 
 /// Entries of the navigation: the path below `/console/` and the label.
-const SECTIONS: [(&str, &str); 10] = [
+const SECTIONS: [(&str, &str); 11] = [
     ("", "Overview"),
+    ("alerts", "Alerts"),
     ("events", "Events"),
     ("deliveries?state=dead", "Dead letters"),
     ("destinations", "Destinations"),

@@ -5,6 +5,7 @@
 //! comfort only. Text from a sender is untrusted: templates escape it, and the content security policy (`POLICY`)
 //! allows no script and no style except the two files that are compiled in.
 
+mod alerts;
 mod assets;
 mod body;
 mod bulk;
@@ -88,6 +89,11 @@ pub(crate) fn router(api: AdminApi) -> Router {
         .route("/console/providers/{id}", get(providers::show))
         .route("/console/config", get(settings::config))
         .route("/console/reload", post(settings::reload))
+        .route("/console/alerts", get(alerts::list))
+        .route(
+            "/console/alerts/{id}/acknowledge",
+            post(alerts::acknowledge),
+        )
         .route("/console/nodes", get(nodes::list))
         .route("/console/audit", get(settings::audit))
         .route(

@@ -82,7 +82,11 @@ fn page_of(need: &AttentionItem) -> &'static str {
     match need.what.as_str() {
         "dead_letters" => "/console/deliveries?state=dead",
         "node" => "/console/nodes",
-        "config" | "certificate" | "secret_ends" | "secret_idle" => "/console/config",
+        "quiet" | "receiver" => "/console/alerts",
+        "refusals" => "/console/rejections",
+        "config" | "certificate" | "renewal" | "secret_ends" | "secret_idle" | "ranges" => {
+            "/console/config"
+        }
         _ => "/console/destinations",
     }
 }

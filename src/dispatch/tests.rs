@@ -67,6 +67,7 @@ fn route(url: &str, path: PathRule) -> Route {
         tenant: None,
         enforce: EnforceMode::Block,
         continue_trace: false,
+        quiet: crate::config::model::QuietRule::Learned,
         verify_token: None,
         on_challenge: None,
         sign_upstream: Vec::new(),

@@ -71,6 +71,7 @@ pub(crate) struct RouteHistory {
     minutes: IntervalRing,
     hours: IntervalRing,
     secrets: ArcSwap<Vec<SecretSlot>>,
+    last_genuine_ms: AtomicI64,
 }
 
 /// Ring of slots for periods of one length.
@@ -119,6 +120,7 @@ impl Default for RouteHistory {
             minutes: IntervalRing::new(MINUTE_MS, MINUTES),
             hours: IntervalRing::new(HOUR_MS, HOURS),
             secrets: ArcSwap::default(),
+            last_genuine_ms: AtomicI64::new(0),
         }
     }
 }
@@ -134,6 +136,20 @@ impl RouteHistory {
         if let Some(label) = &verdict.secret {
             self.matched(label, at_ms);
         }
+        let is_genuine = matches!(
+            verdict.decision,
+            GateDecision::Accepted | GateDecision::Duplicate | GateDecision::Filtered(_)
+        );
+        // To the second: a busy route does not write this with every request.
+        if is_genuine && at_ms > self.last_genuine_ms().saturating_add(1000) {
+            self.last_genuine_ms.fetch_max(at_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the time of the last genuine event to the second, in milliseconds since the Unix epoch; 0 if there was
+    /// no event since the start.
+    pub(crate) fn last_genuine_ms(&self) -> i64 {
+        self.last_genuine_ms.load(Ordering::Relaxed)
     }
 
     /// Returns the minutes of the last hour with at least one request, oldest first.

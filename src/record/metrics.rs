@@ -260,6 +260,13 @@ impl MetricsScrape {
         for source in self.0.sources.lock().iter() {
             single(encoder, source.row, (source.read)())?;
         }
+        for source in self.0.families.lock().iter() {
+            let mut family = FamilyEncoder::begin(encoder, source.row)?;
+            for (labels, count) in (source.read)() {
+                let labels: Vec<_> = labels.iter().map(String::as_str).collect();
+                family.count(&labels, count)?;
+            }
+        }
         Ok(())
     }
 

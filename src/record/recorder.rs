@@ -47,6 +47,7 @@ pub(crate) struct TelemetryRecorder {
     pub(super) recent: RecentVerdicts,
     pub(super) rejected: RejectedRequests,
     pub(super) sources: Mutex<Vec<ExternalMetric>>,
+    pub(super) families: Mutex<Vec<ExternalFamily>>,
     pub(super) store: Mutex<Option<Arc<StoreWatch>>>,
     pub(super) admin: AdminCounters,
     pub(super) secrets: Mutex<Vec<SecretEnd>>,
@@ -65,6 +66,13 @@ pub(crate) struct TelemetryRecorder {
 pub(super) struct ExternalMetric {
     pub(super) row: &'static MetricRow,
     pub(super) read: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// A metric with labels whose values another module counts.
+pub(super) struct ExternalFamily {
+    pub(super) row: &'static MetricRow,
+    /// Returns the values of the labels with each count.
+    pub(super) read: Box<dyn Fn() -> Vec<(Vec<String>, u64)> + Send + Sync>,
 }
 
 /// Callback that returns the names and expiry times of the certificates in use, in seconds since the epoch.
@@ -98,6 +106,7 @@ impl TelemetryRecorder {
             recent: RecentVerdicts::new(0),
             rejected: RejectedRequests::default(),
             sources: Mutex::default(),
+            families: Mutex::default(),
             store: Mutex::default(),
             admin: AdminCounters::default(),
             secrets: Mutex::default(),
@@ -223,6 +232,18 @@ impl TelemetryRecorder {
         // A row that is registered again replaces the first one: OpenMetrics forbids a family that appears twice.
         sources.retain(|source| source.row.name != row.name);
         sources.push(ExternalMetric {
+            row,
+            read: Box::new(read),
+        });
+    }
+
+    /// Adds a counter or gauge with labels that another module maintains.
+    pub(crate) fn register_family(
+        &self,
+        row: &'static MetricRow,
+        read: impl Fn() -> Vec<(Vec<String>, u64)> + Send + Sync + 'static,
+    ) {
+        self.families.lock().push(ExternalFamily {
             row,
             read: Box::new(read),
         });

@@ -477,6 +477,39 @@ impl Store {
         }
     }
 
+    /// Takes or prolongs the duty of alerts, for a time. Returns its term, which grows whenever the duty goes to another
+    /// node, or `None` if another node has it. A store of one process always has it.
+    pub(crate) async fn take_alert_duty(&self, lease: Duration) -> Result<Option<i64>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(Some(0)),
+            Backend::Postgres(store) => store.take_alert_duty(lease).await,
+        }
+    }
+
+    /// Lists the rows of alerts whose names begin with a text. A store of one process has no such rows.
+    pub(crate) async fn alert_rows(
+        &self,
+        prefix: &str,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(Vec::new()),
+            Backend::Postgres(store) => store.alert_rows(prefix).await,
+        }
+    }
+
+    /// Writes or deletes rows of alerts in one transaction. With a term, this changes nothing and returns `false` if
+    /// this node does not have the duty in this term.
+    pub(crate) async fn put_alert_rows(
+        &self,
+        term: Option<i64>,
+        rows: Vec<(String, Option<String>)>,
+    ) -> Result<bool, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(true),
+            Backend::Postgres(store) => store.put_alert_rows(term, rows).await,
+        }
+    }
+
     /// Lists the nodes that share the store, this one first. An SQLite file has one node, so its list is empty.
     pub(crate) async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         #[cfg(test)]

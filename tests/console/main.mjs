@@ -87,6 +87,7 @@ function pages(ids) {
         destination: "/console/destinations/github/ci",
         rejections: "/console/rejections",
         request: `/console/requests/${ids.changed}`,
+        alerts: "/console/alerts",
         replays: "/console/replays",
         bulk: "/console/bulk/replay?route=github",
         providers: "/console/providers",
@@ -209,6 +210,19 @@ await test("an operator finds out why a request was rejected", async () => {
     await page.goto(`/console/requests/${ids.changed}`);
     await page.getByText("The end of the body was changed in transit").waitFor();
     await page.getByText("What to do").waitFor();
+});
+
+await test("an operator sees an alert that was sent, and acknowledges it", async () => {
+    await until("the chat has the alert", () => world.chat.texts.some((text) => text.includes("Secrets near their end")));
+    await page.goto("/console/");
+    await page.getByRole("link", { name: "Alerts" }).first().click();
+    await page.getByText("expires in").first().waitFor();
+    await page.getByText("accepts messages").waitFor();
+    await picture(page, "alerts-open");
+    await page.getByRole("button", { name: /^Acknowledge alert/ }).first().click();
+    await page.getByText("Acknowledged. Receivers are notified again").waitFor();
+    await page.getByText("known to admin").first().waitFor();
+    await until("the chat knows who has it", () => world.chat.texts.some((text) => text.includes("Acknowledged by admin")));
 });
 
 await test("text from a sender stays text in bodies, headers and types", async () => {

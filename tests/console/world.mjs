@@ -38,7 +38,23 @@ async function startApp() {
     return app;
 }
 
-function config(folder, app) {
+// Starts a chat service that accepts alerts and keeps their texts.
+async function startChat() {
+    const chat = { texts: [] };
+    const server = http.createServer(async (request, response) => {
+        let body = "";
+        for await (const part of request) body += part;
+        chat.texts.push(JSON.parse(body).text);
+        response.end("ok");
+    });
+    await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
+    chat.url = `http://127.0.0.1:${server.address().port}/services/T0/B0`;
+    chat.stop = () => server.close();
+    return chat;
+}
+
+function config(folder, app, chat) {
+    const inThreeDays = new Date(Date.now() + 3 * 86_400_000).toISOString().slice(0, 10);
     const destination = (route, name, more = "") => `
 [routes.${route}.destinations.${name}]
 url = "${app.url}/${name}"
@@ -48,6 +64,7 @@ ${more}`;
 [server]
 listen = ["127.0.0.1:0"]
 per_source_rate_limit = false
+state_dir = "${folder}/state"
 
 [admin]
 listen = "127.0.0.1:0"
@@ -65,6 +82,13 @@ min_free = "1MiB"
 [log]
 format = "json"
 
+[alerts.team]
+type = "slack"
+url = "${chat.url}"
+
+[watch]
+interval = "200ms"
+
 [routes.github]
 path = "/github"
 provider = "github"
@@ -76,7 +100,7 @@ ${destination("github", "audit-log", 'events = ["release*"]')}
 [routes.stripe]
 path = "/stripe"
 provider = "stripe"
-secret = { env = "HOOKS_STRIPE" }
+secret = { env = "HOOKS_STRIPE", until = ${inThreeDays} }
 upstream = "${app.url}/stripe"
 `;
 }
@@ -85,8 +109,9 @@ upstream = "${app.url}/stripe"
 export async function startWorld(program) {
     const folder = mkdtempSync(join(tmpdir(), "hookgate-console-"));
     const app = await startApp();
+    const chat = await startChat();
     const path = join(folder, "hookgate.toml");
-    writeFileSync(path, config(folder, app), { mode: 0o600 });
+    writeFileSync(path, config(folder, app, chat), { mode: 0o600 });
     const env = {
         ...process.env,
         CONSOLE_TOKEN: TOKEN,
@@ -119,9 +144,10 @@ export async function startWorld(program) {
         child.kill("SIGKILL");
         if (isRunning) await ended;
         app.stop();
+        chat.stop();
         rmSync(folder, { recursive: true, force: true });
     };
-    return { ...places, app, log, stop };
+    return { ...places, app, chat, log, stop };
 }
 
 // Sends an event of GitHub and returns the response. `tail` is appended to the body after it was signed.

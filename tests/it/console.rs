@@ -70,6 +70,7 @@ async fn pages_are_for_those_who_log_in() {
         "replays",
         "providers",
         "config",
+        "alerts",
         "nodes",
         "audit",
         "events/live",
@@ -215,7 +216,7 @@ async fn without_a_store_pages_say_how_to_have_one() {
             "{path}: {page}"
         );
     }
-    for path in ["", "rejections", "config", "nodes", "audit"] {
+    for path in ["", "alerts", "rejections", "config", "nodes", "audit"] {
         let reply = get(&gate, &cookie, &format!("/console/{path}")).await;
         assert_eq!(reply.status, 200, "{path}: {}", reply.text());
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules with their ranks. A module may use only modules of a lower rank.
-const RANKS: [(&str, f64); 21] = [
+const RANKS: [(&str, f64); 22] = [
     ("model", 0.0),
     ("net", 1.0),
     ("criteria", 1.5),
@@ -16,6 +16,7 @@ const RANKS: [(&str, f64); 21] = [
     ("gate", 4.0),
     ("store", 4.0),
     ("dispatch", 4.5),
+    ("alerts", 5.0),
     ("inbox", 5.0),
     ("record", 5.0),
     ("deliver", 6.0),

@@ -13,6 +13,7 @@
 mod harness;
 
 mod admin;
+mod alerts;
 mod book;
 mod boundary;
 mod budget;

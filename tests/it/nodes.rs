@@ -9,7 +9,7 @@ use crate::harness::client::{Client, Reply};
 use crate::harness::gate::Gate;
 use crate::harness::postgres::{OWNER, TestCluster};
 use crate::harness::sender::{Hook, Provider, Sender};
-use crate::harness::{LIMIT, poll_for, wait_for};
+use crate::harness::{LIMIT, let_time_pass, poll_for, wait_for};
 
 const TOKEN: &str = "b0Zc8Vn4Rt2Kx7Wd";
 
@@ -136,4 +136,79 @@ async fn every_node_shows_all_nodes_and_goes_on_without_the_database() {
     let hook = Sender::new(Provider::Github).event("/hook");
     let sent = tokio::time::timeout(Duration::from_secs(10), one.send(&hook)).await;
     assert_eq!(sent.unwrap().status, 200);
+}
+
+/// Returns the changes that a receiver of alerts was notified about, with the ids of their messages.
+fn changes(receiver: &App) -> Vec<(String, String)> {
+    let requests = receiver.requests();
+    let each = requests.iter().flat_map(|request| {
+        let id = request.header("webhook-id").unwrap();
+        let document: Value = serde_json::from_slice(&request.body).unwrap();
+        let alerts = document["data"]["alerts"].as_array().unwrap().clone();
+        let quiet = alerts
+            .into_iter()
+            .filter(|alert| alert["condition"] == "quiet");
+        quiet.map(move |alert| (alert["change"].as_str().unwrap().to_owned(), id.clone()))
+    });
+    each.collect()
+}
+
+/// Returns the number of alerts that a node shows as open and not acknowledged.
+async fn open_alerts(gate: &Gate) -> Vec<Value> {
+    let list = document(gate, "/api/v1/alerts").await;
+    list["alerts"].as_array().unwrap().clone()
+}
+
+/// Fails when two nodes send the same alert, when an event at the other node is no event, when an acknowledgment at the
+/// other node is lost, or when no node takes over from one that was killed.
+#[tokio::test]
+async fn two_nodes_send_an_alert_once_and_one_takes_over() {
+    let Some(cluster) = TestCluster::start() else {
+        return;
+    };
+    let (app, receiver) = (App::start(ok()), App::start(ok()));
+    let alerts = format!(
+        "quiet_after = \"3s\"\n[watch]\ninterval = \"200ms\"\n[alerts.program]\ntype = \"webhook\"\nurl = \"{}\"\n\
+         secret = \"whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD\"\n",
+        receiver.url("/alerts")
+    );
+    let one = node(&cluster, "one", &app, &alerts).await;
+    let mut other = node(&cluster, "other", &app, &alerts).await;
+    wait_for_nodes(&one, 2).await;
+    let sender = Sender::new(Provider::Github);
+    // The second node gets the only event, so that it is no matter of the node that leads.
+    assert_eq!(other.send(&sender.event("/hook")).await.status, 200);
+    wait_for("the alert", LIMIT, || !changes(&receiver).is_empty()).await;
+    for gate in [&one, &other] {
+        poll_for("the alert on both nodes", LIMIT, async || {
+            (open_alerts(gate).await.len() == 1).then_some(())
+        })
+        .await;
+    }
+    let id = open_alerts(&other).await[0]["id"].as_u64().unwrap();
+    // Acknowledged at whichever node does not send; both accept it.
+    let path = format!("/api/v1/alerts/{id}/acknowledge");
+    let hook = Hook::bare("POST", &path, b"").with("Authorization", &format!("Bearer {TOKEN}"));
+    for gate in [&other, &one] {
+        let reply = Client::new(gate.admin_address(), None).send(&hook).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    wait_for("the acknowledgment", LIMIT, || {
+        changes(&receiver).iter().any(|one| one.0 == "acknowledged")
+    })
+    .await;
+    // The first node that started leads. It is killed, and the other one goes on with the same alert.
+    let mut one = one;
+    one.signal("KILL");
+    one.wait().await;
+    let is_over = || changes(&receiver).iter().any(|one| one.0 == "over");
+    let began = std::time::Instant::now();
+    while !is_over() {
+        assert!(began.elapsed() < 3 * LIMIT, "no node took over");
+        assert_eq!(other.send(&sender.event("/hook")).await.status, 200);
+        let_time_pass("a part of `quiet_after`", Duration::from_millis(500)).await;
+    }
+    let words: Vec<_> = changes(&receiver).into_iter().map(|one| one.0).collect();
+    assert_eq!(words, ["opened", "acknowledged", "over"]);
+    other.stop().await;
 }

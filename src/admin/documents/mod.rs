@@ -3,6 +3,7 @@
 //! They are separate from the types of `model` and `store`, so that a change on disk or in memory does not change the
 //! API. A later version may add fields, but never removes or renames one. Times are RFC 3339 in UTC.
 
+mod alerts;
 mod audit;
 mod deliveries;
 mod destinations;
@@ -16,6 +17,9 @@ mod status;
 mod values;
 mod verdicts;
 
+pub(crate) use crate::admin::documents::alerts::{
+    AlertDocument, AlertList, AlertReceiverDocument, AlertTestDocument, AlertTestList,
+};
 pub(crate) use crate::admin::documents::audit::{AuditEntries, AuditEntry};
 pub(crate) use crate::admin::documents::deliveries::{
     AttemptDocument, AttemptList, BulkChangeResult, DeliveryDetail, DeliveryDocument, DeliveryList,

@@ -3,6 +3,7 @@
 //! It must never contain a secret, a token or a header value. Each value is set under the definition that the reader,
 //! the JSON Schema and the reference use, and a test fails if a key is missing.
 
+mod alerts;
 mod destination;
 mod document;
 mod format;
@@ -18,7 +19,7 @@ use crate::config::effective::document::SectionDocument;
 use crate::config::egress_proxy::EGRESS_PROXY;
 use crate::config::include::INCLUDE;
 use crate::config::model::GateConfig;
-use crate::config::root::{ADMIN, LOG, ROOT, ROUTES, SERVER, STORE, TELEMETRY, TLS};
+use crate::config::root::{ADMIN, ALERTS, LOG, ROOT, ROUTES, SERVER, STORE, TELEMETRY, TLS, WATCH};
 
 /// Builds the document of the effective config. Keys that are off or not set are null.
 pub(crate) fn effective(config: &GateConfig) -> EffectiveValue {
@@ -40,6 +41,11 @@ pub(crate) fn effective(config: &GateConfig) -> EffectiveValue {
             &EGRESS_PROXY,
             config.egress_proxy.as_deref().map(process::egress_proxy),
         )
+        .nest(
+            &ALERTS,
+            EffectiveValue::named(alerts::receivers(&config.alerts)),
+        )
+        .nest(&WATCH, alerts::watch(&config.watch))
         .nest(&ROUTES, EffectiveValue::named(routes))
         .finish()
 }

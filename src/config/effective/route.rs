@@ -6,10 +6,13 @@ use serde_json::{Map, Value as Json};
 
 use crate::config::effective::document::{EffectiveValue, ExtraField, SectionDocument};
 use crate::config::effective::{destination, format, upstream, verification};
-use crate::config::model::{EnforceMode, LocalSocket, PathRule, Route, RouteMode, SchemaRule};
+use crate::config::model::{
+    EnforceMode, LocalSocket, PathRule, QuietRule, Route, RouteMode, SchemaRule,
+};
 use crate::config::{
     audience, dedup, destination as destinations, filter, mode, route, schemas, secrets,
     sign_upstream, socket, upstream as upstream_keys, upstreams, verification as verification_keys,
+    watch,
 };
 use crate::criteria::when::WhenExpression;
 
@@ -89,6 +92,7 @@ fn verifies(table: SectionDocument, route: &Route) -> SectionDocument {
         .nest(&dedup::DEDUP, route.dedup.as_ref().map(verification::dedup))
         .set(&route::ENFORCE, route.enforce.word())
         .set(&route::CONTINUE_TRACE, route.continue_trace)
+        .set(&watch::QUIET_AFTER, quiet_after(route.quiet))
         .set(
             &verification_keys::ON_CHALLENGE,
             route.on_challenge.map(OnChallenge::word),
@@ -97,6 +101,15 @@ fn verifies(table: SectionDocument, route: &Route) -> SectionDocument {
             &verification_keys::VERIFY_TOKEN,
             format::masked(route.verify_token.is_some()),
         )
+}
+
+/// Returns the fixed time of a route; `learned` or false otherwise.
+fn quiet_after(rule: QuietRule) -> Json {
+    match rule {
+        QuietRule::Learned => "learned".into(),
+        QuietRule::After(time) => format::duration(time).into(),
+        QuietRule::Off => false.into(),
+    }
 }
 
 /// Sets the mode and the keys of stored events.

@@ -17,7 +17,7 @@ use crate::config::load_text;
 const CONFIG: &str = include_str!("every_key.toml");
 
 /// Texts of the config that the document must not contain.
-const SECRETS: [&str; 14] = [
+const SECRETS: [&str; 17] = [
     "f3b8c1d09e7a4b52f3b8",
     "0aZ18fJq2LxW0aZ1Kp7v",
     "tOkEn-of-the-admin-77",
@@ -31,16 +31,22 @@ const SECRETS: [&str; 14] = [
     "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
     "local-apps-secret-6613",
+    "T0001/B0002/url-of-the-chat-5150",
+    "pAsSwOrD-of-the-mail-9",
+    "w7hZ2kQm9xLr4vTn6bYc1sDf",
     "secret-in-a-file-2931",
 ];
 
 /// Keys that hide the tables of their values: the document has a mask, a count, names or a URL instead.
-const HIDDEN: [(&str, &str); 10] = [
+const HIDDEN: [(&str, &str); 13] = [
     ("admin", "token"),
     ("admin.tokens", "token"),
     ("store", "password"),
     ("store", "encryption_key"),
     ("telemetry", "headers"),
+    ("alerts.NAME", "url"),
+    ("alerts.NAME", "secret"),
+    ("alerts.NAME", "password"),
     ("routes.NAME", "verify_token"),
     ("routes.NAME", "sign_upstream"),
     ("routes.NAME", "jwks"),
@@ -171,7 +177,7 @@ fn document_with_postgres() -> EffectiveValue {
 fn document_of(config: &str) -> EffectiveValue {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-    write("secret.txt", SECRETS[13]);
+    write("secret.txt", SECRETS[16]);
     write("invoice.json", "{}");
     write("keys.json", KEY_SET);
     let name = folder.path().join("hookgate.toml").display().to_string();
@@ -248,6 +254,13 @@ fn values_and_extra_fields_are_those_that_apply() {
         ("/server/keep_rejected", json!(100)),
         ("/telemetry/otlp", json!("http://127.0.0.1:4318")),
         ("/telemetry/headers", json!(["x-api-key"])),
+        ("/alerts/team/url", json!("https://hooks.slack.com/***")),
+        ("/alerts/team/max_per_hour", json!(12)),
+        ("/alerts/mail/server", json!("smtp.example.com:465")),
+        ("/alerts/mail/security", json!("tls")),
+        ("/watch/interval", json!("15s")),
+        ("/watch/quiet", json!(3.0)),
+        ("/routes/bills/quiet_after", json!("7200s")),
         ("/store/encryption_key", json!(1)),
         ("/store/encryption_keys", json!(1)),
         ("/admin/token", json!("***")),

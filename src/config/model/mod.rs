@@ -4,6 +4,7 @@
 //! `app` reads it when it builds a configuration snapshot.
 
 mod admin;
+mod alerts;
 mod dedup;
 mod destination;
 mod mode;
@@ -17,6 +18,9 @@ mod upstream;
 use std::sync::Arc;
 
 pub(crate) use crate::config::model::admin::{AdminListen, AdminRole, AdminSection, AdminToken};
+pub(crate) use crate::config::model::alerts::{
+    AlertSection, AlertTarget, ChatFormat, MailSecurity, MailSettings, QuietRule, WatchSection,
+};
 pub(crate) use crate::config::model::dedup::{
     AwayRule, DedupRule, MissingId, ReplayRule, TenantRule,
 };
@@ -55,6 +59,10 @@ pub struct GateConfig {
     pub egress_proxy: Option<Arc<EgressProxy>>,
     /// Settings of the `[telemetry]` section; `None`: no traces.
     pub telemetry: Option<TelemetrySection>,
+    /// The `[alerts.NAME]` tables, sorted by name.
+    pub alerts: Vec<AlertSection>,
+    /// Settings of the `[watch]` section.
+    pub watch: WatchSection,
     /// The `[routes.NAME]` tables, sorted by name.
     pub routes: Vec<Route>,
 }

@@ -16,6 +16,7 @@ use hookgate_verify::scheme::standard_webhooks::SigningKey;
 use http::Method;
 use ipnet::IpNet;
 
+use crate::config::model::alerts::QuietRule;
 use crate::config::model::dedup::{DedupRule, TenantRule};
 use crate::config::model::destination::DestinationSection;
 use crate::config::model::mode::RouteMode;
@@ -74,6 +75,8 @@ pub struct Route {
     pub enforce: EnforceMode,
     /// `continue_trace`: continues the sender's trace.
     pub continue_trace: bool,
+    /// `quiet_after`: when the route counts as quiet.
+    pub quiet: QuietRule,
     /// Token that proves that a URL check comes from the provider, if the check is not signed.
     pub verify_token: Option<Secret>,
     /// Handling of the provider's URL checks; `None`: like any other request.

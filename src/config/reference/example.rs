@@ -6,8 +6,8 @@ use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind
 
 use crate::config::root::ROOT;
 use crate::config::{
-    admin, destination, egress_proxy, log, outgoing_tls, route, server, store, telemetry, tls,
-    upstream,
+    admin, alerts, destination, egress_proxy, log, outgoing_tls, route, server, store, telemetry,
+    tls, upstream, watch,
 };
 
 /// Lines of the example that are active, as (section, key, value).
@@ -78,6 +78,8 @@ pub(super) fn example() -> String {
     out.push_str(QUEUE);
     for (section, path) in [
         (&telemetry::SECTION, "telemetry"),
+        (&alerts::SECTION, "alerts.team"),
+        (&watch::SECTION, "watch"),
         (&store::SECTION, "store"),
         (&store::RETENTION_SECTION, "store.retention"),
         (&destination::SECTION, "routes.orders.destinations.ci"),

@@ -158,6 +158,8 @@ fn with_line(path: &str, line: &str) -> String {
             let row = "url = \"http://127.0.0.1/\"\nevents = [\"*\"]\n";
             format!("{route}[[routes.a.upstreams]]\n{row}")
         }
+        // The keys of all types are read; those of another type are errors beside this one.
+        "alerts.NAME" => format!("{route}[alerts.a]\ntype = \"slack\"\n"),
         "tls" => format!("{route}[tls]\ncert = \"a\"\nkey = \"b\"\n"),
         "admin" => format!("{route}[admin]\nlisten = \"127.0.0.1:9180\"\n"),
         _ => format!("{route}[{path}]\n"),

@@ -13,6 +13,8 @@ pub(super) static ROWS: &[&MetricRow] = &[
     &SECRET_UNTIL_TIMESTAMP_SECONDS,
     &IP_RANGES_READ_TIMESTAMP_SECONDS,
     &IP_RANGES_REFRESHES,
+    &ALERTS_OPEN,
+    &ALERT_MESSAGES,
     &LOG_LINES_DROPPED,
     &LOG_LINES_WITHHELD,
     &PANICS,
@@ -76,6 +78,18 @@ pub(crate) static IP_RANGES_REFRESHES: MetricRow = counter(
     "hookgate_ip_ranges_refreshes",
     &["provider", "outcome"],
     "Refreshes of published address ranges, by outcome; `kept`: the list was not accepted",
+);
+
+pub(crate) static ALERTS_OPEN: MetricRow = gauge(
+    "hookgate_alerts_open",
+    &["condition"],
+    "Open alerts by condition; of several nodes, only the one that sends the messages counts them",
+);
+
+pub(crate) static ALERT_MESSAGES: MetricRow = counter(
+    "hookgate_alert_messages",
+    &["receiver", "outcome"],
+    "Attempts to send alert messages, by receiver and outcome; `given_up`: failed for the last time",
 );
 
 pub(crate) static LOG_LINES_DROPPED: MetricRow = counter(

@@ -4,6 +4,7 @@
 //! nodes that died. `commit` writes groups of events, `take` and `finish` move deliveries. The other files have one
 //! subject each, with its methods and their SQL.
 
+mod alerts;
 mod allowance;
 mod attempt_rows;
 mod attempts;

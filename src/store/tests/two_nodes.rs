@@ -543,7 +543,7 @@ async fn an_expanded_schema_is_used_and_a_contracted_one_is_not() {
     commit(&third, event(2).to(pending(app))).await;
     let form = "SELECT form::bigint FROM meta";
     assert_eq!(third.postgres().read_number(form).await, 99);
-    let contract = "UPDATE meta SET readable_from = 2";
+    let contract = "UPDATE meta SET readable_from = 99";
     pair.other.postgres().run_sql(contract.to_owned()).await;
     let began = instant();
     while pair.both().iter().any(|store| store.is_healthy()) {
@@ -559,4 +559,35 @@ async fn an_expanded_schema_is_used_and_a_contracted_one_is_not() {
         Store::open(options),
         Err(StoreError::NewerSchema { found: 99, .. })
     ));
+}
+
+// Fails when two nodes have the duty of alerts at the same time, when it stays with a node that ended, or when a node
+// writes rows in a term that is over.
+#[tokio::test]
+async fn one_node_has_the_duty_of_alerts() {
+    let Some(pair) = Pair::open() else { return };
+    let lease = Duration::from_secs(60);
+    let term = pair.one.take_alert_duty(lease).await.unwrap().unwrap();
+    assert_eq!(pair.other.take_alert_duty(lease).await.unwrap(), None);
+    assert_eq!(pair.one.take_alert_duty(lease).await.unwrap(), Some(term));
+    let row = |body: &str| vec![("book".to_owned(), Some(body.to_owned()))];
+    let put = |store: &Store, term, rows| {
+        let store = store.clone();
+        async move { store.put_alert_rows(term, rows).await.unwrap() }
+    };
+    assert!(put(&pair.one, Some(term), row("1")).await);
+    assert!(!put(&pair.other, Some(term), row("2")).await);
+    // A row without a term is for every node.
+    let seen = vec![("seen/b".to_owned(), Some("\u{0}3".to_owned()))];
+    assert!(put(&pair.other, None, seen).await);
+    let all = pair.other.alert_rows("").await.unwrap();
+    let text = |name: &str, body: &str| (name.to_owned(), body.to_owned());
+    assert_eq!(all[0], text("book", "1"));
+    assert_eq!(pair.one.alert_rows("seen/").await.unwrap().len(), 1);
+    // It ends in order, and the other node takes the duty at once.
+    pair.one.clone().close();
+    let next = pair.other.take_alert_duty(lease).await.unwrap();
+    assert_eq!(next, Some(term + 1));
+    assert!(put(&pair.other, next, vec![("book".to_owned(), None)]).await);
+    assert_eq!(pair.other.alert_rows("book").await.unwrap(), []);
 }

@@ -410,6 +410,11 @@ pub fn destination_url(value: &TomlValue<'_>) -> Result<Uri, ValueFault> {
     let text = value
         .text()
         .ok_or_else(|| value.unexpected("a URL", "\"http://127.0.0.1:8080/hooks\""))?;
+    parse_destination_url(text)
+}
+
+/// Parses a URL like [`destination_url`], from a text. The fault does not repeat the text, which may be a credential.
+pub fn parse_destination_url(text: &str) -> Result<Uri, ValueFault> {
     let wrong = |what: &str| ValueFault::new(format!("the URL {what}"), URL_HELP);
     // A password may come before an `@`. The message therefore does not repeat the text, and the report masks the line.
     if text.contains('#') {

@@ -1,0 +1,251 @@
+//! Finds the problems of now: one list for the status, the console, the commands and the alerts.
+
+use std::time::Duration;
+
+use crate::admin::documents::StateCounts;
+use crate::admin::state::AdminState;
+use crate::admin::{nodes, rotation, running_config};
+use crate::model::clock::{self, ClockReading};
+use crate::model::problem::{FoundProblem, ProblemKind};
+use crate::store::nodes::NodeRow;
+use crate::store::rows::DestinationRow;
+use crate::store::{Store, StoreStatistics};
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Days before the expiry of a certificate, each of which makes the problem worse.
+const CERTIFICATE_STEPS: [i64; 4] = [7, 3, 1, 0];
+
+/// State of the store and the nodes in which problems are found. It is empty if the store does not respond.
+pub(super) struct ProblemView {
+    pub(super) rows: Vec<DestinationRow>,
+    pub(super) nodes: Option<Vec<NodeRow>>,
+    stats: Option<StoreStatistics>,
+    now: ClockReading,
+}
+
+impl ProblemView {
+    /// Queries the store.
+    pub(super) async fn load(state: &AdminState, now: ClockReading) -> Self {
+        let (rows, stats) = match state.controls.store.as_ref() {
+            // If the store fails, a problem says so. The rest must not fail with it.
+            Some(store) => (
+                store.destinations().await.unwrap_or_default(),
+                store.stats().await.ok(),
+            ),
+            None => (Vec::new(), None),
+        };
+        Self {
+            rows,
+            nodes: nodes::rows(state).await.ok(),
+            stats,
+            now,
+        }
+    }
+
+    /// Finds the problems of this process, which other nodes may not have.
+    pub(super) fn own(&self, state: &AdminState) -> Vec<FoundProblem> {
+        let mut found = Vec::new();
+        store_away(state, &mut found);
+        if let Some(error) = state.refused_reload.load().as_deref() {
+            // The first line names the error; the others show its location in the file.
+            let first = error.lines().next().unwrap_or_default();
+            let subject = state.node().unwrap_or_default();
+            let text = format!("the last reload failed, the previous config stays in use: {first}");
+            found.push(FoundProblem::new(ProblemKind::Config, subject, text));
+        }
+        self.certificates(state, &mut found);
+        self.ranges(state, &mut found);
+        // An open breaker needs no action at first: it closes by itself when an attempt succeeds.
+        for health in (state.controls.health)() {
+            let row = self.rows.iter().find(|row| row.id == health.id);
+            if let Some(row) = row.filter(|_| health.breaker == "open") {
+                let place = place(row);
+                let text =
+                    format!("{place} fails repeatedly: attempts pause and continue by themselves");
+                found.push(FoundProblem::new(ProblemKind::Failing, place, text));
+            }
+        }
+        found
+    }
+
+    fn certificates(&self, state: &AdminState, found: &mut Vec<FoundProblem>) {
+        let gate = (state.controls.gate)();
+        let plan = state.controls.alerts.plan();
+        let soon_ms = millis(plan.watch.certificate_expiry);
+        for certificate in running_config::certificates_of(gate.certificates, self.now) {
+            let left_ms = certificate.not_after.0.saturating_sub(self.now.unix_ms);
+            if left_ms >= soon_ms {
+                continue;
+            }
+            let (names, days) = (certificate.names.join(", "), certificate.days_left);
+            let passed = CERTIFICATE_STEPS.iter().filter(|step| days < **step);
+            let text = format!("the certificate for {names} expires in {days} days: renew it");
+            let level = u32::try_from(passed.count()).unwrap_or(0);
+            found.push(FoundProblem::new(ProblemKind::Certificate, names, text).with_level(level));
+        }
+        for (names, error) in gate.failed_renewals {
+            let names = names.join(", ");
+            let text = format!("the certificate for {names} could not be renewed: {error}");
+            found.push(FoundProblem::new(ProblemKind::Renewal, names, text));
+        }
+    }
+
+    fn ranges(&self, state: &AdminState, found: &mut Vec<FoundProblem>) {
+        let Some(limit) = state.controls.alerts.plan().watch.ranges_age else {
+            return;
+        };
+        for (provider, day) in (state.controls.ranges)() {
+            let Some(start) = clock::day_start(&day) else {
+                continue;
+            };
+            let age_ms = self.now.unix_ms.saturating_sub(start.saturating_mul(1000));
+            // A list is read at some time of its day, so the day itself does not count.
+            if age_ms.saturating_sub(DAY_MS) > millis(limit) {
+                let days = age_ms / DAY_MS;
+                let text = format!(
+                    "the address ranges of `{provider}` are {days} days old, since refreshes fail: look in the log for \
+                     the cause, or its new addresses are rejected"
+                );
+                found.push(FoundProblem::new(ProblemKind::Ranges, provider, text));
+            }
+        }
+    }
+
+    /// Finds the problems of what all nodes share: the store with its destinations, the nodes, and secrets.
+    pub(super) async fn shared(&self, state: &AdminState) -> Vec<FoundProblem> {
+        let mut found = Vec::new();
+        let store = state.controls.store.as_ref();
+        let store_now_ms = store.map_or(self.now, Store::now).unix_ms;
+        let rows = self.nodes.as_deref().unwrap_or_default();
+        for node in rows {
+            for text in nodes::warnings(node, rows, store_now_ms) {
+                found.push(FoundProblem::new(ProblemKind::Node, &node.name, text));
+            }
+        }
+        found.extend(rotation::problems(state, self.now).await);
+        self.full_store(state, &mut found);
+        for row in &self.rows {
+            destination(state, row, store_now_ms, &mut found);
+        }
+        found
+    }
+
+    fn full_store(&self, state: &AdminState, found: &mut Vec<FoundProblem>) {
+        let Some(limit) = state.controls.alerts.plan().watch.store_full else {
+            return;
+        };
+        let Some(stats) = &self.stats else {
+            return;
+        };
+        let bounds = state.controls.bounds;
+        let share = |used: u64, most: u64| used as f64 / most.max(1) as f64;
+        let mut shares = Vec::new();
+        if let Some(most) = bounds.max_size {
+            shares.push((
+                share(stats.size.saturating_sub(stats.spare), most),
+                "max_size",
+            ));
+        }
+        if let Some(most) = bounds.max_events {
+            shares.push((share(stats.events, most), "max_events"));
+        }
+        if let (Some(least), Some(free)) = (bounds.min_free, stats.disk_free) {
+            // The store and the room that is left for it are the whole.
+            let room = free.saturating_sub(least);
+            shares.push((
+                share(stats.size, stats.size.saturating_add(room)),
+                "min_free",
+            ));
+        }
+        // A small store on a disk with little room is far from full as long as it is small against that room.
+        shares.sort_by(|left, right| right.0.total_cmp(&left.0));
+        if let Some((share, key)) = shares.first().filter(|(share, _)| *share >= limit) {
+            let percent = (share * 100.0) as u64;
+            let level = u32::from(*share >= 0.95) + u32::from(*share >= 1.0);
+            let text = format!(
+                "the store has used {percent} % of its room (`{key}`): at 100 % it rejects events, so give it more \
+                 room, or shorten `retention`"
+            );
+            found.push(FoundProblem::new(ProblemKind::StoreFull, *key, text).with_level(level));
+        }
+    }
+}
+
+/// Reports a store that accepts nothing.
+fn store_away(state: &AdminState, found: &mut Vec<FoundProblem>) {
+    let store = state.controls.store.as_ref();
+    if !store.is_some_and(|store| !store.is_healthy()) {
+        return;
+    }
+    let text = match state.node() {
+        None => {
+            "the store cannot be written, so events are rejected: check its disk and look in the log"
+        }
+        Some(_) => {
+            "the store's database is away, so events of queue routes are rejected: check the database and look in the log"
+        }
+    };
+    found.push(FoundProblem::new(ProblemKind::Store, "store", text));
+}
+
+/// Finds the problems of a destination.
+fn destination(
+    state: &AdminState,
+    row: &DestinationRow,
+    now_ms: i64,
+    found: &mut Vec<FoundProblem>,
+) {
+    let plan = state.controls.alerts.plan();
+    let watch = &plan.watch;
+    let place = place(row);
+    let mut add = |kind, text: String, level| {
+        found.push(FoundProblem::new(kind, place.clone(), text).with_level(level));
+    };
+    if let Some(why) = &row.disabled {
+        let text = format!("{place} is disabled ({why}): resume it when it accepts events again");
+        add(ProblemKind::Disabled, text, 0);
+    }
+    let is_paused = row.is_paused || row.is_route_paused;
+    if is_paused {
+        let text = format!("{place} is paused: its deliveries wait until you resume it");
+        add(ProblemKind::Paused, text, 0);
+    }
+    let dead = StateCounts::new(row.deliveries).dead;
+    if dead >= watch.dead_letters {
+        let text = format!(
+            "{place} has dead letters ({dead}): retry them when it accepts events again, or discard them"
+        );
+        // Each doubling is worse, so that single further ones are not.
+        add(
+            ProblemKind::DeadLetters,
+            text,
+            dead.checked_ilog2().unwrap_or(0),
+        );
+    }
+    let (Some(limit), Some(oldest_ms)) = (watch.backlog_age, row.oldest_open_ms) else {
+        return;
+    };
+    let age_ms = now_ms.saturating_sub(oldest_ms);
+    let is_stopped = is_paused || row.disabled.is_some();
+    if age_ms > millis(limit) && !is_stopped {
+        let minutes = age_ms / 60_000;
+        let text = format!(
+            "{place} has a delivery that has been pending for {minutes} minutes: look at its attempts for the cause"
+        );
+        let times = u64::try_from(age_ms / millis(limit).max(1)).unwrap_or(0);
+        add(
+            ProblemKind::Backlog,
+            text,
+            times.checked_ilog2().unwrap_or(0),
+        );
+    }
+}
+
+fn place(row: &DestinationRow) -> String {
+    format!("{}/{}", row.route, row.name)
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}

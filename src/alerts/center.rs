@@ -1,0 +1,632 @@
+//! The alerts of a running gate: rounds that judge problems, and the sending of messages.
+//!
+//! Of several nodes that share a store, one leads: it judges for all of them and sends. The others publish what they
+//! find, and show what the leader wrote. While the database is away, the last leader goes on from memory, since that is
+//! a problem that has to be reported.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use data_encoding::HEXLOWER;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::alerts::book::{AlertBook, AlertNote, BookTimes, OpenAlert};
+use crate::alerts::findings::{NodeFindings, sum_activity};
+use crate::alerts::keeper::{AlertKeeper, AlertRow, KeeperError};
+use crate::alerts::learned::LearnedRoutes;
+use crate::alerts::message::AlertMessage;
+use crate::alerts::outbox::{FailedSend, OutboxLimits, ReceiverOutbox};
+use crate::alerts::plan::{AlertPlan, PlannedReceiver};
+use crate::alerts::sender::SendFailure;
+use crate::model::clock::ClockReading;
+use crate::model::error::chain;
+use crate::model::problem::{FoundProblem, ProblemKind};
+
+/// Name of the row with the alerts and what waits for the receivers.
+const BOOK: &str = "book";
+
+/// Prefix of the rows with what was learned about each route.
+const LEARNED: &str = "route/";
+
+/// Prefix of the rows with what each node finds.
+const FOUND: &str = "seen/";
+
+/// Prefix of the rows with acknowledgments that another node received.
+const ACKNOWLEDGED: &str = "ack/";
+
+/// Intervals for which the duty of alerts is taken. After that, another node takes it.
+const LEASE: u32 = 4;
+
+/// Shortest lease, for short intervals.
+const MIN_LEASE: Duration = Duration::from_secs(3);
+
+/// Intervals after which what another node found says nothing about the present.
+const FRESH: u32 = 4;
+
+/// The alerts of a running gate.
+pub(crate) struct AlertCenter {
+    plan: ArcSwap<AlertPlan>,
+    keeper: AlertKeeper,
+    host: Arc<str>,
+    state: Mutex<CenterState>,
+    counts: Mutex<BTreeMap<String, Arc<MessageCounts>>>,
+}
+
+#[derive(Default)]
+struct CenterState {
+    role: CenterRole,
+    stored: StoredBook,
+    /// Text of the row `book`, as it was written last.
+    written: String,
+    learned: LearnedRoutes,
+    /// Receivers to which a message is being sent.
+    sending: BTreeSet<String>,
+    is_save_failing: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum CenterRole {
+    /// No round has run yet.
+    #[default]
+    Unknown,
+    /// This node judges and sends, in this term.
+    Leads(i64),
+    /// Another node does.
+    Follows,
+}
+
+/// The alerts and what waits for the receivers.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct StoredBook {
+    book: AlertBook,
+    outboxes: BTreeMap<String, ReceiverOutbox>,
+}
+
+/// Messages to one receiver since the start.
+#[derive(Default)]
+struct MessageCounts {
+    sent: AtomicU64,
+    failed: AtomicU64,
+    given_up: AtomicU64,
+}
+
+/// Outcome of a test message to one receiver.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct TestOutcome {
+    /// Name of the receiver.
+    pub name: String,
+    /// The `type` of the receiver in the config.
+    pub kind: &'static str,
+    /// Error; `None` if it accepted the message.
+    pub error: Option<String>,
+}
+
+/// State of one receiver.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ReceiverReport {
+    /// Name of the receiver.
+    pub name: String,
+    /// The `type` of the receiver in the config.
+    pub kind: &'static str,
+    /// Alerts about which it has not been notified yet.
+    pub waiting: u64,
+    /// Failed attempts in a row.
+    pub failures: u64,
+    /// Time of the first of these, in milliseconds since the epoch.
+    pub failing_since_ms: Option<i64>,
+    /// Error of the last one.
+    pub last_error: Option<String>,
+    /// When it accepted a message last, in milliseconds since the epoch.
+    pub accepted_ms: Option<i64>,
+}
+
+/// Everything that the API shows about alerts.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct AlertOverview {
+    /// Open alerts, most urgent first.
+    pub alerts: Vec<OpenAlert>,
+    /// Receivers of the config, by name.
+    pub receivers: Vec<ReceiverReport>,
+}
+
+impl AlertCenter {
+    /// Creates the center of a gate, which does nothing until it has a plan with receivers. `host` names the gate in
+    /// messages.
+    pub(crate) fn new(keeper: AlertKeeper, host: Arc<str>) -> Arc<Self> {
+        Arc::new(Self {
+            plan: ArcSwap::default(),
+            keeper,
+            host,
+            state: Mutex::default(),
+            counts: Mutex::default(),
+        })
+    }
+
+    /// Replaces the plan after a reload.
+    pub(crate) fn follow(&self, plan: AlertPlan) {
+        let mut counts = self.counts.lock();
+        counts.retain(|name, _| plan.receivers.contains_key(name));
+        for name in plan.receivers.keys() {
+            counts.entry(name.clone()).or_default();
+        }
+        drop(counts);
+        self.plan.store(Arc::new(plan));
+    }
+
+    /// Returns the plan in use.
+    pub(crate) fn plan(&self) -> Arc<AlertPlan> {
+        self.plan.load_full()
+    }
+
+    /// Runs one round: compares the problems of now with the alerts, and sends what is due.
+    ///
+    /// `own` is what this node finds. `shared` are the problems that every node finds in the same way, such as those of
+    /// destinations in the store.
+    pub(crate) async fn round(
+        self: &Arc<Self>,
+        own: NodeFindings,
+        shared: Vec<FoundProblem>,
+        now_ms: i64,
+    ) {
+        let plan = self.plan();
+        if !plan.has_receivers() {
+            return;
+        }
+        let interval = plan.watch.interval;
+        let duty = self
+            .keeper
+            .take_duty((interval * LEASE).max(MIN_LEASE))
+            .await;
+        let role = { self.state.lock().role };
+        let term = match duty {
+            Ok(Some(term)) => {
+                if role != CenterRole::Leads(term) && !self.load(term).await {
+                    return;
+                }
+                Some(term)
+            }
+            Ok(None) => {
+                self.stand_by(&own).await;
+                return;
+            }
+            // The database is away. Only the last leader goes on, so that there are not as many messages as nodes.
+            Err(error) => {
+                tracing::debug!(error = chain(&error), "the duty of alerts is unknown");
+                match role {
+                    CenterRole::Leads(term) => Some(term),
+                    CenterRole::Unknown | CenterRole::Follows => None,
+                }
+            }
+        };
+        let Some(term) = term else { return };
+        let nodes = self.findings_of_all(own, interval, now_ms).await;
+        let acknowledged = self.take_acknowledgments().await;
+        let (messages, rows) = self.judge(&plan, &nodes, shared, &acknowledged, now_ms);
+        // Stored before it is sent: a message that a crash interrupts is sent again and not lost.
+        if !self.save(term, rows).await {
+            return;
+        }
+        for (name, message) in messages {
+            self.spawn_send(&plan, name, message);
+        }
+    }
+
+    /// Loads what an earlier process or another leader wrote. Returns whether this node may lead now.
+    async fn load(&self, term: i64) -> bool {
+        let rows = match self.keeper.load().await {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "cannot read the stored alerts");
+                return false;
+            }
+        };
+        let mut state = self.state.lock();
+        let book = rows.iter().find(|(name, _)| name == BOOK);
+        let text = book.map_or("", |(_, body)| body);
+        state.stored = serde_json::from_str(text).unwrap_or_default();
+        text.clone_into(&mut state.written);
+        let learned = rows.iter().filter_map(|(name, body)| {
+            let route = name.strip_prefix(LEARNED)?;
+            Some((route.to_owned(), body.clone()))
+        });
+        state.learned = LearnedRoutes::load(learned);
+        state.sending.clear();
+        state.role = CenterRole::Leads(term);
+        true
+    }
+
+    /// Publishes what this node finds, and reads what the leader wrote.
+    async fn stand_by(&self, own: &NodeFindings) {
+        let name = match &self.keeper {
+            AlertKeeper::Shared(store) => store.node_name().unwrap_or_default().to_owned(),
+            AlertKeeper::File(_) => return,
+        };
+        let rows = vec![(format!("{FOUND}{name}"), serde_json::to_string(own).ok())];
+        let saved = self.keeper.save(None, rows).await;
+        let read = self.keeper.rows_of_others(BOOK).await;
+        if let Err(error) = &saved {
+            tracing::debug!(error = chain(error), "cannot publish what this node finds");
+        }
+        let mut state = self.state.lock();
+        state.role = CenterRole::Follows;
+        if let Ok(rows) = read {
+            let book = rows.into_iter().find(|(name, _)| name == BOOK);
+            let book = book.map(|(_, body)| serde_json::from_str(&body).unwrap_or_default());
+            state.stored = book.unwrap_or_default();
+        }
+    }
+
+    /// Returns what this node and the others find.
+    async fn findings_of_all(
+        &self,
+        own: NodeFindings,
+        interval: Duration,
+        now_ms: i64,
+    ) -> Vec<NodeFindings> {
+        let fresh_ms = i64::try_from((interval * FRESH).as_millis()).unwrap_or(i64::MAX);
+        // Nodes may have clocks that differ by seconds.
+        let fresh_ms = fresh_ms.saturating_add(10_000);
+        let others = self.keeper.rows_of_others(FOUND).await.unwrap_or_default();
+        let others = others
+            .into_iter()
+            .filter_map(|(_, body)| serde_json::from_str::<NodeFindings>(&body).ok());
+        let mut all = vec![own];
+        all.extend(others.map(|mut found| {
+            if now_ms.saturating_sub(found.at_ms) > fresh_ms {
+                // A node that ended has no problems any more, but the events that it got are still events.
+                found = NodeFindings::new(found.at_ms, found.routes, Vec::new());
+                for activity in found.routes.values_mut() {
+                    (activity.genuine, activity.refused) = (0, 0);
+                }
+            }
+            found
+        }));
+        all
+    }
+
+    /// Reads and removes the acknowledgments that other nodes received.
+    async fn take_acknowledgments(&self) -> Vec<(u64, String)> {
+        let rows = self.keeper.rows_of_others(ACKNOWLEDGED).await;
+        let rows = rows.unwrap_or_default().into_iter();
+        let each = rows.filter_map(|(name, by)| {
+            let id = name.strip_prefix(ACKNOWLEDGED)?.parse().ok()?;
+            Some((id, by))
+        });
+        each.collect()
+    }
+
+    /// Judges the problems of now. Returns the messages to send, and the rows to write before.
+    fn judge(
+        &self,
+        plan: &AlertPlan,
+        nodes: &[NodeFindings],
+        shared: Vec<FoundProblem>,
+        acknowledged: &[(u64, String)],
+        now_ms: i64,
+    ) -> (Vec<(String, AlertMessage)>, Vec<AlertRow>) {
+        let activity = sum_activity(nodes);
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let outboxes = &mut state.stored.outboxes;
+        outboxes.retain(|name, _| plan.receivers.contains_key(name));
+        let mut found = shared;
+        found.extend(nodes.iter().flat_map(NodeFindings::problems));
+        state.learned.add(&activity, now_ms);
+        let learned = state
+            .learned
+            .problems(&plan.routes, &activity, &plan.watch, now_ms);
+        found.extend(learned);
+        found.extend(receiver_problems(outboxes));
+        let mut notes = Vec::new();
+        let mut rows = Vec::new();
+        for (id, by) in acknowledged {
+            let known = state.stored.book.acknowledge(*id, by, now_ms);
+            notes.extend(known.unwrap_or_default());
+            rows.push((format!("{ACKNOWLEDGED}{id}"), None));
+        }
+        let hold = |kind| plan.hold(kind);
+        let times = BookTimes {
+            now_ms,
+            interval: plan.watch.interval,
+            hold: &hold,
+        };
+        notes.extend(state.stored.book.observe(found, times));
+        distribute(plan, outboxes, notes);
+        let mut messages = Vec::new();
+        for (name, receiver) in &plan.receivers {
+            let outbox = outboxes.entry(name.clone()).or_default();
+            let is_busy = state.sending.contains(name);
+            let limits = limits(plan, receiver, now_ms);
+            if let Some(message) = (!is_busy).then(|| outbox.due(limits, message_id)).flatten() {
+                state.sending.insert(name.clone());
+                messages.push((name.clone(), message));
+            }
+        }
+        let learned = state.learned.take_changed(&plan.routes).into_iter();
+        rows.extend(learned.map(|(name, body)| (format!("{LEARNED}{name}"), body)));
+        let book = serde_json::to_string(&state.stored).unwrap_or_default();
+        if book != state.written {
+            rows.push((BOOK.to_owned(), Some(book.clone())));
+            state.written = book;
+        }
+        (messages, rows)
+    }
+
+    /// Writes rows. Returns `false` if this node has lost the duty, and must not send anything.
+    async fn save(&self, term: i64, rows: Vec<AlertRow>) -> bool {
+        if rows.is_empty() {
+            return true;
+        }
+        let saved = self.keeper.save(Some(term), rows).await;
+        let mut state = self.state.lock();
+        match saved {
+            Ok(()) => state.is_save_failing = false,
+            Err(KeeperError::DutyLost) => {
+                state.role = CenterRole::Unknown;
+                return false;
+            }
+            Err(error) => {
+                // Written again with the next round, whatever changes until then.
+                state.written.clear();
+                log_failed_save(&error, std::mem::replace(&mut state.is_save_failing, true));
+            }
+        }
+        true
+    }
+
+    /// Sends a message in a task of its own, so that a receiver that is away delays no other.
+    fn spawn_send(self: &Arc<Self>, plan: &Arc<AlertPlan>, name: String, message: AlertMessage) {
+        let (center, plan) = (Arc::clone(self), Arc::clone(plan));
+        tokio::spawn(async move {
+            let Some(receiver) = plan.receivers.get(&name) else {
+                return;
+            };
+            let sent = receiver.sender.send(&message, &center.host).await;
+            let now_ms = ClockReading::read().unix_ms;
+            center.finish(&name, limits(&plan, receiver, now_ms), sent);
+        });
+    }
+
+    /// Records what became of a message.
+    fn finish(&self, name: &str, limits: OutboxLimits, sent: Result<(), SendFailure>) {
+        let counts = self.counts.lock().get(name).cloned().unwrap_or_default();
+        let mut state = self.state.lock();
+        state.sending.remove(name);
+        let Some(outbox) = state.stored.outboxes.get_mut(name) else {
+            return;
+        };
+        match sent {
+            Ok(()) => {
+                counts.sent.fetch_add(1, Ordering::Relaxed);
+                if outbox.failures > 0 {
+                    tracing::info!(receiver = name, "the alert receiver accepts messages again");
+                }
+                outbox.accepted(limits.now_ms);
+            }
+            Err(failure) => {
+                counts.failed.fetch_add(1, Ordering::Relaxed);
+                let is_first = outbox.failures == 0;
+                let ended = outbox.failed(&failure, limits);
+                if ended == FailedSend::GivenUp {
+                    counts.given_up.fetch_add(1, Ordering::Relaxed);
+                    tracing::error!(
+                        receiver = name,
+                        error = failure.text,
+                        "an alert message is given up: `hookgate alerts` lists the open alerts"
+                    );
+                } else if is_first {
+                    tracing::warn!(
+                        receiver = name,
+                        error = failure.text,
+                        "the alert receiver did not accept a message, it is sent again later"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Acknowledges an alert. Returns `false` if no such alert is open.
+    ///
+    /// # Errors
+    /// If another node has to be notified and the database is away.
+    pub(crate) async fn acknowledge(&self, id: u64, by: &str) -> Result<bool, String> {
+        let now_ms = ClockReading::read().unix_ms;
+        let plan = self.plan();
+        let (role, is_known) = {
+            let mut state = self.state.lock();
+            let notes = state.stored.book.acknowledge(id, by, now_ms);
+            let role = state.role;
+            if let (Some(notes), CenterRole::Leads(_)) = (&notes, role) {
+                distribute(&plan, &mut state.stored.outboxes, notes.clone());
+            }
+            (role, notes.is_some())
+        };
+        match role {
+            CenterRole::Leads(term) => {
+                let row = {
+                    let mut state = self.state.lock();
+                    let text = serde_json::to_string(&state.stored).unwrap_or_default();
+                    state.written.clone_from(&text);
+                    (BOOK.to_owned(), Some(text))
+                };
+                self.save(term, vec![row]).await;
+            }
+            CenterRole::Follows if is_known => {
+                let row = (format!("{ACKNOWLEDGED}{id}"), Some(by.to_owned()));
+                let saved = self.keeper.save(None, vec![row]).await;
+                saved.map_err(|error| chain(&error))?;
+            }
+            CenterRole::Follows | CenterRole::Unknown => {}
+        }
+        Ok(is_known)
+    }
+
+    /// Sends a test message to one receiver, or to all. Returns an empty list if the config has no such receiver.
+    pub(crate) async fn test(&self, name: Option<&str>) -> Vec<TestOutcome> {
+        let plan = self.plan();
+        let wanted = plan.receivers.iter();
+        let wanted = wanted.filter(|(known, _)| name.is_none_or(|name| name == *known));
+        let now_ms = ClockReading::read().unix_ms;
+        let sends = wanted.map(|(name, receiver)| async move {
+            let message = AlertMessage::test(message_id(), now_ms);
+            let sent = receiver.sender.send(&message, &self.host).await;
+            TestOutcome {
+                name: name.clone(),
+                kind: receiver.kind,
+                error: sent.err().map(|failure| failure.text),
+            }
+        });
+        // All at once, so that one that is away does not delay the others. The config bounds their number.
+        futures_util::future::join_all(sends).await
+    }
+
+    /// Returns the open alerts and the state of the receivers.
+    pub(crate) fn overview(&self) -> AlertOverview {
+        let plan = self.plan();
+        if !plan.has_receivers() {
+            return AlertOverview::default();
+        }
+        let state = self.state.lock();
+        let receivers = plan.receivers.iter().map(|(name, receiver)| {
+            let outbox = state.stored.outboxes.get(name);
+            let outbox = outbox.cloned().unwrap_or_default();
+            ReceiverReport {
+                name: name.clone(),
+                kind: receiver.kind,
+                waiting: outbox.waiting() as u64,
+                failures: outbox.failures.into(),
+                failing_since_ms: outbox.failing_since_ms,
+                last_error: outbox.last_error,
+                accepted_ms: outbox.accepted_ms,
+            }
+        });
+        AlertOverview {
+            alerts: state.stored.book.open(),
+            receivers: receivers.collect(),
+        }
+    }
+
+    /// Returns the open problems that only the rounds can find: those of the learned traffic, and of receivers.
+    pub(crate) fn judged_problems(&self) -> Vec<FoundProblem> {
+        let overview = self.overview();
+        let judged = overview.alerts.iter().filter_map(|alert| {
+            let kind = alert.kind()?;
+            let is_judged = matches!(kind, ProblemKind::Quiet | ProblemKind::Refusals);
+            is_judged.then(|| FoundProblem::new(kind, &alert.subject, &alert.text))
+        });
+        let mut problems: Vec<_> = judged.collect();
+        problems.extend(receiver_problems(&self.state.lock().stored.outboxes));
+        problems
+    }
+
+    /// Returns the number of open alerts by kind, for the metrics. A node that does not lead has no numbers.
+    pub(crate) fn open_by_kind(&self) -> Vec<(Vec<String>, u64)> {
+        let overview = self.overview();
+        let leads = matches!(self.state.lock().role, CenterRole::Leads(_));
+        let each = ProblemKind::ALL.into_iter().map(|(word, _)| {
+            let open = overview.alerts.iter().filter(|alert| alert.kind == word);
+            (
+                vec![word.to_owned()],
+                if leads { open.count() as u64 } else { 0 },
+            )
+        });
+        each.collect()
+    }
+
+    /// Returns the number of messages by receiver and outcome, for the metrics.
+    pub(crate) fn messages_by_outcome(&self) -> Vec<(Vec<String>, u64)> {
+        let counts = self.counts.lock();
+        let each = counts.iter().flat_map(|(name, counts)| {
+            let outcomes = [
+                ("sent", &counts.sent),
+                ("failed", &counts.failed),
+                ("given_up", &counts.given_up),
+            ];
+            outcomes.map(|(word, count)| {
+                let labels = vec![name.clone(), word.to_owned()];
+                (labels, count.load(Ordering::Relaxed))
+            })
+        });
+        each.collect()
+    }
+
+    /// Writes the state for the last time, when the gate ends.
+    pub(crate) async fn close(&self) {
+        let (role, row) = {
+            let state = self.state.lock();
+            let text = serde_json::to_string(&state.stored).ok();
+            (state.role, (BOOK.to_owned(), text))
+        };
+        if let CenterRole::Leads(term) = role {
+            self.save(term, vec![row]).await;
+        }
+    }
+}
+
+/// Hands notes to the receivers that want them.
+fn distribute(
+    plan: &AlertPlan,
+    outboxes: &mut BTreeMap<String, ReceiverOutbox>,
+    notes: Vec<AlertNote>,
+) {
+    for note in notes {
+        let Some(kind) = note.alert.kind() else {
+            continue;
+        };
+        for (name, receiver) in &plan.receivers {
+            // A receiver that is away cannot be notified of it.
+            let is_itself = kind == ProblemKind::Receiver && note.alert.subject == *name;
+            let is_wanted = receiver.conditions.contains(&kind) && !is_itself;
+            if is_wanted && receiver.wants(note.change) {
+                outboxes.entry(name.clone()).or_default().push(note.clone());
+            }
+        }
+    }
+}
+
+/// Returns the receivers that do not accept messages.
+fn receiver_problems(outboxes: &BTreeMap<String, ReceiverOutbox>) -> Vec<FoundProblem> {
+    let failing = outboxes.iter().filter(|(_, outbox)| outbox.failures > 0);
+    let each = failing.map(|(name, outbox)| {
+        let error = outbox.last_error.as_deref().unwrap_or("unknown");
+        let text = format!(
+            "the alert receiver `{name}` does not accept messages ({error}): try it with `hookgate alerts test {name}`"
+        );
+        FoundProblem::new(ProblemKind::Receiver, name, text)
+    });
+    each.collect()
+}
+
+fn limits(plan: &AlertPlan, receiver: &PlannedReceiver, now_ms: i64) -> OutboxLimits {
+    OutboxLimits {
+        now_ms,
+        interval: plan.watch.interval,
+        max_per_hour: receiver.max_per_hour,
+    }
+}
+
+/// Returns a new id for a message.
+fn message_id() -> String {
+    let mut bytes = [0; 12];
+    // Without a random source TLS cannot work, so nothing is sent then.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    format!("alert_{}", HEXLOWER.encode(&bytes))
+}
+
+fn log_failed_save(error: &KeeperError, is_known: bool) {
+    // Once, not with every round.
+    if !is_known {
+        tracing::warn!(
+            error = chain(error),
+            "the alerts cannot be stored: a restart may repeat or forget some"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;
