@@ -35,7 +35,7 @@ const MAX_GROUP_BYTES: usize = 8 * 1024 * 1024;
 const WORTHWHILE_GROUP: usize = 32;
 
 /// Longest wait for a running group. It may itself wait for a lock of another node.
-const LONGEST_GATHERING: Duration = Duration::from_millis(5);
+const LONGEST_GATHERING: Duration = Duration::from_millis(25);
 
 /// Longest wait of a task before its group begins. Its sender is about to give up.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
