@@ -175,7 +175,7 @@ impl ProblemView {
 /// Reports a store that accepts nothing.
 fn store_away(state: &AdminState, found: &mut Vec<FoundProblem>) {
     let store = state.controls.store.as_ref();
-    if !store.is_some_and(|store| !store.is_healthy()) {
+    if store.is_none_or(|store| store.is_healthy()) {
         return;
     }
     let text = match state.node() {

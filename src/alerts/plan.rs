@@ -1,16 +1,18 @@
 //! Receivers and thresholds of one config, ready to use.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::uri::Scheme;
 use lettre::transport::smtp::client::Certificate;
 
 use crate::alerts::book::AlertChange;
 use crate::alerts::sender::{AlertSender, HttpFormat, HttpSender, MailSender};
 use crate::config::model::{AlertSection, AlertTarget, GateConfig, QuietRule, WatchSection};
 use crate::model::problem::ProblemKind;
-use crate::net::client::{ClientError, OutgoingClient, OwnTls, PoolKey};
+use crate::net::app_url::AppUrl;
+use crate::net::client::{ClientError, OutgoingClient, OwnTls, PoolKey, PoolLimits};
+use crate::net::egress_proxy::EgressProxy;
 
 /// Time for which a connection to a receiver is kept.
 const IDLE: Duration = Duration::from_secs(10);
@@ -66,7 +68,10 @@ impl AlertPlan {
         let mut receivers = BTreeMap::new();
         for section in sections {
             let name = section.name.clone();
-            receivers.insert(name, PlannedReceiver::build(section, client)?);
+            receivers.insert(
+                name,
+                PlannedReceiver::build(section, client, config.egress_proxy.as_ref())?,
+            );
         }
         let routes = config.routes.iter();
         Ok(Self {
@@ -115,7 +120,11 @@ impl PlannedReceiver {
         self.reminders || change != AlertChange::Reminder
     }
 
-    fn build(section: AlertSection, client: &OutgoingClient) -> Result<Self, AlertPlanError> {
+    fn build(
+        section: AlertSection,
+        client: &OutgoingClient,
+        proxy: Option<&Arc<EgressProxy>>,
+    ) -> Result<Self, AlertPlanError> {
         let kind = section.word();
         let name = section.name.clone();
         let failed = |source| AlertPlanError::Client {
@@ -151,15 +160,16 @@ impl PlannedReceiver {
             }
         };
         let own_tls = ca.map(|ca| OwnTls::read(|| client.roots(), Some(&ca), None));
+        let app = AppUrl::of_uri(&url).ok_or_else(|| failed(ClientError::Host))?;
+        // Receivers without TLS are on this network, where the proxy has no part.
+        let proxy =
+            proxy.filter(|proxy| app.is_tls() && !proxy.spares(url.host().unwrap_or_default()));
         let key = PoolKey {
-            is_tls: url.scheme() == Some(&Scheme::HTTPS),
-            authority: url
-                .authority()
-                .cloned()
-                .ok_or_else(|| failed(ClientError::Host))?,
+            origin: app.origin().clone(),
             connect_timeout: timeout,
             timeout,
-            idle_timeout: IDLE,
+            keep: PoolLimits::idle(IDLE),
+            proxy: proxy.cloned(),
             own_tls: own_tls.transpose().map_err(failed)?,
             is_external: false,
         };
