@@ -17,7 +17,7 @@ use crate::config::load_text;
 const CONFIG: &str = include_str!("every_key.toml");
 
 /// Texts of the config that the document must not contain.
-const SECRETS: [&str; 14] = [
+const SECRETS: [&str; 15] = [
     "f3b8c1d09e7a4b52f3b8",
     "0aZ18fJq2LxW0aZ1Kp7v",
     "tOkEn-of-the-admin-77",
@@ -31,16 +31,18 @@ const SECRETS: [&str; 14] = [
     "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
     "local-apps-secret-6613",
+    "pRoXy-PaSs-3128-word",
     "secret-in-a-file-2931",
 ];
 
 /// Keys that hide the tables of their values: the document has a mask, a count, names or a URL instead.
-const HIDDEN: [(&str, &str); 10] = [
+const HIDDEN: [(&str, &str); 11] = [
     ("admin", "token"),
     ("admin.tokens", "token"),
     ("store", "password"),
     ("store", "encryption_key"),
     ("telemetry", "headers"),
+    ("egress_proxy", "password"),
     ("routes.NAME", "verify_token"),
     ("routes.NAME", "sign_upstream"),
     ("routes.NAME", "jwks"),
@@ -171,7 +173,7 @@ fn document_with_postgres() -> EffectiveValue {
 fn document_of(config: &str) -> EffectiveValue {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-    write("secret.txt", SECRETS[13]);
+    write("secret.txt", SECRETS[14]);
     write("invoice.json", "{}");
     write("keys.json", KEY_SET);
     let name = folder.path().join("hookgate.toml").display().to_string();
@@ -283,6 +285,14 @@ fn values_and_extra_fields_are_those_that_apply() {
         ("/routes/stored/resign", json!("provider")),
         ("/routes/stored/upstream", Json::Null),
         ("/routes/stored/destinations/ci/is_signed", json!(true)),
+        ("/routes/stored/destinations/ci/max_age", json!("90s")),
+        ("/routes/stored/destinations/all/reuse", json!(true)),
+        (
+            "/routes/plaid/upstream/tls/server_name",
+            json!("app.internal"),
+        ),
+        ("/routes/plaid/upstream/max_age", json!("300s")),
+        ("/egress_proxy/except/1", json!("10.0.0.0/8")),
         (
             "/routes/stored/destinations/ci/url",
             json!("https://ci.example.com/in?token=***&a=1"),
