@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin::documents::{AttentionItem, SecretUseDocument};
-use crate::admin::history::{self, SecretUses};
+use crate::admin::node_counts::{self, SecretUses};
 use crate::admin::state::AdminState;
 use crate::model::clock::ClockReading;
 
@@ -37,7 +37,7 @@ pub(crate) async fn watch_secrets(state: Arc<AdminState>) {
     let mut ticks = tokio::time::interval(PERIOD);
     loop {
         ticks.tick().await;
-        let uses = history::secrets_now(&state).await;
+        let uses = node_counts::secrets_now(&state).await;
         let found = findings(&uses, ClockReading::read().unix_ms);
         let mut holding = HashSet::new();
         for finding in found {
@@ -65,9 +65,8 @@ pub(crate) async fn watch_secrets(state: Arc<AdminState>) {
 }
 
 /// Returns the reminders for the list of what needs attention.
-pub(super) async fn needs(state: &AdminState, now: ClockReading) -> Vec<AttentionItem> {
-    let uses = history::secrets_now(state).await;
-    let found = findings(&uses, now.unix_ms).into_iter();
+pub(super) fn needs(uses: &SecretUses, now: ClockReading) -> Vec<AttentionItem> {
+    let found = findings(uses, now.unix_ms).into_iter();
     found
         .map(|finding| AttentionItem {
             what: finding.what.to_owned(),
