@@ -34,6 +34,8 @@ pub(crate) struct GateStatus {
     pub connections: u64,
     /// The names of each certificate in use, and its last moment in seconds since the epoch.
     pub certificates: Vec<(Vec<String>, i64)>,
+    /// The routes with revocation lists, and the earliest end of a list in seconds since the epoch.
+    pub revocation_lists: Vec<(RouteName, i64)>,
 }
 
 /// The reason why a reload failed. The previous config stays in use.

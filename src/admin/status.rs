@@ -1,21 +1,21 @@
 //! Handlers for `/status` and `/store`: health, content of the store, what needs attention.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 
+use crate::admin::caller_view::{CallerView, WholeGate};
 use crate::admin::controls::GateStatus;
 use crate::admin::documents::{
     ApiTimestamp, AttentionItem, StateCounts, StatusDocument, StoreStats,
 };
 use crate::admin::problem::AdminProblem;
 use crate::admin::state::AdminState;
-use crate::admin::{nodes, rotation, running_config};
+use crate::admin::{node_rows, rotation, running_config};
 use crate::model::clock::ClockReading;
-use crate::store::Store;
 use crate::store::nodes::NodeRow;
 use crate::store::rows::DestinationRow;
+
+/// Time before the end of a revocation list at which it needs attention: authorities renew most lists days before.
+const SOON: i64 = 24 * 3600;
 
 /// Shows the content of the store
 #[utoipa::path(
@@ -24,9 +24,7 @@ use crate::store::rows::DestinationRow;
         (status = 200, body = StoreStats),
     ),
 )]
-pub(super) async fn store(
-    State(state): State<Arc<AdminState>>,
-) -> Result<Json<StoreStats>, AdminProblem> {
+pub(super) async fn store(state: WholeGate) -> Result<Json<StoreStats>, AdminProblem> {
     let store = state.store()?;
     let stats = store.stats().await?;
     Ok(Json(StoreStats {
@@ -50,33 +48,40 @@ pub(super) async fn store(
         (status = 200, body = StatusDocument),
     ),
 )]
-pub(super) async fn status(State(state): State<Arc<AdminState>>) -> Json<StatusDocument> {
-    let store = state.controls.store.as_ref();
-    let rows = match store {
-        // If the store fails, the status says so in `store_healthy`. The rest of the status must not fail with it.
-        Some(store) => store.destinations().await.ok(),
-        None => None,
+pub(super) async fn status(view: CallerView) -> Json<StatusDocument> {
+    let store_health = view.store_health();
+    // If the store fails, the status says so in `store_healthy`. The rest of the status must not fail with it.
+    let rows = match view.store() {
+        Ok(store) => store.destinations().await.ok(),
+        Err(_) => None,
     };
     let rows = rows.unwrap_or_default();
-    let nodes = nodes::rows(&state).await.ok();
+    // What belongs to no route is only for callers that see all of them.
+    let whole = view.whole();
+    let nodes = match whole {
+        Some(state) => node_rows::rows(state).await.ok(),
+        None => None,
+    };
     let now = ClockReading::read();
-    let gate = (state.controls.gate)();
+    let gate = whole.map_or_else(GateStatus::default, |state| (state.controls.gate)());
     // The wall clock may step back behind the start; the uptime then stays at 0.
-    let uptime_ms = now.unix_ms.saturating_sub(state.started_ms);
+    let uptime_ms = now.unix_ms.saturating_sub(view.started_ms());
     let open = rows
         .iter()
         .map(|row| StateCounts::new(row.deliveries).open());
     Json(StatusDocument {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        ready: state.is_ready(),
-        started: ApiTimestamp(state.started_ms),
-        node: state.node(),
+        ready: view.is_ready(),
+        limited: whole.is_none(),
+        payload: view.sees_payload(),
+        started: ApiTimestamp(view.started_ms()),
+        node: view.node(),
         nodes: nodes.as_ref().map(|rows| alive(rows).count() as u64),
-        has_store: store.is_some(),
-        store_healthy: store.map(Store::is_healthy),
-        tails: state.open_tails(),
+        has_store: store_health.is_some(),
+        store_healthy: store_health,
+        tails: whole.map_or(0, AdminState::open_tails),
         uptime_seconds: u64::try_from(uptime_ms / 1000).unwrap_or(0),
-        routes: state.facts.load().routes.len() as u64,
+        routes: view.routes().len() as u64,
         in_flight: gate.in_flight,
         connections: gate.connections,
         backlog: open.fold(0, u64::saturating_add),
@@ -85,7 +90,7 @@ pub(super) async fn status(State(state): State<Arc<AdminState>>) -> Json<StatusD
             .filter_map(|row| row.oldest_open_ms)
             .min()
             .map(ApiTimestamp),
-        needs: needs(&state, &rows, nodes.as_deref(), &gate, now).await,
+        needs: needs(&view, &rows, nodes.as_deref(), &gate, now).await,
     })
 }
 
@@ -95,7 +100,7 @@ fn alive(nodes: &[NodeRow]) -> impl Iterator<Item = &NodeRow> {
 
 /// Lists what needs attention, most urgent first.
 async fn needs(
-    state: &AdminState,
+    view: &CallerView,
     rows: &[DestinationRow],
     nodes: Option<&[NodeRow]>,
     gate: &GateStatus,
@@ -107,13 +112,9 @@ async fn needs(
         let what = what.to_owned();
         needs.push(AttentionItem { what, text });
     };
-    if state
-        .controls
-        .store
-        .as_ref()
-        .is_some_and(|store| !store.is_healthy())
-    {
-        let text = match state.node() {
+    let whole = view.whole();
+    if view.store_health() == Some(false) {
+        let text = match view.node() {
             None => {
                 "the store cannot be written, so events are rejected: check its disk and look in the log"
             }
@@ -123,7 +124,7 @@ async fn needs(
         };
         tell("store", text.to_owned());
     }
-    if let Some(error) = state.refused_reload.load().as_deref() {
+    if let Some(error) = whole.and_then(|state| state.refused_reload.load_full()) {
         // The first line names the error; the others show its location in the file.
         let first = error.lines().next().unwrap_or_default();
         tell(
@@ -141,15 +142,29 @@ async fn needs(
             );
         }
     }
+    for (route, until) in view.revocation_lists() {
+        let left = until.saturating_sub(now.unix_seconds());
+        if left < SOON {
+            let text = match left.max(0) / 3600 {
+                _ if left < 0 => format!(
+                    "a revocation list of route `{route}` is past its end, so its clients are refused: fetch the current list"
+                ),
+                hours => format!(
+                    "a revocation list of route `{route}` ends in {hours} hours, and its clients are refused then: fetch the current list"
+                ),
+            };
+            tell("revocation_list", text);
+        }
+    }
     for node in nodes.into_iter().flatten() {
-        let store_now_ms = state
-            .shared_store()
+        let store_now_ms = whole
+            .and_then(AdminState::shared_store)
             .map_or(now.unix_ms, |(store, _)| store.now().unix_ms);
-        for text in nodes::warnings(node, nodes.unwrap_or_default(), store_now_ms) {
+        for text in node_rows::warnings(node, nodes.unwrap_or_default(), store_now_ms) {
             tell("node", text);
         }
     }
-    for need in rotation::needs(state, now).await {
+    for need in rotation::needs(&view.secrets().await, now) {
         tell(&need.what, need.text);
     }
     for row in rows {
@@ -177,7 +192,7 @@ async fn needs(
         }
     }
     // Last, because an open breaker needs no action: it closes by itself when an attempt succeeds.
-    for health in (state.controls.health)() {
+    for health in view.health() {
         let row = rows.iter().find(|row| row.id == health.id);
         if let Some(row) = row.filter(|_| health.breaker == "open") {
             let place = format!("{}/{}", row.route, row.name);
