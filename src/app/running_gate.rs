@@ -22,6 +22,7 @@ use crate::app::fixed_settings::{
     ABORT_GRACE, FixedSettings, admin_listen, admin_tls, gate_now, open_listeners, seed,
 };
 use crate::app::ranges::RangeRefresher;
+use crate::app::reported_lists::ReportedLists;
 use crate::app::store_runtime::StoreRuntime;
 use crate::app::{cross_reload, explain, generation, local, store_runtime, systemd, traces};
 use crate::config::LoadedConfig;
@@ -46,6 +47,7 @@ pub(crate) struct RunningGate {
     logger: Arc<LineLogger>,
     pub(super) admin: Arc<AdminState>,
     pub(super) admin_tls: Option<Arc<AdminTls>>,
+    pub(super) reported_lists: Mutex<ReportedLists>,
     /// Reload requests of operators, until the task that knows the config file takes them over.
     reload_asks: Mutex<Option<mpsc::Receiver<ReloadRequest>>>,
     pub(super) client: OutgoingClient,
@@ -82,7 +84,7 @@ impl RunningGate {
         handed: Vec<std::net::TcpListener>,
     ) -> Result<Self, StartError> {
         let LoadedConfig { config, report } = loaded;
-        let settings = EdgeSettings::build(&config.server, config.tls.as_ref());
+        let settings = EdgeSettings::build(&config.server, config.tls.as_ref(), &config.routes);
         let settings = settings.map_err(StartError::Edge)?;
         // Sockets come first: an address in use is the most common error, and it must leave no trace in the store.
         let listeners = open_listeners(&config, handed)?;
@@ -118,7 +120,7 @@ impl RunningGate {
             .map(|keeping| (keeping.inbox(), Arc::clone(&keeping.deliverer)));
         let edge = EdgeServer::new(settings, Arc::new(move |event| observer.edge_event(&event)));
         let pipeline = Pipeline::new(Arc::clone(&recorder), seed(), kept);
-        controls.gate = gate_now(&edge, &pipeline, admin_tls.clone());
+        controls.gate = gate_now(&edge, &pipeline, &generation, admin_tls.clone());
         // Without tokens until the config is in use; nothing can connect before that.
         let admin = AdminState::new(Arc::clone(&recorder), &[], controls.clone());
         let mut app = Self {
@@ -128,6 +130,7 @@ impl RunningGate {
             store_runtime: keeping,
             admin,
             admin_tls,
+            reported_lists: Mutex::default(),
             reload_asks: Mutex::new(Some(reload_asks)),
             recorder,
             logger,

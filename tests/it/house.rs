@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules with their ranks. A module may use only modules of a lower rank.
-const RANKS: [(&str, f64); 21] = [
+const RANKS: [(&str, f64); 22] = [
     ("model", 0.0),
     ("net", 1.0),
     ("criteria", 1.5),
+    ("client_certs", 2.0),
     ("config", 3.0),
     ("keys", 3.5),
     ("ranges", 3.5),
