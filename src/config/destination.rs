@@ -13,12 +13,13 @@ use hookgate_verify::model::secret::Secret;
 use hookgate_verify::net::host;
 use hookgate_verify::net::special_addresses::is_public;
 use hookgate_verify::scheme::standard_webhooks::SigningKey;
+use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 
 use crate::config::load_context::LoadContext;
 use crate::config::model::{DeliveryOrder, DestinationSection, RouteMode, UpstreamSettings};
 use crate::config::scheme_origin::SchemeOrigin;
-use crate::config::{destination_tls, filter, retry, secrets, sign_upstream, upstream};
+use crate::config::{destination_tls, filter, oauth2, retry, secrets, sign_upstream, upstream};
 use crate::model::ids::DestinationName;
 
 /// Name of the destination for the route's `upstream`.
@@ -129,6 +130,7 @@ fn of_upstream(
         headers: Vec::new(),
         secrets: basis.keys.to_vec(),
         resign: basis.resigns,
+        oauth2: None,
         tls: None,
         external: false,
         repr_digest: false,
@@ -166,6 +168,9 @@ fn read(
     let tls = table
         .table(&TLS)
         .map(|tls| destination_tls::read(tls, context));
+    let oauth2 = table
+        .table(&OAUTH2)
+        .and_then(|oauth2| oauth2::read(oauth2, context));
     let external = table.read(&EXTERNAL, value::boolean).unwrap_or(false);
     let repr_digest = table.read(&REPR_DIGEST, value::boolean);
     let breaker = table.read(&BREAKER, |value| value::false_or(value, value::count));
@@ -181,6 +186,19 @@ fn read(
     };
     if external {
         check_external(table, &url.0, url.1);
+        if let Some(oauth2) = &oauth2 {
+            // The token server is reached in the same way, so it must not be inside either.
+            check_external(table, &oauth2.credentials.token_url, oauth2.url_span);
+        }
+    }
+    if oauth2.is_some()
+        && let Some((name, _)) = headers.iter().find(|(name, _)| *name == AUTHORIZATION)
+    {
+        let fault = ValueFault::new(
+            format!("`oauth2` sets `{name}`, and so does `headers`"),
+            "remove one of them",
+        );
+        table.error(table.name_span_of(&HEADERS).unwrap_or(table.span()), fault);
     }
     // A route's timeouts apply to its `upstream` only; other destinations have defaults of their own.
     let or = |own: Option<Duration>, of: fn(&UpstreamSettings) -> Duration, default: u64| {
@@ -206,6 +224,7 @@ fn read(
         headers,
         secrets,
         resign: basis.resigns,
+        oauth2: oauth2.map(|oauth2| oauth2.credentials),
         tls,
         external,
         repr_digest: repr_digest.unwrap_or(false),
@@ -249,6 +268,7 @@ fn refuse_in_hybrid(table: &TomlTable<'_>, order: Option<&DeliveryOrder>) {
         &ACTIVE,
         &HEADERS,
         &SECRET,
+        &OAUTH2,
         &TLS,
         &EXTERNAL,
         &REPR_DIGEST,
@@ -390,6 +410,7 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
         &ORDER,
         &HEADERS,
         &SECRET,
+        &OAUTH2,
         &TLS,
         &EXTERNAL,
         &REPR_DIGEST,
@@ -462,6 +483,14 @@ pub(super) static SECRET: KeyDefinition = KeyDefinition {
     default: None,
     example: "{ credential = \"to-partner\" }",
     doc: "Keys that sign each attempt according to Standard Webhooks, with the time of the attempt. `whsec_` keys make `v1` signatures; Ed25519 keys (`whsk_`) make `v1a` signatures. To rotate a key, list the old and the new one: all of them sign.",
+};
+
+pub(super) static OAUTH2: KeyDefinition = KeyDefinition {
+    name: "oauth2",
+    kind: ValueKind::Table(&oauth2::SECTION),
+    default: None,
+    example: "{ token_url = \"https://login.example.com/oauth2/token\", client_id = \"hookgate\", client_secret = { credential = \"partner-oauth\" } }",
+    doc: "Client credentials for access tokens of this destination (OAuth 2.0).",
 };
 
 pub(super) static TLS: KeyDefinition = KeyDefinition {

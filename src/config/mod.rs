@@ -11,6 +11,7 @@ mod scheme_origin;
 
 mod admin;
 mod audience;
+mod client_cert;
 mod crosscheck;
 mod dedup;
 mod destination;
@@ -19,6 +20,7 @@ mod file;
 mod filter;
 mod log;
 mod mode;
+mod oauth2;
 mod retry;
 mod root;
 mod route;

@@ -12,6 +12,7 @@ use http::uri::Scheme as UriScheme;
 use http::{HeaderName, HeaderValue};
 
 use crate::config::model::{DeliveryOrder, DestinationSection, RetryPolicy, Route};
+use crate::deliver::access_token::{FETCH_LIMIT, TokenSource};
 pub(crate) use crate::deliver::plan_error::PlanError;
 use crate::deliver::schedule;
 use crate::deliver::signing::DeliverySigner;
@@ -53,6 +54,8 @@ pub(super) struct DeliveryTarget {
     /// Headers that the config adds.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) signing: DeliverySigner,
+    /// Source of access tokens, if the destination needs them.
+    pub(super) tokens: Option<TokenSource>,
 }
 
 /// The limits on attempts: concurrency, rate and breaker.
@@ -107,6 +110,7 @@ impl DeliveryPlan {
                 sends_digest: destination.repr_digest,
                 headers: headers.filter(|each| is_free(&each.0)).cloned().collect(),
                 signing: DeliverySigner::new(route, destination)?,
+                tokens: token_source(destination, client)?,
             },
             pace: AttemptLimits {
                 is_active: destination.active,
@@ -115,7 +119,11 @@ impl DeliveryPlan {
                 breaker: destination.breaker,
                 attempt_limit: destination
                     .connect_timeout
-                    .saturating_add(destination.timeout),
+                    .saturating_add(destination.timeout)
+                    .saturating_add(match destination.oauth2 {
+                        Some(_) => FETCH_LIMIT,
+                        None => Duration::ZERO,
+                    }),
                 url: destination.url.clone(),
             },
             retry: destination.retry.clone(),
@@ -174,12 +182,38 @@ fn target_path(route: &Route, destination: &DestinationSection) -> Option<Target
     }
 }
 
+/// Returns the source of access tokens. Its server is reached like the destination: with the same CAs, and only at public
+/// addresses if the destination is external.
+fn token_source(
+    destination: &DestinationSection,
+    client: &OutgoingClient,
+) -> Result<Option<TokenSource>, PlanError> {
+    let Some(credentials) = destination.oauth2.clone() else {
+        return Ok(None);
+    };
+    let key = PoolKey {
+        timeout: FETCH_LIMIT,
+        ..pool_key_of(&credentials.token_url, destination, client)?
+    };
+    let pool = client.pool(key).map_err(PlanError::Client)?;
+    let source = TokenSource::new(pool, credentials).ok_or(PlanError::Url)?;
+    Ok(Some(source))
+}
+
 fn pool_key(
     destination: &DestinationSection,
     client: &OutgoingClient,
 ) -> Result<PoolKey, PlanError> {
-    let authority = destination.url.authority().ok_or(PlanError::Url)?;
-    let scheme = destination.url.scheme().ok_or(PlanError::Url)?;
+    pool_key_of(&destination.url, destination, client)
+}
+
+fn pool_key_of(
+    url: &http::Uri,
+    destination: &DestinationSection,
+    client: &OutgoingClient,
+) -> Result<PoolKey, PlanError> {
+    let authority = url.authority().ok_or(PlanError::Url)?;
+    let scheme = url.scheme().ok_or(PlanError::Url)?;
     let is_tls = *scheme == UriScheme::HTTPS;
     if !is_tls && *scheme != UriScheme::HTTP {
         return Err(PlanError::Url);

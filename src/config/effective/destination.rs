@@ -6,9 +6,9 @@ use hookgate_verify::net::redact;
 use crate::config::effective::document::{EffectiveValue, ExtraField, SectionDocument};
 use crate::config::effective::format;
 use crate::config::model::{
-    DeliveryOrder, DestinationSection, DestinationTls, RetryPauses, RetryPolicy,
+    ClientCredentials, DeliveryOrder, DestinationSection, DestinationTls, RetryPauses, RetryPolicy,
 };
-use crate::config::{destination, destination_tls, filter, retry, upstream};
+use crate::config::{destination, destination_tls, filter, oauth2, retry, upstream};
 use crate::criteria::when::WhenExpression;
 
 pub(super) fn destination(section: &DestinationSection) -> EffectiveValue {
@@ -47,6 +47,7 @@ pub(super) fn destination(section: &DestinationSection) -> EffectiveValue {
             &destination::SECRET,
             format::key_count(section.secrets.len()),
         )
+        .nest(&destination::OAUTH2, section.oauth2.as_ref().map(oauth2))
         .nest(&destination::TLS, section.tls.as_ref().map(tls))
         .set(&destination::EXTERNAL, section.external)
         .set(&destination::REPR_DIGEST, section.repr_digest)
@@ -89,6 +90,17 @@ fn retry(policy: &RetryPolicy) -> EffectiveValue {
         .set(&retry::JITTER, policy.jitter)
         .set(&retry::MAX_ATTEMPTS, policy.max_attempts)
         .set(&retry::MAX_AGE, policy.max_age.map(format::duration))
+        .finish()
+}
+
+fn oauth2(credentials: &ClientCredentials) -> EffectiveValue {
+    SectionDocument::new(&oauth2::SECTION)
+        .set(&oauth2::TOKEN_URL, redact::url(&credentials.token_url))
+        .set(&oauth2::CLIENT_ID, &*credentials.client_id)
+        .set(&oauth2::CLIENT_SECRET, format::masked(true))
+        .set(&oauth2::SCOPE, credentials.scope.clone())
+        .set(&oauth2::AUDIENCE, credentials.audience.clone())
+        .set(&oauth2::AUTH, credentials.authentication.word())
         .finish()
 }
 

@@ -14,16 +14,19 @@ mod store;
 mod telemetry;
 mod upstream;
 
-pub(crate) use crate::config::model::admin::{AdminListen, AdminRole, AdminSection, AdminToken};
+pub(crate) use crate::config::model::admin::{
+    AdminListen, AdminRole, AdminSection, AdminToken, PayloadAccess,
+};
 pub(crate) use crate::config::model::dedup::{
     AwayRule, DedupRule, MissingId, ReplayRule, TenantRule,
 };
 pub(crate) use crate::config::model::destination::{
-    DeliveryOrder, DestinationSection, DestinationTls, RetryPauses, RetryPolicy,
+    ClientAuthentication, ClientCredentials, DeliveryOrder, DestinationSection, DestinationTls,
+    RetryPauses, RetryPolicy,
 };
 pub(crate) use crate::config::model::mode::{ModeName, RouteMode};
 pub(crate) use crate::config::model::route::{
-    AllowIps, EnforceMode, LocalSocket, PathRule, Route, SchemaRule,
+    AllowIps, EnforceMode, ExpiredCrl, LocalSocket, PathRule, Route, SchemaRule,
 };
 pub use crate::config::model::secret::SecretEntry;
 pub(crate) use crate::config::model::secret::SecretSource;
