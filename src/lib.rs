@@ -9,6 +9,8 @@ mod net;
 
 mod criteria;
 
+mod client_certs;
+
 mod config;
 
 mod keys;

@@ -14,9 +14,10 @@ use arc_swap::ArcSwap;
 use hookgate_verify::model::secret::TokenDigest;
 use parking_lot::Mutex;
 
-pub(crate) use crate::config::model::AdminRole;
 use crate::config::model::AdminToken;
+pub(crate) use crate::config::model::{AdminRole, PayloadAccess};
 use crate::model::clock;
+use crate::model::route_scope::RouteScope;
 use crate::model::source::SourceKey;
 
 /// Wrong tokens that a source may send before it has to wait.
@@ -53,6 +54,10 @@ pub(crate) struct AdminCaller {
     pub name: Arc<str>,
     /// The role, which decides about changes.
     pub role: AdminRole,
+    /// The routes that it may see. Handlers get the gate only through it ([`CallerView`](crate::admin::caller_view)).
+    pub scope: RouteScope,
+    /// Access to what senders sent.
+    pub payload: PayloadAccess,
     /// The other end of its connection.
     pub source: CallerOrigin,
 }
@@ -86,6 +91,8 @@ pub(crate) struct AccessControl {
 struct TokenEntry {
     name: Arc<str>,
     role: AdminRole,
+    scope: RouteScope,
+    payload: PayloadAccess,
     digest: TokenDigest,
 }
 
@@ -131,6 +138,8 @@ impl AccessControl {
                 CallerOrigin::User(_) => Ok(AdminCaller {
                     name: source.to_string().into(),
                     role: AdminRole::Operator,
+                    scope: RouteScope::All,
+                    payload: PayloadAccess::Shown,
                     source,
                 }),
             };
@@ -156,6 +165,8 @@ impl AccessControl {
         Ok(AdminCaller {
             name: Arc::clone(&entry.name),
             role: entry.role,
+            scope: entry.scope.clone(),
+            payload: entry.payload,
             source,
         })
     }
@@ -218,6 +229,8 @@ fn entries(tokens: &[AdminToken]) -> Vec<TokenEntry> {
     let entry = |token: &AdminToken| TokenEntry {
         name: Arc::clone(&token.name),
         role: token.role,
+        scope: token.scope.clone(),
+        payload: token.payload,
         digest: TokenDigest::of(token.secret.expose()),
     };
     tokens.iter().map(entry).collect()
@@ -230,6 +243,8 @@ pub(crate) fn token(name: &str, role: AdminRole, text: &str) -> AdminToken {
     AdminToken {
         name: name.into(),
         role,
+        scope: RouteScope::All,
+        payload: PayloadAccess::Shown,
         secret: Arc::new(secret),
     }
 }

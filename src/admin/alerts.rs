@@ -1,12 +1,10 @@
 //! Handlers for `/alerts`: list, acknowledge and test.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::{Extension, Json};
 use http::StatusCode;
 
 use crate::admin::access::AdminCaller;
+use crate::admin::caller_view::WholeGate;
 use crate::admin::connection_context::ConnectionContext;
 use crate::admin::deliveries;
 use crate::admin::documents::{
@@ -27,8 +25,8 @@ use crate::alerts::{OpenAlert, ReceiverReport, TestOutcome};
         (status = 200, body = AlertList),
     ),
 )]
-pub(super) async fn list(State(state): State<Arc<AdminState>>) -> Json<AlertList> {
-    Json(list_now(&state))
+pub(super) async fn list(gate: WholeGate) -> Json<AlertList> {
+    Json(list_now(&gate))
 }
 
 /// Acknowledges an open alert: its receivers get no further message until it is over or gets worse
@@ -40,20 +38,20 @@ pub(super) async fn list(State(state): State<Arc<AdminState>>) -> Json<AlertList
     ),
 )]
 pub(super) async fn acknowledge(
-    State(state): State<Arc<AdminState>>,
+    gate: WholeGate,
     Extension(who): Extension<AdminCaller>,
     PathParameter(id): PathParameter<String>,
 ) -> Result<Json<AlertList>, AdminProblem> {
     let unknown = || AdminProblem::missing(format!("no alert with the number `{id}` is open"));
     let number = id.parse().map_err(|_| unknown())?;
-    let known = state.controls.alerts.acknowledge(number, &who.name).await;
+    let known = gate.controls.alerts.acknowledge(number, &who.name).await;
     // Another node sends the messages, so it has to learn of the acknowledgment.
     let known = known.map_err(|error| {
         let detail = format!("the acknowledgment cannot be stored: {error}");
         AdminProblem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     })?;
     match known {
-        true => Ok(Json(list_now(&state))),
+        true => Ok(Json(list_now(&gate))),
         false => Err(unknown()),
     }
 }
@@ -68,11 +66,11 @@ pub(super) async fn acknowledge(
     ),
 )]
 pub(super) async fn test_all(
-    State(state): State<Arc<AdminState>>,
+    gate: WholeGate,
     Extension(visit): Extension<ConnectionContext>,
 ) -> Json<AlertTestList> {
     visit.deadline.extend(deliveries::LONG);
-    let outcomes = state.controls.alerts.test(None).await;
+    let outcomes = gate.controls.alerts.test(None).await;
     Json(tested(outcomes))
 }
 
@@ -85,12 +83,12 @@ pub(super) async fn test_all(
     ),
 )]
 pub(super) async fn test_one(
-    State(state): State<Arc<AdminState>>,
+    gate: WholeGate,
     Extension(visit): Extension<ConnectionContext>,
     PathParameter(receiver): PathParameter<String>,
 ) -> Result<Json<AlertTestList>, AdminProblem> {
     visit.deadline.extend(deliveries::LONG);
-    let outcomes = state.controls.alerts.test(Some(&receiver)).await;
+    let outcomes = gate.controls.alerts.test(Some(&receiver)).await;
     if outcomes.is_empty() {
         return Err(AdminProblem::missing(format!(
             "the config has no `[alerts.{receiver}]`"

@@ -23,6 +23,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::admin::access::{AdminCaller, AdminRole};
 use crate::admin::api_resource::need_role;
 use crate::admin::audit_log::CompletedAction;
+use crate::admin::caller_view::ApiState;
 use crate::admin::connection_context::ConnectionContext;
 use crate::admin::deliveries;
 use crate::admin::operations::{self, RequestedOperation};
@@ -87,7 +88,7 @@ fn build(state: Arc<AdminState>) -> Router {
         .method_not_allowed_fallback(wrong_method)
         // Bounds bodies without a `Content-Length`, too; `permit` rejects announced ones earlier.
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(state)
+        .with_state(ApiState::new(state))
 }
 
 async fn unknown() -> AdminProblem {

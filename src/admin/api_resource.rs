@@ -1,7 +1,5 @@
 //! A resource of the admin API: its path, its handler and the role that it needs.
 
-use std::sync::Arc;
-
 use axum::Extension;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
@@ -13,13 +11,14 @@ use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use crate::admin::access::{AdminCaller, AdminRole};
+use crate::admin::caller_store::need_payload;
+use crate::admin::caller_view::{ApiState, need_whole_gate};
 use crate::admin::documents::ProblemDocument;
 use crate::admin::path::segment;
 use crate::admin::problem::AdminProblem;
-use crate::admin::state::AdminState;
 
 /// Handler of a resource, with the description that its `utoipa::path` attribute makes.
-type ResourceHandler = fn() -> UtoipaMethodRouter<Arc<AdminState>>;
+type ResourceHandler = fn() -> UtoipaMethodRouter<ApiState>;
 
 /// Row of the list of resources.
 #[derive(Debug)]
@@ -32,6 +31,10 @@ pub struct ApiResource {
     pub path: &'static str,
     /// Role that a client needs.
     pub role: AdminRole,
+    /// True if a token that is limited to routes is refused.
+    pub needs_whole_gate: bool,
+    /// True if a token without `payload` is refused.
+    pub needs_payload: bool,
     is_change: bool,
     is_audited: bool,
     handler: ResourceHandler,
@@ -49,6 +52,8 @@ pub(super) const fn read(
         tag,
         path,
         role: AdminRole::Viewer,
+        needs_whole_gate: false,
+        needs_payload: false,
         is_change: false,
         is_audited: false,
         handler,
@@ -75,6 +80,22 @@ impl ApiResource {
     pub(super) const fn for_operators(self) -> Self {
         Self {
             role: AdminRole::Operator,
+            ..self
+        }
+    }
+
+    /// Refuses tokens that are limited to routes, because the resource concerns the gate as a whole.
+    pub(super) const fn for_whole_gate(self) -> Self {
+        Self {
+            needs_whole_gate: true,
+            ..self
+        }
+    }
+
+    /// Refuses tokens that see no payload, because the resource returns what a sender sent.
+    pub(super) const fn with_payload(self) -> Self {
+        Self {
+            needs_payload: true,
             ..self
         }
     }
@@ -119,7 +140,7 @@ impl ApiResource {
     /// Returns the handler behind the check of the role, with its description for the document.
     ///
     /// A handler whose attribute has another method than the row is not mounted.
-    pub(super) fn routes(&self) -> UtoipaMethodRouter<Arc<AdminState>> {
+    pub(super) fn routes(&self) -> UtoipaMethodRouter<ApiState> {
         let (mut schemas, mut described, router) = (self.handler)();
         let mut paths = Paths::new();
         // The attribute of a handler has no path, no tag and no id: this row has them.
@@ -139,9 +160,21 @@ impl ApiResource {
             ));
             paths.add_path_operation(self.path, vec![method], operation);
         }
-        let role = self.role;
+        let (role, needs_whole_gate) = (self.role, self.needs_whole_gate);
+        let needs_payload = self.needs_payload;
         let check = move |Extension(who): Extension<AdminCaller>, request: Request, next: Next| async move {
-            match need_role(&who, role) {
+            // The handlers of such rows cannot run for other callers either: their arguments do not exist then. Here
+            // every one of them gets the same response before its parameters are read.
+            let allowed = need_role(&who, role)
+                .and_then(|()| match needs_whole_gate {
+                    true => need_whole_gate(&who),
+                    false => Ok(()),
+                })
+                .and_then(|()| match needs_payload {
+                    true => need_payload(who.payload),
+                    false => Ok(()),
+                });
+            match allowed {
                 Ok(()) => next.run(request).await,
                 Err(problem) => problem.into_response(),
             }

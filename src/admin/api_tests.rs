@@ -18,7 +18,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
-use crate::admin::access::CallerOrigin;
+use crate::admin::access::{CallerOrigin, PayloadAccess};
 use crate::admin::connection_deadline::ConnectionDeadline;
 use crate::admin::controls::DestinationHealth;
 use crate::admin::resources::all_resources;
@@ -32,6 +32,7 @@ use crate::config::model::{AdminListen, AdminRole};
 use crate::model::database::{DatabaseLocation, SqliteFile};
 use crate::model::delivery::DeliveryId;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
+use crate::model::route_scope::RouteScope;
 use crate::record::TelemetryRecorder;
 use crate::record::log::LineLogger;
 use crate::record::log_line::LineEncoding;
@@ -790,5 +791,30 @@ async fn each_resource_needs_the_role_of_its_row() {
             let (status, _) = answer(&api, Method::GET, &path, "correct-horse").await;
             assert_ne!(status, StatusCode::FORBIDDEN, "{path}");
         }
+    }
+}
+
+// Fails when a row claims that a resource belongs to the routes and its handler shows the whole gate, or the reverse, and
+// likewise for payloads.
+#[tokio::test]
+async fn each_resource_keeps_to_the_limits_of_its_row() {
+    let mut limited = access::token("limited", AdminRole::Operator, "correct-horse");
+    limited.scope = RouteScope::only(["shop-*"]);
+    let mut blind = access::token("blind", AdminRole::Operator, "battery-staple");
+    blind.payload = PayloadAccess::Hidden;
+    let state = AdminState::new(
+        recorder(),
+        &[limited, blind],
+        AdminControls::without_store(),
+    );
+    let api = AdminApi::new(state);
+    for row in all_resources() {
+        let path = row.at(&["1", "1"]);
+        let (status, body) = answer(&api, row.method(), &path, "correct-horse").await;
+        let is_refused = status == StatusCode::FORBIDDEN && body.contains("limited to routes");
+        assert_eq!(is_refused, row.needs_whole_gate, "{path}: {status} {body}");
+        let (status, body) = answer(&api, row.method(), &path, "battery-staple").await;
+        let is_refused = status == StatusCode::FORBIDDEN && body.contains("payload");
+        assert_eq!(is_refused, row.needs_payload, "{path}: {status} {body}");
     }
 }

@@ -1,17 +1,14 @@
 //! Handler for `/audit`, which lists the actions of operators.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 use http::Uri;
 use serde::Deserialize;
 
 use crate::admin::audit_log::outcome;
+use crate::admin::caller_view::WholeGate;
 use crate::admin::documents::{ApiTimestamp, AuditEntries, AuditEntry};
 use crate::admin::parameters::{self, PageParameters};
 use crate::admin::problem::AdminProblem;
-use crate::admin::state::AdminState;
 use crate::store::audit::{ActionRow, ActionSearch};
 
 /// Filter for actions. An action must match every field that is set.
@@ -42,10 +39,7 @@ pub(crate) struct ActionFilter {
         (status = 200, body = AuditEntries),
     ),
 )]
-pub(super) async fn list(
-    State(state): State<Arc<AdminState>>,
-    uri: Uri,
-) -> Result<Json<AuditEntries>, AdminProblem> {
+pub(super) async fn list(gate: WholeGate, uri: Uri) -> Result<Json<AuditEntries>, AdminProblem> {
     let (filter, page) = parameters::listing::<ActionFilter>(&uri)?;
     let search = ActionSearch {
         who: filter.who,
@@ -54,7 +48,7 @@ pub(super) async fn list(
         since_ms: parameters::time("since", filter.since.as_deref())?,
         before_ms: parameters::time("before", filter.before.as_deref())?,
     };
-    let rows = state.audit.list(search, parameters::one_more(page)).await?;
+    let rows = gate.audit.list(search, parameters::one_more(page)).await?;
     let (rows, next) = parameters::cut(rows, page.limit, |row| row.id);
     Ok(Json(AuditEntries {
         actions: rows.into_iter().map(shown).collect(),

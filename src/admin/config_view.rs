@@ -6,12 +6,10 @@
 use std::collections::HashMap;
 
 use data_encoding::HEXLOWER;
-use hookgate_verify::document::suggest;
 use hookgate_verify::scheme::spec::SchemeSpec;
 use sha2::{Digest as _, Sha256};
 
 use crate::admin::documents::{CheckedSecret, RouteDestination, RouteDocument};
-use crate::admin::problem::AdminProblem;
 use crate::config::effective::{EffectiveValue, effective};
 use crate::config::model::{self, EnforceMode, GateConfig, PathRule};
 use crate::model::ids::RouteName;
@@ -44,17 +42,6 @@ impl ConfigView {
     /// Returns the scheme of a route; `None` if the route left the config.
     pub(super) fn scheme(&self, route: &RouteName) -> Option<&SchemeSpec> {
         self.schemes.get(route.as_str())
-    }
-
-    /// Returns the route with this name, or a 404 with the most similar name.
-    pub(super) fn route(&self, name: &str) -> Result<&RouteDocument, AdminProblem> {
-        let found = self.routes.iter().find(|route| route.name == name);
-        found.ok_or_else(|| {
-            let names = self.routes.iter().map(|route| route.name.as_str());
-            let near = suggest::nearest(name, names);
-            let near = near.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
-            AdminProblem::missing(format!("the config has no route `{name}`{near}"))
-        })
     }
 }
 

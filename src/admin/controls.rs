@@ -41,6 +41,8 @@ pub(crate) struct GateStatus {
     pub certificates: Vec<(Vec<String>, i64)>,
     /// The names of each certificate that could not be renewed, and the last error.
     pub failed_renewals: Vec<(Vec<String>, String)>,
+    /// The routes with revocation lists, and the earliest end of a list in seconds since the epoch.
+    pub revocation_lists: Vec<(RouteName, i64)>,
 }
 
 /// The reason why a reload failed. The previous config stays in use.

@@ -1,12 +1,12 @@
 //! Handlers for `/deliveries`: list deliveries and retry, cancel or discard them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::{Extension, Json};
 use http::{StatusCode, Uri};
 
+use crate::admin::caller_store::CallerStore;
+use crate::admin::caller_view::CallerView;
 use crate::admin::connection_context::ConnectionContext;
 use crate::admin::documents::{
     ApiTimestamp, AttemptDocument, AttemptList, BulkChangeResult, DeliveryAction, DeliveryDetail,
@@ -16,14 +16,8 @@ use crate::admin::parameters::{
     self, BulkSelection, DeliveryFilter, JsonParameters, PageParameters, PathParameter,
 };
 use crate::admin::problem::AdminProblem;
-use crate::admin::state::AdminState;
-use crate::model::clock::ClockReading;
 use crate::model::delivery::{DeliveryId, DeliveryState};
-use crate::store::Store;
-use crate::store::search::{
-    AttemptRow, DeliveryRow, DeliverySearch, DeliverySelector, ListPage, ReplaySearch,
-    StepSelection,
-};
+use crate::store::search::{AttemptRow, DeliveryRow, DeliverySearch};
 
 /// Deadline for a bulk change, which the store makes in bounded groups.
 pub(super) const LONG: Duration = Duration::from_secs(600);
@@ -38,13 +32,10 @@ pub(super) const LONG: Duration = Duration::from_secs(600);
         (status = 200, body = DeliveryList),
     ),
 )]
-pub(super) async fn list(
-    State(state): State<Arc<AdminState>>,
-    uri: Uri,
-) -> Result<Json<DeliveryList>, AdminProblem> {
+pub(super) async fn list(view: CallerView, uri: Uri) -> Result<Json<DeliveryList>, AdminProblem> {
     let (filter, page) = parameters::listing::<DeliveryFilter>(&uri)?;
     let search = filter.search()?;
-    let store = state.store()?;
+    let store = view.store()?;
     // The extra row shows whether there is another page, without a count of all rows.
     let rows = store.deliveries(search, parameters::one_more(page)).await?;
     let (rows, next) = parameters::cut(rows, page.limit, |row| row.id.0);
@@ -63,13 +54,13 @@ pub(super) async fn list(
     ),
 )]
 pub(super) async fn show(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     PathParameter(id): PathParameter<String>,
 ) -> Result<Json<DeliveryDetail>, AdminProblem> {
     let id = delivery_id(&id)?;
-    let store = state.store()?;
-    let row = find(store, id).await?;
-    let attempts = store.attempts(id).await?;
+    let store = view.store()?;
+    let row = store.delivery(id).await?;
+    let attempts = store.attempts(&row).await?;
     Ok(Json(DeliveryDetail {
         delivery: delivery(row),
         attempts: attempts.into_iter().map(attempt).collect(),
@@ -85,14 +76,14 @@ pub(super) async fn show(
     ),
 )]
 pub(super) async fn attempts(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     PathParameter(id): PathParameter<String>,
 ) -> Result<Json<AttemptList>, AdminProblem> {
     let id = delivery_id(&id)?;
-    let store = state.store()?;
+    let store = view.store()?;
     // A delivery without attempts and a missing one both have no rows, so look for the delivery first.
-    find(store, id).await?;
-    let attempts = store.attempts(id).await?;
+    let row = store.delivery(id).await?;
+    let attempts = store.attempts(&row).await?;
     Ok(Json(AttemptList {
         attempts: attempts.into_iter().map(attempt).collect(),
     }))
@@ -108,10 +99,10 @@ pub(super) async fn attempts(
     ),
 )]
 pub(super) async fn retry(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     PathParameter(id): PathParameter<String>,
 ) -> Result<Json<DeliveryDocument>, AdminProblem> {
-    change(&state, &id, DeliveryAction::Retry).await
+    change(&view, &id, DeliveryAction::Retry).await
 }
 
 /// Cancels an open delivery
@@ -124,10 +115,10 @@ pub(super) async fn retry(
     ),
 )]
 pub(super) async fn cancel(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     PathParameter(id): PathParameter<String>,
 ) -> Result<Json<DeliveryDocument>, AdminProblem> {
-    change(&state, &id, DeliveryAction::Cancel).await
+    change(&view, &id, DeliveryAction::Cancel).await
 }
 
 /// Discards a dead-lettered delivery
@@ -140,10 +131,10 @@ pub(super) async fn cancel(
     ),
 )]
 pub(super) async fn discard(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     PathParameter(id): PathParameter<String>,
 ) -> Result<Json<DeliveryDocument>, AdminProblem> {
-    change(&state, &id, DeliveryAction::Discard).await
+    change(&view, &id, DeliveryAction::Discard).await
 }
 
 /// Retries all matching deliveries now
@@ -155,11 +146,11 @@ pub(super) async fn discard(
     ),
 )]
 pub(super) async fn retry_many(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     Extension(visit): Extension<ConnectionContext>,
     JsonParameters(many): JsonParameters<BulkSelection>,
 ) -> Result<Json<BulkChangeResult>, AdminProblem> {
-    change_many(&state, &visit, many, DeliveryAction::Retry).await
+    change_many(&view, &visit, many, DeliveryAction::Retry).await
 }
 
 /// Cancels all matching open deliveries
@@ -171,11 +162,11 @@ pub(super) async fn retry_many(
     ),
 )]
 pub(super) async fn cancel_many(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     Extension(visit): Extension<ConnectionContext>,
     JsonParameters(many): JsonParameters<BulkSelection>,
 ) -> Result<Json<BulkChangeResult>, AdminProblem> {
-    change_many(&state, &visit, many, DeliveryAction::Cancel).await
+    change_many(&view, &visit, many, DeliveryAction::Cancel).await
 }
 
 /// Discards all matching dead letters
@@ -187,11 +178,11 @@ pub(super) async fn cancel_many(
     ),
 )]
 pub(super) async fn discard_many(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     Extension(visit): Extension<ConnectionContext>,
     JsonParameters(many): JsonParameters<BulkSelection>,
 ) -> Result<Json<BulkChangeResult>, AdminProblem> {
-    change_many(&state, &visit, many, DeliveryAction::Discard).await
+    change_many(&view, &visit, many, DeliveryAction::Discard).await
 }
 
 fn delivery_id(text: &str) -> Result<DeliveryId, AdminProblem> {
@@ -200,33 +191,26 @@ fn delivery_id(text: &str) -> Result<DeliveryId, AdminProblem> {
 
 /// Takes a step with one delivery, or says why its state does not allow it.
 async fn change(
-    state: &AdminState,
+    view: &CallerView,
     id: &str,
     action: DeliveryAction,
 ) -> Result<Json<DeliveryDocument>, AdminProblem> {
     let id = delivery_id(id)?;
-    let store = state.store()?;
-    let row = find(store, id).await?;
+    let store = view.store()?;
+    let row = store.delivery(id).await?;
     // Checked before the write only for a useful message. The store checks the state again when it changes it.
     if row.state.after(action.step()).is_none() {
         return Err(refused(id, row.state, action));
     }
-    let selection = StepSelection {
-        step: action.step(),
-        which: DeliverySelector::One(id),
-    };
-    let changed = store
-        .change(selection, ClockReading::read().unix_ms)
-        .await?;
-    let row = find(store, id).await?;
+    let changed = store.change_one(&row, action.step()).await?;
+    let row = store.delivery(id).await?;
     if changed == 0 {
         // A worker changed the delivery between the query and this change, so report its new state.
         return Err(refused(id, row.state, action));
     }
     // The worker of the destination sleeps until its next due delivery, so wake it for this one.
     if action == DeliveryAction::Retry {
-        let destination = store.destination(&row.route, &row.destination).await?;
-        (state.controls.wake)(destination);
+        view.wake(store.destination_of(&row).await?);
     }
     Ok(Json(delivery(row)))
 }
@@ -266,14 +250,14 @@ fn refused(id: DeliveryId, state: DeliveryState, action: DeliveryAction) -> Admi
 
 /// Takes a step with all matching deliveries whose state allows it, or only counts them.
 async fn change_many(
-    state: &AdminState,
+    view: &CallerView,
     visit: &ConnectionContext,
     many: BulkSelection,
     action: DeliveryAction,
 ) -> Result<Json<BulkChangeResult>, AdminProblem> {
-    let store = state.store()?.clone();
+    let store = view.store()?;
     let search = many.search()?;
-    let _slot = state.long_slot()?;
+    let _slot = view.long_slot()?;
     visit.deadline.extend(LONG);
     let wanted = many.describe();
     // The remark gives the audit log the search and the count. The path of the request shows neither.
@@ -285,11 +269,7 @@ async fn change_many(
             count,
         }));
     }
-    let selection = StepSelection {
-        step: action.step(),
-        which: DeliverySelector::All(search.clone()),
-    };
-    let changed = store.change(selection, ClockReading::read().unix_ms).await;
+    let changed = store.change_all(search.clone(), action.step()).await;
     visit.remark(match &changed {
         Ok(count) => format!("{wanted}: {count} changed"),
         // Groups before the failure are committed, so the number of changes is unknown.
@@ -297,7 +277,7 @@ async fn change_many(
     });
     let count = changed?;
     if action == DeliveryAction::Retry && count > 0 {
-        wake_all(state, &store, &search).await?;
+        wake_all(view, &store, &search).await?;
     }
     Ok(Json(BulkChangeResult {
         dry_run: false,
@@ -307,7 +287,7 @@ async fn change_many(
 
 /// Counts the matching deliveries whose state allows the action.
 async fn count(
-    store: &Store,
+    store: &CallerStore,
     search: &DeliverySearch,
     action: DeliveryAction,
 ) -> Result<u64, AdminProblem> {
@@ -321,7 +301,7 @@ async fn count(
             ..search.clone()
         };
         // With a state, `count_replay` counts deliveries. Without one it may count events, which an action does not.
-        let found = store.count_replay(&ReplaySearch { search }).await?;
+        let found = store.count_replay(search).await?;
         count = count.saturating_add(found);
     }
     Ok(count)
@@ -329,8 +309,8 @@ async fn count(
 
 /// Wakes the workers of all destinations that the search may concern.
 async fn wake_all(
-    state: &AdminState,
-    store: &Store,
+    view: &CallerView,
+    store: &CallerStore,
     search: &DeliverySearch,
 ) -> Result<(), AdminProblem> {
     // Only route and destination narrow it: to wake a worker without due deliveries costs one query.
@@ -340,7 +320,7 @@ async fn wake_all(
         if route.is_none_or(|route| *route == row.route)
             && name.is_none_or(|name| *name == row.name)
         {
-            (state.controls.wake)(row.id);
+            view.wake(row.id);
         }
     }
     Ok(())
@@ -352,22 +332,6 @@ pub(super) fn broken() -> AdminProblem {
         StatusCode::INTERNAL_SERVER_ERROR,
         "the gate failed while it handled this request: look in its log for the error",
     )
-}
-
-/// Finds one delivery.
-async fn find(store: &Store, id: DeliveryId) -> Result<DeliveryRow, AdminProblem> {
-    // Lists go from the newest to the oldest, so a delivery is the first row of a page that begins just above it.
-    let page = ListPage {
-        after: Some(id.0.saturating_add(1)),
-        limit: 1,
-    };
-    let rows = store.deliveries(DeliverySearch::default(), page).await?;
-    let row = rows.into_iter().find(|row| row.id == id);
-    row.ok_or_else(|| {
-        AdminProblem::missing(format!(
-            "delivery {id} does not exist: check the number; retention may have removed it"
-        ))
-    })
 }
 
 /// Converts a delivery to its JSON shape.

@@ -1,20 +1,17 @@
 //! Handlers for `/destinations`: list, pause and resume. A pause stops deliveries, never the acceptance of events.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 use hookgate_verify::document::suggest;
 
+use crate::admin::caller_store::CallerStore;
+use crate::admin::caller_view::CallerView;
 use crate::admin::controls::DestinationHealth;
 use crate::admin::documents::{
     ApiTimestamp, DestinationDocument, DestinationList, HealthDocument, StateCounts,
 };
 use crate::admin::parameters::PathParameter;
 use crate::admin::problem::AdminProblem;
-use crate::admin::state::AdminState;
 use crate::model::ids::{DestinationName, RouteName};
-use crate::store::Store;
 use crate::store::rows::DestinationRow;
 
 /// Lists all destinations, including those that left the config
@@ -24,11 +21,9 @@ use crate::store::rows::DestinationRow;
         (status = 200, body = DestinationList),
     ),
 )]
-pub(super) async fn list(
-    State(state): State<Arc<AdminState>>,
-) -> Result<Json<DestinationList>, AdminProblem> {
-    let rows = state.store()?.destinations().await?;
-    Ok(Json(shown(&state, rows)))
+pub(super) async fn list(view: CallerView) -> Result<Json<DestinationList>, AdminProblem> {
+    let rows = view.store()?.destinations().await?;
+    Ok(Json(shown(&view, rows)))
 }
 
 /// Pauses a destination: its deliveries wait and are not attempted
@@ -40,10 +35,10 @@ pub(super) async fn list(
     ),
 )]
 pub(super) async fn pause(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     PathParameter((route, name)): PathParameter<(String, String)>,
 ) -> Result<Json<DestinationList>, AdminProblem> {
-    set(&state, &route, Some(&name), true).await
+    set(&view, &route, Some(&name), true).await
 }
 
 /// Resumes a destination that was paused, or that was disabled after a response with status 410
@@ -55,10 +50,10 @@ pub(super) async fn pause(
     ),
 )]
 pub(super) async fn resume(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     PathParameter((route, name)): PathParameter<(String, String)>,
 ) -> Result<Json<DestinationList>, AdminProblem> {
-    set(&state, &route, Some(&name), false).await
+    set(&view, &route, Some(&name), false).await
 }
 
 /// Pauses all destinations of a route
@@ -70,10 +65,10 @@ pub(super) async fn resume(
     ),
 )]
 pub(super) async fn pause_route(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     PathParameter(route): PathParameter<String>,
 ) -> Result<Json<DestinationList>, AdminProblem> {
-    set(&state, &route, None, true).await
+    set(&view, &route, None, true).await
 }
 
 /// Resumes a paused route; destinations that were paused one by one stay paused
@@ -85,25 +80,25 @@ pub(super) async fn pause_route(
     ),
 )]
 pub(super) async fn resume_route(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     PathParameter(route): PathParameter<String>,
 ) -> Result<Json<DestinationList>, AdminProblem> {
-    set(&state, &route, None, false).await
+    set(&view, &route, None, false).await
 }
 
 /// Pauses or resumes a destination or a route, and returns the destinations concerned.
 async fn set(
-    state: &AdminState,
+    view: &CallerView,
     route: &str,
     name: Option<&str>,
     is_paused: bool,
 ) -> Result<Json<DestinationList>, AdminProblem> {
-    let store = state.store()?;
+    let store = view.store()?;
     let route = RouteName::new(route);
     let name = name.map(DestinationName::new);
     // The store keeps the pause, so that it survives a restart and a reload.
     if !store.pause(&route, name.as_ref(), is_paused).await? {
-        return Err(unknown(store, &route, name.as_ref()).await?);
+        return Err(unknown(&store, &route, name.as_ref()).await?);
     }
     let mut rows = store.destinations().await?;
     rows.retain(|row| row.route == route && name.as_ref().is_none_or(|name| *name == row.name));
@@ -111,18 +106,18 @@ async fn set(
         for row in &mut rows {
             // Only a resume by name enables a disabled destination: a resume of its route must not repeat a 410.
             if name.is_some() && row.disabled.is_some() {
-                store.disable(row.id, None).await?;
+                store.enable(row).await?;
                 row.disabled = None;
             }
-            (state.controls.wake)(row.id);
+            view.wake(row.id);
         }
     }
-    Ok(Json(shown(state, rows)))
+    Ok(Json(shown(view, rows)))
 }
 
 /// Builds the 404 for an unknown route or destination, with the most similar name.
 pub(super) async fn unknown(
-    store: &Store,
+    store: &CallerStore,
     route: &RouteName,
     name: Option<&DestinationName>,
 ) -> Result<AdminProblem, AdminProblem> {
@@ -153,8 +148,8 @@ pub(super) async fn unknown(
 }
 
 /// Combines rows of the store with the health that the workers report.
-fn shown(state: &AdminState, rows: Vec<DestinationRow>) -> DestinationList {
-    let health = (state.controls.health)();
+fn shown(view: &CallerView, rows: Vec<DestinationRow>) -> DestinationList {
+    let health = view.health();
     // A destination without a worker is not in the running config, so it has no health.
     let destinations = rows.into_iter().map(|row| {
         let health = health.iter().find(|health| health.id == row.id);

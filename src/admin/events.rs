@@ -1,23 +1,20 @@
 //! Handlers for `/events`: accepted events and their bodies.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use data_encoding::{BASE64, HEXLOWER};
 use http::{HeaderName, HeaderValue, Uri, header};
 
-use crate::admin::config_view::ConfigView;
+use crate::admin::caller_store::VisibleEvent;
+use crate::admin::caller_view::CallerView;
+use crate::admin::deliveries;
 use crate::admin::documents::{
     ApiTimestamp, BodySummary, EventDetail, EventDocument, EventList, StateCounts,
 };
 use crate::admin::parameters::{self, EventFilter, MAX_ROWS, PageParameters, PathParameter};
 use crate::admin::problem::AdminProblem;
-use crate::admin::state::AdminState;
-use crate::admin::{deliveries, redact};
 use crate::model::ids::RequestId;
-use crate::store::rows::StoredEvent;
+use crate::store::content_match::ContentCriterion;
 use crate::store::search::{DeliverySearch, EventRow, ListPage};
 
 /// Lists events, newest first
@@ -28,22 +25,21 @@ use crate::store::search::{DeliverySearch, EventRow, ListPage};
         (status = 200, body = EventList),
     ),
 )]
-pub(super) async fn list(
-    State(state): State<Arc<AdminState>>,
-    uri: Uri,
-) -> Result<Json<EventList>, AdminProblem> {
+pub(super) async fn list(view: CallerView, uri: Uri) -> Result<Json<EventList>, AdminProblem> {
     let (filter, page) = parameters::listing::<EventFilter>(&uri)?;
     let search = filter.search()?;
     // A text search stops after a time, not after a number of rows, so the store returns its own cursor.
     if let Some(text) = filter.text.filter(|text| !text.is_empty()) {
-        let store = state.store()?;
-        let (rows, next) = store.events_with_text(search, text, page).await?;
+        let store = view.store()?;
+        let (rows, next) = store
+            .events_with_content(search, ContentCriterion::Text(text), page)
+            .await?;
         return Ok(Json(EventList {
             events: rows.into_iter().map(event).collect(),
             next: next.map(|next| next.to_string()),
         }));
     }
-    let rows = state
+    let rows = view
         .store()?
         .events(search, parameters::one_more(page))
         .await?;
@@ -63,11 +59,11 @@ pub(super) async fn list(
     ),
 )]
 pub(super) async fn show(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     PathParameter(uid): PathParameter<String>,
 ) -> Result<Json<EventDetail>, AdminProblem> {
     let uid = parameters::request_id(&uid, "an event")?;
-    let event = find(&state, uid).await?;
+    let event = find(&view, uid).await?;
     let search = DeliverySearch {
         uid: Some(uid),
         ..DeliverySearch::default()
@@ -77,9 +73,9 @@ pub(super) async fn show(
         after: None,
         limit: MAX_ROWS,
     };
-    let rows = state.store()?.deliveries(search, page).await?;
+    let rows = view.store()?.deliveries(search, page).await?;
     // Mask with the scheme of the running config, which may name credentials that an older one did not know.
-    let mut detail = detail(&event, &state.facts.load());
+    let mut detail = detail(&event, &view);
     detail.deliveries = rows.into_iter().map(deliveries::delivery).collect();
     Ok(Json(detail))
 }
@@ -93,11 +89,13 @@ pub(super) async fn show(
     ),
 )]
 pub(super) async fn body(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     PathParameter(uid): PathParameter<String>,
 ) -> Result<Response, AdminProblem> {
+    view.need_payload()?;
     let uid = parameters::request_id(&uid, "an event")?;
-    let event = find(&state, uid).await?;
+    let event = find(&view, uid).await?;
+    let event = event.event;
     let Some(body) = event.body else {
         return Err(AdminProblem::missing(format!(
             "the store removed the body of event `{uid}` when its deliveries ended (`keep_body = false` in `[store]`)"
@@ -126,8 +124,8 @@ pub(super) fn download(bytes: impl IntoResponse, name: &str) -> Response {
     answer
 }
 
-async fn find(state: &AdminState, uid: RequestId) -> Result<StoredEvent, AdminProblem> {
-    state.store()?.event(uid).await?.ok_or_else(|| {
+async fn find(view: &CallerView, uid: RequestId) -> Result<VisibleEvent, AdminProblem> {
+    view.store()?.event(uid).await?.ok_or_else(|| {
         AdminProblem::missing(format!(
             "event `{uid}` does not exist: check the id; retention may have removed it"
         ))
@@ -150,7 +148,8 @@ pub(super) fn event(row: EventRow) -> EventDocument {
 }
 
 /// Converts an event to its JSON shape with masked secrets. The caller adds the deliveries.
-fn detail(event: &StoredEvent, facts: &ConfigView) -> EventDetail {
+fn detail(visible: &VisibleEvent, view: &CallerView) -> EventDetail {
+    let event = &visible.event;
     EventDetail {
         uid: event.uid.to_string(),
         route: event.route.to_string(),
@@ -162,13 +161,16 @@ fn detail(event: &StoredEvent, facts: &ConfigView) -> EventDetail {
         source: event.source.to_string(),
         tls: event.is_tls,
         method: event.method.to_string(),
-        target: redact::target(event, facts),
+        target: view.target(event),
         host: event.host.clone(),
-        headers: redact::headers(event, facts),
+        headers: view.headers(event),
         body: BodySummary {
-            is_kept: event.body.is_some(),
-            size: event.body.as_ref().map(|body| body.len() as u64),
-            sha256: HEXLOWER.encode(&event.digest),
+            is_kept: visible.body_size.is_some(),
+            size: visible.body_size,
+            sha256: match visible.has_payload {
+                true => HEXLOWER.encode(&event.digest),
+                false => String::new(),
+            },
         },
         // `show` fills it in, because only that handler reads the deliveries.
         deliveries: Vec::new(),

@@ -9,7 +9,7 @@ use tracing::Level;
 use crate::admin::config_view::ConfigView;
 use crate::admin::controls::AdminControls;
 use crate::admin::state::AdminState;
-use crate::admin::{history, nodes, rotation};
+use crate::admin::{node_counts, node_rows, rotation};
 use crate::config::load_text;
 use crate::model::clock::ClockReading;
 use crate::model::database::{DatabaseLocation, SqliteFile};
@@ -138,7 +138,7 @@ async fn a_secret_is_unused_only_if_every_node_says_so() {
     };
     let idle = view.row("two", 9 * DAY_MS);
     view.set(&[own.clone(), idle.clone()]);
-    let uses = history::secrets_now(&view.state).await;
+    let uses = node_counts::secrets_now(&view.state).await;
     let old = uses
         .secrets
         .iter()
@@ -152,7 +152,7 @@ async fn a_secret_is_unused_only_if_every_node_says_so() {
     let counted = |rows: &[NodeRow]| {
         view.set(rows);
         let state = Arc::clone(&view.state);
-        async move { history::secrets_now(&state).await.complete_since_ms }
+        async move { node_counts::secrets_now(&state).await.complete_since_ms }
     };
     assert!(counted(&[own.clone(), idle.clone()]).await.is_some());
     let stale = |row: &NodeRow| {
@@ -182,13 +182,13 @@ async fn the_nodes_with_known_counts_are_apart_from_the_others() {
     let mut stale = view.row("three", 0);
     stale.report.published_ms = 0;
     view.set(&[own, view.row("two", 0), stale]);
-    let (known, missing) = nodes::known_rows(&view.state).await;
+    let (known, missing) = node_rows::known_rows(&view.state).await;
     let names: Vec<_> = known.iter().map(|row| row.name.as_str()).collect();
     assert_eq!(
         (names, missing),
         (vec!["one", "two"], vec!["three".to_owned()])
     );
-    let day = history::day_of(&view.state, "shop", view.now_ms).await;
+    let day = node_counts::day_of(&view.state, "shop", view.now_ms).await;
     assert_eq!(day.requests, 10);
     assert_eq!(day.reasons[0].count, 4);
     assert_eq!(day.missing_nodes, ["three"]);

@@ -17,6 +17,7 @@ use crate::admin::documents::DeliveryStateName;
 use crate::admin::problem::AdminProblem;
 use crate::model::clock;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
+use crate::model::route_scope::RouteScope;
 use crate::store::search::{DeliverySearch, EventSearch, ListPage};
 
 /// Rows in a response if the request sets no `limit`.
@@ -159,6 +160,8 @@ impl EventFilter {
     /// Parses the filter for the store. `text` is not part of it, because the store searches text in another call.
     pub(super) fn search(&self) -> Result<EventSearch, AdminProblem> {
         Ok(EventSearch {
+            // The store of the caller adds its scope.
+            scope: RouteScope::All,
             route: self.route.as_deref().map(RouteName::new),
             provider: self.provider.clone(),
             id: self.id.clone(),
@@ -174,6 +177,7 @@ impl DeliveryFilter {
     /// Parses the filter for the store.
     pub(super) fn search(&self) -> Result<DeliverySearch, AdminProblem> {
         let event = EventSearch {
+            scope: RouteScope::All,
             route: self.route.as_deref().map(RouteName::new),
             provider: self.provider.clone(),
             id: self.id.clone(),

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::admin::documents::StateCounts;
 use crate::admin::state::AdminState;
-use crate::admin::{nodes, rotation, running_config};
+use crate::admin::{node_rows, rotation, running_config};
 use crate::model::clock::{self, ClockReading};
 use crate::model::problem::{FoundProblem, ProblemKind};
+use crate::model::route_scope::RouteScope;
 use crate::store::nodes::NodeRow;
 use crate::store::rows::DestinationRow;
 use crate::store::{Store, StoreStatistics};
@@ -15,6 +16,9 @@ const DAY_MS: i64 = 86_400_000;
 
 /// Days before the expiry of a certificate, each of which makes the problem worse.
 const CERTIFICATE_STEPS: [i64; 4] = [7, 3, 1, 0];
+
+/// Time before the end of a revocation list at which it is a problem: authorities renew most lists days before.
+const LIST_SOON: i64 = 24 * 3600;
 
 /// State of the store and the nodes in which problems are found. It is empty if the store does not respond.
 pub(super) struct ProblemView {
@@ -37,10 +41,32 @@ impl ProblemView {
         };
         Self {
             rows,
-            nodes: nodes::rows(state).await.ok(),
+            nodes: node_rows::rows(state).await.ok(),
             stats,
             now,
         }
+    }
+
+    /// Removes what belongs to routes outside a scope, and to the gate as a whole.
+    pub(super) fn limit(&mut self, scope: &RouteScope) {
+        self.rows.retain(|row| scope.contains(row.route.as_str()));
+        if scope.is_limited() {
+            self.nodes = None;
+        }
+    }
+
+    /// Finds all problems within a scope, most urgent first.
+    pub(super) async fn all(&self, state: &AdminState, scope: &RouteScope) -> Vec<FoundProblem> {
+        let mut found = self.own(state);
+        found.extend(self.shared(state).await);
+        found.extend(state.controls.alerts.judged_problems());
+        found.retain(|problem| scope.contains_any(problem.route()));
+        // The order of the kinds is that of urgency: what rejects events comes first.
+        found.sort_by_key(|problem| {
+            let mut all = ProblemKind::ALL.into_iter();
+            all.position(|(_, kind)| kind == problem.kind)
+        });
+        found
     }
 
     /// Finds the problems of this process, which other nodes may not have.
@@ -89,6 +115,24 @@ impl ProblemView {
             let text = format!("the certificate for {names} could not be renewed: {error}");
             found.push(FoundProblem::new(ProblemKind::Renewal, names, text));
         }
+        for (route, until) in gate.revocation_lists {
+            let left = until.saturating_sub(self.now.unix_seconds());
+            if left >= LIST_SOON {
+                continue;
+            }
+            let text = match left.max(0) / 3600 {
+                _ if left < 0 => format!(
+                    "a revocation list of route `{route}` is past its end, so its clients are refused: fetch the \
+                     current list"
+                ),
+                hours => format!(
+                    "a revocation list of route `{route}` ends in {hours} hours, and its clients are refused then: \
+                     fetch the current list"
+                ),
+            };
+            let problem = FoundProblem::new(ProblemKind::RevocationList, route.as_str(), text);
+            found.push(problem.with_level(u32::from(left < 0)));
+        }
     }
 
     fn ranges(&self, state: &AdminState, found: &mut Vec<FoundProblem>) {
@@ -119,7 +163,7 @@ impl ProblemView {
         let store_now_ms = store.map_or(self.now, Store::now).unix_ms;
         let rows = self.nodes.as_deref().unwrap_or_default();
         for node in rows {
-            for text in nodes::warnings(node, rows, store_now_ms) {
+            for text in node_rows::warnings(node, rows, store_now_ms) {
                 found.push(FoundProblem::new(ProblemKind::Node, &node.name, text));
             }
         }

@@ -1,17 +1,14 @@
 //! Handlers for `/providers`: the catalogue of providers.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 use hookgate_verify::document::suggest;
 use hookgate_verify::providers::{self, ProviderEvidence};
 
+use crate::admin::caller_view::CallerView;
 use crate::admin::deliveries;
 use crate::admin::documents::{ProviderDetail, ProviderDocument, ProviderList};
 use crate::admin::parameters::PathParameter;
 use crate::admin::problem::AdminProblem;
-use crate::admin::state::AdminState;
 
 /// Lists the providers of the catalogue, sorted by id
 #[utoipa::path(
@@ -38,7 +35,7 @@ pub(super) async fn list() -> Result<Json<ProviderList>, AdminProblem> {
     ),
 )]
 pub(super) async fn show(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     PathParameter(id): PathParameter<String>,
 ) -> Result<Json<ProviderDetail>, AdminProblem> {
     let found = providers::find(&id).ok_or_else(|| {
@@ -46,9 +43,9 @@ pub(super) async fn show(
         let near = near.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
         AdminProblem::missing(format!("the provider `{id}` does not exist{near}"))
     })?;
-    let facts = state.facts.load();
+    let used = view.routes();
     // Shows an operator where the provider is in use already.
-    let routes = facts.routes.iter().filter(|route| route.provider == id);
+    let routes = used.iter().filter(|route| route.provider == id);
     let ranges = found.ip_ranges.as_ref().map(|ranges| &ranges.cidrs);
     Ok(Json(ProviderDetail {
         provider: provider(&found),

@@ -1,19 +1,16 @@
 //! Handlers for `/rejections`: recently rejected requests and their reasons.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 use hookgate_verify::net::redact::MASK;
 use http::Uri;
 use serde::Deserialize;
 
+use crate::admin::caller_view::CallerView;
 use crate::admin::documents::{
     ApiTimestamp, HeaderDocument, RejectionDetail, RejectionDocument, RejectionGroup, RejectionList,
 };
 use crate::admin::parameters::{self, PathParameter};
 use crate::admin::problem::AdminProblem;
-use crate::admin::state::AdminState;
 use crate::admin::verdicts::{meaning, reason_named};
 use crate::explain::RefusalExplanation;
 use crate::gate::reject::Reject;
@@ -43,22 +40,18 @@ pub(super) struct RejectionFilter {
         (status = 200, body = RejectionList),
     ),
 )]
-pub(super) async fn list(
-    State(state): State<Arc<AdminState>>,
-    uri: Uri,
-) -> Result<Json<RejectionList>, AdminProblem> {
+pub(super) async fn list(view: CallerView, uri: Uri) -> Result<Json<RejectionList>, AdminProblem> {
     let filter = parameters::filter::<RejectionFilter>(&uri)?;
     let route = filter.route.as_deref();
     let reason = filter.reason.as_deref().map(reason_named).transpose()?;
-    let kept = state.recorder.rejected();
-    let mut groups = kept.groups();
+    let mut groups = view.rejected_groups();
     groups.retain(|group| {
         route.is_none_or(|route| group.route.as_str() == route)
             && reason.is_none_or(|reason| group.reason == reason)
     });
-    let requests = kept.list(route, reason);
+    let requests = view.rejected(route, reason);
     Ok(Json(RejectionList {
-        node: state.node(),
+        node: view.node(),
         groups: groups.iter().map(group).collect(),
         rejections: requests
             .iter()
@@ -79,11 +72,11 @@ pub(super) async fn list(
     ),
 )]
 pub(super) async fn show(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     PathParameter(text): PathParameter<String>,
 ) -> Result<Json<RejectionDetail>, AdminProblem> {
     let id = parameters::request_id(&text, "a request")?;
-    let request = state.recorder.rejected().find(&id);
+    let request = view.find_rejected(&id);
     let detail = request.as_ref().and_then(|request| {
         let reject = request.verdict.decision.reject()?;
         Some(RejectionDetail {
@@ -96,7 +89,7 @@ pub(super) async fn show(
         AdminProblem::missing(format!(
             "the rejected request `{id}` is not in memory: it is too old (`keep_rejected` in `[server]`), or from \
              before the start; look for the id in the log{}",
-            state.of_node()
+            view.of_node()
         ))
     })
 }
@@ -114,16 +107,16 @@ pub(super) async fn show(
     ),
 )]
 pub(super) async fn explanation(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     PathParameter(text): PathParameter<String>,
 ) -> Result<Json<RefusalExplanation>, AdminProblem> {
     let id = parameters::request_id(&text, "a request")?;
-    let explained = (state.controls.explain)(id).await;
+    let explained = view.explain(id).await;
     explained.map(Json).ok_or_else(|| {
         AdminProblem::missing(format!(
             "the request `{id}` is not in memory: it is too old (`keep_verdicts` in `[server]`), or from before the \
              start; look for the id in the log{}",
-            state.of_node()
+            view.of_node()
         ))
     })
 }

@@ -1,11 +1,9 @@
 //! Handlers for `/replays`: deliver old events again, as new deliveries.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::{Extension, Json};
 use http::StatusCode;
 
+use crate::admin::caller_view::CallerView;
 use crate::admin::connection_context::ConnectionContext;
 use crate::admin::deliveries;
 use crate::admin::documents::{
@@ -13,12 +11,7 @@ use crate::admin::documents::{
 };
 use crate::admin::parameters::{self, BulkSelection, JsonParameters, PathParameter};
 use crate::admin::problem::AdminProblem;
-use crate::admin::state::AdminState;
-use crate::model::clock::ClockReading;
-use crate::store::search::{self, ReplayRow};
-
-/// Most replays that a list returns and that a lookup by number reads.
-const KNOWN: u64 = 1000;
+use crate::store::search::ReplayRow;
 
 /// Lists the last 1,000 replays, newest first
 #[utoipa::path(
@@ -27,10 +20,8 @@ const KNOWN: u64 = 1000;
         (status = 200, body = ReplayList),
     ),
 )]
-pub(super) async fn list(
-    State(state): State<Arc<AdminState>>,
-) -> Result<Json<ReplayList>, AdminProblem> {
-    let rows = state.store()?.replays(KNOWN).await?;
+pub(super) async fn list(view: CallerView) -> Result<Json<ReplayList>, AdminProblem> {
+    let rows = view.store()?.replays().await?;
     Ok(Json(ReplayList {
         replays: rows.iter().map(replay).collect(),
     }))
@@ -46,18 +37,17 @@ pub(super) async fn list(
     ),
 )]
 pub(super) async fn begin(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     Extension(visit): Extension<ConnectionContext>,
     JsonParameters(many): JsonParameters<BulkSelection>,
 ) -> Result<(StatusCode, Json<ReplayCreated>), AdminProblem> {
-    let store = state.store()?.clone();
+    let store = view.store()?;
     let search = many.search()?;
-    let asked = search::ReplaySearch { search };
-    let _slot = state.long_slot()?;
+    let _slot = view.long_slot()?;
     visit.deadline.extend(deliveries::LONG);
     let wanted = many.describe();
     if many.dry_run {
-        let count = store.count_replay(&asked).await?;
+        let count = store.count_replay(search).await?;
         visit.remark(format!("{wanted}: {count} counted"));
         let answer = ReplayCreated {
             dry_run: true,
@@ -67,12 +57,10 @@ pub(super) async fn begin(
         return Ok((StatusCode::OK, Json(answer)));
     }
     // The store fixes the selection now: deliveries that match later are no part of the replay.
-    let row = store
-        .begin_replay(asked, ClockReading::read().unix_ms)
-        .await?;
+    let row = store.begin_replay(search).await?;
     visit.remark(format!("{wanted}: replay {} of {}", row.id, row.total));
     // The replay is in the store, so it survives a restart. The notification only has it start at once.
-    state.controls.replays.notify_one();
+    view.notify_replays();
     let answer = ReplayCreated {
         dry_run: false,
         count: row.total,
@@ -90,11 +78,11 @@ pub(super) async fn begin(
     ),
 )]
 pub(super) async fn show(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     PathParameter(id): PathParameter<String>,
 ) -> Result<Json<ReplayDocument>, AdminProblem> {
     let id = parameters::number(&id, "a replay")?;
-    Ok(Json(replay(&find(&state, id).await?)))
+    Ok(Json(replay(&view.store()?.replay(id).await?)))
 }
 
 /// Pauses a replay; deliveries that it already created are still attempted
@@ -107,10 +95,10 @@ pub(super) async fn show(
     ),
 )]
 pub(super) async fn pause(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     PathParameter(id): PathParameter<String>,
 ) -> Result<Json<ReplayDocument>, AdminProblem> {
-    set(&state, &id, true).await
+    set(&view, &id, true).await
 }
 
 /// Resumes a paused replay
@@ -123,43 +111,31 @@ pub(super) async fn pause(
     ),
 )]
 pub(super) async fn resume(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     PathParameter(id): PathParameter<String>,
 ) -> Result<Json<ReplayDocument>, AdminProblem> {
-    set(&state, &id, false).await
+    set(&view, &id, false).await
 }
 
 /// Pauses or resumes a replay that has not ended.
 async fn set(
-    state: &AdminState,
+    view: &CallerView,
     id: &str,
     is_paused: bool,
 ) -> Result<Json<ReplayDocument>, AdminProblem> {
     let id = parameters::number(id, "a replay")?;
-    if find(state, id).await?.is_ended {
+    let store = view.store()?;
+    let row = store.replay(id).await?;
+    if row.is_ended {
         return Err(AdminProblem::conflict(format!(
             "replay {id} has ended and created all its deliveries: cancel those that still wait with \
              `/deliveries/cancel`"
         )));
     }
-    let row = state.store()?.pause_replay(id, is_paused).await?;
-    let row = row.ok_or_else(|| missing(id))?;
+    let row = store.pause_replay(&row, is_paused).await?;
     // After a pause too: the task then reads the list of replays again and leaves this one out.
-    state.controls.replays.notify_one();
+    view.notify_replays();
     Ok(Json(replay(&row)))
-}
-
-async fn find(state: &AdminState, id: i64) -> Result<ReplayRow, AdminProblem> {
-    // The store has no query for one replay, and the list is short.
-    let rows = state.store()?.replays(KNOWN).await?;
-    let row = rows.into_iter().find(|row| row.id == id);
-    row.ok_or_else(|| missing(id))
-}
-
-fn missing(id: i64) -> AdminProblem {
-    AdminProblem::missing(format!(
-        "replay {id} does not exist: list the replays with `/replays`"
-    ))
 }
 
 fn replay(row: &ReplayRow) -> ReplayDocument {

@@ -1,18 +1,14 @@
 //! Handler for `/requests`: a request as a file for `explain` and `replay-file`.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use hookgate_verify::net::redact::MASK;
 use http::StatusCode;
 
-use crate::admin::config_view::ConfigView;
+use crate::admin::caller_view::CallerView;
+use crate::admin::events;
 use crate::admin::parameters::{self, PathParameter};
 use crate::admin::problem::AdminProblem;
-use crate::admin::state::AdminState;
-use crate::admin::{events, redact};
 use crate::model::ids::RequestId;
 use crate::net::request_file::{RECEIVED, REQUEST_ID, ROUTE, RequestFile, SOURCE};
 use crate::store::rows::StoredEvent;
@@ -30,11 +26,12 @@ use crate::store::rows::StoredEvent;
     ),
 )]
 pub(super) async fn capture(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     PathParameter(text): PathParameter<String>,
 ) -> Result<Response, AdminProblem> {
+    view.need_payload()?;
     let id = parameters::request_id(&text, "an event or a request")?;
-    let bytes = find(&state, id).await?.to_bytes().map_err(|error| {
+    let bytes = find(&view, id).await?.to_bytes().map_err(|error| {
         let detail = format!("cannot write the request `{id}` as a file: {error}");
         AdminProblem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     })?;
@@ -42,34 +39,34 @@ pub(super) async fn capture(
 }
 
 /// Finds a request in the inbox or among the rejected requests in memory.
-async fn find(state: &AdminState, id: RequestId) -> Result<RequestFile, AdminProblem> {
+async fn find(view: &CallerView, id: RequestId) -> Result<RequestFile, AdminProblem> {
     // The inbox first: it has the whole body. A gate without a store has only rejected requests.
-    let stored = match state.store() {
+    let stored = match view.store() {
         Ok(store) => store.event(id).await?,
         Err(_) => None,
     };
-    if let Some(event) = stored {
+    if let Some(event) = stored.map(|visible| visible.event) {
         let body = event.body.clone().ok_or_else(|| {
             AdminProblem::missing(format!(
                 "the store removed the body of event `{id}` when its deliveries ended (`keep_body = false` in \
                  `[store]`)"
             ))
         })?;
-        return Ok(file_of(&event, body, &state.facts.load()));
+        return Ok(file_of(&event, body, view));
     }
-    let refused = state.recorder.rejected().find(&id);
+    let refused = view.find_rejected(&id);
     refused.map(|request| request.to_file()).ok_or_else(|| {
         AdminProblem::missing(format!(
             "the request `{id}` is neither in the inbox nor among the last rejected requests in memory \
              (`keep_rejected` in `[server]`): check the id{}",
-            state.of_node()
+            view.of_node()
         ))
     })
 }
 
 /// Rebuilds the request of an event, with its secrets masked.
-fn file_of(event: &StoredEvent, body: Bytes, facts: &ConfigView) -> RequestFile {
-    let mut file = RequestFile::new(event.method.clone(), redact::target(event, facts), body);
+fn file_of(event: &StoredEvent, body: Bytes, view: &CallerView) -> RequestFile {
+    let mut file = RequestFile::new(event.method.clone(), view.target(event), body);
     if let Ok(time) = jiff::Timestamp::from_millisecond(event.received_ms) {
         file.add_comment(RECEIVED, &time.to_string());
     }
@@ -80,7 +77,7 @@ fn file_of(event: &StoredEvent, body: Bytes, facts: &ConfigView) -> RequestFile 
         file.set_header("host", host);
     }
     for (name, value) in &event.headers {
-        let value = match redact::is_redacted(event, name, facts) {
+        let value = match view.is_redacted(event, name) {
             true => MASK.as_bytes(),
             // White space around a header value has no meaning in HTTP, and a file cannot preserve it.
             false => value.as_bytes().trim_ascii(),

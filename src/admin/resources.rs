@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 
 use crate::admin::api_resource::{ApiResource, change, read};
 use crate::admin::{
-    alerts, audit, deliveries, destinations, events, history, nodes, providers, rejections,
+    alerts, audit, deliveries, destinations, erase, events, history, nodes, providers, rejections,
     replays, requests, running_config, status, tail, test_event, verdicts,
 };
 
@@ -16,6 +16,7 @@ use crate::admin::{
 static RESOURCES: &[&ApiResource] = &[
     &LIST_EVENTS,
     &TAIL_EVENTS,
+    &ERASE_EVENTS,
     &SHOW_EVENT,
     &SHOW_EVENT_BODY,
     &LIST_DELIVERIES,
@@ -83,6 +84,12 @@ pub(crate) static TAIL_EVENTS: ApiResource = read(
     "events",
     "/api/v1/events/tail",
 );
+pub(crate) static ERASE_EVENTS: ApiResource = change(
+    || routes!(erase::erase),
+    "erase_events",
+    "events",
+    "/api/v1/events/erase",
+);
 pub(crate) static SHOW_EVENT: ApiResource = read(
     || routes!(events::show),
     "show_event",
@@ -95,6 +102,7 @@ pub(crate) static SHOW_EVENT_BODY: ApiResource = read(
     "events",
     "/api/v1/events/{uid}/body",
 )
+.with_payload()
 .audited();
 pub(crate) static LIST_DELIVERIES: ApiResource = read(
     || routes!(deliveries::list),
@@ -221,7 +229,8 @@ pub(crate) static SHOW_STORE: ApiResource = read(
     "show_store",
     "gate",
     "/api/v1/store",
-);
+)
+.for_whole_gate();
 pub(crate) static SHOW_STATUS: ApiResource = read(
     || routes!(status::status),
     "show_status",
@@ -233,38 +242,44 @@ pub(crate) static LIST_NODES: ApiResource = read(
     "list_nodes",
     "gate",
     "/api/v1/nodes",
-);
+)
+.for_whole_gate();
 pub(crate) static LIST_ACTIONS: ApiResource = read(
     || routes!(audit::list),
     "list_actions",
     "gate",
     "/api/v1/audit",
 )
+.for_whole_gate()
 .for_operators();
 pub(crate) static LIST_ALERTS: ApiResource = read(
     || routes!(alerts::list),
     "list_alerts",
     "alerts",
     "/api/v1/alerts",
-);
+)
+.for_whole_gate();
 pub(crate) static ACKNOWLEDGE_ALERT: ApiResource = change(
     || routes!(alerts::acknowledge),
     "acknowledge_alert",
     "alerts",
     "/api/v1/alerts/{id}/acknowledge",
-);
+)
+.for_whole_gate();
 pub(crate) static TEST_ALERTS: ApiResource = change(
     || routes!(alerts::test_all),
     "test_alerts",
     "alerts",
     "/api/v1/alerts/test",
-);
+)
+.for_whole_gate();
 pub(crate) static TEST_ALERT_RECEIVER: ApiResource = change(
     || routes!(alerts::test_one),
     "test_alert_receiver",
     "alerts",
     "/api/v1/alerts/test/{receiver}",
-);
+)
+.for_whole_gate();
 pub(crate) static LIST_VERDICTS: ApiResource = read(
     || routes!(verdicts::list),
     "list_verdicts",
@@ -318,19 +333,22 @@ pub(crate) static LIST_CERTIFICATES: ApiResource = read(
     "list_certificates",
     "config",
     "/api/v1/certificates",
-);
+)
+.for_whole_gate();
 pub(crate) static SHOW_CONFIG: ApiResource = read(
     || routes!(running_config::config),
     "show_config",
     "config",
     "/api/v1/config",
-);
+)
+.for_whole_gate();
 pub(crate) static RELOAD_CONFIG: ApiResource = change(
     || routes!(running_config::reload),
     "reload_config",
     "config",
     "/api/v1/reload",
-);
+)
+.for_whole_gate();
 pub(crate) static LIST_PROVIDERS: ApiResource = read(
     || routes!(providers::list),
     "list_providers",
@@ -361,6 +379,7 @@ pub(crate) static EXPLAIN_REJECTION: ApiResource = read(
     "rejections",
     "/api/v1/rejections/{request_id}/explanation",
 )
+.with_payload()
 .for_operators();
 pub(crate) static CAPTURE_REQUEST: ApiResource = read(
     || routes!(requests::capture),
@@ -368,5 +387,6 @@ pub(crate) static CAPTURE_REQUEST: ApiResource = read(
     "requests",
     "/api/v1/requests/{request_id}",
 )
+.with_payload()
 .for_operators()
 .audited();

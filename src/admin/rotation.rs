@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin::documents::SecretUseDocument;
-use crate::admin::history::{self, SecretUses};
+use crate::admin::node_counts::{self, SecretUses};
 use crate::admin::state::AdminState;
 use crate::model::clock::ClockReading;
 use crate::model::problem::{FoundProblem, ProblemKind};
@@ -35,7 +35,7 @@ pub(crate) async fn watch_secrets(state: Arc<AdminState>) {
     let mut ticks = tokio::time::interval(PERIOD);
     loop {
         ticks.tick().await;
-        let uses = history::secrets_now(&state).await;
+        let uses = node_counts::secrets_now(&state).await;
         let found = findings(&uses, soon_ms(&state), ClockReading::read().unix_ms);
         let mut holding = HashSet::new();
         for finding in found {
@@ -64,7 +64,7 @@ pub(crate) async fn watch_secrets(state: Arc<AdminState>) {
 
 /// Returns the reminders for the list of what needs attention.
 pub(super) async fn problems(state: &AdminState, now: ClockReading) -> Vec<FoundProblem> {
-    let uses = history::secrets_now(state).await;
+    let uses = node_counts::secrets_now(state).await;
     let found = findings(&uses, soon_ms(state), now.unix_ms).into_iter();
     let each = found.map(|finding| {
         let subject = format!("{}/{}", finding.secret.route, finding.secret.name);

@@ -1,12 +1,10 @@
 //! Handlers for the running config: `/routes`, `/certificates`, `/config` and `/reload`.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::{Extension, Json};
 use http::StatusCode;
 use tokio::sync::oneshot;
 
+use crate::admin::caller_view::{CallerView, WholeGate};
 use crate::admin::connection_context::ConnectionContext;
 use crate::admin::deliveries;
 use crate::admin::documents::{
@@ -15,7 +13,6 @@ use crate::admin::documents::{
 };
 use crate::admin::parameters::PathParameter;
 use crate::admin::problem::AdminProblem;
-use crate::admin::state::AdminState;
 use crate::config::effective::EffectiveValue;
 use crate::model::clock::ClockReading;
 use crate::store::rows::DestinationRow;
@@ -29,12 +26,9 @@ const DAY: i64 = 86_400;
         (status = 200, body = RouteList),
     ),
 )]
-pub(super) async fn routes(
-    State(state): State<Arc<AdminState>>,
-) -> Result<Json<RouteList>, AdminProblem> {
-    // Facts are shared and never change, so the deliveries go into a copy.
-    let mut routes = state.facts.load().routes.clone();
-    add_backlog(&state, &mut routes).await?;
+pub(super) async fn routes(view: CallerView) -> Result<Json<RouteList>, AdminProblem> {
+    let mut routes = view.routes();
+    add_backlog(&view, &mut routes).await?;
     Ok(Json(RouteList { routes }))
 }
 
@@ -47,20 +41,20 @@ pub(super) async fn routes(
     ),
 )]
 pub(super) async fn route(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     PathParameter(name): PathParameter<String>,
 ) -> Result<Json<RouteDocument>, AdminProblem> {
-    let mut route = state.facts.load().route(&name)?.clone();
-    add_backlog(&state, std::slice::from_mut(&mut route)).await?;
+    let mut route = view.route(&name)?;
+    add_backlog(&view, std::slice::from_mut(&mut route)).await?;
     Ok(Json(route))
 }
 
 /// Adds the deliveries by state to each route, if there is a store.
-async fn add_backlog(state: &AdminState, routes: &mut [RouteDocument]) -> Result<(), AdminProblem> {
-    let Some(store) = &state.controls.store else {
+async fn add_backlog(view: &CallerView, routes: &mut [RouteDocument]) -> Result<(), AdminProblem> {
+    if view.store_health().is_none() {
         return Ok(());
-    };
-    let rows = store.destinations().await?;
+    }
+    let rows = view.store()?.destinations().await?;
     for route in routes {
         route.backlog = Some(waiting(&rows, &route.name));
     }
@@ -85,7 +79,7 @@ fn waiting(rows: &[DestinationRow], route: &str) -> StateCounts {
         (status = 200, body = CertificateList),
     ),
 )]
-pub(super) async fn certificates(State(state): State<Arc<AdminState>>) -> Json<CertificateList> {
+pub(super) async fn certificates(state: WholeGate) -> Json<CertificateList> {
     let certificates = (state.controls.gate)().certificates;
     Json(CertificateList {
         certificates: certificates_of(certificates, ClockReading::read()),
@@ -119,7 +113,7 @@ pub(super) fn certificates_of(
         (status = 200, body = Object),
     ),
 )]
-pub(super) async fn config(State(state): State<Arc<AdminState>>) -> Json<EffectiveValue> {
+pub(super) async fn config(state: WholeGate) -> Json<EffectiveValue> {
     Json(state.facts.load().config.clone())
 }
 
@@ -134,7 +128,7 @@ pub(super) async fn config(State(state): State<Arc<AdminState>>) -> Json<Effecti
     ),
 )]
 pub(super) async fn reload(
-    State(state): State<Arc<AdminState>>,
+    state: WholeGate,
     Extension(visit): Extension<ConnectionContext>,
 ) -> Result<Json<ReloadResult>, AdminProblem> {
     let busy = || {

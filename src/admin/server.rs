@@ -37,6 +37,7 @@ use crate::admin::problem::AdminProblem;
 use crate::admin::resources::all_resources;
 use crate::admin::state::AdminState;
 use crate::admin::tls::AdminTls;
+use crate::model::route_scope::RouteScope;
 use crate::net::problem as generic;
 use crate::net::response::{HttpResponse, ResponseBody};
 
@@ -289,14 +290,15 @@ async fn metrics(
     state: Arc<AdminState>,
     origin: CallerOrigin,
 ) -> HttpResponse {
-    match state.identify(api::bearer(headers), origin) {
+    let scope = match state.identify(api::bearer(headers), origin) {
+        Ok(caller) => caller.scope,
         // Metrics are only numbers. Without a token in the config every client that can connect may read them.
-        Ok(_) | Err(AccessRefusal::Open) => {}
+        Err(AccessRefusal::Open) => RouteScope::All,
         Err(refused) => return stream(AdminProblem::from(refused).into_response()),
-    }
+    };
     state.recorder.refresh_store_reading().await;
     // Many routes make a long text, and it reads `/proc`. Both would block a thread that serves requests.
-    let text_of = tokio::task::spawn_blocking(move || state.recorder.metrics_text());
+    let text_of = tokio::task::spawn_blocking(move || state.recorder.metrics_text_within(&scope));
     match text_of.await {
         Ok(metrics) => text(OPEN_METRICS, metrics),
         Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR),

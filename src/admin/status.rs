@@ -1,19 +1,15 @@
 //! Handlers for `/status` and `/store`: health, content of the store, what needs attention.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 
+use crate::admin::caller_view::{CallerView, WholeGate};
+use crate::admin::controls::GateStatus;
 use crate::admin::documents::{
     ApiTimestamp, AttentionItem, StateCounts, StatusDocument, StoreStats,
 };
 use crate::admin::problem::AdminProblem;
-use crate::admin::problems::ProblemView;
 use crate::admin::state::AdminState;
 use crate::model::clock::ClockReading;
-use crate::model::problem::ProblemKind;
-use crate::store::Store;
 use crate::store::nodes::NodeRow;
 
 /// Shows the content of the store
@@ -23,9 +19,7 @@ use crate::store::nodes::NodeRow;
         (status = 200, body = StoreStats),
     ),
 )]
-pub(super) async fn store(
-    State(state): State<Arc<AdminState>>,
-) -> Result<Json<StoreStats>, AdminProblem> {
+pub(super) async fn store(state: WholeGate) -> Result<Json<StoreStats>, AdminProblem> {
     let store = state.store()?;
     let stats = store.stats().await?;
     Ok(Json(StoreStats {
@@ -49,28 +43,37 @@ pub(super) async fn store(
         (status = 200, body = StatusDocument),
     ),
 )]
-pub(super) async fn status(State(state): State<Arc<AdminState>>) -> Json<StatusDocument> {
-    let store = state.controls.store.as_ref();
+pub(super) async fn status(view: CallerView) -> Json<StatusDocument> {
     let now = ClockReading::read();
-    let view = ProblemView::load(&state, now).await;
-    let (rows, nodes) = (&view.rows, view.nodes.as_deref());
-    let gate = (state.controls.gate)();
+    let (seen, problems) = view.problems(now).await;
+    let (rows, nodes) = (&seen.rows, seen.nodes.as_deref());
+    let store_health = view.store_health();
+    // What belongs to no route is only for callers that see all of them.
+    let whole = view.whole();
+    let gate = whole.map_or_else(GateStatus::default, |state| (state.controls.gate)());
     // The wall clock may step back behind the start; the uptime then stays at 0.
-    let uptime_ms = now.unix_ms.saturating_sub(state.started_ms);
+    let uptime_ms = now.unix_ms.saturating_sub(view.started_ms());
     let open = rows
         .iter()
         .map(|row| StateCounts::new(row.deliveries).open());
+    // The problems are sorted: most urgent first.
+    let needs = problems.into_iter().map(|problem| AttentionItem {
+        what: problem.kind.word().to_owned(),
+        text: problem.text,
+    });
     Json(StatusDocument {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        ready: state.is_ready(),
-        started: ApiTimestamp(state.started_ms),
-        node: state.node(),
+        ready: view.is_ready(),
+        limited: whole.is_none(),
+        payload: view.sees_payload(),
+        started: ApiTimestamp(view.started_ms()),
+        node: view.node(),
         nodes: nodes.map(|rows| alive(rows).count() as u64),
-        has_store: store.is_some(),
-        store_healthy: store.map(Store::is_healthy),
-        tails: state.open_tails(),
+        has_store: store_health.is_some(),
+        store_healthy: store_health,
+        tails: whole.map_or(0, AdminState::open_tails),
         uptime_seconds: u64::try_from(uptime_ms / 1000).unwrap_or(0),
-        routes: state.facts.load().routes.len() as u64,
+        routes: view.routes().len() as u64,
         in_flight: gate.in_flight,
         connections: gate.connections,
         backlog: open.fold(0, u64::saturating_add),
@@ -79,27 +82,10 @@ pub(super) async fn status(State(state): State<Arc<AdminState>>) -> Json<StatusD
             .filter_map(|row| row.oldest_open_ms)
             .min()
             .map(ApiTimestamp),
-        needs: needs(&state, &view).await,
+        needs: needs.collect(),
     })
 }
 
 fn alive(nodes: &[NodeRow]) -> impl Iterator<Item = &NodeRow> {
     nodes.iter().filter(|node| node.ended_ms.is_none())
-}
-
-/// Lists what needs attention, most urgent first.
-async fn needs(state: &AdminState, view: &ProblemView) -> Vec<AttentionItem> {
-    let mut found = view.own(state);
-    found.extend(view.shared(state).await);
-    found.extend(state.controls.alerts.judged_problems());
-    // The order of the kinds is that of urgency: what rejects events comes first.
-    found.sort_by_key(|problem| {
-        let mut all = ProblemKind::ALL.into_iter();
-        all.position(|(_, kind)| kind == problem.kind)
-    });
-    let each = found.into_iter().map(|problem| AttentionItem {
-        what: problem.kind.word().to_owned(),
-        text: problem.text,
-    });
-    each.collect()
 }

@@ -3,25 +3,24 @@
 //! It queries the store at a steady pace, so that a tail never slows down a commit. A tail without a reading client
 //! ends, because its deadline moves only while the client reads.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, Uri};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
+use crate::admin::caller_store::CallerStore;
+use crate::admin::caller_view::CallerView;
 use crate::admin::connection_context::ConnectionContext;
 use crate::admin::events;
 use crate::admin::parameters::{self, EventFilter};
 use crate::admin::problem::AdminProblem;
-use crate::admin::state::AdminState;
 use crate::admin::tail_stream::{self, TailFormat};
+use crate::store::StoreError;
 use crate::store::search::{EventRow, EventSearch, ListPage};
-use crate::store::{Store, StoreError};
 
 /// Time between two queries, which a person at a terminal takes for immediate.
 const PACE: Duration = Duration::from_millis(500);
@@ -50,7 +49,7 @@ const MAX_ROWS: usize = 10_000;
     ),
 )]
 pub(super) async fn tail(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     Extension(visit): Extension<ConnectionContext>,
     headers: HeaderMap,
     uri: Uri,
@@ -67,8 +66,8 @@ pub(super) async fn tail(
             "a tail does not support `state`, because it shows events before their deliveries: use the list `/events`",
         ));
     }
-    let store = state.store()?.clone();
-    let slot = state.tail_slot()?;
+    let store = view.store()?;
+    let slot = view.tail_slot()?;
     let format = TailFormat::of(&headers);
     // A client that reconnects continues where it ended. With `since` that time alone bounds the first query. Otherwise
     // the tail begins with the next event.
@@ -98,7 +97,7 @@ struct TailPosition {
 }
 
 /// Reads the position of the newest event in the store.
-async fn newest(store: &Store) -> Result<Option<TailPosition>, StoreError> {
+async fn newest(store: &CallerStore) -> Result<Option<TailPosition>, StoreError> {
     let page = ListPage {
         after: None,
         limit: 1,
@@ -112,7 +111,7 @@ async fn newest(store: &Store) -> Result<Option<TailPosition>, StoreError> {
 
 /// Sends events until the client disconnects or the store fails. Then the response ends, and the client may reconnect.
 async fn follow(
-    store: Store,
+    store: CallerStore,
     search: EventSearch,
     mut seen: Option<TailPosition>,
     format: TailFormat,
@@ -153,7 +152,7 @@ async fn follow(
 ///
 /// It costs little if no event came or few match: it reads no further back than the last query.
 async fn query_new_events(
-    store: &Store,
+    store: &CallerStore,
     search: &EventSearch,
     seen: &mut Option<TailPosition>,
 ) -> Result<(Vec<EventRow>, bool), StoreError> {
@@ -185,7 +184,7 @@ async fn query_new_events(
 
 /// Reads the events after the cursor `seen`, newest first, and whether these are all.
 async fn newer(
-    store: &Store,
+    store: &CallerStore,
     search: &EventSearch,
     seen: i64,
 ) -> Result<(Vec<EventRow>, bool), StoreError> {

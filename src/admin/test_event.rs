@@ -5,9 +5,7 @@
 //! like every other event, including retries.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
-use axum::extract::State;
 use axum::{Extension, Json};
 use bytes::Bytes;
 use hookgate_verify::identity::event_id::EventId;
@@ -16,11 +14,11 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::admin::access::CallerOrigin;
+use crate::admin::caller_view::CallerView;
 use crate::admin::connection_context::ConnectionContext;
 use crate::admin::documents::{ProblemDocument, TestEvent};
 use crate::admin::parameters::PathParameter;
 use crate::admin::problem::AdminProblem;
-use crate::admin::state::AdminState;
 use crate::admin::{deliveries, destinations};
 use crate::model::clock::ClockReading;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
@@ -46,16 +44,16 @@ const TYPE: &str = "hookgate.test";
     ),
 )]
 pub(super) async fn send(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     Extension(visit): Extension<ConnectionContext>,
     PathParameter((route, name)): PathParameter<(String, String)>,
 ) -> Result<(StatusCode, Json<TestEvent>), AdminProblem> {
-    let to = destination(&state, &route, &name).await?;
+    let to = destination(&view, &route, &name).await?;
     let now = ClockReading::read();
-    let event = event(&to, target(&state, &route), &visit, now)?;
+    let event = event(&to, target(&view, &route), &visit, now)?;
     let uid = event.uid;
-    let store = state.store()?;
-    let committed = store.commit(NewEvent {
+    let store = view.store()?;
+    let new = NewEvent {
         event,
         // No claims: a test event has a new id each time and can be no duplicate.
         claims: Vec::new(),
@@ -67,14 +65,14 @@ pub(super) async fn send(
             order_key: None,
             is_in_flight: false,
         }],
-    });
-    let numbers = match committed.await? {
+    };
+    let numbers = match store.commit_test(&to, new).await? {
         CommitOutcome::New(numbers) => numbers,
         // Impossible: only an event with claims can be a duplicate.
         CommitOutcome::Duplicate(_) => Vec::new(),
     };
     let delivery = numbers.first().ok_or_else(deliveries::broken)?.0;
-    (state.controls.wake)(to.id);
+    view.wake(to.id);
     visit.remark(format!("event {uid}, delivery {delivery}"));
     let answer = TestEvent {
         event: uid.to_string(),
@@ -85,16 +83,16 @@ pub(super) async fn send(
 
 /// Finds the destination, and rejects one to which no worker delivers now.
 async fn destination(
-    state: &AdminState,
+    view: &CallerView,
     route: &str,
     name: &str,
 ) -> Result<DestinationRow, AdminProblem> {
-    let store = state.store()?;
+    let store = view.store()?;
     let (route, name) = (RouteName::new(route), DestinationName::new(name));
     let rows = store.destinations().await?;
     let is_it = |row: &DestinationRow| row.route == route && row.name == name;
     let Some(row) = rows.into_iter().find(is_it) else {
-        return Err(destinations::unknown(store, &route, Some(&name)).await?);
+        return Err(destinations::unknown(&store, &route, Some(&name)).await?);
     };
     if row.is_paused || row.is_route_paused || row.disabled.is_some() {
         return Err(AdminProblem::conflict(format!(
@@ -102,7 +100,7 @@ async fn destination(
         )));
     }
     // Only destinations of the running config have a worker, and each worker reports its health.
-    let health = (state.controls.health)();
+    let health = view.health();
     if !health.iter().any(|health| health.id == row.id) {
         return Err(AdminProblem::conflict(format!(
             "the running config has no destination `{route}/{name}`, so no worker would deliver the event: add it first"
@@ -112,11 +110,10 @@ async fn destination(
 }
 
 /// Returns the path of the route, as if the event had come through it. A prefix route adds nothing behind its prefix.
-fn target(state: &AdminState, route: &str) -> String {
-    let facts = state.facts.load();
-    let found = facts.route(route);
+fn target(view: &CallerView, route: &str) -> String {
+    let found = view.route(route);
     // The store may have a destination whose route left the config.
-    found.map_or_else(|_| "/".to_owned(), |route| route.path.clone())
+    found.map_or_else(|_| "/".to_owned(), |route| route.path)
 }
 
 /// Builds the test event. Its id is unique, so that an app with dedup of its own accepts each one.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::response::Response;
 use axum::{Extension, Json};
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use crate::admin::caller_view::CallerView;
 use crate::admin::connection_context::ConnectionContext;
 use crate::admin::documents::{
     ApiTimestamp, CheckOutcome, ReasonExplanation, StageTiming, VerdictDetail, VerdictDocument,
@@ -20,7 +20,6 @@ use crate::admin::documents::{
 };
 use crate::admin::parameters::{self, PageParameters, PathParameter};
 use crate::admin::problem::AdminProblem;
-use crate::admin::state::AdminState;
 use crate::admin::tail_stream::{self, TailFormat};
 use crate::gate::reject::{Reject, RejectReason};
 use crate::gate::verdict::GateDecision;
@@ -60,6 +59,7 @@ impl VerdictFilter {
             route: self.route,
             verdict: self.verdict,
             reason: reason.transpose()?,
+            ..VerdictQuery::default()
         })
     }
 }
@@ -96,20 +96,17 @@ pub(super) fn meaning(reject: &Reject) -> ReasonExplanation {
         (status = 200, body = VerdictList),
     ),
 )]
-pub(super) async fn list(
-    State(state): State<Arc<AdminState>>,
-    uri: Uri,
-) -> Result<Json<VerdictList>, AdminProblem> {
+pub(super) async fn list(view: CallerView, uri: Uri) -> Result<Json<VerdictList>, AdminProblem> {
     let (filter, page) = parameters::listing::<VerdictFilter>(&uri)?;
     let wanted = filter.wanted()?;
     // A negative cursor is older than every verdict, so it gives an empty page.
     let before = page.after.map(|after| u64::try_from(after).unwrap_or(0));
     let limit = usize::try_from(parameters::one_more(page).limit).unwrap_or(usize::MAX);
-    let kept = state.recorder.recent().newest(before, &wanted, limit);
+    let kept = view.newest_verdicts(before, &wanted, limit);
     let cursor = |kept: &Arc<RecentVerdict>| i64::try_from(kept.number).unwrap_or(i64::MAX);
     let (kept, next) = parameters::cut(kept, page.limit, cursor);
     Ok(Json(VerdictList {
-        node: state.node(),
+        node: view.node(),
         verdicts: kept.iter().map(|kept| verdict(kept)).collect(),
         next,
     }))
@@ -124,15 +121,15 @@ pub(super) async fn list(
     ),
 )]
 pub(super) async fn show(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     PathParameter(id): PathParameter<String>,
 ) -> Result<Json<VerdictDetail>, AdminProblem> {
     let id = parameters::request_id(&id, "a request")?;
-    let kept = state.recorder.recent().find(&id).ok_or_else(|| {
+    let kept = view.verdict(&id).ok_or_else(|| {
         AdminProblem::missing(format!(
             "the verdict about request `{id}` is not in memory: it is too old (`keep_verdicts` in `[server]`), or from \
              before the start; look for the id in the log{}",
-            state.of_node()
+            view.of_node()
         ))
     })?;
     Ok(Json(detail(&kept)))
@@ -154,20 +151,20 @@ pub(super) async fn show(
     ),
 )]
 pub(super) async fn tail(
-    State(state): State<Arc<AdminState>>,
+    view: CallerView,
     Extension(visit): Extension<ConnectionContext>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, AdminProblem> {
     let wanted = parameters::filter::<VerdictFilter>(&uri)?.wanted()?;
-    let slot = state.tail_slot()?;
+    let slot = view.tail_slot()?;
     let format = TailFormat::of(&headers);
-    let last = state.recorder.recent().last();
+    let last = view.last_verdict();
     // Numbers restart with each process, so the id also has the start time. With the id of an older process the tail
     // sends all verdicts in memory, and reports that it missed some.
     let (after, is_missed) = match tail_stream::parse_last_event_id(&headers) {
         None => (last, false),
-        Some((started, number)) if started == state.started_ms => {
+        Some((started, number)) if started == view.started_ms() => {
             // A client may send any number. One above `last` would skip verdicts to come.
             (u64::try_from(number).unwrap_or(0).min(last), false)
         }
@@ -176,7 +173,7 @@ pub(super) async fn tail(
     let (tx, lines) = mpsc::channel(tail_stream::QUEUE);
     let stop = visit.stop.clone();
     tokio::spawn(async move {
-        let follow = follow(state, wanted, after, is_missed, format, tx);
+        let follow = follow(view, wanted, after, is_missed, format, tx);
         let _ = stop.run_until_cancelled(follow).await;
     });
     Ok(tail_stream::answer(format, lines, visit, slot))
@@ -184,24 +181,23 @@ pub(super) async fn tail(
 
 /// Sends verdicts until the client disconnects.
 async fn follow(
-    state: Arc<AdminState>,
+    view: CallerView,
     wanted: VerdictQuery,
     mut after: u64,
     is_missed: bool,
     format: TailFormat,
     tx: mpsc::Sender<Bytes>,
 ) {
-    let recent = state.recorder.recent();
     let mut text = format.start();
     if is_missed {
         format.missed(&mut text);
     }
     loop {
         // `next` also counts verdicts that the filter left out, so that they are not read again.
-        let (found, next) = recent.after(after, &wanted, AT_ONCE);
+        let (found, next) = view.verdicts_after(after, &wanted, AT_ONCE);
         after = next;
         for kept in &found {
-            let id = format!("{}-{}", state.started_ms, kept.number);
+            let id = format!("{}-{}", view.started_ms(), kept.number);
             format.put(&mut text, "verdict", &id, &verdict(kept));
         }
         if !text.is_empty() && tx.send(text.split().freeze()).await.is_err() {
@@ -210,7 +206,7 @@ async fn follow(
         tokio::select! {
             () = tx.closed() => return,
             // The pause comes after the first new verdict, so that one piece collects a whole burst.
-            () = async { recent.wait(after).await; sleep(PACE).await } => {}
+            () = async { view.wait_for_verdict(after).await; sleep(PACE).await } => {}
             () = sleep(tail_stream::BEAT) => format.beat(&mut text),
         }
     }

@@ -101,6 +101,7 @@ impl AlertPlan {
             ProblemKind::Config
             | ProblemKind::Certificate
             | ProblemKind::Renewal
+            | ProblemKind::RevocationList
             | ProblemKind::SecretEnds
             | ProblemKind::SecretIdle
             | ProblemKind::Disabled

@@ -12,6 +12,7 @@ use crate::admin::controls::ExplainSource;
 use crate::explain::{
     EarlierRequest, PastRequest, RecordedRefusal, RefusalExplainer, RefusalExplanation, is_repeat,
 };
+use crate::gate::reject::RejectReason;
 use crate::model::ids::RequestId;
 use crate::pipeline::Generation;
 use crate::record::TelemetryRecorder;
@@ -50,7 +51,13 @@ async fn explain(
     // Built for each explanation: it must follow the running config, and it is rarely needed.
     let rules = generation.routes.iter().map(|route| &route.rules);
     let explainer = RefusalExplainer::new(&generation.gate, rules).ok()?;
-    if let Some(request) = recorder.rejected().find(&id)
+    let kept = recorder.rejected().find(&id);
+    if let Some(request) = &kept
+        && is_of_connection(request)
+    {
+        return Some(explainer.explain_verdict(&request.verdict));
+    }
+    if let Some(request) = kept
         && let Some(seen) = past_request(&request)
     {
         let route = request.verdict.route.as_ref();
@@ -74,6 +81,20 @@ async fn explain(
         return Some(RefusalExplainer::explain_repeat(&kept.verdict, earlier));
     }
     Some(explainer.explain_verdict(&kept.verdict))
+}
+
+/// Returns true if the check that failed concerned the connection, so that it cannot run again on the request.
+fn is_of_connection(request: &RejectedRequest) -> bool {
+    matches!(
+        request.reason(),
+        Some(
+            RejectReason::ClientCertMissing
+                | RejectReason::ClientCertInvalid
+                | RejectReason::ClientCertRevoked
+                | RejectReason::ClientCertNotAllowed
+                | RejectReason::ClientCertUnchecked
+        )
+    )
 }
 
 /// Converts a kept request for the explainer; returns `None` if it cannot be parsed again.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 
@@ -17,7 +18,7 @@ use crate::config::model::{AdminListen, AdminToken, GateConfig, TelemetrySection
 use crate::edge::{EdgeServer, listener};
 use crate::model::clock::ClockReading;
 use crate::model::database::{CommitDurability, DatabaseLocation, PostgresTls};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Generation, Pipeline};
 
 /// Time for tasks to notice that they were aborted, after `shutdown_timeout` is over.
 pub(crate) const ABORT_GRACE: Duration = Duration::from_secs(1);
@@ -111,9 +112,11 @@ pub(crate) fn admin_listen(config: &GateConfig) -> Option<AdminListen> {
 pub(crate) fn gate_now(
     edge: &Arc<EdgeServer>,
     pipeline: &Arc<Pipeline>,
+    generation: &Arc<ArcSwap<Generation>>,
     admin_tls: Option<Arc<AdminTls>>,
 ) -> GateSource {
     let (edge, pipeline) = (Arc::clone(edge), Arc::clone(pipeline));
+    let generation = Arc::clone(generation);
     Arc::new(move || GateStatus {
         in_flight: pipeline.in_flight() as u64,
         connections: edge.counters().open.read() as u64,
@@ -125,6 +128,16 @@ pub(crate) fn gate_now(
             .collect(),
         // Certificates are files, which another program renews.
         failed_renewals: Vec::new(),
+        revocation_lists: generation
+            .load()
+            .routes
+            .iter()
+            .filter_map(|compiled| {
+                let route = compiled.rules.route();
+                let until = route.client_cert.as_ref()?.crl_until()?;
+                Some((route.name.clone(), until))
+            })
+            .collect(),
     })
 }
 

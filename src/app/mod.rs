@@ -4,6 +4,7 @@
 //! signals, systemd and the watch over certificates. No module below may read a signal, the environment or the command
 //! line.
 
+mod client_certs;
 mod cross_reload;
 mod error;
 mod explain;
@@ -14,6 +15,7 @@ mod local;
 mod prepared_config;
 mod ranges;
 mod reload;
+mod reported_lists;
 mod run;
 mod running_gate;
 mod store_runtime;

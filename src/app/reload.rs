@@ -98,11 +98,12 @@ impl RunningGate {
         let read = move || {
             let loaded = config::load(&path).map_err(|report| refused(&report))?;
             let (server, tls) = (&loaded.config.server, loaded.config.tls.as_ref());
-            let settings = EdgeSettings::build(server, tls).and_then(|settings| {
-                // At the start an expired certificate is only logged; a reload has a valid one to keep.
-                settings.deny_expired()?;
-                Ok(settings)
-            });
+            let settings =
+                EdgeSettings::build(server, tls, &loaded.config.routes).and_then(|settings| {
+                    // At the start an expired certificate is only logged; a reload has a valid one to keep.
+                    settings.deny_expired()?;
+                    Ok(settings)
+                });
             let settings = settings.map_err(|err| ReloadError::Build(StartError::Edge(err)))?;
             Ok((loaded, settings))
         };

@@ -123,7 +123,10 @@ async fn watch(app: RunningGate, path: &Path, mut signals: ProcessSignals) {
             }
             () = next_signal(&mut signals.terminate) => break,
             () = next_signal(&mut signals.interrupt) => break,
-            _ = certificates.tick() => app.renew_certificates().await,
+            _ = certificates.tick() => {
+                app.renew_certificates().await;
+                app.renew_client_certs().await;
+            }
         }
     }
     systemd::notify_stopping(app.shutdown_timeout());
@@ -138,6 +141,8 @@ async fn reload(app: &RunningGate, path: &Path) -> Result<usize, ReloadRejection
     systemd::notify_reloading();
     let reloaded = app.reload(path).await;
     app.renew_certificates().await;
+    // Also where the config was refused: its lists may be new all the same.
+    app.renew_client_certs().await;
     systemd::notify_ready(&status(app));
     reloaded
 }

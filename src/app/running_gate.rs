@@ -24,6 +24,7 @@ use crate::app::fixed_settings::{
     store_limits,
 };
 use crate::app::ranges::RangeRefresher;
+use crate::app::reported_lists::ReportedLists;
 use crate::app::store_runtime::StoreRuntime;
 use crate::app::{cross_reload, explain, generation, local, store_runtime, systemd, traces};
 use crate::config::LoadedConfig;
@@ -49,6 +50,7 @@ pub(crate) struct RunningGate {
     pub(super) admin: Arc<AdminState>,
     pub(super) admin_tls: Option<Arc<AdminTls>>,
     pub(super) alerts: Arc<AlertCenter>,
+    pub(super) reported_lists: Mutex<ReportedLists>,
     /// Reload requests of operators, until the task that knows the config file takes them over.
     reload_asks: Mutex<Option<mpsc::Receiver<ReloadRequest>>>,
     pub(super) client: OutgoingClient,
@@ -85,7 +87,7 @@ impl RunningGate {
         handed: Vec<std::net::TcpListener>,
     ) -> Result<Self, StartError> {
         let LoadedConfig { config, report } = loaded;
-        let settings = EdgeSettings::build(&config.server, config.tls.as_ref());
+        let settings = EdgeSettings::build(&config.server, config.tls.as_ref(), &config.routes);
         let settings = settings.map_err(StartError::Edge)?;
         // Sockets come first: an address in use is the most common error, and it must leave no trace in the store.
         let listeners = open_listeners(&config, handed)?;
@@ -129,7 +131,7 @@ impl RunningGate {
             .map(|keeping| (keeping.inbox(), Arc::clone(&keeping.deliverer)));
         let edge = EdgeServer::new(settings, Arc::new(move |event| observer.edge_event(&event)));
         let pipeline = Pipeline::new(Arc::clone(&recorder), seed(), kept);
-        controls.gate = gate_now(&edge, &pipeline, admin_tls.clone());
+        controls.gate = gate_now(&edge, &pipeline, &generation, admin_tls.clone());
         // Without tokens until the config is in use; nothing can connect before that.
         let admin = AdminState::new(Arc::clone(&recorder), &[], controls.clone());
         let mut app = Self {
@@ -139,6 +141,7 @@ impl RunningGate {
             store_runtime: keeping,
             admin,
             admin_tls,
+            reported_lists: Mutex::default(),
             reload_asks: Mutex::new(Some(reload_asks)),
             recorder,
             logger,

@@ -14,6 +14,7 @@ use crate::cli::admin_client::AdminClient;
 use crate::cli::admin_options::AdminOptions;
 use crate::cli::confirm::{block_on, interrupted};
 use crate::cli::deliveries;
+use crate::cli::erase::{self, EventsEraseArguments};
 use crate::cli::failure::{self, CommandFailure};
 use crate::cli::filters::{self, EventFilters};
 use crate::cli::listing::{ListDefinition, ListOptions};
@@ -48,6 +49,17 @@ pub(super) enum EventsCommand {
             hookgate events tail --json | jq -r .type                  one JSON document per line\n\n\
             Exit codes: 0 stopped by Ctrl-C, 1 failed, 2 wrong usage.")]
     Tail(EventsTailArguments),
+    /// Erase events for good: one, or all that match
+    #[command(after_help = "Examples:\n  \
+            hookgate events erase 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12\n  \
+            hookgate events erase --text ann@example.com --dry-run     only count what mentions a person\n  \
+            hookgate events erase --field /customer/email=ann@example.com\n  \
+            hookgate events erase --route stripe --before 90d --yes --json\n\n\
+            Erases bodies, headers, ids, deliveries and responses from the store, and what the gate has in memory. Open\n\
+            deliveries end. Dedup keys stay, so that a retry of the sender is no new event. Backups, logs and apps are not\n\
+            reached.\n\n\
+            Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+    Erase(EventsEraseArguments),
 }
 
 #[derive(Args)]
@@ -103,6 +115,7 @@ pub(super) fn run(command: EventsCommand) -> ExitCode {
             .admin
             .client()
             .and_then(|client| block_on(tail(&client, &arguments))),
+        EventsCommand::Erase(arguments) => erase::erase(&arguments),
     })
 }
 
@@ -212,7 +225,10 @@ fn write_body(body: &Bytes) -> Result<(), CommandFailure> {
 
 fn text(event: &EventDetail) -> String {
     // With `keep_body` off, the store deletes the body after the last delivery, and the digest remains.
+    // A token without payload gets no digest either.
+    let is_hidden = event.body.sha256.is_empty();
     let body = match (event.body.is_kept, event.body.size) {
+        (true, Some(size)) if is_hidden => format!("{size} bytes, which this token may not see"),
         (true, Some(size)) => format!("{size} bytes; `--body` prints it"),
         _ => "deleted after its deliveries ended".to_owned(),
     };
@@ -233,7 +249,10 @@ fn text(event: &EventDetail) -> String {
         ),
         ("host", host),
         ("body", body),
-        ("sha-256", event.body.sha256.clone()),
+        (
+            "sha-256",
+            clean_or_dash((!is_hidden).then_some(event.body.sha256.as_str())),
+        ),
     ];
     let mut out = facts(&rows);
     out.push_str(&format!("\n{}\n", styled(STRONG, "Headers")));

@@ -18,6 +18,7 @@ mod confirm;
 mod deliveries;
 mod demo;
 mod destinations;
+mod erase;
 mod events;
 mod exchange;
 mod explain;

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use hookgate_verify::document::TextSpan;
 use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
-use hookgate_verify::document::table::{TomlTable, TomlValue, ValueFault};
+use hookgate_verify::document::table::{SpannedValue, TomlTable, TomlValue, ValueFault};
 use hookgate_verify::document::value;
+use hookgate_verify::model::glob::GlobPattern;
 
 use crate::config::load_context::LoadContext;
-use crate::config::model::{AdminListen, AdminRole, AdminSection, AdminToken};
+use crate::config::model::{AdminListen, AdminRole, AdminSection, AdminToken, PayloadAccess};
 use crate::config::{secrets, tls};
+use crate::model::route_scope::RouteScope;
 
 /// Name of the `token` of `[admin]` itself in the audit log.
 pub(super) const SINGLE: &str = "admin";
@@ -22,12 +24,15 @@ const MAX_NAME: usize = 64;
 pub(super) struct SpannedAdminSection {
     pub(super) admin: AdminSection,
     pub(super) listen_span: TextSpan,
+    /// The patterns of `routes` of all tokens.
+    pub(super) route_patterns: Vec<SpannedValue<GlobPattern>>,
 }
 
 /// Reads the section; returns `None` if it has no valid `listen`.
 pub(super) fn read(mut table: TomlTable<'_>, context: &LoadContext) -> Option<SpannedAdminSection> {
     let listen = table.require(&LISTEN, |value| listen(value, context));
-    let tokens = tokens(&mut table, context);
+    let mut route_patterns = Vec::new();
+    let tokens = tokens(&mut table, &mut route_patterns, context);
     let tls = table.table(&TLS).and_then(|table| tls::one(table, context));
     let hosts = table.one_or_more(&HOST, value::host).unwrap_or_default();
     let hosts = hosts.into_iter().map(|host| host.value).collect();
@@ -63,23 +68,32 @@ pub(super) fn read(mut table: TomlTable<'_>, context: &LoadContext) -> Option<Sp
             hosts,
         },
         listen_span: listen.span,
+        route_patterns,
     })
 }
 
 /// Reads `token` and each of `[[admin.tokens]]`.
-fn tokens(table: &mut TomlTable<'_>, context: &LoadContext) -> Vec<AdminToken> {
+fn tokens(
+    table: &mut TomlTable<'_>,
+    route_patterns: &mut Vec<SpannedValue<GlobPattern>>,
+    context: &LoadContext,
+) -> Vec<AdminToken> {
     let mut tokens = Vec::new();
     let single = table.value(&TOKEN);
     if let Some(secret) = single.and_then(|value| secrets::read_token(&value, context)) {
         tokens.push(AdminToken {
             name: SINGLE.into(),
             role: AdminRole::Operator,
+            scope: RouteScope::All,
+            payload: PayloadAccess::Shown,
             secret: Arc::new(secret),
         });
     }
     for mut entry in table.tables(&TOKENS) {
         let name = entry.require(&NAME, token_name);
         let role = entry.require(&ROLE, |value| value::choice(value, &AdminRole::ALL));
+        let scope = scope(&mut entry, route_patterns);
+        let payload = entry.read(&PAYLOAD, value::boolean);
         let secret = entry.value(&TOKEN);
         if secret.is_none() {
             entry.missing(&TOKEN);
@@ -110,10 +124,43 @@ fn tokens(table: &mut TomlTable<'_>, context: &LoadContext) -> Vec<AdminToken> {
         tokens.push(AdminToken {
             name: name.value.into(),
             role: role.value,
+            scope,
+            payload: match payload {
+                Some(false) => PayloadAccess::Hidden,
+                Some(true) | None => PayloadAccess::Shown,
+            },
             secret: Arc::new(secret),
         });
     }
     tokens
+}
+
+/// Reads `routes` of a token. An error in it stops the load, so that a wrong pattern never widens a token.
+fn scope(
+    entry: &mut TomlTable<'_>,
+    route_patterns: &mut Vec<SpannedValue<GlobPattern>>,
+) -> RouteScope {
+    let Some(patterns) = entry.list(&TOKEN_ROUTES, |value| {
+        let text = value::text(value)?;
+        GlobPattern::parse(&text).map_err(|err| {
+            let help =
+                "write the name of a route, or a pattern in which `*` matches any characters";
+            ValueFault::new(format!("`{text}`: {err}"), help)
+        })
+    }) else {
+        return RouteScope::All;
+    };
+    if patterns.is_empty() {
+        let fault = ValueFault::new(
+            "a token for no route can see nothing",
+            "add names of routes, or remove `routes` for a token that sees all of them",
+        );
+        entry.error(entry.span(), fault);
+    }
+    let scope = patterns.iter().map(|pattern| pattern.value.clone());
+    let scope = RouteScope::Only(scope.collect());
+    route_patterns.extend(patterns);
+    scope
 }
 
 fn token_name(value: &TomlValue<'_>) -> Result<String, ValueFault> {
@@ -198,8 +245,8 @@ pub(super) static HOST: KeyDefinition = KeyDefinition {
 /// Keys of each `[[admin.tokens]]` table.
 pub(super) static TOKENS_SECTION: SectionDefinition = SectionDefinition {
     path: "admin.tokens",
-    doc: "Named tokens. The audit log records the name, and the role limits what the token may do.",
-    keys: &[&NAME, &ROLE, &TOKEN],
+    doc: "Named tokens. The audit log records the name, and `role`, `routes` and `payload` limit what the token may see and do.",
+    keys: &[&NAME, &ROLE, &TOKEN_ROUTES, &PAYLOAD, &TOKEN],
     required: &["name", "role", "token"],
     one_of: &[],
 };
@@ -241,5 +288,21 @@ pub(super) static ROLE: KeyDefinition = KeyDefinition {
     kind: ValueKind::Choice(&value::choice_words(&AdminRole::ALL)),
     default: None,
     example: "\"viewer\"",
-    doc: "Permissions of the token. A `viewer` can read everything except the audit log, including payloads, and can change nothing. An `operator` can do everything.",
+    doc: "Permissions of the token. A `viewer` can read everything except the audit log, including payloads, and can change nothing. An `operator` can do everything. `routes` and `payload` limit both.",
+};
+
+pub(super) static TOKEN_ROUTES: KeyDefinition = KeyDefinition {
+    name: "routes",
+    kind: ValueKind::List(&ValueKind::Text),
+    default: Some("all routes, and the gate as a whole"),
+    example: "[\"stripe\", \"shop-*\"]",
+    doc: "Routes that the token may see and change; `*` matches any characters. Lists, counts, searches, tails, replays and metrics then contain these routes only, and everything else does not exist for the token. What concerns the gate as a whole is refused: the config, its reload, certificates, nodes, the audit log and the counters of the store.",
+};
+
+pub(super) static PAYLOAD: KeyDefinition = KeyDefinition {
+    name: "payload",
+    kind: ValueKind::Bool,
+    default: Some("true"),
+    example: "false",
+    doc: "Whether the token may see what senders sent and apps responded. With `false` it sees ids, types, sizes, times and results, but no body, header value, query or response. Search by text, export of bodies, request files and explanations are refused.",
 };

@@ -52,7 +52,7 @@ fn socket(text: &str) -> Result<AppUrl, ValueFault> {
         .map_err(|fault| ValueFault::new(format!("the URL {fault}"), SOCKET_HELP))
 }
 
-fn of_uri(uri: &http::Uri) -> Result<AppUrl, ValueFault> {
-    // The parsers before this one accept these two schemes only.
+/// Converts a URL of the parsers that accept `http` and `https` only.
+pub(super) fn of_uri(uri: &http::Uri) -> Result<AppUrl, ValueFault> {
     AppUrl::of_uri(uri).ok_or_else(|| ValueFault::new("the URL is malformed", SOCKET_HELP))
 }

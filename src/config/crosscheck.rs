@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
+use hookgate_verify::document::suggest;
 use hookgate_verify::document::table::{TomlTable, ValueFault};
 
 use crate::config::admin::SpannedAdminSection;
 use crate::config::model::{AdminListen, PathRule, RouteMode, StoreSection, TlsSection};
-use crate::config::root::STORE;
+use crate::config::root::{STORE, TLS};
 use crate::config::route::SpannedRoute;
 use crate::config::server::SpannedServerSection;
 use crate::config::store::URL;
@@ -29,7 +30,9 @@ pub(super) fn check(
     listeners(root, server, others.tls);
     if let Some(admin) = others.admin {
         admin_listener(root, server, admin);
+        token_routes(root, admin, routes);
     }
+    client_certs(root, others.tls, routes);
     stores(root, others.store, routes);
     shared_dedup(root, others.store, routes);
     overlaps(root, routes);
@@ -77,6 +80,51 @@ fn admin_listener(root: &TomlTable<'_>, read: &SpannedServerSection, admin: &Spa
             "choose another port for one of them",
         );
         root.error(admin.listen_span, fault);
+    }
+}
+
+/// Warns about patterns of tokens that match no route. The store may still have events of such a route.
+fn token_routes(root: &TomlTable<'_>, admin: &SpannedAdminSection, routes: &[SpannedRoute]) {
+    for pattern in &admin.route_patterns {
+        let mut names = routes.iter().map(|placed| placed.route.name.as_str());
+        if names.any(|name| pattern.value.matches(name)) {
+            continue;
+        }
+        let names = routes.iter().map(|placed| placed.route.name.as_str());
+        let near = suggest::nearest(&pattern.value.to_string(), names);
+        let help = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "use the names of `[routes.NAME]`".to_owned(),
+        };
+        let fault = format!("no route matches `{}`", pattern.value);
+        root.warning(pattern.span, ValueFault::new(fault, help));
+    }
+}
+
+/// Reports routes that demand client certificates where no handshake can bring one.
+fn client_certs(root: &TomlTable<'_>, tls: Option<&TlsSection>, routes: &[SpannedRoute]) {
+    for placed in routes {
+        let Some(span) = placed.client_cert_span else {
+            continue;
+        };
+        match tls {
+            // A `[tls]` that is present but wrong has an error of its own.
+            None if !root.has(&TLS) => {
+                let fault = ValueFault::new(
+                    "without `[tls]` no client can show a certificate, so this route would refuse every request",
+                    "add `[tls]` with `cert` and `key`; behind a proxy that terminates TLS, check certificates there",
+                );
+                root.error(span, fault);
+            }
+            Some(tls) if tls.client_ca.is_some() => {
+                let fault = ValueFault::new(
+                    "`client_ca` of `[tls]` applies to this route too, and before its `client_cert`",
+                    "list the authorities of this route in the file of `client_ca` too",
+                );
+                root.note(span, fault);
+            }
+            _ => {}
+        }
     }
 }
 

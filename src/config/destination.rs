@@ -13,6 +13,7 @@ use hookgate_verify::model::secret::Secret;
 use hookgate_verify::net::host;
 use hookgate_verify::net::special_addresses::is_public;
 use hookgate_verify::scheme::standard_webhooks::SigningKey;
+use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 
 use crate::config::app_url::destination_url;
@@ -20,11 +21,12 @@ use crate::config::load_context::LoadContext;
 use crate::config::model::{DeliveryOrder, DestinationSection, RouteMode, UpstreamSettings};
 use crate::config::scheme_origin::SchemeOrigin;
 use crate::config::{
-    egress_proxy, filter, outgoing_tls, pooling, retry, secrets, sign_upstream, upstream,
+    egress_proxy, filter, oauth2, outgoing_tls, pooling, retry, secrets, sign_upstream, upstream,
 };
 use crate::model::ids::DestinationName;
 use crate::net::app_url::AppUrl;
 use crate::net::client::PoolLimits;
+use crate::net::egress_proxy::EgressProxy;
 
 /// Name of the destination for the route's `upstream`.
 pub(super) const UPSTREAM_NAME: &str = "upstream";
@@ -134,6 +136,7 @@ fn of_upstream(
         headers: Vec::new(),
         secrets: basis.keys.to_vec(),
         resign: basis.resigns,
+        oauth2: None,
         tls: upstream.tls.clone(),
         external: false,
         egress_proxy: None,
@@ -174,6 +177,9 @@ fn read(
     let tls = table
         .table(&outgoing_tls::DESTINATION_TLS)
         .map(|tls| outgoing_tls::read(tls, context));
+    let mut oauth2 = table
+        .table(&OAUTH2)
+        .and_then(|oauth2| oauth2::read(oauth2, context));
     let own_proxy = egress_proxy::read_own(table, context);
     let external = table.read(&EXTERNAL, value::boolean).unwrap_or(false);
     let repr_digest = table.read(&REPR_DIGEST, value::boolean);
@@ -190,17 +196,39 @@ fn read(
     };
     if external {
         check_external(table, &url.0, url.1);
+        if let Some(oauth2) = &oauth2 {
+            // The token server is reached in the same way, so it must not be inside either.
+            check_external(table, &oauth2.credentials.token_url, oauth2.url_span);
+        }
     }
-    outgoing_tls::check(table, tls_span, &url.0);
+    if oauth2.is_some()
+        && let Some((name, _)) = headers.iter().find(|(name, _)| *name == AUTHORIZATION)
+    {
+        let fault = ValueFault::new(
+            format!("`oauth2` sets `{name}`, and so does `headers`"),
+            "remove one of them",
+        );
+        table.error(table.name_span_of(&HEADERS).unwrap_or(table.span()), fault);
+    }
+    // The settings apply to the token server too, so they may have an effect there only.
+    let token_tls = oauth2.as_ref().map(|oauth2| &oauth2.credentials.token_url);
+    if !token_tls.is_some_and(AppUrl::is_tls) {
+        outgoing_tls::check(table, tls_span, &url.0);
+    }
     // Without an own key, the proxy of the file is for hosts on the internet only.
     let egress_proxy = own_proxy.unwrap_or_else(|| {
         let usual = context.egress_proxy.as_ref();
         usual.filter(|_| external).cloned()
     });
-    let egress_proxy = egress_proxy.filter(|proxy| {
-        let host = url.0.host();
-        host.is_some_and(|host| !proxy.spares(host))
-    });
+    let proxy_for = |url: &AppUrl| {
+        let reaches =
+            |proxy: &&Arc<EgressProxy>| url.host().is_some_and(|host| !proxy.spares(host));
+        egress_proxy.as_ref().filter(reaches).cloned()
+    };
+    if let Some(oauth2) = &mut oauth2 {
+        oauth2.credentials.egress_proxy = proxy_for(&oauth2.credentials.token_url);
+    }
+    let egress_proxy = proxy_for(&url.0);
     // A route's timeouts and connection settings apply to its `upstream` only; other destinations have defaults of their
     // own.
     let inherited = usual.filter(|_| is_upstream);
@@ -235,6 +263,7 @@ fn read(
         headers,
         secrets,
         resign: basis.resigns,
+        oauth2: oauth2.map(|oauth2| oauth2.credentials),
         tls: tls.or(inherited.and_then(|upstream| upstream.tls.clone())),
         external,
         egress_proxy,
@@ -287,6 +316,7 @@ fn refuse_in_hybrid(table: &TomlTable<'_>, order: Option<&DeliveryOrder>) {
         &ACTIVE,
         &HEADERS,
         &SECRET,
+        &OAUTH2,
         &outgoing_tls::DESTINATION_TLS,
         &pooling::MAX_AGE,
         &pooling::REUSE,
@@ -431,6 +461,7 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
         &ORDER,
         &HEADERS,
         &SECRET,
+        &OAUTH2,
         &outgoing_tls::DESTINATION_TLS,
         &pooling::MAX_AGE,
         &pooling::REUSE,
@@ -506,6 +537,14 @@ pub(super) static SECRET: KeyDefinition = KeyDefinition {
     default: None,
     example: "{ credential = \"to-partner\" }",
     doc: "Keys that sign each attempt according to Standard Webhooks, with the time of the attempt. `whsec_` keys make `v1` signatures; Ed25519 keys (`whsk_`) make `v1a` signatures. To rotate a key, list the old and the new one: all of them sign.",
+};
+
+pub(super) static OAUTH2: KeyDefinition = KeyDefinition {
+    name: "oauth2",
+    kind: ValueKind::Table(&oauth2::SECTION),
+    default: None,
+    example: "{ token_url = \"https://login.example.com/oauth2/token\", client_id = \"hookgate\", client_secret = { credential = \"partner-oauth\" } }",
+    doc: "Client credentials for access tokens of this destination (OAuth 2.0).",
 };
 
 pub(super) static EXTERNAL: KeyDefinition = KeyDefinition {

@@ -15,8 +15,8 @@ use crate::config::model::{
 };
 use crate::config::scheme_origin::SchemeOrigin;
 use crate::config::{
-    audience, dedup, filter, mode, schemas, secrets, sign_upstream, socket, upstream, upstreams,
-    verification, watch,
+    audience, client_cert, dedup, filter, mode, schemas, secrets, sign_upstream, socket, upstream,
+    upstreams, verification, watch,
 };
 use crate::criteria::json;
 use crate::criteria::when::WhenExpression;
@@ -26,6 +26,8 @@ use crate::model::ids::RouteName;
 pub(super) struct SpannedRoute {
     pub(super) route: Route,
     pub(super) path_span: TextSpan,
+    /// Where the route demands client certificates.
+    pub(super) client_cert_span: Option<TextSpan>,
     /// Where the route shares its dedup over nodes.
     pub(super) shared_dedup_span: Option<TextSpan>,
 }
@@ -65,6 +67,9 @@ fn read(name: &str, table: &mut TomlTable<'_>, context: &LoadContext) -> Option<
     let methods = table.list(&METHODS, value::method);
     let content_types = table.list(&CONTENT_TYPES, media_type);
     let verification = verification::read(table, context);
+    let client_cert = table
+        .table(&client_cert::CLIENT_CERT)
+        .and_then(|table| client_cert::read(table, context));
     let rate_limit = table.read(&RATE_LIMIT, value::rate);
     let max_body = table.read_placed(&MAX_BODY, max_body);
     let enforce = enforce(table);
@@ -121,6 +126,7 @@ fn read(name: &str, table: &mut TomlTable<'_>, context: &LoadContext) -> Option<
         tolerance: verification.tolerance,
         public_url: verification.public_url,
         allow_ips: verification.allow_ips,
+        client_cert: client_cert.as_ref().map(|one| Arc::clone(&one.rule)),
         rate_limit,
         max_body,
         dedup: verification.dedup,
@@ -149,6 +155,7 @@ fn read(name: &str, table: &mut TomlTable<'_>, context: &LoadContext) -> Option<
     Some(SpannedRoute {
         route,
         path_span: path.span,
+        client_cert_span: client_cert.map(|one| one.span),
         shared_dedup_span: table.name_span_of(&dedup::DEDUP).filter(|_| is_shared),
     })
 }
@@ -397,6 +404,7 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
         &verification::TOLERANCE,
         &verification::PUBLIC_URL,
         &verification::ALLOW_IPS,
+        &client_cert::CLIENT_CERT,
         &RATE_LIMIT,
         &MAX_BODY,
         &filter::EVENTS,

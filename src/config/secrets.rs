@@ -113,6 +113,11 @@ pub(super) fn read_url(value: &TomlValue<'_>, context: &LoadContext) -> Option<S
     read_timeless(value, "URL", context)
 }
 
+/// Reads the client secret that hookgate shows to a token server, which decides how strong it must be.
+pub(super) fn read_client_secret(value: &TomlValue<'_>, context: &LoadContext) -> Option<Secret> {
+    read_timeless(value, "client secret", context)
+}
+
 fn read_timeless(value: &TomlValue<'_>, noun: &str, context: &LoadContext) -> Option<Secret> {
     let entry = entry(value, 0, context)?;
     // Only the text is returned, so a time limit would be accepted here and then ignored.

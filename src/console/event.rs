@@ -44,7 +44,7 @@ pub(super) async fn show(
     let asked = QueryPairs::parse(uri.query());
     let client = &visitor.client;
     let event: EventDetail = client.get(&SHOW_EVENT.at(&[&uid])).await?;
-    let bytes = match event.body.is_kept {
+    let bytes = match event.body.is_kept && visitor.status.payload {
         true => Some(whole(client.stream(&SHOW_EVENT_BODY.at(&[&uid])).await?).await?),
         false => None,
     };

@@ -33,6 +33,10 @@ pub(super) struct PageLayout {
     pub(super) form_token: String,
     pub(super) has_session: bool,
     pub(super) is_operator: bool,
+    /// True if the token of the visitor is limited to routes.
+    pub(super) is_limited: bool,
+    /// False if the visitor may not see what senders sent.
+    pub(super) sees_payload: bool,
     /// True if the visitor is logged in. Otherwise the frame shows no navigation.
     pub(super) is_inside: bool,
     pub(super) version: String,
@@ -45,10 +49,14 @@ pub(super) struct PageLayout {
 impl PageLayout {
     /// Returns the entries of the navigation that this visitor may open.
     pub(super) fn sections(&self) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
-        let is_operator = self.is_operator;
+        let (is_operator, is_limited) = (self.is_operator, self.is_limited);
         let sections = SECTIONS.iter();
-        // The API rejects the audit log for viewers, so the navigation does not offer it.
-        sections.filter(move |(path, _)| is_operator || *path != "audit")
+        // What the API rejects for this visitor, the navigation does not offer.
+        sections.filter(move |(path, _)| match *path {
+            "audit" => is_operator && !is_limited,
+            "alerts" | "config" | "nodes" => !is_limited,
+            _ => true,
+        })
     }
 
     pub(super) fn is_here(&self, path: &str) -> bool {
@@ -84,6 +92,8 @@ impl PageLayout {
             form_token: String::new(),
             has_session: false,
             is_operator: false,
+            is_limited: false,
+            sees_payload: true,
             is_inside: false,
             version: String::new(),
             node: None,

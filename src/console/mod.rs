@@ -15,6 +15,7 @@ mod curl;
 mod deliveries;
 mod destinations;
 mod display;
+mod erase;
 mod event;
 mod events;
 mod layout;
@@ -70,6 +71,7 @@ pub(crate) fn router(api: AdminApi) -> Router {
         .route("/console/events/live", get(live::live))
         .route("/console/events/{uid}", get(event::show))
         .route("/console/events/{uid}/body", get(event::download))
+        .route("/console/erase", get(erase::show).post(erase::act))
         .route("/console/deliveries", get(deliveries::list))
         .route("/console/deliveries/{id}/{action}", post(event::change))
         .route("/console/destinations", get(destinations::list))

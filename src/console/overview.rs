@@ -43,7 +43,13 @@ struct RouteLine {
 pub(super) async fn show(visitor: ConsoleUser) -> Result<Response, ApiRefusal> {
     let client = &visitor.client;
     let RouteList { routes } = client.get(LIST_ROUTES.path).await?;
-    let certificates = client.get(LIST_CERTIFICATES.path).await?;
+    // Certificates belong to no route, so a token that is limited to routes does not see them.
+    let certificates = match visitor.status.limited {
+        true => CertificateList {
+            certificates: Vec::new(),
+        },
+        false => client.get(LIST_CERTIFICATES.path).await?,
+    };
     let destinations = match client.get::<DestinationList>(LIST_DESTINATIONS.path).await {
         Ok(found) => found.destinations,
         // Without a store the API responds with 404, and there are no destinations.
@@ -77,14 +83,18 @@ pub(super) async fn show(visitor: ConsoleUser) -> Result<Response, ApiRefusal> {
     }))
 }
 
-/// Returns the page where an operator handles a need.
-fn page_of(need: &AttentionItem) -> &'static str {
+/// Returns the page where an operator handles a need. A visitor who is limited to routes may not open some of them.
+fn page_of(need: &AttentionItem, layout: &PageLayout) -> &'static str {
+    let is_limited = layout.is_limited;
     match need.what.as_str() {
         "dead_letters" => "/console/deliveries?state=dead",
         "node" => "/console/nodes",
-        "quiet" | "receiver" => "/console/alerts",
+        "quiet" | "receiver" if !is_limited => "/console/alerts",
         "refusals" => "/console/rejections",
-        "config" | "certificate" | "renewal" | "secret_ends" | "secret_idle" | "ranges" => {
+        "config" | "certificate" | "renewal" | "revocation_list" | "secret_ends"
+        | "secret_idle" | "ranges"
+            if !is_limited =>
+        {
             "/console/config"
         }
         _ => "/console/destinations",

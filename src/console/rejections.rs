@@ -174,7 +174,8 @@ pub(super) async fn show(
         _ => refused,
     })?;
     // The API gives explanations to operators only, so the page of a viewer does not ask for one.
-    let found = match visitor.is_operator && is_explained(&detail.verdict) {
+    let found = match visitor.is_operator && visitor.status.payload && is_explained(&detail.verdict)
+    {
         true => {
             let path = EXPLAIN_REJECTION.at(&[&id]);
             visitor.client.get(&path).await.ok()

@@ -54,6 +54,8 @@ impl ConsoleUser {
             form_token: self.form_token.clone(),
             has_session: self.has_session,
             is_operator: self.is_operator,
+            is_limited: status.limited,
+            sees_payload: status.payload,
             is_inside: true,
             version: status.version.clone(),
             node: status.node.clone(),

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use data_encoding::BASE64;
-use http::header::{HOST, RETRY_AFTER};
+use http::header::{AUTHORIZATION, HOST, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::Full;
 use sha2::{Digest as _, Sha256};
 
+use crate::deliver::access_token::TokenSource;
 use crate::deliver::plan::DeliveryTarget;
 use crate::deliver::verdict::{AttemptFault, AttemptOutcome};
 use crate::deliver::{outcome, schedule};
@@ -66,11 +67,37 @@ struct AttemptResponse {
 /// Makes one attempt and returns its record.
 pub(super) async fn attempt(to: &DeliveryTarget, due: DueDelivery) -> CompletedAttempt {
     let started = ClockReading::read();
-    let result = match build(to, due, started.unix_ms) {
-        Ok(request) => exchange(&to.pool, request).await,
-        Err(trouble) => Err(trouble),
+    let result = match &to.tokens {
+        None => match build(to, due, started.unix_ms) {
+            Ok(request) => exchange(&to.pool, request).await,
+            Err(trouble) => Err(trouble),
+        },
+        // Boxed, so that an attempt without a token needs no more memory for this branch.
+        Some(tokens) => Box::pin(attempt_with_token(to, tokens, due)).await,
     };
     ended(started, result)
+}
+
+/// Makes an attempt with an access token. A token that the destination rejects is dropped, and the next attempt fetches
+/// another one.
+async fn attempt_with_token(
+    to: &DeliveryTarget,
+    tokens: &TokenSource,
+    due: DueDelivery,
+) -> Result<AttemptResponse, FaultDetail> {
+    let token = tokens.token().await;
+    let token = token.map_err(|error| fault_detail(AttemptFault::Token, &error.to_string()))?;
+    // The time of the signature is that of the request, so it is read after the token has come.
+    let mut request = build(to, due, ClockReading::read().unix_ms)?;
+    let headers = request.headers_mut();
+    headers.insert(AUTHORIZATION, token.header.clone());
+    let mut response = exchange(&to.pool, request).await?;
+    if response.status == StatusCode::UNAUTHORIZED {
+        tokens.reject(&token);
+    }
+    // The start of the response goes to the store, where no token may be.
+    response.start = token.mask_in(response.start);
+    Ok(response)
 }
 
 /// Returns the result of an attempt that could not end by itself.
@@ -140,7 +167,11 @@ fn build(
     let uri = to.path.join(sent.path(), sent.query()).ok_or_else(target)?;
     let mut headers = std::mem::take(&mut event.headers);
     // Read the gate's own marks before `vet_request_headers` removes every header that a sender might have forged.
-    let marks = stored_marks(&headers);
+    let mut marks = stored_marks(&headers);
+    if to.is_external {
+        // Like the address: an external host must not learn who the sender is.
+        marks.client = None;
+    }
     vet_request_headers(&mut headers, &to.protected);
     for name in &to.redacted_headers {
         headers.remove(name);

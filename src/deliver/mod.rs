@@ -7,6 +7,7 @@
 //! Delivery is at least once: an attempt whose outcome was not stored, because the process ended or the store failed,
 //! is made again. Apps recognize repeats by `webhook-id`, which is the same for each attempt.
 
+mod access_token;
 mod attempt;
 mod attempt_rate;
 mod attempt_task;

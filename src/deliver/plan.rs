@@ -11,12 +11,15 @@ use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, TRANSFER_E
 use http::{HeaderName, HeaderValue};
 
 use crate::config::model::{DeliveryOrder, DestinationSection, RetryPolicy, Route};
+use crate::deliver::access_token::{FETCH_LIMIT, TokenSource};
 pub(crate) use crate::deliver::plan_error::PlanError;
 use crate::deliver::schedule;
 use crate::deliver::signing::DeliverySigner;
 use crate::model::ids::{DestinationName, RouteName};
 use crate::net::app_url::AppUrl;
-use crate::net::client::{ClientError, ConnectionPool, OutgoingClient, PoolKey};
+use crate::net::client::{
+    ClientError, ConnectionPool, OutgoingClient, PoolKey, PoolLimits, TlsFiles,
+};
 use crate::net::target_path::TargetPath;
 use crate::store::rows::DestinationId;
 
@@ -53,6 +56,8 @@ pub(super) struct DeliveryTarget {
     /// Headers that the config adds.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) signing: DeliverySigner,
+    /// Source of access tokens, if the destination needs them.
+    pub(super) tokens: Option<TokenSource>,
 }
 
 /// The limits on attempts: concurrency, rate and breaker.
@@ -106,6 +111,7 @@ impl DeliveryPlan {
                 sends_digest: destination.repr_digest,
                 headers: headers.filter(|each| is_free(&each.0)).cloned().collect(),
                 signing: DeliverySigner::new(route, destination)?,
+                tokens: token_source(destination, client)?,
             },
             pace: AttemptLimits {
                 is_active: destination.active,
@@ -114,7 +120,11 @@ impl DeliveryPlan {
                 breaker: destination.breaker,
                 attempt_limit: destination
                     .connect_timeout
-                    .saturating_add(destination.timeout),
+                    .saturating_add(destination.timeout)
+                    .saturating_add(match destination.oauth2 {
+                        Some(_) => FETCH_LIMIT,
+                        None => Duration::ZERO,
+                    }),
                 url: destination.url.clone(),
             },
             retry: destination.retry.clone(),
@@ -167,6 +177,37 @@ fn target_path(route: &Route, destination: &DestinationSection) -> Option<Target
         true => TargetPath::joined(route.path.prefix(), destination.url.path()),
         false => Some(TargetPath::fixed(destination.url.target().clone())),
     }
+}
+
+/// Returns the source of access tokens. Its server is reached like the destination: with the same CAs, through the same proxy, and
+/// only at public addresses if the destination is external.
+fn token_source(
+    destination: &DestinationSection,
+    client: &OutgoingClient,
+) -> Result<Option<TokenSource>, PlanError> {
+    let Some(credentials) = destination.oauth2.clone() else {
+        return Ok(None);
+    };
+    let url = &credentials.token_url;
+    // The name to verify is that of the destination.
+    let tls = destination.tls.as_ref().filter(|_| url.is_tls());
+    let tls = tls.map(|files| TlsFiles {
+        server_name: None,
+        ..files.clone()
+    });
+    let own_tls = tls.map(|files| client.own_tls(&files)).transpose();
+    let key = PoolKey {
+        origin: url.origin().clone(),
+        connect_timeout: destination.connect_timeout,
+        timeout: FETCH_LIMIT,
+        keep: PoolLimits::idle(destination.keep.idle_timeout),
+        own_tls: own_tls.map_err(PlanError::Client)?,
+        is_external: destination.external,
+        proxy: credentials.egress_proxy.clone(),
+    };
+    let pool = client.pool(key).map_err(PlanError::Client)?;
+    let source = TokenSource::new(pool, credentials).ok_or(PlanError::Url)?;
+    Ok(Some(source))
 }
 
 fn pool_key(

@@ -57,6 +57,8 @@ pub(crate) enum AttemptFault {
     Status,
     /// The target would be longer than a URI can be.
     Target,
+    /// The token server gave no access token.
+    Token,
     /// No secret of the route is valid now, or the signed parts are missing.
     Unsigned,
     /// The stored body is missing or differs from the accepted one.
@@ -169,6 +171,7 @@ impl AttemptFault {
             | Self::Deadline
             | Self::Garbage
             | Self::Invalid
+            | Self::Token
             | Self::Cut => HealthSignal::Away,
             Self::Status
             | Self::Target

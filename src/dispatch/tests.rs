@@ -61,6 +61,7 @@ fn route(url: &str, path: PathRule) -> Route {
         tolerance: Duration::from_secs(300),
         public_url: None,
         allow_ips: None,
+        client_cert: None,
         rate_limit: None,
         max_body: 1 << 20,
         dedup: None,

@@ -13,13 +13,17 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::StatusCode;
+use rustls::ServerConfig;
+use rustls::server::Acceptor;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use tokio_util::task::TaskTracker;
 
 use crate::config::model::ProxyProtocol;
+use crate::edge::client_auth::CertificateHosts;
 use crate::edge::connection_shared::ConnectionShared;
 use crate::edge::connection_watch::StallKind;
 use crate::edge::event::{ConnectionRefusal, EdgeEvent};
@@ -27,7 +31,7 @@ use crate::edge::handler::RequestHandler;
 use crate::edge::head_guard::IdleCarryover;
 use crate::edge::limits::SourceSlot;
 use crate::edge::server_state::EdgeServer;
-use crate::edge::settings::EdgeSettings;
+use crate::edge::settings::{EdgeSettings, TlsSettings};
 use crate::edge::source::{PeerAddress, is_trusted};
 use crate::edge::stop_signal::StopSignal;
 use crate::edge::transport::ConnectionTransport;
@@ -91,6 +95,7 @@ pub(super) async fn serve<H: RequestHandler>(
     // The settings stay the same until the connection ends, also across a reload.
     let shared = Arc::new(ConnectionShared {
         is_tls: matches!(transport, ConnectionTransport::Tls(_)),
+        certificates: transport.peer_certificates(),
         is_proxy,
         peer: PeerAddress { socket, ip },
         edge,
@@ -227,8 +232,16 @@ async fn handshake(
     let Some(tls) = &settings.tls else {
         return Some(ConnectionTransport::plain(stream));
     };
-    let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
-    match acceptor.accept(stream).await {
+    let accepted = match &tls.asking {
+        None => {
+            TlsAcceptor::from(Arc::clone(&tls.config))
+                .accept(stream)
+                .await
+        }
+        // Boxed, so that handshakes without this step stay as small as they were.
+        Some((hosts, asking)) => Box::pin(accept_by_name(tls, hosts, asking, stream)).await,
+    };
+    match accepted {
         Ok(stream) => {
             edge.counters().handshakes_ok.add();
             Some(ConnectionTransport::Tls(Box::new(stream)))
@@ -240,6 +253,21 @@ async fn handshake(
             None
         }
     }
+}
+
+/// Accepts a handshake, and asks the client for a certificate if the server name that it requests needs one.
+async fn accept_by_name(
+    tls: &TlsSettings,
+    hosts: &CertificateHosts,
+    asking: &Arc<ServerConfig>,
+    stream: TcpStream,
+) -> io::Result<TlsStream<TcpStream>> {
+    let started = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let config = match hosts.ask(started.client_hello().server_name()) {
+        true => asking,
+        false => &tls.config,
+    };
+    started.into_stream(Arc::clone(config)).await
 }
 
 async fn serve_h2<H: RequestHandler>(

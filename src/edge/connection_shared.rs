@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Request, header};
 use hyper::body::Incoming;
 
+use crate::client_certs::PeerCertificates;
 use crate::edge::connection_watch::StallKind;
 use crate::edge::event::EdgeEvent;
 use crate::edge::handler::RequestHandler;
@@ -23,13 +24,15 @@ pub(super) struct ConnectionShared<H> {
     pub(super) handler: H,
     pub(super) peer: PeerAddress,
     pub(super) is_tls: bool,
+    /// Certificates of the client, which routes may demand.
+    pub(super) certificates: Option<PeerCertificates>,
     /// True where the peer's `X-Forwarded-For` is trusted.
     pub(super) is_proxy: bool,
 }
 
 impl<H: RequestHandler> ConnectionShared<H> {
     /// Passes a request to the handler, with its source.
-    pub(super) fn answer(&self, request: Request<Incoming>) -> H::Future {
+    pub(super) fn answer(&self, mut request: Request<Incoming>) -> H::Future {
         self.edge.counters().requests.add();
         // The headers decide only where the connection comes from a trusted proxy.
         let ip = if self.is_proxy {
@@ -46,6 +49,9 @@ impl<H: RequestHandler> ConnectionShared<H> {
             peer: self.peer.socket,
             is_tls: self.is_tls,
         };
+        if let Some(certificates) = &self.certificates {
+            request.extensions_mut().insert(certificates.clone());
+        }
         self.handler.answer(request, source)
     }
 

@@ -8,6 +8,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod chunk_check;
+mod client_auth;
 mod connection;
 mod connection_shared;
 mod connection_watch;

@@ -9,11 +9,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 use rustls::ServerConfig;
 
-use crate::config::model::{ProxyProtocol, ServerSection, TlsSection};
+use crate::config::model::{ProxyProtocol, Route, ServerSection, TlsSection};
 use crate::edge::certificates::CertificateStore;
+use crate::edge::client_auth::CertificateHosts;
 use crate::edge::error::EdgeError;
 use crate::edge::http1_builder;
-use crate::edge::tls::server_config;
+use crate::edge::tls::{RequestedFrom, server_config};
 
 /// The settings of one configuration snapshot.
 pub(crate) struct EdgeSettings {
@@ -34,6 +35,8 @@ pub(crate) struct EdgeSettings {
 /// The TLS part of the settings.
 pub(super) struct TlsSettings {
     pub(super) config: Arc<ServerConfig>,
+    /// For clients that are asked for a certificate, if routes demand one.
+    pub(super) asking: Option<(CertificateHosts, Arc<ServerConfig>)>,
     pub(super) certificates: Arc<CertificateStore>,
 }
 
@@ -46,8 +49,9 @@ impl EdgeSettings {
     pub(crate) fn build(
         server: &ServerSection,
         tls: Option<&TlsSection>,
+        routes: &[Route],
     ) -> Result<Self, EdgeError> {
-        let tls = tls.map(TlsSettings::build).transpose()?;
+        let tls = tls.map(|tls| TlsSettings::build(tls, routes)).transpose()?;
         Ok(Self {
             tls,
             http1: http1_builder::builder(server.max_header_size),
@@ -76,10 +80,20 @@ impl EdgeSettings {
 }
 
 impl TlsSettings {
-    fn build(tls: &TlsSection) -> Result<Self, EdgeError> {
+    fn build(tls: &TlsSection, routes: &[Route]) -> Result<Self, EdgeError> {
         let certificates = Arc::new(CertificateStore::load(&tls.certificates)?);
-        let config = server_config(tls, Arc::clone(&certificates))?;
+        let config = server_config(tls, Arc::clone(&certificates), RequestedFrom::NoClient)?;
+        let asking = match CertificateHosts::of(routes) {
+            // With `client_ca` the first config asks every client already.
+            Some(hosts) if tls.client_ca.is_none() => {
+                let requested = RequestedFrom::Clients(routes);
+                let config = server_config(tls, Arc::clone(&certificates), requested)?;
+                Some((hosts, Arc::new(config)))
+            }
+            _ => None,
+        };
         Ok(Self {
+            asking,
             config: Arc::new(config),
             certificates,
         })

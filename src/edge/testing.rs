@@ -131,7 +131,7 @@ impl Rig {
             client_ca: None,
             min_version: TlsVersion::Tls12,
         };
-        let settings = EdgeSettings::build(&server, is_tls.then_some(&tls)).unwrap();
+        let settings = EdgeSettings::build(&server, is_tls.then_some(&tls), &[]).unwrap();
         Self::run(settings, is_tls.then(|| connector(&files)))
     }
 
@@ -145,7 +145,10 @@ impl Rig {
             client_ca: client_ca.map(|path| (path, TextSpan::default())),
             min_version: TlsVersion::Tls12,
         };
-        Self::run(EdgeSettings::build(&server(), Some(&tls)).unwrap(), None)
+        Self::run(
+            EdgeSettings::build(&server(), Some(&tls), &[]).unwrap(),
+            None,
+        )
     }
 
     /// Starts an edge with this version of TLS as the minimum.
@@ -156,7 +159,10 @@ impl Rig {
             client_ca: None,
             min_version,
         };
-        Self::run(EdgeSettings::build(&server(), Some(&tls)).unwrap(), None)
+        Self::run(
+            EdgeSettings::build(&server(), Some(&tls), &[]).unwrap(),
+            None,
+        )
     }
 
     fn run(settings: EdgeSettings, connector: Option<TlsConnector>) -> Self {

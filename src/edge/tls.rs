@@ -12,17 +12,29 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
-use crate::config::model::{TlsSection, TlsVersion};
+use crate::config::model::{Route, TlsSection, TlsVersion};
 use crate::edge::certificates::{self, CertificateStore};
+use crate::edge::client_auth::RequestedCertificate;
 use crate::edge::error::EdgeError;
 
 static BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
 static ONLY_13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
-/// Builds the TLS configuration for handshakes.
+/// The clients that are asked for a certificate and may continue without one.
+#[derive(Clone, Copy)]
+pub(super) enum RequestedFrom<'a> {
+    /// No client.
+    NoClient,
+    /// Clients of hosts with such routes, among these.
+    Clients(&'a [Route]),
+}
+
+/// Builds the TLS configuration for handshakes. Each has its own ticket keys, so that a session that began without a
+/// request for a certificate cannot be resumed where one is asked for.
 pub(super) fn server_config(
     tls: &TlsSection,
     certificates: Arc<CertificateStore>,
+    requested: RequestedFrom<'_>,
 ) -> Result<ServerConfig, EdgeError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let versions = match tls.min_version {
@@ -32,9 +44,14 @@ pub(super) fn server_config(
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .map_err(|source| EdgeError::Tls { source })?;
-    let builder = match &tls.client_ca {
-        None => builder.with_no_client_auth(),
-        Some((path, _)) => {
+    let builder = match (&tls.client_ca, requested) {
+        (None, RequestedFrom::NoClient) => builder.with_no_client_auth(),
+        (None, RequestedFrom::Clients(routes)) => {
+            let algorithms = provider.signature_verification_algorithms;
+            builder.with_client_cert_verifier(RequestedCertificate::new(routes, algorithms))
+        }
+        // A certificate of these authorities is mandatory for every client, whatever a route adds.
+        (Some((path, _)), _) => {
             let mut roots = RootCertStore::empty();
             for authority in certificates::load_authorities(path)? {
                 roots
@@ -79,7 +96,7 @@ mod tests {
             min_version: TlsVersion::Tls12,
         };
         let certificates = CertificateStore::load(&tls.certificates).unwrap();
-        let config = server_config(&tls, Arc::new(certificates)).unwrap();
+        let config = server_config(&tls, Arc::new(certificates), RequestedFrom::NoClient).unwrap();
         assert_eq!(config.max_early_data_size, 0);
     }
 }

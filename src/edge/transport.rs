@@ -11,6 +11,8 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::client_certs::PeerCertificates;
+
 /// Size of the read buffer of plain connections, in bytes.
 const PLAIN_BUFFER: usize = 8192;
 
@@ -43,6 +45,14 @@ impl ConnectionTransport {
         match self {
             Self::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
             Self::Plain(_) => false,
+        }
+    }
+
+    /// Returns the certificates that the client showed. They are in the ticket of a session, so a resumed one has them too.
+    pub(super) fn peer_certificates(&self) -> Option<PeerCertificates> {
+        match self {
+            Self::Tls(tls) => PeerCertificates::of(tls.get_ref().1.peer_certificates()),
+            Self::Plain(_) => None,
         }
     }
 

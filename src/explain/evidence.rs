@@ -79,6 +79,23 @@ pub(super) fn of_route(reject: &Reject, rules: &RouteRules, seen: &PastRequest) 
             evidence(format!("at most {limit} bytes"), format!("{found} bytes"))
         }
         Reject::SourceNotAllowed { ip } => evidence(allowed(route), ip.to_string()),
+        Reject::ClientCertMissing => evidence(certificate(route), "no client certificate"),
+        Reject::ClientCertInvalid { fault } => evidence(
+            certificate(route),
+            format!("a client certificate that does not fit: {fault}"),
+        ),
+        Reject::ClientCertRevoked => evidence(certificate(route), "a revoked client certificate"),
+        Reject::ClientCertNotAllowed {
+            subject,
+            fingerprint,
+        } => evidence(
+            certificate(route),
+            format!("a valid one of `{subject}` with the fingerprint {fingerprint}"),
+        ),
+        Reject::ClientCertUnchecked { fault } => evidence(
+            certificate(route),
+            format!("revocation lists that cannot decide: {fault}"),
+        ),
         Reject::MissingMaterial { name } => evidence(
             format!(
                 "{}, in {}",
@@ -159,6 +176,26 @@ fn or_none(text: &str) -> String {
         true => "no content type".to_owned(),
         false => format!("`{text}`"),
     }
+}
+
+/// Describes the client certificate that a route demands.
+fn certificate(route: &Route) -> String {
+    let Some(rule) = &route.client_cert else {
+        return "no client certificate".to_owned();
+    };
+    let (ca, crl) = rule.files();
+    let (names, fingerprints) = rule.allowed();
+    let mut text = format!("a client certificate of an authority in `{}`", ca.display());
+    if !crl.is_empty() {
+        text.push_str(", not revoked");
+    }
+    if !names.is_empty() {
+        text.push_str(&format!(", with a name like {}", names.join(" or ")));
+    }
+    if !fingerprints.is_empty() {
+        text.push_str(", with one of the listed fingerprints");
+    }
+    text
 }
 
 fn allowed(route: &Route) -> String {

@@ -32,7 +32,7 @@ use crate::gate::url_check;
 use crate::gate::verdict::{GateDecision, Verdict};
 use crate::gate::verify::verify;
 use crate::model::clock::ClockReading;
-use crate::net::event_headers::EventMarks;
+use crate::net::event_headers::ForwardedClient;
 use crate::net::read_body::{BodyHead, BodyLimits};
 
 /// A request that passed the checks before the body.
@@ -40,6 +40,8 @@ struct OpenedRequest<'r> {
     body_head: BodyHead,
     /// The charge of the source; `None` if sources have no rate.
     charge: Option<SourceCharge>,
+    /// The client of the certificate, if the route forwards it.
+    client: Option<Arc<ForwardedClient>>,
     pending: PendingVerification<'r>,
 }
 
@@ -91,7 +93,8 @@ impl Gate {
         }
         let head = request.head.as_ref().ok_or(Reject::Internal)?;
         let mut own_names = None;
-        let opened = self.before_body(rules, head, &mut own_names, now, verdict)?;
+        let mut opened = self.before_body(rules, head, &mut own_names, now, verdict)?;
+        let client = opened.client.take();
         let (body, read) = (&mut request.body, &mut request.read);
         let mut signed = self
             .read_and_verify(opened, rules, share, (body, read), verdict)
@@ -99,6 +102,7 @@ impl Gate {
         let parts = request.assemble(verdict)?;
         parts.plain = signed.plain.take().map(Bytes::from);
         parts.own_names = own_names;
+        parts.marks.client = client;
         self.after_signature(rules, &mut request.parts, &signed, verdict)
             .await
     }
@@ -121,6 +125,9 @@ impl Gate {
         verdict.begin(GateCheck::SourceRate);
         let charge = self.charge_source(&verdict.source)?;
 
+        verdict.begin(GateCheck::ClientCert);
+        let client = rules.check_client(&head.extensions, *now)?;
+
         verdict.begin(GateCheck::Material);
         *own_names = rules.keys.own_names(&head.headers)?;
         let headers = own_names.as_deref().unwrap_or(&head.headers);
@@ -133,6 +140,7 @@ impl Gate {
         Ok(OpenedRequest {
             body_head,
             charge,
+            client,
             pending,
         })
     }
@@ -154,6 +162,7 @@ impl Gate {
             body_head,
             charge,
             mut pending,
+            ..
         } = opened;
 
         verdict.begin(GateCheck::Body);
@@ -379,10 +388,8 @@ fn take_event(
 ) -> Result<Event, Reject> {
     let mut parts = held.take().ok_or(Reject::Internal)?;
     parts.digest = signed.digest;
-    parts.marks = EventMarks {
-        is_copy: verdict.is_copy,
-        is_replay: verdict.is_replay,
-    };
+    parts.marks.is_copy = verdict.is_copy;
+    parts.marks.is_replay = verdict.is_replay;
     parts.event_id.clone_from(&verdict.event_id);
     parts.event_type.clone_from(&verdict.event_type);
     Ok(Event { parts })

@@ -12,6 +12,8 @@ pub enum GateCheck {
     SourceIp,
     /// Checks the source's rate of unverified requests.
     SourceRate,
+    /// Checks the client's certificate.
+    ClientCert,
     /// Checks the signature material and the timestamp.
     Material,
     /// Reads the body within its limits.
@@ -36,11 +38,12 @@ pub enum GateCheck {
 
 impl GateCheck {
     /// Every check, in the order in which they run.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Route,
         Self::Framing,
         Self::SourceIp,
         Self::SourceRate,
+        Self::ClientCert,
         Self::Material,
         Self::Body,
         Self::Signature,
@@ -61,6 +64,7 @@ impl GateCheck {
             Self::Framing => "framing",
             Self::SourceIp => "source-ip",
             Self::SourceRate => "source-rate",
+            Self::ClientCert => "client-cert",
             Self::Material => "material",
             Self::Body => "body",
             Self::Signature => "signature",

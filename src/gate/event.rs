@@ -149,7 +149,7 @@ impl Event {
                 event_id: parts.event_id.clone(),
                 event_type: parts.event_type.clone(),
                 digest: parts.digest,
-                marks: parts.marks,
+                marks: parts.marks.clone(),
             }),
         }
     }
@@ -213,7 +213,7 @@ impl Event {
 
     /// Returns the findings of dedup.
     pub(crate) fn marks(&self) -> EventMarks {
-        self.parts.marks
+        self.parts.marks.clone()
     }
 
     /// Creates an event without a gate, for tests of what happens to events.

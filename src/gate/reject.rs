@@ -80,6 +80,27 @@ pub(crate) enum Reject {
         /// Time until the budget admits the next request.
         retry_after: Duration,
     },
+    /// The route demands a client certificate, and the connection has no certificate.
+    ClientCertMissing,
+    /// The client certificate is not valid for the route.
+    ClientCertInvalid {
+        /// The reason, in a few words.
+        fault: &'static str,
+    },
+    /// The client certificate is on a revocation list.
+    ClientCertRevoked,
+    /// The client certificate is valid, and the route does not admit its client.
+    ClientCertNotAllowed {
+        /// Subject of the certificate.
+        subject: Box<str>,
+        /// SHA-256 of the certificate.
+        fingerprint: Box<str>,
+    },
+    /// The revocation lists of the route cannot decide about the certificate.
+    ClientCertUnchecked {
+        /// The reason, in a few words.
+        fault: &'static str,
+    },
     /// A header or parameter that the scheme needs is missing.
     MissingMaterial {
         /// Name of the header or parameter.
@@ -321,7 +342,9 @@ impl Reject {
             | Self::SourceBudget { retry_after }
             | Self::RouteRate { retry_after } => Some(*retry_after),
             Self::InFlight => Some(IN_FLIGHT_DELAY),
-            Self::KeyUnavailable { .. } | Self::Unconfirmed { .. } => Some(KEY_DELAY),
+            Self::KeyUnavailable { .. }
+            | Self::Unconfirmed { .. }
+            | Self::ClientCertUnchecked { .. } => Some(KEY_DELAY),
             Self::NotStored { .. } => Some(STORE_DELAY),
             Self::Overload => Some(OVERLOAD_DELAY),
             _ => None,
@@ -337,6 +360,10 @@ impl Reject {
                 | RejectReason::SourceNotAllowed
                 | RejectReason::SourceRate
                 | RejectReason::SourceBudget
+                | RejectReason::ClientCertMissing
+                | RejectReason::ClientCertInvalid
+                | RejectReason::ClientCertRevoked
+                | RejectReason::ClientCertNotAllowed
                 | RejectReason::MissingMaterial
                 | RejectReason::MalformedMaterial
                 | RejectReason::StaleTimestamp
@@ -425,6 +452,41 @@ impl RejectReason {
                 means: "The source has used up its budget for unverified requests: requests in flight, bytes of bodies, parsing time, or keys to fetch.",
                 usually: "An attack, or a proxy in front that is not in `trusted_proxies`, so that all senders share one address.",
                 look_at: "`source` in the log line, `trusted_proxies`, and the reasons of earlier rejects from this source.",
+            },
+            Self::ClientCertMissing => &ReasonMeaning {
+                code: "client-cert-missing",
+                status: StatusCode::UNAUTHORIZED,
+                means: "The route demands a client certificate, and the client did not show any.",
+                usually: "A sender that is not set up for mutual TLS, a proxy in front that terminates TLS, or a connection that was opened for another host.",
+                look_at: "`client_cert` of the route; the setting for mutual TLS at the provider.",
+            },
+            Self::ClientCertInvalid => &ReasonMeaning {
+                code: "client-cert-invalid",
+                status: StatusCode::UNAUTHORIZED,
+                means: "The client certificate is not valid for this route.",
+                usually: "A certificate of another authority than those in `ca`, an expired one, or a sender that leaves out an intermediate certificate.",
+                look_at: "`fault` in the log line; `ca` in `client_cert` of the route.",
+            },
+            Self::ClientCertRevoked => &ReasonMeaning {
+                code: "client-cert-revoked",
+                status: StatusCode::UNAUTHORIZED,
+                means: "The client certificate, or one of its authorities, is on a revocation list of the route.",
+                usually: "A sender that still uses a certificate after it was replaced, or a stolen key.",
+                look_at: "`crl` in `client_cert` of the route; the sender's notice about its certificates.",
+            },
+            Self::ClientCertNotAllowed => &ReasonMeaning {
+                code: "client-cert-not-allowed",
+                status: StatusCode::UNAUTHORIZED,
+                means: "The client certificate is valid, but neither `names` nor `fingerprints` of the route admit its client.",
+                usually: "A new certificate of the sender, or another customer of the same authority.",
+                look_at: "`subject` and `fingerprint` in the log line; `names` and `fingerprints` in `client_cert` of the route.",
+            },
+            Self::ClientCertUnchecked => &ReasonMeaning {
+                code: "client-cert-unchecked",
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                means: "The revocation lists of the route cannot say whether the client certificate is still good. Nothing passes without an answer; `Retry-After` asks the sender to retry.",
+                usually: "A list past its end because the timer that fetches it fails, or an authority without a list.",
+                look_at: "`fault` in the log line; `crl` and `expired_crl` in `client_cert` of the route.",
             },
             Self::MissingMaterial => &ReasonMeaning {
                 code: "missing-signature",

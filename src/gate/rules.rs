@@ -13,8 +13,10 @@ use hookgate_verify::model::secret::Secret;
 use hookgate_verify::providers::challenge::OnChallenge;
 use hookgate_verify::scheme::SchemeError;
 use hookgate_verify::signature::SignatureVerifier;
+use http::Extensions;
 use ipnet::IpNet;
 
+use crate::client_certs::{ClientCertFault, ClientCertRule, PeerCertificates};
 use crate::config::model::{EnforceMode, Route, RouteMode, SecretEntry};
 use crate::gate::challenge::unsigned::ChallengeMaterial;
 use crate::gate::condition::EventCondition;
@@ -26,6 +28,7 @@ use crate::gate::rate_limit::RouteRateLimiter;
 use crate::gate::reject::Reject;
 use crate::gate::schema::RouteSchemas;
 use crate::model::clock::ClockReading;
+use crate::net::event_headers::ForwardedClient;
 use crate::ranges::LiveRanges;
 
 /// The compiled rules of one route.
@@ -42,6 +45,7 @@ pub(crate) struct RouteRules {
     pub(super) provider: Arc<str>,
     /// The provider's published address ranges, if `allow_ips` names the provider.
     pub(super) provider_ips: Option<Arc<LiveRanges>>,
+    client_cert: ClientCertNeed,
     /// True once a secret has verified a request. From then on, no URL check may show a new secret.
     has_verified: AtomicBool,
 }
@@ -69,6 +73,10 @@ impl RouteRules {
             claims,
             limiter,
             provider_ips,
+            client_cert: match &route.client_cert {
+                None => ClientCertNeed::Nothing,
+                Some(rule) => ClientCertNeed::Certificate(Arc::clone(rule)),
+            },
             has_verified: AtomicBool::new(false),
             route,
         })
@@ -99,7 +107,12 @@ impl RouteRules {
     /// Returns the same rules without claims and limits, to check an earlier request again without side effects.
     pub(crate) fn bare(&self) -> Result<Self, SchemeError> {
         let provider_ips = self.provider_ips.clone();
-        Self::compile(Arc::clone(&self.route), None, None, provider_ips)
+        let bare = Self::compile(Arc::clone(&self.route), None, None, provider_ips)?;
+        Ok(Self {
+            // An earlier request has no connection, so its certificate cannot be checked again.
+            client_cert: ClientCertNeed::Nothing,
+            ..bare
+        })
     }
 
     /// Returns the route as configured.
@@ -142,6 +155,23 @@ impl RouteRules {
             true => Ok(()),
             false => Err(Reject::SourceNotAllowed { ip }),
         }
+    }
+
+    /// Rejects a client without a certificate that the route admits.
+    pub(super) fn check_client(
+        &self,
+        extensions: &Extensions,
+        now: ClockReading,
+    ) -> Result<Option<Arc<ForwardedClient>>, Reject> {
+        let ClientCertNeed::Certificate(rule) = &self.client_cert else {
+            return Ok(None);
+        };
+        let peer = extensions.get::<PeerCertificates>();
+        let client = rule.verify(peer, now).map_err(client_reject)?;
+        let forwarded = rule
+            .is_forwarded()
+            .then(|| ForwardedClient::new(&client.subject, &client.fingerprint));
+        Ok(forwarded.map(Arc::new))
     }
 
     /// Rejects an event beyond the rate of the route.
@@ -216,6 +246,25 @@ impl RouteRules {
             true => Ok(()),
             false => Err(Reject::WrongTenant),
         }
+    }
+}
+
+/// The demands of a route on the client's certificate.
+enum ClientCertNeed {
+    Nothing,
+    Certificate(Arc<ClientCertRule>),
+}
+
+fn client_reject(fault: ClientCertFault) -> Reject {
+    match fault {
+        ClientCertFault::Missing => Reject::ClientCertMissing,
+        ClientCertFault::Invalid(fault) => Reject::ClientCertInvalid { fault },
+        ClientCertFault::Revoked => Reject::ClientCertRevoked,
+        ClientCertFault::NotAllowed(client) => Reject::ClientCertNotAllowed {
+            subject: client.subject,
+            fingerprint: client.fingerprint,
+        },
+        ClientCertFault::NoStatus(fault) => Reject::ClientCertUnchecked { fault },
     }
 }
 

@@ -142,6 +142,7 @@ where
             rules.check_source(verdict.source.ip)?;
             // The check is not verified, so the source pays for it.
             gate.charge_source(&verdict.source)?;
+            rules.check_client(&request.head()?.extensions, *now)?;
             let response = response?;
             match on_challenge {
                 OnChallenge::Forward => {
@@ -166,6 +167,8 @@ where
             rules.check_source(verdict.source.ip)?;
             verdict.begin(GateCheck::SourceRate);
             gate.charge_source(&verdict.source)?;
+            verdict.begin(GateCheck::ClientCert);
+            rules.check_client(&request.head()?.extensions, *now)?;
             verdict.begin(GateCheck::Material);
             admit_by_body(
                 gate,

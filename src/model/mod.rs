@@ -8,5 +8,6 @@ pub(crate) mod delivery;
 pub(crate) mod error;
 pub(crate) mod ids;
 pub(crate) mod problem;
+pub(crate) mod route_scope;
 pub(crate) mod source;
 pub(crate) mod trace;

@@ -11,6 +11,8 @@ pub enum ProblemKind {
     Certificate,
     /// A certificate could not be renewed.
     Renewal,
+    /// A revocation list of a route ends soon, or is past its end.
+    RevocationList,
     /// A node differs from the others, or is quiet.
     Node,
     /// A secret of a route expires soon.
@@ -41,11 +43,12 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All kinds with their words, most urgent first.
-    pub const ALL: [(&'static str, Self); 17] = [
+    pub const ALL: [(&'static str, Self); 18] = [
         ("store", Self::Store),
         ("config", Self::Config),
         ("certificate", Self::Certificate),
         ("renewal", Self::Renewal),
+        ("revocation_list", Self::RevocationList),
         ("node", Self::Node),
         ("secret_ends", Self::SecretEnds),
         ("secret_idle", Self::SecretIdle),
@@ -82,6 +85,7 @@ impl ProblemKind {
             Self::Config => "Config rejected",
             Self::Certificate => "Certificates near their end",
             Self::Renewal => "Certificates not renewed",
+            Self::RevocationList => "Revocation lists near their end",
             Self::Node => "Nodes",
             Self::SecretEnds => "Secrets near their end",
             Self::SecretIdle => "Unused secrets",
@@ -128,9 +132,56 @@ impl FoundProblem {
         }
     }
 
+    /// Returns the route that has the problem; `None` if it belongs to the gate as a whole.
+    #[must_use]
+    pub(crate) fn route(&self) -> Option<&str> {
+        match self.kind {
+            ProblemKind::RevocationList | ProblemKind::Quiet | ProblemKind::Refusals => {
+                Some(&self.subject)
+            }
+            // A name of a route has no slash, so the first one ends it.
+            ProblemKind::SecretEnds
+            | ProblemKind::SecretIdle
+            | ProblemKind::Disabled
+            | ProblemKind::Paused
+            | ProblemKind::DeadLetters
+            | ProblemKind::Backlog
+            | ProblemKind::Failing => self.subject.split('/').next(),
+            ProblemKind::Store
+            | ProblemKind::Config
+            | ProblemKind::Certificate
+            | ProblemKind::Renewal
+            | ProblemKind::Node
+            | ProblemKind::StoreFull
+            | ProblemKind::Ranges
+            | ProblemKind::Receiver => None,
+        }
+    }
+
     /// Sets how bad it is.
     #[must_use]
     pub(crate) fn with_level(self, level: u32) -> Self {
         Self { level, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Fails when a caller that is limited to routes gets problems of others, or of the gate as a whole.
+    #[test]
+    fn a_problem_belongs_to_a_route_or_to_the_whole_gate() {
+        for (kind, subject, route) in [
+            (ProblemKind::RevocationList, "shop", Some("shop")),
+            (ProblemKind::Refusals, "shop", Some("shop")),
+            (ProblemKind::SecretEnds, "shop/a/b", Some("shop")),
+            (ProblemKind::DeadLetters, "shop/mail", Some("shop")),
+            (ProblemKind::Certificate, "shop", None),
+            (ProblemKind::Receiver, "shop/mail", None),
+        ] {
+            let problem = FoundProblem::new(kind, subject, "it is wrong");
+            assert_eq!(problem.route(), route, "{kind:?}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::io::Write;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hookgate_verify::identity::event_id::EventId;
 use http::header::CONTENT_LENGTH;
@@ -21,6 +22,10 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
+/// Subject and SHA-256 of the client's certificate, if the route forwards them.
+const CLIENT_SUBJECT: HeaderName = HeaderName::from_static("hookgate-client-cert-subject");
+const CLIENT_FINGERPRINT: HeaderName = HeaderName::from_static("hookgate-client-cert-fingerprint");
+
 /// Marks an event that the upstream has accepted before; also set on the response to the sender of a duplicate.
 pub(crate) const DUPLICATE: HeaderName = HeaderName::from_static("hookgate-duplicate");
 /// Marks an event whose signed bytes the upstream has already accepted as another event.
@@ -29,13 +34,43 @@ const REPLAYED_BODY: HeaderName = HeaderName::from_static("hookgate-replayed-bod
 /// Maximum length of an event type in a header. A longer one has no use, and apps reject very long headers.
 const MAX_EVENT_TYPE: usize = 255;
 
-/// The results of dedup that an upstream gets.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// Findings of the gate about an event, which its upstream learns: the results of dedup, and the client.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct EventMarks {
     /// True where the upstream has accepted the event before.
     pub is_copy: bool,
     /// True where the upstream has accepted the same signed bytes as another event.
     pub is_replay: bool,
+    /// The client of a verified certificate, if the route forwards it.
+    pub client: Option<Arc<ForwardedClient>>,
+}
+
+/// The client of a verified certificate, as header values.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ForwardedClient {
+    subject: HeaderValue,
+    fingerprint: HeaderValue,
+}
+
+impl ForwardedClient {
+    /// Converts the identity of a client. A subject is text of its authority and may contain any character.
+    pub(crate) fn new(subject: &str, fingerprint: &str) -> Self {
+        let plain: String = subject
+            .chars()
+            .map(|letter| match letter {
+                ' '..='~' => letter,
+                _ => '?',
+            })
+            .collect();
+        let value = |text: &str| {
+            let value = HeaderValue::from_str(text).ok();
+            value.unwrap_or_else(|| HeaderValue::from_static("unknown"))
+        };
+        Self {
+            subject: value(&plain),
+            fingerprint: value(fingerprint),
+        }
+    }
 }
 
 /// The origin of a request: who sent it, and through which route it came.
@@ -98,6 +133,12 @@ pub(crate) fn set_marks(headers: &mut HeaderMap, marks: EventMarks) {
             false => drop(headers.remove(name)),
         }
     }
+    headers.remove(CLIENT_SUBJECT);
+    headers.remove(CLIENT_FINGERPRINT);
+    if let Some(client) = marks.client {
+        headers.insert(CLIENT_SUBJECT, client.subject.clone());
+        headers.insert(CLIENT_FINGERPRINT, client.fingerprint.clone());
+    }
 }
 
 /// Reads the marks that [`set_marks`] wrote, from stored headers.
@@ -105,6 +146,13 @@ pub(crate) fn stored_marks(headers: &HeaderMap) -> EventMarks {
     EventMarks {
         is_copy: headers.contains_key(DUPLICATE),
         is_replay: headers.contains_key(REPLAYED_BODY),
+        client: match (headers.get(CLIENT_SUBJECT), headers.get(CLIENT_FINGERPRINT)) {
+            (Some(subject), Some(fingerprint)) => Some(Arc::new(ForwardedClient {
+                subject: subject.clone(),
+                fingerprint: fingerprint.clone(),
+            })),
+            _ => None,
+        },
     }
 }
 

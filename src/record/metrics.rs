@@ -15,22 +15,27 @@ use prometheus_client::registry::Registry;
 use crate::gate::filter::FilterKind;
 use crate::gate::reject::RejectReason;
 use crate::model::clock;
+use crate::model::route_scope::RouteScope;
 use crate::record::counters::{RequestStage, RouteCounters, STATUS_CLASSES};
 use crate::record::family_encoder::{FamilyEncoder, single};
 use crate::record::metric_table::{operation, traffic};
+use crate::record::metrics_scope::{NO_ROUTE, limit_text};
 use crate::record::recorder::TelemetryRecorder;
 use crate::record::{connections, deliveries, process, store_metrics};
-
-/// Value of the label `route` for requests that matched no route.
-const NO_ROUTE: &str = "-";
 
 /// Value of the label `reason` for requests that were not rejected.
 const NO_REASON: &str = "-";
 
 impl TelemetryRecorder {
     /// Renders all metrics in the OpenMetrics text format.
+    #[cfg(test)]
     pub(crate) fn metrics_text(self: &Arc<Self>) -> String {
         text(self)
+    }
+
+    /// Renders the metrics that a caller may see.
+    pub(crate) fn metrics_text_within(self: &Arc<Self>, scope: &RouteScope) -> String {
+        limit_text(text(self), scope)
     }
 }
 

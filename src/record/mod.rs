@@ -20,6 +20,7 @@ pub(crate) mod log_line;
 mod log_suppression;
 pub(crate) mod metric_table;
 mod metrics;
+mod metrics_scope;
 pub(crate) mod otlp;
 mod process;
 pub(crate) mod recent_verdicts;

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use crate::gate::reject::{Reject, RejectReason};
 use crate::gate::verdict::{GateDecision, Verdict};
 use crate::model::ids::RequestId;
+use crate::model::route_scope::RouteScope;
 use crate::record::exchange_summary::ExchangeSummary;
 
 /// Entries that a reader copies under one hold of the lock, which bounds how long requests wait for it.
@@ -52,6 +53,8 @@ impl RecentVerdict {
 /// Filter of a list or a tail; a field that is `None` matches everything.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct VerdictQuery {
+    /// Routes that the caller may see. A request that reached no route is only in a scope without a limit.
+    pub scope: RouteScope,
     /// Name of the route that must match.
     pub route: Option<String>,
     /// Verdict that must match: one of [`GateDecision::WORDS`].
@@ -66,9 +69,11 @@ impl VerdictQuery {
         let route = verdict.route.as_ref().map(|route| route.as_str());
         let reason = verdict.decision.reject().map(Reject::reason);
         let word = verdict.decision.word();
-        self.route
-            .as_deref()
-            .is_none_or(|wanted| route == Some(wanted))
+        self.scope.contains_any(route)
+            && self
+                .route
+                .as_deref()
+                .is_none_or(|wanted| route == Some(wanted))
             && self.verdict.as_deref().is_none_or(|wanted| word == wanted)
             && self.reason.is_none_or(|wanted| reason == Some(wanted))
     }
@@ -229,6 +234,29 @@ impl RecentVerdicts {
                 return found;
             }
         }
+    }
+
+    /// Removes the verdicts that a filter wants. Returns how many there were.
+    pub(crate) fn erase(&self, is_wanted: impl Fn(&RecentVerdict) -> bool) -> u64 {
+        let mut removed = Vec::new();
+        let mut rows = self.rows.lock();
+        let VerdictRows {
+            verified,
+            unverified,
+            ..
+        } = &mut *rows;
+        for row in [verified, unverified] {
+            row.retain(|kept| {
+                let is_kept = !is_wanted(kept);
+                if !is_kept {
+                    removed.push(Arc::clone(kept));
+                }
+                is_kept
+            });
+        }
+        drop(rows);
+        // Freed here, after the lock is released, like the oldest entry in `push`.
+        removed.len() as u64
     }
 
     /// Finds the newest accepted request before this one that had the same key, or the same signed bytes where this one

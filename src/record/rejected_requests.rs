@@ -228,6 +228,20 @@ impl RejectedRequests {
             .cloned()
     }
 
+    /// Removes the kept requests that a filter wants. Returns how many there were. The counts stay.
+    pub(crate) fn erase(&self, is_wanted: impl Fn(&RejectedRequest) -> bool) -> u64 {
+        let mut inner = self.inner.lock();
+        let before = inner.requests.len();
+        inner.requests.retain(|request| !is_wanted(request));
+        inner.bodies = inner
+            .requests
+            .iter()
+            .map(|request| request.body.len())
+            .sum();
+        let removed = before.saturating_sub(inner.requests.len());
+        removed as u64
+    }
+
     /// Summarizes rejects by route and reason, the most recent first.
     pub(crate) fn groups(&self) -> Vec<RejectedGroup> {
         let inner = self.inner.lock();

@@ -167,6 +167,16 @@ fn evidence(line: &mut LogLine, reject: &Reject) {
         | Reject::RouteRate { retry_after } => {
             line.count("retry_after_ms", millis(*retry_after));
         }
+        Reject::ClientCertInvalid { fault } | Reject::ClientCertUnchecked { fault } => {
+            line.text("fault", fault);
+        }
+        Reject::ClientCertNotAllowed {
+            subject,
+            fingerprint,
+        } => {
+            line.text("subject", subject)
+                .text("fingerprint", fingerprint);
+        }
         Reject::MissingMaterial { name } => {
             line.text("name", name);
         }
@@ -213,6 +223,8 @@ fn evidence(line: &mut LogLine, reject: &Reject) {
         | Reject::Filtered { .. }
         | Reject::Replayed
         | Reject::InFlight
+        | Reject::ClientCertMissing
+        | Reject::ClientCertRevoked
         | Reject::Overload
         | Reject::Internal => {}
     }

@@ -14,6 +14,8 @@ use crate::model::database::DatabaseLocation;
 use crate::model::delivery::DeliveryId;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::store::audit::{ActionRow, ActionSearch, OperatorAction};
+use crate::store::content_match::ContentCriterion;
+use crate::store::erase::{EraseResult, EventExtent};
 use crate::store::error::StoreError;
 #[cfg(test)]
 use crate::store::node_testing::NodeStub;
@@ -324,17 +326,17 @@ impl Store {
         }
     }
 
-    /// Lists events that contain a text in body, type, ids or target, newest first, ignoring case. Each call reads a
+    /// Lists events whose content meets a criterion, newest first. Each call reads a
     /// bounded part of the store. If it did not reach the end, it also returns the cursor for the next call.
-    pub(crate) async fn events_with_text(
+    pub(crate) async fn events_with_content(
         &self,
         search: EventSearch,
-        text: String,
+        criterion: ContentCriterion,
         page: ListPage,
     ) -> Result<(Vec<EventRow>, Option<i64>), StoreError> {
         match &self.backend {
-            Backend::Sqlite(store) => store.events_with_text(search, text, page).await,
-            Backend::Postgres(store) => store.events_with_text(search, text, page).await,
+            Backend::Sqlite(store) => store.events_with_content(search, criterion, page).await,
+            Backend::Postgres(store) => store.events_with_content(search, criterion, page).await,
         }
     }
 
@@ -428,6 +430,33 @@ impl Store {
         match &self.backend {
             Backend::Sqlite(store) => store.replays(limit).await,
             Backend::Postgres(store) => store.replays(limit).await,
+        }
+    }
+
+    /// Erases events with all their rows, in bounded groups. Their claims stay, so that a retry of the sender is no new
+    /// event. If a group fails, those before it stay erased.
+    pub(crate) async fn erase(&self, events: &[RequestId]) -> Result<EraseResult, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(store) => store.erase(events).await,
+            Backend::Postgres(store) => store.erase(events).await,
+        }
+    }
+
+    /// Removes the bytes of deleted rows from the files of the store. Returns `false` if that is not complete yet, or
+    /// left to the server of a database.
+    pub(crate) async fn scrub(&self) -> Result<bool, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(store) => store.scrub().await,
+            // Old versions of rows and the log of the database belong to its server.
+            Backend::Postgres(_) => Ok(false),
+        }
+    }
+
+    /// Returns the numbers of the first and the last event.
+    pub(crate) async fn extent(&self) -> Result<EventExtent, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(store) => store.extent().await,
+            Backend::Postgres(store) => store.extent().await,
         }
     }
 

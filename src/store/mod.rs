@@ -10,7 +10,8 @@
 
 mod aliases;
 pub(crate) mod audit;
-mod content_text;
+pub(crate) mod content_match;
+pub(crate) mod erase;
 mod error;
 mod event;
 mod export_line;

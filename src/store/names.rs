@@ -162,7 +162,11 @@ impl NameTable {
 
     /// Returns the kinds that may contain matching events, or `None` if every kind may.
     pub(in crate::store) fn kinds_of(&self, search: &EventSearch) -> Option<Vec<i64>> {
-        if search.route.is_none() && search.provider.is_none() && search.event_type.is_none() {
+        if search.route.is_none()
+            && search.provider.is_none()
+            && search.event_type.is_none()
+            && !search.scope.is_limited()
+        {
             return None;
         }
         let pattern = search.event_type.as_deref().map(TypePattern::new);
@@ -174,13 +178,16 @@ impl NameTable {
                     .route
                     .as_ref()
                     .is_none_or(|name| self.route(name) == Some(kind.route));
+                // Every search of both databases selects its rows by kinds, so no row outside of the scope is read.
+                let is_visible = !search.scope.is_limited()
+                    || search.scope.contains(self.route_name(kind.route).as_str());
                 let provider = search.provider.as_ref();
                 let is_provider = provider.is_none_or(|provider| *provider == kind.provider);
                 let is_type = pattern.as_ref().is_none_or(|pattern| {
                     // The shared kind may contain any type, so each of its events must be checked later.
                     kind.is_rest || pattern.matches(kind.event_type.as_deref())
                 });
-                is_route && is_provider && is_type
+                is_visible && is_route && is_provider && is_type
             })
             .map(|(id, _)| *id)
             .collect();

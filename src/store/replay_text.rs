@@ -4,11 +4,13 @@ use serde_json::{Value, json};
 
 use crate::model::delivery::DeliveryState;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
+use crate::model::route_scope::RouteScope;
 use crate::store::search::{DeliverySearch, EventSearch};
 
 pub(in crate::store) fn write_search(search: &DeliverySearch) -> Value {
     let event = &search.event;
     json!({
+        "scope": event.scope.texts(),
         "route": event.route.as_ref().map(RouteName::as_str),
         "provider": event.provider,
         "id": event.id,
@@ -30,6 +32,7 @@ pub(in crate::store) fn read_search(text: &str) -> DeliverySearch {
     let number = |key| find(key).and_then(Value::as_i64);
     DeliverySearch {
         event: EventSearch {
+            scope: read_scope(&value),
             route: text("route").map(RouteName::new),
             provider: owned("provider"),
             id: owned("id"),
@@ -42,6 +45,22 @@ pub(in crate::store) fn read_search(text: &str) -> DeliverySearch {
         destination: text("destination").map(DestinationName::new),
         state: text("state").and_then(DeliveryState::parse),
         is_replay: find("is_replay").and_then(Value::as_bool),
+    }
+}
+
+/// Returns the routes that a replay covers: its route, or the scope of the caller that began it.
+pub(in crate::store) fn replay_scope(text: &str) -> RouteScope {
+    let value: Value = serde_json::from_str(text).unwrap_or_default();
+    match value.get("route").and_then(Value::as_str) {
+        Some(route) => RouteScope::only([route]),
+        None => read_scope(&value),
+    }
+}
+
+fn read_scope(value: &Value) -> RouteScope {
+    match value.get("scope").and_then(Value::as_array) {
+        None => RouteScope::All,
+        Some(texts) => RouteScope::only(texts.iter().filter_map(Value::as_str)),
     }
 }
 

@@ -4,10 +4,13 @@ use hookgate_verify::identity::event_id::EventId;
 
 use crate::model::delivery::{DeliveryId, DeliveryState, DeliveryStep};
 use crate::model::ids::{DestinationName, RequestId, RouteName};
+use crate::model::route_scope::RouteScope;
 
 /// Criteria for events. An event matches if it meets all criteria that are set.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct EventSearch {
+    /// Only events of routes that the caller may see.
+    pub scope: RouteScope,
     /// Only events of this route.
     pub route: Option<RouteName>,
     /// Only events of this provider.
@@ -158,4 +161,6 @@ pub(crate) struct ReplayRow {
     pub is_paused: bool,
     /// True if the replay has ended.
     pub is_ended: bool,
+    /// The routes of the replay.
+    pub scope: RouteScope,
 }

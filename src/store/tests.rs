@@ -5,6 +5,7 @@ mod clock;
 mod counting;
 mod damage;
 mod delivery;
+mod erasing;
 mod failure;
 mod fault_proxy;
 mod files;

@@ -75,6 +75,7 @@ async fn pages_are_for_those_who_log_in() {
         "audit",
         "events/live",
         "bulk/replay",
+        "erase",
     ];
     for path in paths {
         let reply = get(&gate, "hookgate_0=0", &format!("/console/{path}")).await;
@@ -327,4 +328,42 @@ async fn over_tls_the_cookie_stays_there_and_a_request_is_captured() {
     let kept = std::fs::read(&file).unwrap();
     let body = bad.flip_body_byte().body;
     assert!(kept.ends_with(&body), "{}", String::from_utf8_lossy(&kept));
+}
+
+/// Fails when the page erases without a question, selects all events with an empty form, or has a searched value in an
+/// address.
+#[tokio::test]
+async fn events_of_a_person_are_erased_after_a_question() {
+    let app = App::start(ok());
+    let gate = start(&app).await;
+    let cookie = log_in(&gate, TOKEN).await;
+    for (id, mail) in [("1", "ann@example.com"), ("2", "bob@example.com")] {
+        let body = format!("{{\"mail\":\"{mail}\"}}");
+        let hook = Sender::new(Provider::Github).sign("/hook", id, body.as_bytes());
+        assert_eq!(gate.send(&hook).await.status, 200);
+    }
+    let token = form_token(&gate, &cookie).await;
+    let act = async |fields: &str| {
+        let body = format!("form_token={token}&{fields}");
+        send(&gate, &form("/console/erase", &cookie, &body)).await
+    };
+    assert_eq!(act("step=erase").await.status, 400);
+    let person = "pointer=%2Fmail&value=ann%40example.com";
+    let question = act(&format!("step=count&{person}")).await;
+    assert_eq!(question.status, 200, "{}", question.text());
+    let page = question.text();
+    assert!(page.contains("Erase 1 event?"), "{page}");
+    assert!(!page.contains("?value="), "{page}");
+    assert!(page.contains("value=\"ann@example.com\""), "{page}");
+    let done = act(&format!("step=erase&{person}")).await.text();
+    assert!(done.contains("1 event erased"), "{done}");
+    let left = act(&format!("step=count&{person}")).await.text();
+    assert!(left.contains("Erase 0 events?"), "{left}");
+    let other = act("step=count&route=hook").await.text();
+    assert!(other.contains("Erase 1 event?"), "{other}");
+    let board = log_in(&gate, BOARD).await;
+    let token = form_token(&gate, &board).await;
+    let body = format!("form_token={token}&step=erase&route=hook");
+    let refused = send(&gate, &form("/console/erase", &board, &body)).await;
+    assert_eq!(refused.status, 403);
 }

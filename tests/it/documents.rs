@@ -238,6 +238,7 @@ fn the_readme_lists_the_checks_in_their_order() {
         GateCheck::Framing,
         GateCheck::SourceIp,
         GateCheck::SourceRate,
+        GateCheck::ClientCert,
         GateCheck::Material,
         GateCheck::Body,
         GateCheck::Signature,

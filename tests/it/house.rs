@@ -9,6 +9,7 @@ const RANKS: [(&str, f64); 22] = [
     ("model", 0.0),
     ("net", 1.0),
     ("criteria", 1.5),
+    ("client_certs", 2.0),
     ("config", 3.0),
     ("keys", 3.5),
     ("ranges", 3.5),

@@ -59,7 +59,7 @@ pub(crate) struct BodySummary {
     pub is_kept: bool,
     /// Size in bytes, if the store has the body.
     pub size: Option<u64>,
-    /// SHA-256 of the body in hexadecimal digits, computed at acceptance.
+    /// SHA-256 of the body in hexadecimal digits, computed at acceptance; empty for a token without payload.
     pub sha256: String,
 }
 

@@ -7,6 +7,7 @@ mod alerts;
 mod audit;
 mod deliveries;
 mod destinations;
+mod erase;
 mod events;
 mod history;
 mod nodes;
@@ -27,6 +28,7 @@ pub(crate) use crate::admin::documents::deliveries::{
 pub(crate) use crate::admin::documents::destinations::{
     DestinationDocument, DestinationList, HealthDocument, TestEvent,
 };
+pub(crate) use crate::admin::documents::erase::EraseStep;
 pub(crate) use crate::admin::documents::events::{
     BodySummary, EventDetail, EventDocument, EventList, HeaderDocument,
 };

@@ -38,6 +38,12 @@ pub(crate) struct StatusDocument {
     pub version: String,
     /// True if the gate accepts requests; false while it starts or drains.
     pub ready: bool,
+    /// True if the token is limited to routes. All counts are then of these routes, and those of the whole gate are 0.
+    #[serde(default)]
+    pub limited: bool,
+    /// True if the token may see what senders sent.
+    #[serde(default = "shown")]
+    pub payload: bool,
     /// Time at which this process started.
     pub started: ApiTimestamp,
     /// True if the config has a store.
@@ -73,6 +79,11 @@ pub(crate) struct StatusDocument {
     /// List of what needs attention, most urgent first; empty if nothing does.
     #[serde(default)]
     pub needs: Vec<AttentionItem>,
+}
+
+/// A gate of an earlier version has no tokens without payload.
+fn shown() -> bool {
+    true
 }
 
 /// An item that needs attention.

@@ -4,8 +4,12 @@ use hookgate_verify::model::glob::PatternList;
 
 use crate::config::effective::document::{EffectiveValue, ExtraField, SectionDocument};
 use crate::config::effective::{format, process, upstream as effective_upstream};
-use crate::config::model::{DeliveryOrder, DestinationSection, RetryPauses, RetryPolicy};
-use crate::config::{destination, egress_proxy, filter, outgoing_tls, pooling, retry, upstream};
+use crate::config::model::{
+    ClientCredentials, DeliveryOrder, DestinationSection, RetryPauses, RetryPolicy,
+};
+use crate::config::{
+    destination, egress_proxy, filter, oauth2, outgoing_tls, pooling, retry, upstream,
+};
 use crate::criteria::when::WhenExpression;
 
 pub(super) fn destination(section: &DestinationSection) -> EffectiveValue {
@@ -44,6 +48,7 @@ pub(super) fn destination(section: &DestinationSection) -> EffectiveValue {
             &destination::SECRET,
             format::key_count(section.secrets.len()),
         )
+        .nest(&destination::OAUTH2, section.oauth2.as_ref().map(oauth2))
         .nest(
             &outgoing_tls::DESTINATION_TLS,
             section.tls.as_ref().map(|files| {
@@ -101,5 +106,16 @@ fn retry(policy: &RetryPolicy) -> EffectiveValue {
         .set(&retry::JITTER, policy.jitter)
         .set(&retry::MAX_ATTEMPTS, policy.max_attempts)
         .set(&retry::MAX_AGE, policy.max_age.map(format::duration))
+        .finish()
+}
+
+fn oauth2(credentials: &ClientCredentials) -> EffectiveValue {
+    SectionDocument::new(&oauth2::SECTION)
+        .set(&oauth2::TOKEN_URL, credentials.token_url.redacted())
+        .set(&oauth2::CLIENT_ID, &*credentials.client_id)
+        .set(&oauth2::CLIENT_SECRET, format::masked(true))
+        .set(&oauth2::SCOPE, credentials.scope.clone())
+        .set(&oauth2::AUDIENCE, credentials.audience.clone())
+        .set(&oauth2::AUTH, credentials.authentication.word())
         .finish()
 }

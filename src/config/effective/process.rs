@@ -8,8 +8,8 @@ use hookgate_verify::net::redact;
 use crate::config::effective::document::{EffectiveValue, ExtraField, SectionDocument};
 use crate::config::effective::format;
 use crate::config::model::{
-    AdminListen, AdminSection, AdminToken, CertificateFiles, LogSection, RetentionSection,
-    ServerSection, StoreSection, TelemetrySection, TlsSection,
+    AdminListen, AdminSection, AdminToken, CertificateFiles, LogSection, PayloadAccess,
+    RetentionSection, ServerSection, StoreSection, TelemetrySection, TlsSection,
 };
 use crate::config::{admin, egress_proxy, log, server, store, store_postgres, telemetry, tls};
 use crate::model::database::{CommitDurability, DatabaseLocation, PostgresTls};
@@ -115,6 +115,8 @@ fn token(token: &AdminToken) -> EffectiveValue {
     SectionDocument::new(&admin::TOKENS_SECTION)
         .set(&admin::NAME, &*token.name)
         .set(&admin::ROLE, token.role.word())
+        .set(&admin::TOKEN_ROUTES, token.scope.texts())
+        .set(&admin::PAYLOAD, token.payload == PayloadAccess::Shown)
         .set(&admin::TOKEN, format::masked(true))
         .finish()
 }

@@ -4,15 +4,16 @@ use hookgate_verify::model::glob::PatternList;
 use hookgate_verify::providers::challenge::OnChallenge;
 use serde_json::{Map, Value as Json};
 
+use crate::client_certs::ClientCertRule;
 use crate::config::effective::document::{EffectiveValue, ExtraField, SectionDocument};
 use crate::config::effective::{destination, format, upstream, verification};
 use crate::config::model::{
-    EnforceMode, LocalSocket, PathRule, QuietRule, Route, RouteMode, SchemaRule,
+    EnforceMode, ExpiredCrl, LocalSocket, PathRule, QuietRule, Route, RouteMode, SchemaRule,
 };
 use crate::config::{
-    audience, dedup, destination as destinations, filter, mode, route, schemas, secrets,
-    sign_upstream, socket, upstream as upstream_keys, upstreams, verification as verification_keys,
-    watch,
+    audience, client_cert, dedup, destination as destinations, filter, mode, route, schemas,
+    secrets, sign_upstream, socket, upstream as upstream_keys, upstreams,
+    verification as verification_keys, watch,
 };
 use crate::criteria::when::WhenExpression;
 
@@ -89,6 +90,10 @@ fn verifies(table: SectionDocument, route: &Route) -> SectionDocument {
             &verification_keys::ALLOW_IPS,
             route.allow_ips.as_ref().map(verification::allow_ips),
         )
+        .nest(
+            &client_cert::CLIENT_CERT,
+            route.client_cert.as_deref().map(client_certificates),
+        )
         .nest(&dedup::DEDUP, route.dedup.as_ref().map(verification::dedup))
         .set(&route::ENFORCE, route.enforce.word())
         .set(&route::CONTINUE_TRACE, route.continue_trace)
@@ -135,6 +140,27 @@ fn modes(table: SectionDocument, route: &Route) -> SectionDocument {
         .nest(&destinations::DESTINATIONS, EffectiveValue::named(each))
         .set(&mode::RESIGN, resigns.then_some("provider"))
         .nest(&socket::SOCKET, route.socket.as_ref().map(local_socket))
+}
+
+fn client_certificates(rule: &ClientCertRule) -> EffectiveValue {
+    let (ca, crl) = rule.files();
+    let crl: Vec<_> = crl.iter().map(|path| format::path(path)).collect();
+    let (names, fingerprints) = rule.allowed();
+    let expired = match rule.accepts_expired_crl() {
+        true => ExpiredCrl::Accept,
+        false => ExpiredCrl::Refuse,
+    };
+    SectionDocument::new(&client_cert::SECTION)
+        .set(&client_cert::CA, format::path(ca))
+        .set(&client_cert::CRL, (!crl.is_empty()).then_some(crl))
+        .set(&client_cert::NAMES, (!names.is_empty()).then_some(names))
+        .set(
+            &client_cert::FINGERPRINTS,
+            (!fingerprints.is_empty()).then(|| fingerprints.to_vec()),
+        )
+        .set(&client_cert::EXPIRED_CRL, expired.word())
+        .set(&client_cert::FORWARD, rule.is_forwarded())
+        .finish()
 }
 
 fn local_socket(socket: &LocalSocket) -> EffectiveValue {

@@ -8,6 +8,10 @@ use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind
 use hookgate_verify::document::report::ReportStyle;
 use hookgate_verify::providers;
 use hookgate_verify::scheme::parse::keys;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, SerialNumber,
+};
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -17,7 +21,7 @@ use crate::config::load_text;
 const CONFIG: &str = include_str!("every_key.toml");
 
 /// Texts of the config that the document must not contain.
-const SECRETS: [&str; 18] = [
+const SECRETS: [&str; 19] = [
     "f3b8c1d09e7a4b52f3b8",
     "0aZ18fJq2LxW0aZ1Kp7v",
     "tOkEn-of-the-admin-77",
@@ -35,11 +39,12 @@ const SECRETS: [&str; 18] = [
     "pAsSwOrD-of-the-mail-9",
     "w7hZ2kQm9xLr4vTn6bYc1sDf",
     "pRoXy-PaSs-3128-word",
+    "sEcReT-of-the-client-5",
     "secret-in-a-file-2931",
 ];
 
 /// Keys that hide the tables of their values: the document has a mask, a count, names or a URL instead.
-const HIDDEN: [(&str, &str); 14] = [
+const HIDDEN: [(&str, &str); 15] = [
     ("admin", "token"),
     ("admin.tokens", "token"),
     ("store", "password"),
@@ -54,6 +59,7 @@ const HIDDEN: [(&str, &str); 14] = [
     ("routes.NAME", "jwks"),
     ("routes.NAME.destinations.NAME", "headers"),
     ("routes.NAME.destinations.NAME", "secret"),
+    ("routes.NAME.destinations.NAME.oauth2", "client_secret"),
 ];
 
 /// Keys that this test cannot set. systemd names the folder of its credentials in the environment.
@@ -179,14 +185,35 @@ fn document_with_postgres() -> EffectiveValue {
 fn document_of(config: &str) -> EffectiveValue {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-    write("secret.txt", SECRETS[17]);
+    write("secret.txt", SECRETS[18]);
     write("invoice.json", "{}");
     write("keys.json", KEY_SET);
+    let (authority, list) = client_authority();
+    write("clients.pem", &authority);
+    write("clients.crl", &list);
     let name = folder.path().join("hookgate.toml").display().to_string();
     match load_text(&name, config) {
         Ok(loaded) => effective(&loaded.config),
         Err(report) => panic!("{}", report.render(ReportStyle::Plain)),
     }
+}
+
+/// Returns an authority for client certificates and its empty revocation list, both in PEM.
+fn client_authority() -> (String, String) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let list = CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(2020, 1, 1),
+        next_update: rcgen::date_time_ymd(2999, 1, 1),
+        crl_number: SerialNumber::from(1_u64),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    let list = list.signed_by(&issuer).unwrap().pem().unwrap();
+    (issuer.pem(), list)
 }
 
 const POSTGRES: &str = r#"
@@ -267,6 +294,8 @@ fn values_and_extra_fields_are_those_that_apply() {
         ("/store/encryption_keys", json!(1)),
         ("/admin/token", json!("***")),
         ("/admin/tokens/1/name", json!("ann")),
+        ("/admin/tokens/1/routes", json!(["bills", "sto*"])),
+        ("/admin/tokens/1/payload", json!(false)),
         ("/tls/certificates/1/cert", json!("b.pem")),
         (
             "/routes/bills/events",

@@ -8,6 +8,7 @@ use hookgate_verify::document::value::choice_word;
 use hookgate_verify::model::secret::Secret;
 
 use crate::config::model::server::CertificateFiles;
+use crate::model::route_scope::RouteScope;
 
 /// Settings of `[admin]`: the admin listener.
 pub struct AdminSection {
@@ -28,6 +29,10 @@ pub struct AdminToken {
     pub name: Arc<str>,
     /// Role that decides which actions are allowed.
     pub role: AdminRole,
+    /// `routes`: the routes that the token may see.
+    pub scope: RouteScope,
+    /// `payload`: whether the token may see what senders sent.
+    pub payload: PayloadAccess,
     /// The token that the client must send.
     pub secret: Arc<Secret>,
 }
@@ -51,6 +56,15 @@ impl AdminRole {
     pub fn word(self) -> &'static str {
         choice_word(&Self::ALL, &self)
     }
+}
+
+/// Access of an admin token to bodies and header values of senders (`payload`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PayloadAccess {
+    /// May see bodies, header values and queries.
+    Shown,
+    /// Sees ids, types, sizes and times only.
+    Hidden,
 }
 
 /// Address of the admin listener.

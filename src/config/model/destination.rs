@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_verify::document::TextSpan;
+use hookgate_verify::document::value::choice_word;
 use hookgate_verify::model::glob::PatternList;
 use hookgate_verify::model::rate::RateLimit;
+use hookgate_verify::model::secret::Secret;
 use hookgate_verify::scheme::standard_webhooks::SigningKey;
 use http::{HeaderName, HeaderValue};
 
@@ -54,6 +56,8 @@ pub struct DestinationSection {
     pub secrets: Vec<Arc<SigningKey>>,
     /// Signs each attempt again in the sender's own scheme (`resign = "provider"` of the route).
     pub resign: bool,
+    /// Client credentials for access tokens (`oauth2`); `None`: no token.
+    pub oauth2: Option<ClientCredentials>,
     /// CAs and client certificate of its own; `None`: the system's CAs.
     pub tls: Option<TlsFiles>,
     /// Treats the destination as a host on the internet: https only, and no special addresses.
@@ -64,6 +68,45 @@ pub struct DestinationSection {
     pub repr_digest: bool,
     /// Failures in a row after which attempts pause; `None`: never.
     pub breaker: Option<u32>,
+}
+
+/// Client credentials of OAuth 2.0 (`oauth2`). Without `Debug`, like the secret.
+#[derive(Clone)]
+pub struct ClientCredentials {
+    /// URL of the token server.
+    pub token_url: AppUrl,
+    /// Id of hookgate at the token server.
+    pub client_id: String,
+    /// Secret of hookgate at the token server.
+    pub client_secret: Arc<Secret>,
+    /// Scopes of the token.
+    pub scope: Option<String>,
+    /// Parameter `audience`.
+    pub audience: Option<String>,
+    /// How the credentials are sent.
+    pub authentication: ClientAuthentication,
+    /// Proxy through which the token server is reached.
+    pub egress_proxy: Option<Arc<EgressProxy>>,
+}
+
+/// How client credentials are sent to the token server (`auth`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClientAuthentication {
+    /// In the header `Authorization`.
+    Basic,
+    /// In the form of the request.
+    Post,
+}
+
+impl ClientAuthentication {
+    /// All values with their words in a config.
+    pub const ALL: [(&'static str, Self); 2] = [("basic", Self::Basic), ("post", Self::Post)];
+
+    /// Returns the word in a config.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        choice_word(&Self::ALL, &self)
+    }
 }
 
 /// Retry schedule of a destination (`retry`).

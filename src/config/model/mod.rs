@@ -17,7 +17,9 @@ mod upstream;
 
 use std::sync::Arc;
 
-pub(crate) use crate::config::model::admin::{AdminListen, AdminRole, AdminSection, AdminToken};
+pub(crate) use crate::config::model::admin::{
+    AdminListen, AdminRole, AdminSection, AdminToken, PayloadAccess,
+};
 pub(crate) use crate::config::model::alerts::{
     AlertSection, AlertTarget, ChatFormat, MailSecurity, MailSettings, QuietRule, WatchSection,
 };
@@ -25,11 +27,12 @@ pub(crate) use crate::config::model::dedup::{
     AwayRule, DedupRule, MissingId, ReplayRule, TenantRule,
 };
 pub(crate) use crate::config::model::destination::{
-    DeliveryOrder, DestinationSection, RetryPauses, RetryPolicy,
+    ClientAuthentication, ClientCredentials, DeliveryOrder, DestinationSection, RetryPauses,
+    RetryPolicy,
 };
 pub(crate) use crate::config::model::mode::{ModeName, RouteMode};
 pub(crate) use crate::config::model::route::{
-    AllowIps, EnforceMode, LocalSocket, PathRule, Route, SchemaRule,
+    AllowIps, EnforceMode, ExpiredCrl, LocalSocket, PathRule, Route, SchemaRule,
 };
 pub use crate::config::model::secret::SecretEntry;
 pub(crate) use crate::config::model::secret::SecretSource;

@@ -16,6 +16,7 @@ use hookgate_verify::scheme::standard_webhooks::SigningKey;
 use http::Method;
 use ipnet::IpNet;
 
+use crate::client_certs::ClientCertRule;
 use crate::config::model::alerts::QuietRule;
 use crate::config::model::dedup::{DedupRule, TenantRule};
 use crate::config::model::destination::DestinationSection;
@@ -63,6 +64,8 @@ pub struct Route {
     pub public_url: Option<String>,
     /// Source addresses that may send; `None`: all.
     pub allow_ips: Option<AllowIps>,
+    /// Client certificates that it demands; `None`: it does not ask for any.
+    pub client_cert: Option<Arc<ClientCertRule>>,
     /// Limit of verified requests per time.
     pub rate_limit: Option<RateLimit>,
     /// Limit of the request body, in bytes.
@@ -143,6 +146,26 @@ impl PathRule {
             Self::Exact(_) => None,
             Self::Prefix(prefix) => Some(prefix),
         }
+    }
+}
+
+/// Handling of revocation lists that are past their end (`expired_crl`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ExpiredCrl {
+    /// Refuses every client.
+    Refuse,
+    /// Goes on with the old list.
+    Accept,
+}
+
+impl ExpiredCrl {
+    /// All values with their words in a config.
+    pub(crate) const ALL: [(&'static str, Self); 2] =
+        [("refuse", Self::Refuse), ("accept", Self::Accept)];
+
+    /// Returns the word for the value in a config.
+    pub(crate) fn word(self) -> &'static str {
+        choice_word(&Self::ALL, &self)
     }
 }
 

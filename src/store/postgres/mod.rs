@@ -24,6 +24,7 @@ mod delivery_list;
 mod delivery_search;
 mod destinations;
 mod duty;
+mod erase;
 mod event_list;
 mod event_rows;
 mod event_search;

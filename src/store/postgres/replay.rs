@@ -15,10 +15,10 @@ use crate::store::postgres::replay_step::step;
 use crate::store::postgres::session::{Session, SqlValue};
 use crate::store::postgres::snapshot::ReadSnapshot;
 use crate::store::postgres::store::PostgresStore;
-use crate::store::replay_text::write_search;
+use crate::store::replay_text::{replay_scope, write_search};
 use crate::store::search::{ReplayRow, ReplaySearch};
 
-const COLUMNS: &str = "id, created_ms, total, done, skipped, is_paused, is_ended";
+const COLUMNS: &str = "id, created_ms, total, done, skipped, is_paused, is_ended, search";
 
 impl PostgresStore {
     async fn measure(&self, replay: &ReplaySearch) -> Result<i64, StoreError> {
@@ -137,5 +137,6 @@ fn row_of(row: &Row) -> ReplayRow {
         skipped: unsigned(4),
         is_paused: row.get(5),
         is_ended: row.get(6),
+        scope: replay_scope(row.get(7)),
     }
 }

@@ -1,4 +1,4 @@
-//! Searching for a text in the content of events.
+//! Searching in the content of events.
 //!
 //! No index exists for it, and bodies may be encrypted. So one query reads a bounded part of the store, newest first,
 //! and returns where the next one continues.
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_postgres::Error;
 
 use crate::model::clock;
-use crate::store::content_text::ContentText;
+use crate::store::content_match::{ContentCriterion, ContentMatcher};
 use crate::store::error::StoreError;
 use crate::store::filter::ListedEvent;
 use crate::store::postgres::bounds::WalkBounds;
@@ -29,30 +29,30 @@ const READ_AT_ONCE: usize = 32;
 const MAX_READ: i64 = 1024 * 1024;
 
 impl PostgresStore {
-    pub(in crate::store) async fn events_with_text(
+    pub(in crate::store) async fn events_with_content(
         &self,
         search: EventSearch,
-        text: String,
+        criterion: ContentCriterion,
         page: ListPage,
     ) -> Result<(Vec<EventRow>, Option<i64>), StoreError> {
         let shared = Arc::clone(&self.shared);
         self.read(PATIENCE, async move |session| {
             let snapshot = ReadSnapshot::new(session, &shared).await?;
             let sealer = shared.sealer();
-            events(&snapshot, &sealer, (&search, &text), page).await
+            events(&snapshot, &sealer, (&search, &criterion), page).await
         })
         .await
     }
 }
 
-/// Returns the events that contain the text, and the cursor for the next query unless all events were read.
+/// Returns the events that meet the criterion, and the cursor for the next query unless all events were read.
 async fn events(
     snapshot: &ReadSnapshot<'_>,
     sealer: &ContentSealer,
-    (search, text): (&EventSearch, &str),
+    (search, criterion): (&EventSearch, &ContentCriterion),
     page: ListPage,
 ) -> Result<(Vec<EventRow>, Option<i64>), Error> {
-    let wanted = ContentText::new(text);
+    let wanted = ContentMatcher::new(criterion);
     let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
     let began = clock::instant();
     let mut walk = EventWalk::new(snapshot, search, WalkBounds::page(page.after), None).await?;
@@ -68,7 +68,7 @@ async fn events(
             for line in some {
                 let cursor = line.id;
                 if let Some(stored) = contents.remove(&cursor)
-                    && wanted.is_in(&stored.open(sealer))
+                    && wanted.is_met(&stored.open(sealer))
                 {
                     lines.push(line);
                 }

@@ -173,6 +173,18 @@ impl WriteAheadLog {
         checkpoint(conn, "PASSIVE")
     }
 
+    /// Copies the whole log and empties its file, so that no byte of a deleted row is left in it. Returns `false` if a
+    /// reader was in the way.
+    pub(super) fn truncate(&mut self, conn: &Connection) -> rusqlite::Result<bool> {
+        self.wait()?;
+        let is_whole = checkpoint(conn, "TRUNCATE")?;
+        if is_whole {
+            self.pages.store(0, Ordering::Relaxed);
+            self.restart();
+        }
+        Ok(is_whole)
+    }
+
     /// Forgets the log of a file that will be opened again. After this no connection of this type is open.
     pub(super) fn forget(&mut self) {
         // The result does not matter, because the file is opened again.

@@ -26,6 +26,9 @@ const LOG_LIMIT: i64 = 64 * 1024 * 1024;
 /// How long to wait for a lock of another program, for example an operator's `sqlite3`.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Overwrites deleted rows inside of pages (`secure_delete`).
+pub(super) const OVERWRITE_CELLS: &str = "FAST";
+
 /// A lock that keeps other gates away from the file until it is dropped.
 ///
 /// It is on the file itself, by device and inode, so that another name of the file (a symbolic or hard link) does not
@@ -227,6 +230,8 @@ pub(super) fn prepare_writer(conn: &Connection) -> rusqlite::Result<()> {
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     // Without a mapping, an I/O error is an error code of SQLite and not a signal that ends the process.
     conn.pragma_update(None, "mmap_size", 0)?;
+    // Costs nothing: a page with a deleted row is written anyway. Freed pages are overwritten only by an erasure.
+    conn.pragma_update(None, "secure_delete", OVERWRITE_CELLS)?;
     // The writer copies the log itself, in small steps beside the commits.
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     conn.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;

@@ -62,6 +62,8 @@ pub(super) struct GroupWork {
     pub(super) ghosts: Vec<UndoEntry>,
     /// True if the log should soon be copied into the file, so that freed pages leave the file.
     pub(super) wants_checkpoint: bool,
+    /// True until the log is empty, so that nothing of an erased event is left in it.
+    pub(super) wants_empty_log: bool,
     pub(super) clock: Arc<StoreClock>,
     /// Time of the store's clock at its last write.
     clock_written_ms: i64,
@@ -96,6 +98,7 @@ impl GroupWork {
             spans: BlockSpans::default(),
             ghosts: Vec::new(),
             wants_checkpoint: false,
+            wants_empty_log: false,
             clock,
             clock_written_ms: i64::MIN,
             tally: HashMap::new(),

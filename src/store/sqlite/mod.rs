@@ -17,6 +17,7 @@ mod connect;
 pub(super) mod copy;
 mod count;
 mod destinations;
+mod erase;
 mod event_columns;
 mod event_rows;
 pub(super) mod export;

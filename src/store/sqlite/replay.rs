@@ -10,7 +10,7 @@ use crate::model::ids::{DestinationName, RequestId};
 use crate::store::error::StoreError;
 use crate::store::filter::{ListedEvent, SearchFilter};
 use crate::store::names::{DeliveryLane, NameTable};
-use crate::store::replay_text::{is_by_event, read_search, write_search};
+use crate::store::replay_text::{is_by_event, read_search, replay_scope, write_search};
 use crate::store::search::{DeliverySearch, ReplayRow, ReplaySearch};
 use crate::store::sqlite::commit::NewDeliveryRow;
 use crate::store::sqlite::count;
@@ -186,7 +186,7 @@ fn count_at_once(
     }
 }
 
-const COLUMNS: &str = "id, created_ms, total, done, skipped, is_paused, is_ended";
+const COLUMNS: &str = "id, created_ms, total, done, skipped, is_paused, is_ended, search";
 
 fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<ReplayRow> {
     let unsigned = |column| -> rusqlite::Result<u64> {
@@ -200,6 +200,7 @@ fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<ReplayRow> {
         skipped: unsigned(4)?,
         is_paused: row.get(5)?,
         is_ended: row.get(6)?,
+        scope: replay_scope(&row.get::<_, String>(7)?),
     })
 }
 

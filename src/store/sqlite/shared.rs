@@ -45,6 +45,8 @@ pub(in crate::store) struct StoreShared {
     reopened: AtomicU64,
     written_us: AtomicU64,
     checkpoints: AtomicU64,
+    /// How often the log was emptied after a deletion that had to leave no byte.
+    pub(super) truncations: AtomicU64,
     #[cfg(test)]
     pub(in crate::store) faults: Faults,
 }
@@ -69,6 +71,7 @@ impl StoreShared {
             reopened: AtomicU64::new(0),
             written_us: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
+            truncations: AtomicU64::new(0),
             #[cfg(test)]
             faults: Faults::default(),
             path: options.path.clone(),

@@ -1,4 +1,4 @@
-//! Searching for a text in the content of events.
+//! Searching in the content of events.
 //!
 //! No index exists for it, and bodies may be encrypted. So one query reads a bounded part of the store, newest first,
 //! and returns where the next one continues.
@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::model::clock;
-use crate::store::content_text::ContentText;
+use crate::store::content_match::{ContentCriterion, ContentMatcher};
 use crate::store::error::StoreError;
 use crate::store::seal::ContentSealer;
 use crate::store::search::{EventRow, EventSearch, ListPage};
@@ -19,35 +19,36 @@ use crate::store::sqlite::store::SqliteStore;
 const LONG: Duration = Duration::from_millis(100);
 
 impl SqliteStore {
-    /// Lists events that contain a text in body, type, ids or target, newest first, ignoring case. Each call reads a
+    /// Lists events whose content meets a criterion, newest first. Each call reads a
     /// bounded part of the store. If it did not reach the end, it also returns the cursor for the next call.
-    pub(crate) async fn events_with_text(
+    pub(crate) async fn events_with_content(
         &self,
         search: EventSearch,
-        text: String,
+        criterion: ContentCriterion,
         page: ListPage,
     ) -> Result<(Vec<EventRow>, Option<i64>), StoreError> {
         let sealer = self.shared.sealer();
-        let look = move |look: &ReadTransaction<'_>| events(look, &sealer, (&search, &text), page);
+        let look =
+            move |look: &ReadTransaction<'_>| events(look, &sealer, (&search, &criterion), page);
         self.shared.read(PATIENCE, look).await
     }
 }
 
-/// Returns the events that contain the text, and the cursor for the next query unless all events were read.
+/// Returns the events that meet the criterion, and the cursor for the next query unless all events were read.
 fn events(
     look: &ReadTransaction<'_>,
     sealer: &ContentSealer,
-    (search, text): (&EventSearch, &str),
+    (search, criterion): (&EventSearch, &ContentCriterion),
     page: ListPage,
 ) -> rusqlite::Result<(Vec<EventRow>, Option<i64>)> {
-    let wanted = ContentText::new(text);
+    let wanted = ContentMatcher::new(criterion);
     let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
     let (mut rows, mut next) = (Vec::new(), None);
     let began = clock::instant();
     each_event(look, search, page.after, &mut |row| {
         let cursor = row.cursor;
         if let Some(stored) = event_rows::read(look.conn, &look.names, cursor)?
-            && wanted.is_in(&stored.open(sealer))
+            && wanted.is_met(&stored.open(sealer))
         {
             rows.push(row);
         }

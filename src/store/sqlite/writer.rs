@@ -209,6 +209,12 @@ impl StoreWriter {
         let Some(work) = &mut self.work else {
             return Ok(());
         };
+        if work.wants_empty_log && self.log.truncate(&work.conn)? {
+            work.wants_empty_log = false;
+            self.shared.truncations.fetch_add(1, Ordering::Release);
+            self.shared.count_checkpoint();
+            return Ok(());
+        }
         let is_wanted = std::mem::take(&mut work.wants_checkpoint);
         let is_whole = self.log.tend(&work.conn, &self.shared.path, is_wanted)?;
         if is_whole {
@@ -218,10 +224,20 @@ impl StoreWriter {
     }
 
     fn rest(&mut self) {
-        let Some(work) = &self.work else {
+        let Some(work) = &mut self.work else {
             return;
         };
-        match self.log.empty(&work.conn) {
+        let emptied = match work.wants_empty_log {
+            // A reader was busy at an earlier try.
+            true => self.log.truncate(&work.conn).inspect(|is_whole| {
+                work.wants_empty_log = !is_whole;
+                self.shared
+                    .truncations
+                    .fetch_add(u64::from(*is_whole), Ordering::Release);
+            }),
+            false => self.log.empty(&work.conn),
+        };
+        match emptied {
             Ok(true) => self.shared.count_checkpoint(),
             Ok(false) => {}
             Err(err) => {

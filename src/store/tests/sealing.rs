@@ -1,6 +1,7 @@
 //! Tests of encryption: no private text in the file, changing keys, and moved rows.
 
 use super::*;
+use crate::store::content_match::ContentCriterion;
 
 const OLD: &str = "the old key, of many bytes";
 const NEW: &str = "the new key, of many bytes";
@@ -151,9 +152,11 @@ async fn a_text_is_found_in_sealed_bodies() {
     }
     let find = async |text: &str, after| {
         let page = ListPage { after, limit: 2 };
-        let found = rig
-            .store
-            .events_with_text(EventSearch::default(), text.to_owned(), page);
+        let found = rig.store.events_with_content(
+            EventSearch::default(),
+            ContentCriterion::Text(text.to_owned()),
+            page,
+        );
         let (rows, next) = found.await.unwrap();
         (
             rows.into_iter().map(|row| row.uid).collect::<Vec<_>>(),

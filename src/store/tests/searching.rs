@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::delivery::DeliveryStep;
+use crate::model::route_scope::RouteScope;
 use crate::store::search::{DeliveryRow, DeliverySelector, EventRow, ReplaySearch, StepSelection};
 
 const ROUTES: [&str; 3] = ["github", "stripe", "shop"];
@@ -113,9 +114,20 @@ fn fits(search: &EventSearch, event: &EventRow) -> bool {
         && search
             .before_ms
             .is_none_or(|before| event.received_ms < before)
+        && search.scope.contains(event.route.as_str())
         && is_type
         && is_state
         && is_named
+}
+
+/// The limits of a token: none, one route, a pattern of two, and a route that does not exist.
+fn any_scope() -> impl Strategy<Value = RouteScope> {
+    let limits: [&[&str]; 4] = [&["stripe"], &["s*"], &["github", "none"], &["none"]];
+    let limited = prop::sample::select(limits.to_vec());
+    prop_oneof![
+        3 => Just(RouteScope::All),
+        1 => limited.prop_map(|texts| RouteScope::only(texts.iter().copied())),
+    ]
 }
 
 fn any_event_search() -> impl Strategy<Value = EventSearch> {
@@ -134,9 +146,10 @@ fn any_event_search() -> impl Strategy<Value = EventSearch> {
         time(),
         time(),
         prop::option::of(prop::sample::select(&DeliveryState::ALL[..])),
+        any_scope(),
     )
         .prop_map(
-            |(route, provider, id, event_type, since_ms, before_ms, state)| EventSearch {
+            |(route, provider, id, event_type, since_ms, before_ms, state, scope)| EventSearch {
                 route: route.map(RouteName::new),
                 provider: provider.map(ToOwned::to_owned),
                 id,
@@ -144,6 +157,7 @@ fn any_event_search() -> impl Strategy<Value = EventSearch> {
                 since_ms,
                 before_ms,
                 state,
+                scope,
             },
         )
 }
