@@ -5,6 +5,7 @@
 //! subject each, with its methods and their SQL.
 
 mod alerts;
+mod allowance;
 mod attempt_rows;
 mod attempts;
 mod audit;
@@ -64,6 +65,7 @@ mod state_lock;
 pub(super) mod stats;
 pub(super) mod store;
 mod take;
+mod take_rows;
 mod takeover;
 mod tally;
 #[cfg(test)]
