@@ -21,23 +21,26 @@ pub(super) struct ProblemView {
     pub(super) rows: Vec<DestinationRow>,
     pub(super) nodes: Option<Vec<NodeRow>>,
     stats: Option<StoreStatistics>,
+    /// True if the store did not respond.
+    pub(super) is_partial: bool,
     now: ClockReading,
 }
 
 impl ProblemView {
     /// Queries the store.
     pub(super) async fn load(state: &AdminState, now: ClockReading) -> Self {
-        let (rows, stats) = match state.controls.store.as_ref() {
+        let store = state.controls.store.as_ref();
+        let (rows, stats) = match store {
             // If the store fails, a problem says so. The rest must not fail with it.
-            Some(store) => (
-                store.destinations().await.unwrap_or_default(),
-                store.stats().await.ok(),
-            ),
-            None => (Vec::new(), None),
+            Some(store) => (store.destinations().await.ok(), store.stats().await.ok()),
+            None => (None, None),
         };
+        let nodes = nodes::rows(state).await.ok();
+        let is_known = rows.is_some() && stats.is_some() && nodes.is_some();
         Self {
-            rows,
-            nodes: nodes::rows(state).await.ok(),
+            is_partial: store.is_some() && !is_known,
+            rows: rows.unwrap_or_default(),
+            nodes,
             stats,
             now,
         }
