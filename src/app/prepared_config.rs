@@ -20,6 +20,13 @@ use crate::pipeline::Generation;
 use crate::record::SecretEnd;
 use crate::store::RetentionLimits;
 
+impl PreparedConfig {
+    /// Returns the claims, limiters and keys that the config will use.
+    pub(super) fn state(&self) -> &CrossReloadState {
+        &self.state
+    }
+}
+
 /// A config that is built and not in use yet: its snapshot, and the settings of the parts that outlive a snapshot.
 pub(super) struct PreparedConfig {
     generation: Generation,
@@ -34,6 +41,7 @@ pub(super) struct PreparedConfig {
     facts: ConfigView,
     hosts: Vec<String>,
     shutdown_timeout: Duration,
+    shutdown_delay: Option<Duration>,
 }
 
 impl RunningGate {
@@ -64,6 +72,7 @@ impl RunningGate {
             facts: ConfigView::of(&config),
             hosts: admin_hosts(&config),
             shutdown_timeout: config.server.shutdown_timeout,
+            shutdown_delay: config.server.shutdown_delay,
             generation: generation::build(
                 config,
                 &self.client,
@@ -90,6 +99,7 @@ impl RunningGate {
             facts,
             hosts,
             shutdown_timeout,
+            shutdown_delay,
         } = prepared;
         let routes = generation.routes.iter().len();
         self.recorder.set_capacities(keep_verdicts, keep_rejected);
@@ -109,6 +119,7 @@ impl RunningGate {
         self.admin.set_facts(facts);
         self.admin.set_hosts(hosts);
         *self.shutdown_timeout.lock() = shutdown_timeout;
+        *self.shutdown_delay.lock() = shutdown_delay;
         routes
     }
 }
