@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::admin::AdminError;
 use crate::alerts::AlertPlanError;
+use crate::app::succession::error::SuccessionError;
 use crate::deliver::PlanError;
 use crate::dispatch::TargetError;
 use crate::edge::EdgeError;
@@ -75,6 +76,9 @@ pub(crate) enum StartError {
     /// The admin listener cannot be set up.
     #[error("cannot set up the admin listener")]
     Admin(#[source] AdminError),
+    /// The former process passed nothing on.
+    #[error("cannot take over from the former process, which stays in use")]
+    Succession(#[source] SuccessionError),
     /// The log cannot be started.
     #[error("cannot start the log")]
     Log(#[source] LogError),

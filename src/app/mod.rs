@@ -8,6 +8,7 @@ mod cross_reload;
 mod error;
 mod explain;
 mod fixed_settings;
+mod gate_process;
 mod generation;
 pub(crate) mod hardening;
 mod local;
@@ -17,8 +18,10 @@ mod reload;
 mod run;
 mod running_gate;
 mod store_runtime;
+mod succession;
 pub(crate) mod systemd;
 mod traces;
 
 pub(crate) use crate::app::run::run;
 pub(crate) use crate::app::running_gate::RunningGate;
+pub(crate) use crate::app::succession::control::{control_path, request_reload};

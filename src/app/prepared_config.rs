@@ -22,6 +22,13 @@ use crate::pipeline::Generation;
 use crate::record::SecretEnd;
 use crate::store::RetentionLimits;
 
+impl PreparedConfig {
+    /// Returns the claims, limiters and keys that the config will use.
+    pub(super) fn state(&self) -> &CrossReloadState {
+        &self.state
+    }
+}
+
 /// A config that is built and not in use yet: its snapshot, and the settings of the parts that outlive a snapshot.
 pub(super) struct PreparedConfig {
     generation: Generation,
@@ -38,6 +45,7 @@ pub(super) struct PreparedConfig {
     hosts: Vec<String>,
     egress_proxy: Option<Arc<EgressProxy>>,
     shutdown_timeout: Duration,
+    shutdown_delay: Option<Duration>,
 }
 
 impl RunningGate {
@@ -74,6 +82,7 @@ impl RunningGate {
             hosts: admin_hosts(&config),
             egress_proxy: config.egress_proxy.clone(),
             shutdown_timeout: config.server.shutdown_timeout,
+            shutdown_delay: config.server.shutdown_delay,
             generation: generation::build(
                 config,
                 &self.client,
@@ -102,6 +111,7 @@ impl RunningGate {
             hosts,
             egress_proxy,
             shutdown_timeout,
+            shutdown_delay,
         } = prepared;
         let routes = generation.routes.iter().len();
         self.recorder.set_capacities(keep_verdicts, keep_rejected);
@@ -123,6 +133,7 @@ impl RunningGate {
         self.alerts.follow(alerts);
         self.admin.set_hosts(hosts);
         *self.shutdown_timeout.lock() = shutdown_timeout;
+        *self.shutdown_delay.lock() = shutdown_delay;
         routes
     }
 }

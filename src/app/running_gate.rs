@@ -20,22 +20,30 @@ use crate::alerts::{AlertCenter, AlertKeeper};
 use crate::app::cross_reload::{CrossReloadHandle, CrossReloadState};
 use crate::app::error::StartError;
 use crate::app::fixed_settings::{
-    ABORT_GRACE, FixedSettings, admin_listen, admin_tls, gate_now, open_listeners, seed,
+    ABORT_GRACE, FixedSettings, admin_listen, admin_tls, gate_now, open_admin, open_listeners, seed,
     store_limits,
 };
 use crate::app::ranges::RangeRefresher;
 use crate::app::store_runtime::StoreRuntime;
+use crate::app::succession::error::SuccessionError;
+use crate::app::succession::socket_book::SocketBook;
+use crate::app::succession::successor::{Predecessor, follow_claims};
 use crate::app::{cross_reload, explain, generation, local, store_runtime, systemd, traces};
 use crate::config::LoadedConfig;
 use crate::console;
 use crate::edge::EdgeServer;
 use crate::edge::settings::EdgeSettings;
 use crate::model::clock::ClockReading;
+use crate::model::error::chain;
 use crate::net::client::OutgoingClient;
 use crate::pipeline::{Generation, Pipeline};
 use crate::record::TelemetryRecorder;
 use crate::record::log::LineLogger;
 use crate::record::metric_table::{operation, traffic};
+
+/// Time for which idle connections stay open after another process has taken over. A sender that uses its connection all
+/// the time sends the next request in it, and the response closes the connection.
+const IDLE_GRACE: Duration = Duration::from_secs(3);
 
 /// The running gate with all its parts.
 pub(crate) struct RunningGate {
@@ -61,6 +69,11 @@ pub(crate) struct RunningGate {
     abort: CancellationToken,
     admin_stop: CancellationToken,
     pub(super) shutdown_timeout: Mutex<Duration>,
+    pub(super) shutdown_delay: Mutex<Option<Duration>>,
+    /// Listening sockets for a successor.
+    pub(super) sockets: SocketBook,
+    /// Is cancelled when the process that this one follows has ended its exchanges.
+    predecessor_ended: CancellationToken,
 }
 
 impl RunningGate {
@@ -72,35 +85,43 @@ impl RunningGate {
         loaded: LoadedConfig,
         logger: Arc<LineLogger>,
     ) -> Result<Self, StartError> {
-        let app = Self::start_on(loaded, logger, Vec::new()).await?;
+        let app = Self::start_on(loaded, logger, Vec::new(), None).await?;
         // There may be no config file, so a reload request gets the error that reloads are not available.
         drop(app.take_reload_requests());
         Ok(app)
     }
 
-    /// Starts the gate on the sockets that systemd handed over, or on its own if the list is empty.
+    /// Starts the gate on the sockets that systemd handed over, on those of the process that it follows, or on its own.
     pub(super) async fn start_on(
         loaded: LoadedConfig,
         logger: Arc<LineLogger>,
         handed: Vec<std::net::TcpListener>,
+        mut predecessor: Option<Predecessor>,
     ) -> Result<Self, StartError> {
         let LoadedConfig { config, report } = loaded;
         let settings = EdgeSettings::build(&config.server, config.tls.as_ref());
         let settings = settings.map_err(StartError::Edge)?;
         // Sockets come first: an address in use is the most common error, and it must leave no trace in the store.
-        let listeners = open_listeners(&config, handed)?;
-        let listen = admin_listen(&config);
-        let admin_listener = listen.as_ref().map(AdminListener::bind).transpose();
-        let admin_listener = admin_listener.map_err(StartError::Admin)?;
+        let inherited = predecessor.as_mut().map(Predecessor::take_sockets);
+        let (mut inherited, sockets) = (inherited.unwrap_or_default(), SocketBook::default());
+        let listeners = open_listeners(&config, handed, &mut inherited, &sockets)?;
+        let admin_listener = admin_listen(&config)
+            .map(|listen| open_admin(&listen, &mut inherited, &sockets))
+            .transpose()
+            .map_err(StartError::Admin)?;
         let admin_tls = admin_tls(&config).map_err(StartError::Admin)?;
         let admin_listener = admin_listener.map(|listener| listener.with_tls(admin_tls.clone()));
 
-        let sockets = local::bind(&config)?;
+        let locals = local::bind(&config, &mut inherited, &sockets)?;
 
         let recorder = TelemetryRecorder::new(Arc::clone(&logger), config.log.accepted);
         let client = OutgoingClient::new();
         if let Some(telemetry) = &config.telemetry {
             recorder.start_tracing(traces::settings(telemetry, &client)?);
+        }
+        if let Some(predecessor) = &mut predecessor {
+            let freed = predecessor.want_store().await;
+            freed.map_err(StartError::Succession)?;
         }
         let keeping = StoreRuntime::open(&config, &client, &recorder).await?;
         let store = keeping.as_ref().map(|keeping| keeping.store.clone());
@@ -153,9 +174,16 @@ impl RunningGate {
             abort: CancellationToken::new(),
             admin_stop: CancellationToken::new(),
             shutdown_timeout: Mutex::default(),
+            shutdown_delay: Mutex::default(),
+            sockets,
+            predecessor_ended: CancellationToken::new(),
         };
         // All parts exist and serve nothing yet: from here on the start is like a reload.
         let prepared = app.prepare(config).await?;
+        if let Some(predecessor) = &mut predecessor {
+            let taken = predecessor.take_over(prepared.state()).await;
+            taken.map_err(StartError::Succession)?;
+        }
         app.put_in_use(prepared).await;
         app.log_warnings(&report);
         app.register_metrics();
@@ -193,7 +221,7 @@ impl RunningGate {
                 tokio::spawn(async move { drain.run_until_cancelled(late).await });
             }
         }
-        for socket in sockets {
+        for socket in locals {
             let (generation, pipeline) = (Arc::clone(&app.generation), Arc::clone(&app.pipeline));
             let (tracker, drain) = (app.serving.clone(), app.drain.clone());
             let serving = local::serve(socket, generation, pipeline, tracker, drain);
@@ -204,7 +232,31 @@ impl RunningGate {
         if let Some(listener) = admin_listener {
             app.serve_admin(listener);
         }
+        match predecessor {
+            Some(predecessor) => app.follow(predecessor).await,
+            None => app.predecessor_ended.cancel(),
+        }
         Ok(app)
+    }
+
+    /// Takes up the work of the process that this one follows, until that has ended its exchanges.
+    async fn follow(&self, mut predecessor: Predecessor) {
+        predecessor.become_main(&self.state).await;
+        self.log(Level::INFO, "took over from the former process", |_| {});
+        let (state, ended) = (self.state.clone(), self.predecessor_ended.clone());
+        tokio::spawn(async move {
+            follow_claims(predecessor, state).await;
+            ended.cancel();
+        });
+        if let Some(StoreRuntime {
+            store, deliverer, ..
+        }) = &self.store_runtime
+        {
+            let (store, deliverer) = (store.clone(), Arc::clone(deliverer));
+            let following = store_runtime::follow_predecessor(store, deliverer);
+            let drain = self.drain.clone();
+            tokio::spawn(async move { drain.run_until_cancelled(following).await });
+        }
     }
 
     /// Returns the addresses of the public listeners.
@@ -216,6 +268,74 @@ impl RunningGate {
     pub(crate) async fn stop(self) {
         // First, so that a load balancer stops sending before connections close.
         self.admin.set_ready(false);
+        self.sockets.close();
+        self.drained().await;
+        self.end().await;
+    }
+
+    /// Fails health checks, and serves for this time.
+    pub(super) async fn delay_shutdown(&self, delay: Duration) {
+        self.admin.set_ready(false);
+        self.pipeline.fail_health_checks();
+        self.log(Level::INFO, "shutdown_delay begins", |line| {
+            line.count("seconds", delay.as_secs());
+        });
+        tokio::time::sleep(delay).await;
+    }
+
+    /// Begins to leave, before a process that follows exists. Its sockets stay open, so that connections wait for it.
+    pub(super) fn begin_restart(&self) {
+        admin::leave_socket_files();
+        self.edge.set_idle_grace(IDLE_GRACE);
+        self.drain.cancel();
+        self.admin_stop.cancel();
+    }
+
+    /// Leaves the sockets to another process: accepts no more connections, and finishes what is in flight.
+    pub(super) fn begin_departure(&self) {
+        admin::leave_socket_files();
+        self.edge.set_idle_grace(IDLE_GRACE);
+        self.drain.cancel();
+        // Its clients reach the other process from now on.
+        self.admin_stop.cancel();
+    }
+
+    /// Lets the process that follows open the store.
+    pub(super) async fn share_store(&self) -> Result<(), SuccessionError> {
+        match &self.store_runtime {
+            Some(keeping) => {
+                let shared = keeping.store.share().await;
+                shared.map_err(SuccessionError::Store)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the store back after a process that was to follow has failed.
+    pub(super) async fn take_back_store(&self) {
+        let Some(keeping) = &self.store_runtime else {
+            return;
+        };
+        match keeping.store.take_back().await {
+            Ok(true) => {}
+            Ok(false) => self.log(
+                Level::ERROR,
+                "the store stays shared, because another process has it open: restart hookgate",
+                |_| {},
+            ),
+            Err(error) => self.log(Level::ERROR, "cannot take the store back", |line| {
+                line.message("error", &chain(&error));
+            }),
+        }
+    }
+
+    /// Returns the claims of this process.
+    pub(super) fn claim_state(&self) -> CrossReloadState {
+        self.state.lock().clone()
+    }
+
+    /// Finishes requests and deliveries, within `shutdown_timeout`.
+    pub(super) async fn drained(&self) {
         self.drain.cancel();
         self.serving.close();
         let requests = async {
@@ -229,7 +349,9 @@ impl RunningGate {
                 keeping.deliverer.stop().await;
             }
         };
-        let ended = async { tokio::join!(requests, deliveries) };
+        // What it reports has to be passed on, and its process must not outlive the service.
+        let predecessor = self.predecessor_ended.cancelled();
+        let ended = async { tokio::join!(requests, deliveries, predecessor) };
         if tokio::time::timeout(self.shutdown_timeout(), ended)
             .await
             .is_err()
@@ -244,6 +366,10 @@ impl RunningGate {
             self.abort.cancel();
             let _ = tokio::time::timeout(ABORT_GRACE, self.serving.wait()).await;
         }
+    }
+
+    /// Ends everything that is left after the drain.
+    pub(super) async fn end(self) {
         self.recorder.end_tracing().await;
         self.alerts.close().await;
         // The admin listener stays up until here, so that operators can watch the drain.
@@ -345,6 +471,10 @@ impl RunningGate {
                 line.text("place", &report.location(diagnostic));
             });
         }
+    }
+
+    pub(super) fn shutdown_delay(&self) -> Option<Duration> {
+        *self.shutdown_delay.lock()
     }
 
     pub(super) fn shutdown_timeout(&self) -> Duration {

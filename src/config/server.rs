@@ -134,6 +134,7 @@ fn read_limits(table: &mut TomlTable<'_>, server: &mut ServerSection) {
             *slot = duration;
         }
     }
+    server.shutdown_delay = table.read(&SHUTDOWN_DELAY, value::duration);
     let rate = table.read(&PER_SOURCE_RATE_LIMIT, |value| {
         value::false_or(value, value::rate)
     });
@@ -215,6 +216,7 @@ fn defaults() -> ServerSection {
         header_timeout: 10 * SECOND,
         body_timeout: 30 * SECOND,
         idle_timeout: 75 * SECOND,
+        shutdown_delay: None,
         shutdown_timeout: 30 * SECOND,
         max_header_size: 16 << 10,
         health: None,
@@ -242,6 +244,7 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
         &HEADER_TIMEOUT,
         &BODY_TIMEOUT,
         &IDLE_TIMEOUT,
+        &SHUTDOWN_DELAY,
         &SHUTDOWN_TIMEOUT,
         &MAX_HEADER_SIZE,
         &HEALTH,
@@ -367,7 +370,15 @@ pub(super) static SHUTDOWN_TIMEOUT: KeyDefinition = KeyDefinition {
     kind: ValueKind::Duration,
     default: Some("\"30s\""),
     example: "\"30s\"",
-    doc: "Maximum time from the stop signal to the end of the process. Requests in flight can finish within it.",
+    doc: "Maximum time from the stop signal, or from the end of `shutdown_delay`, to the end of the process. Requests in flight can finish within it.",
+};
+
+pub(super) static SHUTDOWN_DELAY: KeyDefinition = KeyDefinition {
+    name: "shutdown_delay",
+    kind: ValueKind::Duration,
+    default: None,
+    example: "\"10s\"",
+    doc: "Time from the stop signal to the end of accepting connections. Health checks fail at once, and everything else is served. Set it to the time that a load balancer needs to notice. A second signal ends it. A restart or upgrade in which a new process takes over does without it.",
 };
 
 // The longest heads of providers (with JWTs, B3 and W3C trace headers) stay below 8 KiB.

@@ -366,6 +366,7 @@ async fn wait(
             Poll::Ready(_) => return Poll::Ready(WakeReason::PeerGone),
             Poll::Pending => {}
         }
+        let grace = grace.max(stop.idle_grace());
         if level.is_abort() || (level.is_drain() && grace.is_zero()) {
             return Poll::Ready(WakeReason::Stop);
         }

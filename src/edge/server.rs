@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -34,6 +35,7 @@ impl EdgeServer {
             limits: ConnectionLimits::new(Arc::clone(&counters)),
             counters,
             observer,
+            idle_grace_ms: AtomicU64::new(0),
         });
         let now = ClockReading::read();
         for info in edge.certificates() {
@@ -48,6 +50,17 @@ impl EdgeServer {
     /// Replaces the settings for new connections. Open connections keep theirs.
     pub(crate) fn replace(&self, settings: EdgeSettings) {
         self.settings.store(Arc::new(settings));
+    }
+
+    /// Sets how long idle connections stay open during the drain that follows. Another process accepts their clients'
+    /// next connections then, so there is no need to close them at once.
+    pub(crate) fn set_idle_grace(&self, grace: Duration) {
+        let millis = u64::try_from(grace.as_millis()).unwrap_or(0);
+        self.idle_grace_ms.store(millis, Ordering::Relaxed);
+    }
+
+    fn idle_grace(&self) -> Duration {
+        Duration::from_millis(self.idle_grace_ms.load(Ordering::Relaxed))
     }
 
     /// Returns the counters of all connections so far.
@@ -99,7 +112,7 @@ impl EdgeServer {
         // A closed tracker lets `wait` end once all connections have ended.
         tracker.close();
         if !is_aborted {
-            stop.begin_drain();
+            stop.begin_drain(self.idle_grace());
             tokio::select! {
                 () = tracker.wait() => return,
                 () = abort.cancelled() => {}

@@ -1,6 +1,7 @@
 //! The state that all listeners share.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 
@@ -18,4 +19,5 @@ pub(crate) struct EdgeServer {
     pub(super) limits: Arc<ConnectionLimits>,
     pub(super) counters: Arc<EdgeCounters>,
     pub(super) observer: EdgeObserver,
+    pub(super) idle_grace_ms: AtomicU64,
 }

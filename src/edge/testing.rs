@@ -86,6 +86,7 @@ pub(super) fn server() -> ServerSection {
         header_timeout: Duration::from_millis(300),
         body_timeout: Duration::from_millis(300),
         idle_timeout: Duration::from_millis(600),
+        shutdown_delay: None,
         shutdown_timeout: Duration::from_secs(5),
         max_header_size: 16 * 1024,
         health: None,

@@ -603,6 +603,38 @@ impl Store {
         }
     }
 
+    /// Lets the process that follows this one open the store, while this one commits what its last exchanges need. Nodes
+    /// on PostgreSQL share the database anyway.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub(crate) async fn share(&self) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(store) => store.share().await,
+            Backend::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Ends the time that [`Self::share`] began, because no other process followed. Returns `false` if one has the store.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub(crate) async fn take_back(&self) -> Result<bool, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(store) => store.take_back().await,
+            Backend::Postgres(_) => Ok(true),
+        }
+    }
+
+    /// Returns whether the process that this one follows may still write to the store, without notice to this one.
+    pub(crate) fn has_predecessor(&self) -> bool {
+        match &self.backend {
+            Backend::Sqlite(store) => store.has_predecessor(),
+            // Its commits are announced like those of every other node.
+            Backend::Postgres(_) => false,
+        }
+    }
+
     /// Writes all waiting tasks and closes the database, for all clones. Blocks.
     pub fn close(self) {
         match self.backend {

@@ -43,6 +43,10 @@ pub(super) fn server(server: &ServerSection) -> EffectiveValue {
         .set(&server::BODY_TIMEOUT, format::duration(server.body_timeout))
         .set(&server::IDLE_TIMEOUT, format::duration(server.idle_timeout))
         .set(
+            &server::SHUTDOWN_DELAY,
+            server.shutdown_delay.map(format::duration),
+        )
+        .set(
             &server::SHUTDOWN_TIMEOUT,
             format::duration(server.shutdown_timeout),
         )

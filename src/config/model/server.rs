@@ -35,7 +35,9 @@ pub struct ServerSection {
     pub body_timeout: Duration,
     /// Time limit for a connection without a request.
     pub idle_timeout: Duration,
-    /// Time limit from the stop signal to the end of the process.
+    /// Time from the stop signal to the drain, in which health checks fail; `None`: no such time.
+    pub shutdown_delay: Option<Duration>,
+    /// Time limit of the drain.
     pub shutdown_timeout: Duration,
     /// Limit of the request head, in bytes.
     pub max_header_size: usize,
