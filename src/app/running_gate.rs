@@ -20,8 +20,8 @@ use crate::alerts::{AlertCenter, AlertKeeper};
 use crate::app::cross_reload::{CrossReloadHandle, CrossReloadState};
 use crate::app::error::StartError;
 use crate::app::fixed_settings::{
-    ABORT_GRACE, FixedSettings, admin_listen, admin_tls, gate_now, open_admin, open_listeners, seed,
-    store_limits,
+    ABORT_GRACE, FixedSettings, admin_listen, admin_tls, gate_now, open_admin, open_listeners,
+    seed, store_limits,
 };
 use crate::app::ranges::RangeRefresher;
 use crate::app::store_runtime::StoreRuntime;

@@ -7,7 +7,7 @@ use hookgate_verify::identity::dedup_key::DedupKey;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use crate::app::succession::sockets::SocketName;
+use crate::app::succession::sockets::HandedSocket;
 use crate::gate::dedup::ClaimChange;
 
 /// One message.
@@ -17,7 +17,7 @@ pub(super) enum SuccessionFrame {
     /// Successor: takes over, with the ids of its own process and of the main process of the service.
     Hello { pid: u32, main: u32 },
     /// Predecessor: its listening sockets, whose descriptors follow.
-    Sockets { names: Vec<SocketName> },
+    Sockets { names: Vec<HandedSocket> },
     /// Successor: needs the store.
     WantStore,
     /// Predecessor: the store can be opened.

@@ -4,20 +4,20 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use parking_lot::Mutex;
 
-use crate::app::succession::sockets::{SocketName, SocketPurpose};
+use crate::app::succession::sockets::{HandedSocket, SocketPurpose};
 
 /// Duplicates of all listening sockets. While they are open, connections queue in the kernel even if this process no
 /// longer accepts them.
 #[derive(Default)]
 pub(in crate::app) struct SocketBook {
-    sockets: Mutex<Vec<(SocketName, OwnedFd)>>,
+    sockets: Mutex<Vec<(HandedSocket, OwnedFd)>>,
 }
 
 impl SocketBook {
     /// Adds a socket. Without a free descriptor it is left out, and the successor binds its own.
     pub(in crate::app) fn add(&self, purpose: SocketPurpose, address: String, socket: impl AsFd) {
         if let Ok(socket) = socket.as_fd().try_clone_to_owned() {
-            let name = SocketName { purpose, address };
+            let name = HandedSocket { purpose, address };
             self.sockets.lock().push((name, socket));
         }
     }
@@ -28,7 +28,7 @@ impl SocketBook {
     }
 
     /// Returns the names of all sockets, and a duplicate of each.
-    pub(super) fn duplicates(&self) -> (Vec<SocketName>, Vec<OwnedFd>) {
+    pub(super) fn duplicates(&self) -> (Vec<HandedSocket>, Vec<OwnedFd>) {
         let sockets = self.sockets.lock();
         let duplicates = sockets.iter().filter_map(|(name, socket)| {
             // Without a free descriptor the successor binds its own socket.

@@ -23,7 +23,7 @@ pub(in crate::app) enum SocketPurpose {
 
 /// The name by which the successor finds a socket: its address or path as the config has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::app) struct SocketName {
+pub(in crate::app) struct HandedSocket {
     pub(in crate::app) purpose: SocketPurpose,
     pub(in crate::app) address: String,
 }
@@ -31,18 +31,18 @@ pub(in crate::app) struct SocketName {
 /// The listening sockets of a predecessor. Those that the config no longer has are closed with this.
 #[derive(Debug, Default)]
 pub(in crate::app) struct InheritedSockets {
-    sockets: Vec<(SocketName, OwnedFd)>,
+    sockets: Vec<(HandedSocket, OwnedFd)>,
 }
 
 impl InheritedSockets {
-    pub(super) fn new(sockets: Vec<(SocketName, OwnedFd)>) -> Self {
+    pub(super) fn new(sockets: Vec<(HandedSocket, OwnedFd)>) -> Self {
         Self { sockets }
     }
 
     /// Takes the sockets that systemd handed over to the first process.
     pub(in crate::app) fn take_activated(&mut self) -> Vec<TcpListener> {
         let is_activated =
-            |(name, _): &mut (SocketName, OwnedFd)| name.purpose == SocketPurpose::Activated;
+            |(name, _): &mut (HandedSocket, OwnedFd)| name.purpose == SocketPurpose::Activated;
         let taken = self.sockets.extract_if(.., is_activated);
         taken.map(|(_, socket)| TcpListener::from(socket)).collect()
     }
@@ -64,8 +64,9 @@ impl InheritedSockets {
     }
 
     fn take(&mut self, purpose: SocketPurpose, address: &str) -> Option<OwnedFd> {
-        let is_wanted =
-            |(name, _): &(SocketName, OwnedFd)| name.purpose == purpose && name.address == address;
+        let is_wanted = |(name, _): &(HandedSocket, OwnedFd)| {
+            name.purpose == purpose && name.address == address
+        };
         let position = self.sockets.iter().position(is_wanted)?;
         Some(self.sockets.swap_remove(position).1)
     }
