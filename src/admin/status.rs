@@ -7,7 +7,7 @@ use axum::extract::State;
 
 use crate::admin::controls::GateStatus;
 use crate::admin::documents::{
-    ApiTimestamp, AttentionItem, StateCounts, StatusDocument, StoreStats,
+    ApiTimestamp, AttentionItem, CertificateDocument, StateCounts, StatusDocument, StoreStats,
 };
 use crate::admin::problem::AdminProblem;
 use crate::admin::state::AdminState;
@@ -93,6 +93,36 @@ fn alive(nodes: &[NodeRow]) -> impl Iterator<Item = &NodeRow> {
     nodes.iter().filter(|node| node.ended_ms.is_none())
 }
 
+/// Failures in a row from which a renewal needs attention. One or two occur when a CA is busy.
+const MANY_FAILURES: u32 = 3;
+
+/// Describes what a certificate needs, if it needs anything.
+fn certificate_need(certificate: &CertificateDocument) -> Option<String> {
+    let names = certificate.names.join(", ");
+    let failure = certificate.failure.as_ref();
+    match (certificate.days_left, failure) {
+        (None, None) => Some(format!(
+            "there is no certificate for {names} yet: the CA was not asked yet"
+        )),
+        (None, Some(failure)) => Some(format!(
+            "there is no certificate for {names}, so handshakes for it fail: {}",
+            failure.reason
+        )),
+        (Some(days), Some(failure))
+            if failure.count >= MANY_FAILURES || certificate.ends_soon() =>
+        {
+            Some(format!(
+                "the certificate for {names} expires in {days} days and cannot be renewed: {}",
+                failure.reason
+            ))
+        }
+        (Some(days), _) if certificate.ends_soon() => Some(format!(
+            "the certificate for {names} expires in {days} days: renew it"
+        )),
+        _ => None,
+    }
+}
+
 /// Lists what needs attention, most urgent first.
 async fn needs(
     state: &AdminState,
@@ -132,13 +162,8 @@ async fn needs(
         );
     }
     for certificate in running_config::certificates_of(gate.certificates.clone(), now) {
-        if certificate.ends_soon() {
-            let names = certificate.names.join(", ");
-            let days = certificate.days_left;
-            tell(
-                "certificate",
-                format!("the certificate for {names} expires in {days} days: renew it"),
-            );
+        if let Some(text) = certificate_need(&certificate) {
+            tell("certificate", text);
         }
     }
     for node in nodes.into_iter().flatten() {

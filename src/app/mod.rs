@@ -4,12 +4,14 @@
 //! signals, systemd and the watch over certificates. No module below may read a signal, the environment or the command
 //! line.
 
+mod certificates;
 mod cross_reload;
 mod error;
 mod explain;
 mod fixed_settings;
 mod generation;
 pub(crate) mod hardening;
+mod http_listener;
 mod local;
 mod prepared_config;
 mod ranges;

@@ -6,11 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::acme::AcmePlan;
 use crate::admin::config_view::ConfigView;
+use crate::app::certificates;
 use crate::app::cross_reload::CrossReloadState;
 use crate::app::error::StartError;
 use crate::app::fixed_settings::{admin_hosts, admin_tokens};
 use crate::app::generation::{self, DestinationIds};
+use crate::app::http_listener::HttpRules;
 use crate::app::ranges::{RangeRefresher, RefreshPlan};
 use crate::app::running_gate::RunningGate;
 use crate::app::store_runtime::StoreRuntime;
@@ -34,6 +37,8 @@ pub(super) struct PreparedConfig {
     facts: ConfigView,
     hosts: Vec<String>,
     shutdown_timeout: Duration,
+    certificates: Option<AcmePlan>,
+    http_rules: HttpRules,
 }
 
 impl RunningGate {
@@ -50,9 +55,13 @@ impl RunningGate {
         // replaces the state, and reloads do not overlap.
         let before = { self.state.lock().clone() };
         // Blocking: claims of a new route are read from the store.
-        let succeeding = tokio::task::spawn_blocking(move || (before.succeed(&config), config));
-        let (state, config) = succeeding.await.map_err(|_| StartError::Panicked)?;
-        let state = state?;
+        let manager = Arc::clone(&self.certificates.manager);
+        let succeeding = tokio::task::spawn_blocking(move || {
+            let plan = certificates::plan(&config, &manager);
+            (before.succeed(&config), plan, config)
+        });
+        let (state, plan, config) = succeeding.await.map_err(|_| StartError::Panicked)?;
+        let (state, plan) = (state?, plan?);
         Ok(PreparedConfig {
             ranges: RangeRefresher::planned(&config, &state),
             deliveries,
@@ -64,6 +73,8 @@ impl RunningGate {
             facts: ConfigView::of(&config),
             hosts: admin_hosts(&config),
             shutdown_timeout: config.server.shutdown_timeout,
+            certificates: plan,
+            http_rules: HttpRules::of(&config),
             generation: generation::build(
                 config,
                 &self.client,
@@ -90,6 +101,8 @@ impl RunningGate {
             facts,
             hosts,
             shutdown_timeout,
+            certificates,
+            http_rules,
         } = prepared;
         let routes = generation.routes.iter().len();
         self.recorder.set_capacities(keep_verdicts, keep_rejected);
@@ -109,6 +122,10 @@ impl RunningGate {
         self.admin.set_facts(facts);
         self.admin.set_hosts(hosts);
         *self.shutdown_timeout.lock() = shutdown_timeout;
+        self.http_rules.store(Arc::new(http_rules));
+        let manager = Arc::clone(&self.certificates.manager);
+        // Reads stored certificates, which would hold up the requests on this worker.
+        let _ = tokio::task::spawn_blocking(move || manager.follow(certificates)).await;
         routes
     }
 }

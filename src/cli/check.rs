@@ -19,6 +19,8 @@ use hookgate_verify::net::host;
 use hookgate_verify::net::special_addresses::is_forbidden;
 use http::Uri;
 
+use crate::app::systemd;
+use crate::cli::check_acme;
 use crate::cli::failure::EXIT_USAGE;
 use crate::config::model::CertificateFiles;
 use crate::config::{self, ExaminedConfig};
@@ -64,6 +66,8 @@ pub(crate) fn report(path: &Path, is_offline: bool) -> DiagnosticReport {
         client_ca,
         upstreams,
         database,
+        acme,
+        state_dir,
     } = config::examine(path);
     let mut pairs = Vec::new();
     // In the order of the file: a certificate can only be hidden by one before it.
@@ -74,6 +78,10 @@ pub(crate) fn report(path: &Path, is_offline: bool) -> DiagnosticReport {
         && let Err(err) = certificates::load_authorities(&path)
     {
         report.push(certificate_error(&err, span));
+    }
+    if let Some(acme) = &acme {
+        let folder = state_dir.unwrap_or_else(systemd::state_dir);
+        check_acme::check(acme, &pairs, &folder, &mut report);
     }
     if !is_offline {
         check_names(&upstreams, &mut report);

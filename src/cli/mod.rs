@@ -8,6 +8,7 @@ mod admin_client;
 mod admin_options;
 mod capture;
 pub(crate) mod check;
+mod check_acme;
 mod completions;
 pub(crate) mod config;
 mod config_file;

@@ -9,6 +9,7 @@ pub(crate) mod model;
 pub(crate) mod reference;
 mod scheme_origin;
 
+pub(crate) mod acme;
 mod admin;
 mod audience;
 mod crosscheck;
@@ -17,6 +18,7 @@ mod destination;
 mod destination_tls;
 mod file;
 mod filter;
+mod http_listener;
 mod log;
 mod mode;
 mod retry;
@@ -50,7 +52,7 @@ use http::Uri;
 pub(crate) use crate::config::dedup::usual_dedup;
 use crate::config::destination::UPSTREAM_NAME;
 use crate::config::load_context::LoadContext;
-use crate::config::model::{CertificateFiles, GateConfig, TlsSection};
+use crate::config::model::{AcmeSection, CertificateFiles, GateConfig, TlsSection};
 use crate::config::root::{ADMIN, LOG, ROUTES, SERVER, STORE, TELEMETRY, TLS};
 pub(crate) use crate::config::store_postgres::{DEFAULT_SCHEMA, host_name, schema_of};
 use crate::model::clock::ClockReading;
@@ -76,6 +78,10 @@ pub(crate) struct ExaminedConfig {
     pub upstreams: Vec<(Uri, TextSpan)>,
     /// The PostgreSQL database of the store, with the location of its URL in the config.
     pub database: Option<(PostgresSettings, TextSpan)>,
+    /// `[tls.acme]`, with its names.
+    pub acme: Option<AcmeSection>,
+    /// `state_dir` of the config.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// Largest config file in bytes. A config of a thousand routes has 200 KiB; a larger file is probably the wrong one.
@@ -131,6 +137,8 @@ pub(crate) fn examine(path: &Path) -> ExaminedConfig {
                 client_ca: None,
                 upstreams: Vec::new(),
                 database: None,
+                acme: None,
+                state_dir: None,
             };
         }
     };
@@ -138,6 +146,7 @@ pub(crate) fn examine(path: &Path) -> ExaminedConfig {
     let TlsSection {
         certificates,
         client_ca,
+        acme,
         ..
     } = config.tls.unwrap_or_else(TlsSection::none);
     // The certificate of the admin listener is not part of `[tls]`, but `check` loads it in the same way.
@@ -149,6 +158,8 @@ pub(crate) fn examine(path: &Path) -> ExaminedConfig {
     ExaminedConfig {
         report,
         database,
+        acme,
+        state_dir: config.server.state_dir,
         certificates: certificates.into_iter().chain(own).collect(),
         client_ca,
         upstreams: config
@@ -213,7 +224,7 @@ fn read(name: &str, text: String) -> (GateConfig, DiagnosticReport) {
 
 fn sections(root: &mut TomlTable<'_>, context: &LoadContext) -> GateConfig {
     let server = server::read(root.table(&SERVER));
-    let tls = root.table(&TLS).map(|table| tls::read(table, context));
+    let mut tls = root.table(&TLS).map(|table| tls::read(table, context));
     let admin = root
         .table(&ADMIN)
         .and_then(|table| admin::read(table, context));
@@ -226,6 +237,12 @@ fn sections(root: &mut TomlTable<'_>, context: &LoadContext) -> GateConfig {
         .and_then(|table| store::read(table, context));
     // Only after every section was read: a key that no section asked for is unknown.
     root.deny_unknown();
+    if let Some(acme) = tls.as_mut().and_then(|tls| tls.acme.as_mut()) {
+        let routes = routes.iter().map(|placed| &placed.route);
+        let hosts = routes.filter_map(|route| Some((route.host.as_deref()?, route.span)));
+        let hosts: Vec<_> = hosts.collect();
+        acme::complete(root, acme, &hosts, server.server.http.is_some());
+    }
     let others = crosscheck::OtherSections {
         tls: tls.as_ref(),
         admin: admin.as_ref(),

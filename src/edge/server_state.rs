@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use crate::edge::counters::EdgeCounters;
 use crate::edge::event::EdgeEvent;
 use crate::edge::limits::ConnectionLimits;
+use crate::edge::managed::ManagedCertificates;
 use crate::edge::settings::EdgeSettings;
 
 /// The receiver of edge events. It is called from the tasks of connections, so it must not block.
@@ -18,4 +19,6 @@ pub(crate) struct EdgeServer {
     pub(super) limits: Arc<ConnectionLimits>,
     pub(super) counters: Arc<EdgeCounters>,
     pub(super) observer: EdgeObserver,
+    /// Certificates and challenge answers that outlive the settings.
+    pub(super) managed: Arc<ManagedCertificates>,
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules with their ranks. A module may use only modules of a lower rank.
-const RANKS: [(&str, f64); 21] = [
+const RANKS: [(&str, f64); 22] = [
     ("model", 0.0),
     ("net", 1.0),
     ("criteria", 1.5),
@@ -15,6 +15,7 @@ const RANKS: [(&str, f64); 21] = [
     ("edge", 4.0),
     ("gate", 4.0),
     ("store", 4.0),
+    ("acme", 4.5),
     ("dispatch", 4.5),
     ("inbox", 5.0),
     ("record", 5.0),

@@ -3,6 +3,7 @@
 //! Every value is ready to use, so no later stage has to handle a missing or invalid setting. `config::load` makes it;
 //! `app` reads it when it builds a configuration snapshot.
 
+mod acme;
 mod admin;
 mod dedup;
 mod destination;
@@ -14,6 +15,9 @@ mod store;
 mod telemetry;
 mod upstream;
 
+pub(crate) use crate::config::model::acme::{
+    AcmeSection, CertificateName, ChallengeKind, ExternalAccount,
+};
 pub(crate) use crate::config::model::admin::{AdminListen, AdminRole, AdminSection, AdminToken};
 pub(crate) use crate::config::model::dedup::{
     AwayRule, DedupRule, MissingId, ReplayRule, TenantRule,
@@ -28,7 +32,7 @@ pub(crate) use crate::config::model::route::{
 pub use crate::config::model::secret::SecretEntry;
 pub(crate) use crate::config::model::secret::SecretSource;
 pub(crate) use crate::config::model::server::{
-    CertificateFiles, ProxyProtocol, ServerSection, TlsSection, TlsVersion,
+    CertificateFiles, HttpListener, ProxyProtocol, ServerSection, TlsSection, TlsVersion,
 };
 pub(crate) use crate::config::model::store::{RetentionSection, StoreSection};
 pub(crate) use crate::config::model::telemetry::{LogFormat, LogSection, TelemetrySection};

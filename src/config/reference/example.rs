@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use hookgate_verify::document::key::{SectionDefinition, ValueKind};
 
-use crate::config::{admin, destination, log, route, server, store, telemetry, tls};
+use crate::config::{
+    acme, admin, destination, http_listener, log, route, server, store, telemetry, tls,
+};
 
 /// Lines of the example that are active, as (section, key, value).
 const ACTIVE: [(&str, &str, &str); 13] = [
@@ -64,6 +66,9 @@ pub(super) fn example() -> String {
     out.push_str(LEGACY);
     out.push_str(QUEUE);
     for (section, path) in [
+        (&acme::SECTION, "tls.acme"),
+        (&acme::EXTERNAL_ACCOUNT_SECTION, "tls.acme.external_account"),
+        (&http_listener::SECTION, "server.http"),
         (&telemetry::SECTION, "telemetry"),
         (&store::SECTION, "store"),
         (&store::RETENTION_SECTION, "store.retention"),

@@ -10,7 +10,10 @@ use crate::store::error::StoreError;
 use crate::store::postgres::session::Session;
 
 /// The migrations in order. Each leads from the previous version, the first from an empty schema.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_inbox.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("migrations/0001_inbox.sql"),
+    include_str!("migrations/0002_certificates.sql"),
+];
 
 /// The schema version that this program writes.
 pub(super) const FORM: i32 = MIGRATIONS.len() as i32;

@@ -591,7 +591,7 @@ async fn an_expanded_schema_is_used_and_a_contracted_one_is_not() {
     commit(&third, event(2).to(pending(app))).await;
     let form = "SELECT form::bigint FROM meta";
     assert_eq!(third.postgres().read_number(form).await, 99);
-    let contract = "UPDATE meta SET readable_from = 2";
+    let contract = "UPDATE meta SET readable_from = 99";
     pair.other.postgres().run_sql(contract.to_owned()).await;
     let began = instant();
     while pair.both().iter().any(|store| store.is_healthy()) {
