@@ -18,6 +18,8 @@ mod edge;
 mod gate;
 mod store;
 
+mod acme;
+
 mod dispatch;
 
 mod alerts;

@@ -13,6 +13,9 @@ use crate::store::{Store, StoreStatistics};
 
 const DAY_MS: i64 = 86_400_000;
 
+/// Failures in a row from which a renewal is a problem. One or two occur when a CA is busy.
+const MANY_FAILURES: u32 = 3;
+
 /// Days before the expiry of a certificate, each of which makes the problem worse.
 const CERTIFICATE_STEPS: [i64; 4] = [7, 3, 1, 0];
 
@@ -77,20 +80,44 @@ impl ProblemView {
         let plan = state.controls.alerts.plan();
         let soon_ms = millis(plan.watch.certificate_expiry);
         for certificate in running_config::certificates_of(gate.certificates, self.now) {
-            let left_ms = certificate.not_after.0.saturating_sub(self.now.unix_ms);
-            if left_ms >= soon_ms {
+            let names = certificate.names.join(", ");
+            let failure = certificate.failure.as_ref();
+            let reason = failure.map(|failure| failure.reason.as_str());
+            let (Some(end), Some(days)) = (&certificate.not_after, certificate.days_left) else {
+                let text = match reason {
+                    Some(reason) => format!(
+                        "there is no certificate for {names}, so handshakes for it fail: {reason}"
+                    ),
+                    None => format!(
+                        "there is no certificate for {names} yet: the CA was not asked yet"
+                    ),
+                };
+                // Nothing is worse, so later steps do not open the alert again.
+                let level = u32::try_from(CERTIFICATE_STEPS.len()).unwrap_or(0);
+                let problem = FoundProblem::new(ProblemKind::Certificate, names, text);
+                found.push(problem.with_level(level));
                 continue;
+            };
+            if end.0.saturating_sub(self.now.unix_ms) < soon_ms {
+                let passed = CERTIFICATE_STEPS.iter().filter(|step| days < **step);
+                let text = match reason {
+                    Some(reason) => format!(
+                        "the certificate for {names} expires in {days} days and cannot be renewed: {reason}"
+                    ),
+                    None => {
+                        format!("the certificate for {names} expires in {days} days: renew it")
+                    }
+                };
+                let level = u32::try_from(passed.count()).unwrap_or(0);
+                let problem = FoundProblem::new(ProblemKind::Certificate, names, text);
+                found.push(problem.with_level(level));
+            } else if let Some(failure) = failure.filter(|one| one.count >= MANY_FAILURES) {
+                let text = format!(
+                    "the certificate for {names} could not be renewed {} times: {}",
+                    failure.count, failure.reason
+                );
+                found.push(FoundProblem::new(ProblemKind::Renewal, names, text));
             }
-            let (names, days) = (certificate.names.join(", "), certificate.days_left);
-            let passed = CERTIFICATE_STEPS.iter().filter(|step| days < **step);
-            let text = format!("the certificate for {names} expires in {days} days: renew it");
-            let level = u32::try_from(passed.count()).unwrap_or(0);
-            found.push(FoundProblem::new(ProblemKind::Certificate, names, text).with_level(level));
-        }
-        for (names, error) in gate.failed_renewals {
-            let names = names.join(", ");
-            let text = format!("the certificate for {names} could not be renewed: {error}");
-            found.push(FoundProblem::new(ProblemKind::Renewal, names, text));
         }
     }
 

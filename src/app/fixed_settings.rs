@@ -11,12 +11,13 @@ use tokio::net::TcpListener;
 use crate::admin::controls::{GateSource, GateStatus, StoreLimitSettings};
 use crate::admin::tls::AdminTls;
 use crate::admin::{self, AdminError, AdminListener};
+use crate::app::certificates::CertificateSources;
 use crate::app::error::StartError;
 use crate::app::succession::socket_book::SocketBook;
 use crate::app::succession::sockets::{InheritedSockets, SocketPurpose};
 use crate::app::{local, systemd};
 use crate::config::model::{AdminListen, AdminToken, GateConfig, TelemetrySection};
-use crate::edge::{EdgeServer, listener};
+use crate::edge::listener;
 use crate::model::clock::ClockReading;
 use crate::model::database::{CommitDurability, DatabaseLocation, PostgresTls};
 use crate::pipeline::Pipeline;
@@ -32,6 +33,7 @@ pub(crate) struct FixedSettings {
     store: Option<FixedStore>,
     telemetry: Option<TelemetrySection>,
     sockets: Vec<PathBuf>,
+    http: Vec<SocketAddr>,
 }
 
 /// Settings of `[store]` that only a restart can change.
@@ -96,6 +98,11 @@ impl FixedSettings {
             }),
             telemetry: config.telemetry.clone(),
             sockets: local::paths(config),
+            http: config
+                .server
+                .http
+                .as_ref()
+                .map_or_else(Vec::new, |http| http.listen.clone()),
         }
     }
 }
@@ -133,23 +140,13 @@ pub(super) fn open_admin(
 }
 
 /// Returns the function by which the admin API reads the state of the public listeners.
-pub(crate) fn gate_now(
-    edge: &Arc<EdgeServer>,
-    pipeline: &Arc<Pipeline>,
-    admin_tls: Option<Arc<AdminTls>>,
-) -> GateSource {
-    let (edge, pipeline) = (Arc::clone(edge), Arc::clone(pipeline));
+pub(crate) fn gate_now(certificates: &CertificateSources, pipeline: &Arc<Pipeline>) -> GateSource {
+    let (sources, pipeline) = (certificates.clone(), Arc::clone(pipeline));
     Arc::new(move || GateStatus {
         in_flight: pipeline.in_flight() as u64,
-        connections: edge.counters().open.read() as u64,
-        certificates: edge
-            .certificates()
-            .into_iter()
-            .chain(admin_tls.as_ref().map(|tls| tls.info()))
-            .map(|info| (info.names, info.not_after))
-            .collect(),
-        // Certificates are files, which another program renews.
-        failed_renewals: Vec::new(),
+        connections: sources.edge.counters().open.read() as u64,
+        certificates: sources.health(),
+        missing_certificate: sources.missing(),
     })
 }
 

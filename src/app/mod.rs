@@ -4,6 +4,7 @@
 //! signals, systemd and the watch over certificates. No module below may read a signal, the environment or the command
 //! line.
 
+mod certificates;
 mod cross_reload;
 mod error;
 mod explain;
@@ -11,6 +12,7 @@ mod fixed_settings;
 mod gate_process;
 mod generation;
 pub(crate) mod hardening;
+mod http_listener;
 mod local;
 mod prepared_config;
 mod ranges;

@@ -17,22 +17,28 @@ use crate::admin::controls::ReloadRequest;
 use crate::admin::tls::AdminTls;
 use crate::admin::{self, AdminApi, AdminControls, AdminListener, AdminState};
 use crate::alerts::{AlertCenter, AlertKeeper};
+use crate::app::certificates::CertificateSources;
 use crate::app::cross_reload::{CrossReloadHandle, CrossReloadState};
 use crate::app::error::StartError;
 use crate::app::fixed_settings::{
     ABORT_GRACE, FixedSettings, admin_listen, admin_tls, gate_now, open_admin, open_listeners,
     seed, store_limits,
 };
+use crate::app::http_listener::HttpRulesHandle;
 use crate::app::ranges::RangeRefresher;
 use crate::app::store_runtime::StoreRuntime;
 use crate::app::succession::error::SuccessionError;
 use crate::app::succession::socket_book::SocketBook;
 use crate::app::succession::successor::{Predecessor, follow_claims};
-use crate::app::{cross_reload, explain, generation, local, store_runtime, systemd, traces};
+use crate::app::{
+    certificates, cross_reload, explain, generation, http_listener, local, store_runtime, systemd,
+    traces,
+};
 use crate::config::LoadedConfig;
 use crate::console;
-use crate::edge::EdgeServer;
+use crate::edge::managed::ManagedCertificates;
 use crate::edge::settings::EdgeSettings;
+use crate::edge::{EdgeObserver, EdgeServer};
 use crate::model::clock::ClockReading;
 use crate::model::error::chain;
 use crate::net::client::OutgoingClient;
@@ -48,6 +54,10 @@ const IDLE_GRACE: Duration = Duration::from_secs(3);
 /// The running gate with all its parts.
 pub(crate) struct RunningGate {
     pub(super) edge: Arc<EdgeServer>,
+    /// Limits of `[server.http]`, whose listeners serve no route.
+    pub(super) http_edge: Arc<EdgeServer>,
+    pub(super) http_rules: HttpRulesHandle,
+    pub(super) certificates: CertificateSources,
     pub(super) generation: Arc<ArcSwap<Generation>>,
     pipeline: Arc<Pipeline>,
     /// Store, deliverer and retention; `None` without `[store]`.
@@ -99,12 +109,15 @@ impl RunningGate {
         mut predecessor: Option<Predecessor>,
     ) -> Result<Self, StartError> {
         let LoadedConfig { config, report } = loaded;
-        let settings = EdgeSettings::build(&config.server, config.tls.as_ref());
+        let managed = Arc::<ManagedCertificates>::default();
+        let settings = EdgeSettings::build(&config.server, config.tls.as_ref(), &managed);
         let settings = settings.map_err(StartError::Edge)?;
+        let (handed, handed_http) = http_listener::divide(&config, handed);
         // Sockets come first: an address in use is the most common error, and it must leave no trace in the store.
         let inherited = predecessor.as_mut().map(Predecessor::take_sockets);
         let (mut inherited, sockets) = (inherited.unwrap_or_default(), SocketBook::default());
         let listeners = open_listeners(&config, handed, &mut inherited, &sockets)?;
+        let http_listeners = http_listener::open(&config, handed_http)?;
         let admin_listener = admin_listen(&config)
             .map(|listen| open_admin(&listen, &mut inherited, &sockets))
             .transpose()
@@ -128,7 +141,7 @@ impl RunningGate {
         let state_dir = config.server.state_dir.clone();
         let state_dir = state_dir.unwrap_or_else(systemd::state_dir);
         let keeper = AlertKeeper::new(&state_dir, store.clone());
-        let state = CrossReloadState::new(state_dir, store);
+        let state = CrossReloadState::new(state_dir.clone(), store.clone());
         let generation = Arc::new(ArcSwap::from_pointee(generation::empty(&state)));
         let observer = Arc::clone(&recorder);
         let mut controls = keeping
@@ -148,13 +161,24 @@ impl RunningGate {
         let kept = keeping
             .as_ref()
             .map(|keeping| (keeping.inbox(), Arc::clone(&keeping.deliverer)));
-        let edge = EdgeServer::new(settings, Arc::new(move |event| observer.edge_event(&event)));
+        let observer: EdgeObserver = Arc::new(move |event| observer.edge_event(&event));
+        let edge = EdgeServer::with_managed(settings, Arc::clone(&observer), managed);
+        let http_settings = EdgeSettings::build(&config.server, None, edge.managed());
+        let http_edge = EdgeServer::new(http_settings.map_err(StartError::Edge)?, observer);
+        let certificates = CertificateSources {
+            manager: certificates::manager(&edge, &state_dir, store),
+            edge: Arc::clone(&edge),
+            admin: admin_tls.clone(),
+        };
         let pipeline = Pipeline::new(Arc::clone(&recorder), seed(), kept);
-        controls.gate = gate_now(&edge, &pipeline, admin_tls.clone());
+        controls.gate = gate_now(&certificates, &pipeline);
         // Without tokens until the config is in use; nothing can connect before that.
         let admin = AdminState::new(Arc::clone(&recorder), &[], controls.clone());
         let mut app = Self {
             edge,
+            http_edge,
+            http_rules: HttpRulesHandle::default(),
+            certificates,
             generation,
             pipeline,
             store_runtime: keeping,
@@ -190,6 +214,11 @@ impl RunningGate {
         for listener in listeners {
             app.serve(listener);
         }
+        for listener in http_listeners {
+            app.serve_http(listener);
+        }
+        let (manager, drain) = (Arc::clone(&app.certificates.manager), app.drain.clone());
+        tokio::spawn(async move { drain.run_until_cancelled(manager.run()).await });
         let (watched, drain) = (Arc::clone(&app.admin), app.drain.clone());
         tokio::spawn(async move {
             drain
@@ -406,6 +435,25 @@ impl RunningGate {
             .spawn(edge.serve(listener, handler, drain, abort));
     }
 
+    /// Serves a listener of `[server.http]`.
+    fn serve_http(&self, listener: TcpListener) {
+        if let Ok(address) = listener.local_addr() {
+            self.log(Level::INFO, "listening for plain HTTP", |line| {
+                line.text("address", &address);
+            });
+        }
+        let (rules, edge) = (Arc::clone(&self.http_rules), Arc::clone(&self.edge));
+        let handler = move |request, _source| {
+            let (rules, edge) = (rules.load_full(), Arc::clone(&edge));
+            let managed = Arc::clone(edge.managed());
+            http_listener::answer(request, rules, managed, edge)
+        };
+        let (drain, abort) = (self.drain.clone(), self.abort.clone());
+        let http_edge = Arc::clone(&self.http_edge);
+        self.serving
+            .spawn(http_edge.serve(listener, handler, drain, abort));
+    }
+
     fn serve_admin(&self, listener: AdminListener) {
         self.log(Level::INFO, "admin listening", |line| {
             line.text("address", &listener.local_address());
@@ -420,12 +468,8 @@ impl RunningGate {
     fn register_metrics(&self) {
         let recorder = &self.recorder;
         recorder.register_edge(self.edge.counters());
-        let edge = Arc::clone(&self.edge);
-        recorder.register_certificates(move || {
-            let certificates = edge.certificates().into_iter();
-            let named = certificates.map(|info| (info.names.join(","), info.not_after));
-            named.collect()
-        });
+        let sources = self.certificates.clone();
+        recorder.register_certificates(move || sources.public_health());
         let alerts = Arc::clone(&self.alerts);
         recorder.register_family(&operation::ALERTS_OPEN, move || alerts.open_by_kind());
         let alerts = Arc::clone(&self.alerts);

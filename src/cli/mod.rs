@@ -9,6 +9,7 @@ mod admin_options;
 mod alerts;
 mod capture;
 pub(crate) mod check;
+mod check_acme;
 mod check_sockets;
 mod completions;
 pub(crate) mod config;

@@ -10,6 +10,7 @@ use hookgate_verify::document::table::{TomlTable, TomlValue, ValueFault};
 use hookgate_verify::document::value;
 use hookgate_verify::model::rate::RateLimit;
 
+use crate::config::http_listener;
 use crate::config::model::{ProxyProtocol, ServerSection};
 use crate::config::route::raw_path;
 
@@ -18,6 +19,8 @@ pub(super) struct SpannedServerSection {
     pub(super) server: ServerSection,
     pub(super) listen_spans: Vec<TextSpan>,
     pub(super) health_span: Option<TextSpan>,
+    /// Spans of the addresses of `[server.http]`.
+    pub(super) http_spans: Vec<TextSpan>,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -38,6 +41,7 @@ pub(super) fn read(table: Option<TomlTable<'_>>) -> SpannedServerSection {
             server: defaults(),
             listen_spans: Vec::new(),
             health_span: None,
+            http_spans: Vec::new(),
         };
     };
     // Each key that is absent or wrong keeps its default, so that the other sections can be checked.
@@ -62,11 +66,15 @@ pub(super) fn read(table: Option<TomlTable<'_>>) -> SpannedServerSection {
     server.keep_verdicts = keep_verdicts.unwrap_or(server.keep_verdicts);
     let keep_rejected = table.read(&KEEP_REJECTED, |value| value::amount(value, MOST_REJECTED));
     server.keep_rejected = keep_rejected.unwrap_or(server.keep_rejected);
+    let http = table.table(&HTTP).and_then(http_listener::read);
+    let (http, http_spans) = http.unzip();
+    server.http = http;
     table.deny_unknown();
     SpannedServerSection {
         server,
         listen_spans,
         health_span,
+        http_spans: http_spans.unwrap_or_default(),
     }
 }
 
@@ -224,6 +232,7 @@ fn defaults() -> ServerSection {
         state_dir: None,
         keep_verdicts: 1000,
         keep_rejected: 100,
+        http: None,
     }
 }
 
@@ -252,6 +261,7 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
         &STATE_DIR,
         &KEEP_VERDICTS,
         &KEEP_REJECTED,
+        &HTTP,
     ],
     required: &[],
     one_of: &[],
@@ -440,4 +450,12 @@ pub(super) static KEEP_REJECTED: KeyDefinition = KeyDefinition {
     default: Some("100"),
     example: "100",
     doc: "Number of rejected requests to hold in memory for troubleshooting: the head with masked tokens, the first 64 KiB of the body, and the reason. `0` disables it.",
+};
+
+pub(super) static HTTP: KeyDefinition = KeyDefinition {
+    name: "http",
+    kind: ValueKind::Table(&http_listener::SECTION),
+    default: None,
+    example: "{ listen = [\"0.0.0.0:80\", \"[::]:80\"] }",
+    doc: "Listener for plain HTTP, usually on port 80. It serves no route: it answers the challenge `http-01` of `[tls.acme]`, and redirects or refuses every other request.",
 };

@@ -31,7 +31,7 @@ use crate::edge::settings::EdgeSettings;
 use crate::edge::source::{PeerAddress, is_trusted};
 use crate::edge::stop_signal::StopSignal;
 use crate::edge::transport::ConnectionTransport;
-use crate::edge::{http1, http2, proxy_protocol};
+use crate::edge::{challenge, http1, http2, proxy_protocol};
 use crate::model::source::{SourceKey, canonical};
 use crate::net::problem;
 
@@ -227,8 +227,17 @@ async fn handshake(
     let Some(tls) = &settings.tls else {
         return Some(ConnectionTransport::plain(stream));
     };
-    let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
-    match acceptor.accept(stream).await {
+    let config = Arc::clone(&tls.config);
+    let accepted = match &tls.challenges {
+        None => TlsAcceptor::from(config).accept(stream).await,
+        // The ClientHello is read first, because a CA must get a configuration of its own.
+        Some(managed) => match challenge::begin(stream, managed).await {
+            Ok(Some(start)) => start.into_stream(config).await,
+            Ok(None) => return None,
+            Err(error) => Err(error),
+        },
+    };
+    match accepted {
         Ok(stream) => {
             edge.counters().handshakes_ok.add();
             Some(ConnectionTransport::Tls(Box::new(stream)))

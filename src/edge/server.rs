@@ -16,6 +16,7 @@ use crate::edge::error::EdgeError;
 use crate::edge::event::{ConnectionRefusal, EdgeEvent};
 use crate::edge::handler::RequestHandler;
 use crate::edge::limits::{ConnectionLimits, ConnectionSlot};
+use crate::edge::managed::ManagedCertificates;
 pub(crate) use crate::edge::server_state::{EdgeObserver, EdgeServer};
 use crate::edge::settings::EdgeSettings;
 use crate::edge::stop_signal::StopSignal;
@@ -29,6 +30,15 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 impl EdgeServer {
     /// Creates an edge without listeners, and reports expired certificates to the observer.
     pub(crate) fn new(settings: EdgeSettings, observer: EdgeObserver) -> Arc<Self> {
+        Self::with_managed(settings, observer, Arc::default())
+    }
+
+    /// Creates an edge like [`Self::new`], which also serves these certificates.
+    pub(crate) fn with_managed(
+        settings: EdgeSettings,
+        observer: EdgeObserver,
+        managed: Arc<ManagedCertificates>,
+    ) -> Arc<Self> {
         let counters = Arc::<EdgeCounters>::default();
         let edge = Arc::new(Self {
             settings: ArcSwap::from_pointee(settings),
@@ -36,6 +46,7 @@ impl EdgeServer {
             counters,
             observer,
             idle_grace_ms: AtomicU64::new(0),
+            managed,
         });
         let now = ClockReading::read();
         for info in edge.certificates() {
@@ -68,11 +79,24 @@ impl EdgeServer {
         &self.counters
     }
 
+    /// Returns the certificates and challenge answers that outlive the settings.
+    pub(crate) fn managed(&self) -> &Arc<ManagedCertificates> {
+        &self.managed
+    }
+
     /// Returns the certificates in use, in the order of the config.
     pub(crate) fn certificates(&self) -> Vec<CertificateInfo> {
         let settings = self.settings.load();
         let tls = settings.tls.as_ref();
         tls.map(|tls| tls.certificates.infos()).unwrap_or_default()
+    }
+
+    /// Returns the certificates of files, in the order of the config.
+    pub(crate) fn file_certificates(&self) -> Vec<CertificateInfo> {
+        let settings = self.settings.load();
+        let tls = settings.tls.as_ref();
+        tls.map(|tls| tls.certificates.file_infos())
+            .unwrap_or_default()
     }
 
     /// Reads the certificate files again and uses them where they have changed. Returns true where they had changed.

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use crate::edge::counters::EdgeCounters;
 use crate::edge::event::EdgeEvent;
 use crate::edge::limits::ConnectionLimits;
+use crate::edge::managed::ManagedCertificates;
 use crate::edge::settings::EdgeSettings;
 
 /// The receiver of edge events. It is called from the tasks of connections, so it must not block.
@@ -20,4 +21,6 @@ pub(crate) struct EdgeServer {
     pub(super) counters: Arc<EdgeCounters>,
     pub(super) observer: EdgeObserver,
     pub(super) idle_grace_ms: AtomicU64,
+    /// Certificates and challenge answers that outlive the settings.
+    pub(super) managed: Arc<ManagedCertificates>,
 }

@@ -10,9 +10,10 @@ use ipnet::IpNet;
 use rustls::ServerConfig;
 
 use crate::config::model::{ProxyProtocol, ServerSection, TlsSection};
-use crate::edge::certificates::CertificateStore;
+use crate::edge::certificate_store::CertificateStore;
 use crate::edge::error::EdgeError;
 use crate::edge::http1_builder;
+use crate::edge::managed::ManagedCertificates;
 use crate::edge::tls::server_config;
 
 /// The settings of one configuration snapshot.
@@ -35,6 +36,8 @@ pub(crate) struct EdgeSettings {
 pub(super) struct TlsSettings {
     pub(super) config: Arc<ServerConfig>,
     pub(super) certificates: Arc<CertificateStore>,
+    /// Answers to challenges of a CA, if the config has `[tls.acme]`.
+    pub(super) challenges: Option<Arc<ManagedCertificates>>,
 }
 
 impl EdgeSettings {
@@ -46,8 +49,11 @@ impl EdgeSettings {
     pub(crate) fn build(
         server: &ServerSection,
         tls: Option<&TlsSection>,
+        managed: &Arc<ManagedCertificates>,
     ) -> Result<Self, EdgeError> {
-        let tls = tls.map(TlsSettings::build).transpose()?;
+        let tls = tls
+            .map(|tls| TlsSettings::build(tls, managed))
+            .transpose()?;
         Ok(Self {
             tls,
             http1: http1_builder::builder(server.max_header_size),
@@ -76,12 +82,15 @@ impl EdgeSettings {
 }
 
 impl TlsSettings {
-    fn build(tls: &TlsSection) -> Result<Self, EdgeError> {
-        let certificates = Arc::new(CertificateStore::load(&tls.certificates)?);
+    fn build(tls: &TlsSection, managed: &Arc<ManagedCertificates>) -> Result<Self, EdgeError> {
+        let managed = Arc::clone(managed);
+        let challenges = tls.acme.is_some().then(|| Arc::clone(&managed));
+        let certificates = Arc::new(CertificateStore::load(&tls.certificates, managed)?);
         let config = server_config(tls, Arc::clone(&certificates))?;
         Ok(Self {
             config: Arc::new(config),
             certificates,
+            challenges,
         })
     }
 }

@@ -94,6 +94,7 @@ pub(super) fn server() -> ServerSection {
         state_dir: None,
         keep_verdicts: 0,
         keep_rejected: 0,
+        http: None,
     }
 }
 
@@ -131,8 +132,10 @@ impl Rig {
             certificates: vec![files.clone()],
             client_ca: None,
             min_version: TlsVersion::Tls12,
+            acme: None,
         };
-        let settings = EdgeSettings::build(&server, is_tls.then_some(&tls)).unwrap();
+        let settings =
+            EdgeSettings::build(&server, is_tls.then_some(&tls), &Arc::default()).unwrap();
         Self::run(settings, is_tls.then(|| connector(&files)))
     }
 
@@ -145,8 +148,12 @@ impl Rig {
             certificates,
             client_ca: client_ca.map(|path| (path, TextSpan::default())),
             min_version: TlsVersion::Tls12,
+            acme: None,
         };
-        Self::run(EdgeSettings::build(&server(), Some(&tls)).unwrap(), None)
+        Self::run(
+            EdgeSettings::build(&server(), Some(&tls), &Arc::default()).unwrap(),
+            None,
+        )
     }
 
     /// Starts an edge with this version of TLS as the minimum.
@@ -156,8 +163,12 @@ impl Rig {
             certificates: vec![write_pair(folder.path(), "a", &["localhost"], 30)],
             client_ca: None,
             min_version,
+            acme: None,
         };
-        Self::run(EdgeSettings::build(&server(), Some(&tls)).unwrap(), None)
+        Self::run(
+            EdgeSettings::build(&server(), Some(&tls), &Arc::default()).unwrap(),
+            None,
+        )
     }
 
     fn run(settings: EdgeSettings, connector: Option<TlsConnector>) -> Self {

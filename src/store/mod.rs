@@ -10,6 +10,7 @@
 
 mod aliases;
 pub(crate) mod audit;
+pub(crate) mod certificate_item;
 mod content_text;
 mod error;
 mod event;
