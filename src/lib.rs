@@ -20,6 +20,8 @@ mod edge;
 mod gate;
 mod store;
 
+mod acme;
+
 mod dispatch;
 
 mod alerts;

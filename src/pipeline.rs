@@ -19,6 +19,7 @@ mod stored;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{HeaderName, Method, Request, StatusCode, Version, header};
 use http_body::Body;
@@ -64,6 +65,8 @@ pub(crate) struct Pipeline {
     in_flight: Arc<InFlightCounts>,
     budgets: Arc<SourceBudgets>,
     ids: RequestIds,
+    /// True once health checks fail, before the drain begins.
+    is_stopping: AtomicBool,
 }
 
 /// The admitted request of one route, on its way to the response.
@@ -91,7 +94,13 @@ impl Pipeline {
             in_flight: Arc::default(),
             budgets: SourceBudgets::new(),
             ids: RequestIds::new(seed),
+            is_stopping: AtomicBool::new(false),
         })
+    }
+
+    /// Fails health checks from now on. All other requests are served as before.
+    pub(crate) fn fail_health_checks(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
     }
 
     /// Returns the number of requests in flight.
@@ -123,7 +132,10 @@ impl Pipeline {
         if is_health_check(&generation, &request) {
             // Health checks pass no gate and are not recorded.
             let is_unread = !request.body().is_end_stream();
-            let answer = HttpResponse::new(ResponseBody::empty());
+            let mut answer = HttpResponse::new(ResponseBody::empty());
+            if self.is_stopping.load(Ordering::Relaxed) {
+                *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            }
             return with_id(closing(answer, version, is_unread), id);
         }
         let verdict = Box::new(Verdict::new(id, source, now));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::acme::CertificateHealth;
 use crate::alerts::{AlertCenter, AlertKeeper};
 use crate::explain::RefusalExplanation;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
@@ -37,10 +38,10 @@ pub(crate) struct GateStatus {
     pub in_flight: u64,
     /// Open connections on the public listeners.
     pub connections: u64,
-    /// The names of each certificate in use, and its last moment in seconds since the epoch.
-    pub certificates: Vec<(Vec<String>, i64)>,
-    /// The names of each certificate that could not be renewed, and the last error.
-    pub failed_renewals: Vec<(Vec<String>, String)>,
+    /// The health of each certificate.
+    pub certificates: Vec<CertificateHealth>,
+    /// The reason why no handshake can succeed, while there is no certificate at all.
+    pub missing_certificate: Option<String>,
     /// The routes with revocation lists, and the earliest end of a list in seconds since the epoch.
     pub revocation_lists: Vec<(RouteName, i64)>,
 }

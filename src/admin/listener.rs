@@ -3,11 +3,13 @@
 use std::ffi::OsStr;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
@@ -60,6 +62,14 @@ enum AdminSocket {
     Unix(UnixListener),
 }
 
+/// True once another process has the sockets of this one, with their files.
+static ARE_FILES_KEPT: AtomicBool = AtomicBool::new(false);
+
+/// Leaves the files of all Unix sockets to the process that has the sockets now.
+pub(crate) fn leave_socket_files() {
+    ARE_FILES_KEPT.store(true, Ordering::Relaxed);
+}
+
 /// The file of a Unix socket, removed on drop if it is still the same file.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
@@ -100,6 +110,55 @@ impl AdminListener {
         }
     }
 
+    /// Takes over a listening Unix socket of a former process. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The file of the socket is gone.
+    pub(crate) fn adopt_path(
+        listener: std::os::unix::net::UnixListener,
+        path: &Path,
+    ) -> Result<Self, AdminError> {
+        let adopt = || {
+            listener.set_nonblocking(true)?;
+            let metadata = std::fs::symlink_metadata(path)?;
+            let file = SocketFile {
+                path: path.to_owned(),
+                id: (metadata.dev(), metadata.ino()),
+            };
+            let socket = AdminSocket::Unix(UnixListener::from_std(listener)?);
+            io::Result::Ok((socket, file))
+        };
+        let (socket, file) = adopt().map_err(|source| AdminError::Unix {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            socket,
+            file: Some(file),
+            tls: None,
+        })
+    }
+
+    /// Takes over a listening TCP socket of a former process. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The error of the operating system.
+    pub(crate) fn adopt_tcp(
+        listener: std::net::TcpListener,
+        address: SocketAddr,
+    ) -> Result<Self, AdminError> {
+        let adopt = || {
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        };
+        let listener = adopt().map_err(|source| AdminError::Tcp { address, source })?;
+        Ok(Self {
+            socket: AdminSocket::Tcp(listener),
+            file: None,
+            tls: None,
+        })
+    }
+
     /// Sets TLS for all connections; `None` means plain HTTP.
     pub(crate) fn with_tls(mut self, tls: Option<Arc<AdminTls>>) -> Self {
         self.tls = tls;
@@ -126,6 +185,14 @@ impl AdminListener {
                 .map_or_else(|_| "unknown".to_owned(), |address| address.to_string()),
             (AdminSocket::Unix(_), Some(file)) => format!("unix:{}", file.path.display()),
             (AdminSocket::Unix(_), None) => "unix".to_owned(),
+        }
+    }
+
+    /// Returns the descriptor of the socket.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        match &self.socket {
+            AdminSocket::Tcp(listener) => listener.as_fd(),
+            AdminSocket::Unix(listener) => listener.as_fd(),
         }
     }
 
@@ -207,6 +274,9 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        if ARE_FILES_KEPT.load(Ordering::Relaxed) {
+            return;
+        }
         // A new process may have bound its own socket to this path by now. Its file has another inode.
         let is_ours = std::fs::symlink_metadata(&self.path)
             .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.id);

@@ -61,7 +61,9 @@ mod watch_problems;
 pub(crate) use crate::admin::api::{AdminApi, is_foreign};
 pub(crate) use crate::admin::connection_context::ConnectionContext;
 pub(crate) use crate::admin::controls::AdminControls;
-pub(crate) use crate::admin::listener::{AdminError, AdminListener, SocketFile, default_listen};
+pub(crate) use crate::admin::listener::{
+    AdminError, AdminListener, SocketFile, default_listen, leave_socket_files,
+};
 pub(crate) use crate::admin::node_report::node_report;
 pub(crate) use crate::admin::replay_worker::run_replays;
 pub(crate) use crate::admin::rotation::watch_secrets;

@@ -14,6 +14,9 @@ use crate::store::{Store, StoreStatistics};
 
 const DAY_MS: i64 = 86_400_000;
 
+/// Failures in a row from which a renewal is a problem. One or two occur when a CA is busy.
+const MANY_FAILURES: u32 = 3;
+
 /// Days before the expiry of a certificate, each of which makes the problem worse.
 const CERTIFICATE_STEPS: [i64; 4] = [7, 3, 1, 0];
 
@@ -25,23 +28,26 @@ pub(super) struct ProblemView {
     pub(super) rows: Vec<DestinationRow>,
     pub(super) nodes: Option<Vec<NodeRow>>,
     stats: Option<StoreStatistics>,
+    /// True if the store did not respond.
+    pub(super) is_partial: bool,
     now: ClockReading,
 }
 
 impl ProblemView {
     /// Queries the store.
     pub(super) async fn load(state: &AdminState, now: ClockReading) -> Self {
-        let (rows, stats) = match state.controls.store.as_ref() {
+        let store = state.controls.store.as_ref();
+        let (rows, stats) = match store {
             // If the store fails, a problem says so. The rest must not fail with it.
-            Some(store) => (
-                store.destinations().await.unwrap_or_default(),
-                store.stats().await.ok(),
-            ),
-            None => (Vec::new(), None),
+            Some(store) => (store.destinations().await.ok(), store.stats().await.ok()),
+            None => (None, None),
         };
+        let nodes = node_rows::rows(state).await.ok();
+        let is_known = rows.is_some() && stats.is_some() && nodes.is_some();
         Self {
-            rows,
-            nodes: node_rows::rows(state).await.ok(),
+            is_partial: store.is_some() && !is_known,
+            rows: rows.unwrap_or_default(),
+            nodes,
             stats,
             now,
         }
@@ -100,20 +106,44 @@ impl ProblemView {
         let plan = state.controls.alerts.plan();
         let soon_ms = millis(plan.watch.certificate_expiry);
         for certificate in running_config::certificates_of(gate.certificates, self.now) {
-            let left_ms = certificate.not_after.0.saturating_sub(self.now.unix_ms);
-            if left_ms >= soon_ms {
+            let names = certificate.names.join(", ");
+            let failure = certificate.failure.as_ref();
+            let reason = failure.map(|failure| failure.reason.as_str());
+            let (Some(end), Some(days)) = (&certificate.not_after, certificate.days_left) else {
+                let text = match reason {
+                    Some(reason) => format!(
+                        "there is no certificate for {names}, so handshakes for it fail: {reason}"
+                    ),
+                    None => {
+                        format!("there is no certificate for {names} yet: the CA was not asked yet")
+                    }
+                };
+                // Nothing is worse, so later steps do not open the alert again.
+                let level = u32::try_from(CERTIFICATE_STEPS.len()).unwrap_or(0);
+                let problem = FoundProblem::new(ProblemKind::Certificate, names, text);
+                found.push(problem.with_level(level));
                 continue;
+            };
+            if end.0.saturating_sub(self.now.unix_ms) < soon_ms {
+                let passed = CERTIFICATE_STEPS.iter().filter(|step| days < **step);
+                let text = match reason {
+                    Some(reason) => format!(
+                        "the certificate for {names} expires in {days} days and cannot be renewed: {reason}"
+                    ),
+                    None => {
+                        format!("the certificate for {names} expires in {days} days: renew it")
+                    }
+                };
+                let level = u32::try_from(passed.count()).unwrap_or(0);
+                let problem = FoundProblem::new(ProblemKind::Certificate, names, text);
+                found.push(problem.with_level(level));
+            } else if let Some(failure) = failure.filter(|one| one.count >= MANY_FAILURES) {
+                let text = format!(
+                    "the certificate for {names} could not be renewed {} times: {}",
+                    failure.count, failure.reason
+                );
+                found.push(FoundProblem::new(ProblemKind::Renewal, names, text));
             }
-            let (names, days) = (certificate.names.join(", "), certificate.days_left);
-            let passed = CERTIFICATE_STEPS.iter().filter(|step| days < **step);
-            let text = format!("the certificate for {names} expires in {days} days: renew it");
-            let level = u32::try_from(passed.count()).unwrap_or(0);
-            found.push(FoundProblem::new(ProblemKind::Certificate, names, text).with_level(level));
-        }
-        for (names, error) in gate.failed_renewals {
-            let names = names.join(", ");
-            let text = format!("the certificate for {names} could not be renewed: {error}");
-            found.push(FoundProblem::new(ProblemKind::Renewal, names, text));
         }
         for (route, until) in gate.revocation_lists {
             let left = until.saturating_sub(self.now.unix_seconds());

@@ -257,6 +257,12 @@ async fn route(
     match path {
         "/metrics" => metrics(request.headers(), state, origin).await,
         "/readyz" if !state.is_ready() => refusal(StatusCode::SERVICE_UNAVAILABLE),
+        // Every handshake fails, so the text says why until there is a first certificate.
+        "/readyz" if let Some(reason) = (state.controls.gate)().missing_certificate => {
+            let mut answer = text("text/plain; charset=utf-8", format!("{reason}\n"));
+            *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            answer
+        }
         // A failing store takes the gate out of rotation, but does not fail liveness: a restart fixes no disk.
         // A shared database that is away would take out all nodes at once, though their proxy routes still work.
         "/readyz" if is_store_failing(&state) && state.node().is_some() => {

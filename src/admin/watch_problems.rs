@@ -25,7 +25,10 @@ async fn look(state: &AdminState) {
     let now = ClockReading::read();
     let view = ProblemView::load(state, now).await;
     let own = NodeFindings::new(now.unix_ms, activity(state, now.unix_ms), view.own(state));
-    let shared = view.shared(state).await;
+    let shared = match view.is_partial {
+        true => None,
+        false => Some(view.shared(state).await),
+    };
     state.controls.alerts.round(own, shared, now.unix_ms).await;
 }
 

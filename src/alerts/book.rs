@@ -109,6 +109,8 @@ pub(super) struct BookTimes<'a> {
     pub(super) interval: Duration,
     /// Time for which a problem of a kind must last before it is an alert.
     pub(super) hold: &'a dyn Fn(ProblemKind) -> Duration,
+    /// True if not all problems could be found. Then no alert ends.
+    pub(super) is_partial: bool,
 }
 
 impl AlertBook {
@@ -140,8 +142,10 @@ impl AlertBook {
                 notes.extend(alert.continues(&problem, times));
             }
         }
-        self.alerts
-            .retain(|id, alert| present.contains(id) || !alert.has_ended(times, &mut notes));
+        if !times.is_partial {
+            self.alerts
+                .retain(|id, alert| present.contains(id) || !alert.has_ended(times, &mut notes));
+        }
         notes
     }
 

@@ -14,7 +14,7 @@ use data_encoding::HEXLOWER;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::alerts::book::{AlertBook, AlertNote, BookTimes, OpenAlert};
+use crate::alerts::book::{AlertBook, AlertNote, BookTimes};
 use crate::alerts::findings::{NodeFindings, sum_activity};
 use crate::alerts::keeper::{AlertKeeper, AlertRow, KeeperError};
 use crate::alerts::learned::LearnedRoutes;
@@ -49,17 +49,17 @@ const FRESH: u32 = 4;
 
 /// The alerts of a running gate.
 pub(crate) struct AlertCenter {
-    plan: ArcSwap<AlertPlan>,
+    pub(super) plan: ArcSwap<AlertPlan>,
     keeper: AlertKeeper,
-    host: Arc<str>,
-    state: Mutex<CenterState>,
-    counts: Mutex<BTreeMap<String, Arc<MessageCounts>>>,
+    pub(super) host: Arc<str>,
+    pub(super) state: Mutex<CenterState>,
+    pub(super) counts: Mutex<BTreeMap<String, Arc<MessageCounts>>>,
 }
 
 #[derive(Default)]
-struct CenterState {
-    role: CenterRole,
-    stored: StoredBook,
+pub(super) struct CenterState {
+    pub(super) role: CenterRole,
+    pub(super) stored: StoredBook,
     /// Text of the row `book`, as it was written last.
     written: String,
     learned: LearnedRoutes,
@@ -69,7 +69,7 @@ struct CenterState {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-enum CenterRole {
+pub(super) enum CenterRole {
     /// No round has run yet.
     #[default]
     Unknown,
@@ -82,56 +82,17 @@ enum CenterRole {
 /// The alerts and what waits for the receivers.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct StoredBook {
-    book: AlertBook,
-    outboxes: BTreeMap<String, ReceiverOutbox>,
+pub(super) struct StoredBook {
+    pub(super) book: AlertBook,
+    pub(super) outboxes: BTreeMap<String, ReceiverOutbox>,
 }
 
 /// Messages to one receiver since the start.
 #[derive(Default)]
-struct MessageCounts {
-    sent: AtomicU64,
-    failed: AtomicU64,
-    given_up: AtomicU64,
-}
-
-/// Outcome of a test message to one receiver.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct TestOutcome {
-    /// Name of the receiver.
-    pub name: String,
-    /// The `type` of the receiver in the config.
-    pub kind: &'static str,
-    /// Error; `None` if it accepted the message.
-    pub error: Option<String>,
-}
-
-/// State of one receiver.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct ReceiverReport {
-    /// Name of the receiver.
-    pub name: String,
-    /// The `type` of the receiver in the config.
-    pub kind: &'static str,
-    /// Alerts about which it has not been notified yet.
-    pub waiting: u64,
-    /// Failed attempts in a row.
-    pub failures: u64,
-    /// Time of the first of these, in milliseconds since the epoch.
-    pub failing_since_ms: Option<i64>,
-    /// Error of the last one.
-    pub last_error: Option<String>,
-    /// When it accepted a message last, in milliseconds since the epoch.
-    pub accepted_ms: Option<i64>,
-}
-
-/// Everything that the API shows about alerts.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct AlertOverview {
-    /// Open alerts, most urgent first.
-    pub alerts: Vec<OpenAlert>,
-    /// Receivers of the config, by name.
-    pub receivers: Vec<ReceiverReport>,
+pub(super) struct MessageCounts {
+    pub(super) sent: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) given_up: AtomicU64,
 }
 
 impl AlertCenter {
@@ -166,11 +127,11 @@ impl AlertCenter {
     /// Runs one round: compares the problems of now with the alerts, and sends what is due.
     ///
     /// `own` is what this node finds. `shared` are the problems that every node finds in the same way, such as those of
-    /// destinations in the store.
+    /// destinations in the store. `None`: they are unknown, since the store does not respond.
     pub(crate) async fn round(
         self: &Arc<Self>,
         own: NodeFindings,
-        shared: Vec<FoundProblem>,
+        shared: Option<Vec<FoundProblem>>,
         now_ms: i64,
     ) {
         let plan = self.plan();
@@ -305,7 +266,7 @@ impl AlertCenter {
         &self,
         plan: &AlertPlan,
         nodes: &[NodeFindings],
-        shared: Vec<FoundProblem>,
+        shared: Option<Vec<FoundProblem>>,
         acknowledged: &[(u64, String)],
         now_ms: i64,
     ) -> (Vec<(String, AlertMessage)>, Vec<AlertRow>) {
@@ -314,13 +275,15 @@ impl AlertCenter {
         let state = &mut *state;
         let outboxes = &mut state.stored.outboxes;
         outboxes.retain(|name, _| plan.receivers.contains_key(name));
-        let mut found = shared;
+        let is_partial = shared.is_none();
+        let mut found = shared.unwrap_or_default();
         found.extend(nodes.iter().flat_map(NodeFindings::problems));
         state.learned.add(&activity, now_ms);
         let learned = state
             .learned
             .problems(&plan.routes, &activity, &plan.watch, now_ms);
-        found.extend(learned);
+        // Without the store, the events of other nodes are unknown, so that no silence means anything.
+        found.extend(learned.into_iter().filter(|_| !is_partial));
         found.extend(receiver_problems(outboxes));
         let mut notes = Vec::new();
         let mut rows = Vec::new();
@@ -334,6 +297,7 @@ impl AlertCenter {
             now_ms,
             interval: plan.watch.interval,
             hold: &hold,
+            is_partial,
         };
         notes.extend(state.stored.book.observe(found, times));
         distribute(plan, outboxes, notes);
@@ -466,95 +430,6 @@ impl AlertCenter {
         Ok(is_known)
     }
 
-    /// Sends a test message to one receiver, or to all. Returns an empty list if the config has no such receiver.
-    pub(crate) async fn test(&self, name: Option<&str>) -> Vec<TestOutcome> {
-        let plan = self.plan();
-        let wanted = plan.receivers.iter();
-        let wanted = wanted.filter(|(known, _)| name.is_none_or(|name| name == *known));
-        let now_ms = ClockReading::read().unix_ms;
-        let sends = wanted.map(|(name, receiver)| async move {
-            let message = AlertMessage::test(message_id(), now_ms);
-            let sent = receiver.sender.send(&message, &self.host).await;
-            TestOutcome {
-                name: name.clone(),
-                kind: receiver.kind,
-                error: sent.err().map(|failure| failure.text),
-            }
-        });
-        // All at once, so that one that is away does not delay the others. The config bounds their number.
-        futures_util::future::join_all(sends).await
-    }
-
-    /// Returns the open alerts and the state of the receivers.
-    pub(crate) fn overview(&self) -> AlertOverview {
-        let plan = self.plan();
-        if !plan.has_receivers() {
-            return AlertOverview::default();
-        }
-        let state = self.state.lock();
-        let receivers = plan.receivers.iter().map(|(name, receiver)| {
-            let outbox = state.stored.outboxes.get(name);
-            let outbox = outbox.cloned().unwrap_or_default();
-            ReceiverReport {
-                name: name.clone(),
-                kind: receiver.kind,
-                waiting: outbox.waiting() as u64,
-                failures: outbox.failures.into(),
-                failing_since_ms: outbox.failing_since_ms,
-                last_error: outbox.last_error,
-                accepted_ms: outbox.accepted_ms,
-            }
-        });
-        AlertOverview {
-            alerts: state.stored.book.open(),
-            receivers: receivers.collect(),
-        }
-    }
-
-    /// Returns the open problems that only the rounds can find: those of the learned traffic, and of receivers.
-    pub(crate) fn judged_problems(&self) -> Vec<FoundProblem> {
-        let overview = self.overview();
-        let judged = overview.alerts.iter().filter_map(|alert| {
-            let kind = alert.kind()?;
-            let is_judged = matches!(kind, ProblemKind::Quiet | ProblemKind::Refusals);
-            is_judged.then(|| FoundProblem::new(kind, &alert.subject, &alert.text))
-        });
-        let mut problems: Vec<_> = judged.collect();
-        problems.extend(receiver_problems(&self.state.lock().stored.outboxes));
-        problems
-    }
-
-    /// Returns the number of open alerts by kind, for the metrics. A node that does not lead has no numbers.
-    pub(crate) fn open_by_kind(&self) -> Vec<(Vec<String>, u64)> {
-        let overview = self.overview();
-        let leads = matches!(self.state.lock().role, CenterRole::Leads(_));
-        let each = ProblemKind::ALL.into_iter().map(|(word, _)| {
-            let open = overview.alerts.iter().filter(|alert| alert.kind == word);
-            (
-                vec![word.to_owned()],
-                if leads { open.count() as u64 } else { 0 },
-            )
-        });
-        each.collect()
-    }
-
-    /// Returns the number of messages by receiver and outcome, for the metrics.
-    pub(crate) fn messages_by_outcome(&self) -> Vec<(Vec<String>, u64)> {
-        let counts = self.counts.lock();
-        let each = counts.iter().flat_map(|(name, counts)| {
-            let outcomes = [
-                ("sent", &counts.sent),
-                ("failed", &counts.failed),
-                ("given_up", &counts.given_up),
-            ];
-            outcomes.map(|(word, count)| {
-                let labels = vec![name.clone(), word.to_owned()];
-                (labels, count.load(Ordering::Relaxed))
-            })
-        });
-        each.collect()
-    }
-
     /// Writes the state for the last time, when the gate ends.
     pub(crate) async fn close(&self) {
         let (role, row) = {
@@ -590,7 +465,7 @@ fn distribute(
 }
 
 /// Returns the receivers that do not accept messages.
-fn receiver_problems(outboxes: &BTreeMap<String, ReceiverOutbox>) -> Vec<FoundProblem> {
+pub(super) fn receiver_problems(outboxes: &BTreeMap<String, ReceiverOutbox>) -> Vec<FoundProblem> {
     let failing = outboxes.iter().filter(|(_, outbox)| outbox.failures > 0);
     let each = failing.map(|(name, outbox)| {
         let error = outbox.last_error.as_deref().unwrap_or("unknown");
@@ -611,7 +486,7 @@ fn limits(plan: &AlertPlan, receiver: &PlannedReceiver, now_ms: i64) -> OutboxLi
 }
 
 /// Returns a new id for a message.
-fn message_id() -> String {
+pub(super) fn message_id() -> String {
     let mut bytes = [0; 12];
     // Without a random source TLS cannot work, so nothing is sent then.
     let _ = aws_lc_rs::rand::fill(&mut bytes);

@@ -15,13 +15,15 @@ mod outbox;
 mod payload;
 mod plan;
 mod refusals;
+mod reports;
 mod rhythm;
 mod sender;
 mod slots;
 mod text;
 
 pub(crate) use crate::alerts::book::OpenAlert;
-pub(crate) use crate::alerts::center::{AlertCenter, ReceiverReport, TestOutcome};
+pub(crate) use crate::alerts::center::AlertCenter;
 pub(crate) use crate::alerts::findings::{NodeFindings, RecentTraffic};
 pub(crate) use crate::alerts::keeper::AlertKeeper;
 pub(crate) use crate::alerts::plan::{AlertPlan, AlertPlanError};
+pub(crate) use crate::alerts::reports::{ReceiverReport, TestOutcome};

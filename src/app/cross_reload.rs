@@ -97,6 +97,16 @@ impl CrossReloadState {
         Ok(next)
     }
 
+    /// Returns the claims of all routes.
+    pub(super) fn all_claims(&self) -> impl Iterator<Item = (&RouteName, &Arc<ClaimTable>)> {
+        self.claims.iter()
+    }
+
+    /// Returns whether spent claims are in a store, so that the next process finds them there.
+    pub(super) fn has_store(&self) -> bool {
+        self.store.is_some()
+    }
+
     pub(super) fn claims(&self, route: &RouteName) -> Option<Arc<ClaimTable>> {
         self.claims.get(route).cloned()
     }

@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use hookgate_verify::scheme::SchemeError;
 use thiserror::Error;
 
+use crate::acme::StorageError;
 use crate::admin::AdminError;
 use crate::alerts::AlertPlanError;
+use crate::app::succession::error::SuccessionError;
 use crate::deliver::PlanError;
 use crate::dispatch::TargetError;
 use crate::edge::EdgeError;
@@ -75,6 +77,17 @@ pub(crate) enum StartError {
     /// The admin listener cannot be set up.
     #[error("cannot set up the admin listener")]
     Admin(#[source] AdminError),
+    /// The former process passed nothing on.
+    #[error("cannot take over from the former process, which stays in use")]
+    Succession(#[source] SuccessionError),
+    /// The folder for keys and certificates of `[tls.acme]` cannot be used.
+    #[error(
+        "cannot store keys and certificates of `[tls.acme]`: set `state_dir` in `[server]` to a folder that hookgate may write"
+    )]
+    AcmeStorage(#[source] StorageError),
+    /// The file of CAs in `[tls.acme]` cannot be used.
+    #[error("cannot use `ca` of `[tls.acme]`")]
+    AcmeAuthority(#[source] ClientError),
     /// The log cannot be started.
     #[error("cannot start the log")]
     Log(#[source] LogError),

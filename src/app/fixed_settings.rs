@@ -11,11 +11,14 @@ use tokio::net::TcpListener;
 
 use crate::admin::controls::{GateSource, GateStatus, StoreLimitSettings};
 use crate::admin::tls::AdminTls;
-use crate::admin::{self, AdminError};
+use crate::admin::{self, AdminError, AdminListener};
+use crate::app::certificates::CertificateSources;
 use crate::app::error::StartError;
+use crate::app::succession::socket_book::SocketBook;
+use crate::app::succession::sockets::{InheritedSockets, SocketPurpose};
 use crate::app::{local, systemd};
 use crate::config::model::{AdminListen, AdminToken, GateConfig, TelemetrySection};
-use crate::edge::{EdgeServer, listener};
+use crate::edge::listener;
 use crate::model::clock::ClockReading;
 use crate::model::database::{CommitDurability, DatabaseLocation, PostgresTls};
 use crate::pipeline::{Generation, Pipeline};
@@ -31,6 +34,7 @@ pub(crate) struct FixedSettings {
     store: Option<FixedStore>,
     telemetry: Option<TelemetrySection>,
     sockets: Vec<PathBuf>,
+    http: Vec<SocketAddr>,
 }
 
 /// Settings of `[store]` that only a restart can change.
@@ -95,6 +99,11 @@ impl FixedSettings {
             }),
             telemetry: config.telemetry.clone(),
             sockets: local::paths(config),
+            http: config
+                .server
+                .http
+                .as_ref()
+                .map_or_else(Vec::new, |http| http.listen.clone()),
         }
     }
 }
@@ -108,26 +117,42 @@ pub(crate) fn admin_listen(config: &GateConfig) -> Option<AdminListen> {
     }
 }
 
+/// Opens the admin listener, or takes that of a former process.
+pub(super) fn open_admin(
+    listen: &AdminListen,
+    inherited: &mut InheritedSockets,
+    book: &SocketBook,
+) -> Result<AdminListener, AdminError> {
+    let (purpose, name) = match listen {
+        AdminListen::Tcp(address) => (SocketPurpose::Admin, address.to_string()),
+        AdminListen::Unix(path) => (SocketPurpose::Path, path.display().to_string()),
+    };
+    let opened = match listen {
+        AdminListen::Tcp(address) => inherited
+            .take_tcp(purpose, *address)
+            .map(|listener| AdminListener::adopt_tcp(listener, *address)),
+        AdminListen::Unix(path) => inherited
+            .take_path(path)
+            .map(|listener| AdminListener::adopt_path(listener, path)),
+    };
+    let opened = opened.unwrap_or_else(|| AdminListener::bind(listen))?;
+    book.add(purpose, name, opened.descriptor());
+    Ok(opened)
+}
+
 /// Returns the function by which the admin API reads the state of the public listeners.
 pub(crate) fn gate_now(
-    edge: &Arc<EdgeServer>,
+    certificates: &CertificateSources,
     pipeline: &Arc<Pipeline>,
     generation: &Arc<ArcSwap<Generation>>,
-    admin_tls: Option<Arc<AdminTls>>,
 ) -> GateSource {
-    let (edge, pipeline) = (Arc::clone(edge), Arc::clone(pipeline));
+    let (sources, pipeline) = (certificates.clone(), Arc::clone(pipeline));
     let generation = Arc::clone(generation);
     Arc::new(move || GateStatus {
         in_flight: pipeline.in_flight() as u64,
-        connections: edge.counters().open.read() as u64,
-        certificates: edge
-            .certificates()
-            .into_iter()
-            .chain(admin_tls.as_ref().map(|tls| tls.info()))
-            .map(|info| (info.names, info.not_after))
-            .collect(),
-        // Certificates are files, which another program renews.
-        failed_renewals: Vec::new(),
+        connections: sources.edge.counters().open.read() as u64,
+        certificates: sources.health(),
+        missing_certificate: sources.missing(),
         revocation_lists: generation
             .load()
             .routes
@@ -167,21 +192,33 @@ pub(crate) fn admin_tokens(config: &GateConfig) -> Vec<AdminToken> {
     admin.map_or_else(Vec::new, |admin| admin.tokens.clone())
 }
 
-/// Opens the public listeners: those that systemd handed over, else those of `listen`.
-pub(crate) fn open_listeners(
+/// Opens the public listeners: those that systemd handed over, else those of `listen`. Takes those of a former process
+/// where it has them.
+pub(super) fn open_listeners(
     config: &GateConfig,
-    handed: Vec<std::net::TcpListener>,
+    mut handed: Vec<std::net::TcpListener>,
+    inherited: &mut InheritedSockets,
+    book: &SocketBook,
 ) -> Result<Vec<TcpListener>, StartError> {
+    if handed.is_empty() {
+        handed = inherited.take_activated();
+    }
     if handed.is_empty() && config.server.listen.is_empty() {
         return Err(StartError::NoListener);
     }
     if handed.is_empty() {
         let bind = |address: &SocketAddr| {
             let is_v6_only = config.server.is_v6_only(*address);
-            listener::bind(*address, is_v6_only).map_err(|source| StartError::Listen {
+            let opened = match inherited.take_tcp(SocketPurpose::Public, *address) {
+                Some(listener) => listener::adopt(listener),
+                None => listener::bind(*address, is_v6_only),
+            };
+            let opened = opened.map_err(|source| StartError::Listen {
                 address: *address,
                 source,
-            })
+            })?;
+            book.add(SocketPurpose::Public, address.to_string(), &opened);
+            Ok(opened)
         };
         return config.server.listen.iter().map(bind).collect();
     }
@@ -192,6 +229,7 @@ pub(crate) fn open_listeners(
         if !is_safe && !address.ip().to_canonical().is_loopback() {
             return Err(StartError::Insecure { address });
         }
+        book.add(SocketPurpose::Activated, address.to_string(), &listener);
         listener::adopt(listener).map_err(StartError::Adopt)
     };
     handed.into_iter().map(adopt).collect()

@@ -20,6 +20,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{AdminListener, SocketFile};
 use crate::app::error::StartError;
+use crate::app::succession::socket_book::SocketBook;
+use crate::app::succession::sockets::{InheritedSockets, SocketPurpose};
 use crate::config::model::{AdminListen, GateConfig};
 use crate::model::ids::RouteName;
 use crate::model::source::RequestSource;
@@ -57,17 +59,24 @@ pub(super) fn paths(config: &GateConfig) -> Vec<PathBuf> {
 }
 
 /// Binds the socket of each route that has one. All users can connect; `users` decides who can post.
-pub(super) fn bind(config: &GateConfig) -> Result<Vec<LocalListener>, StartError> {
+pub(super) fn bind(
+    config: &GateConfig,
+    inherited: &mut InheritedSockets,
+    book: &SocketBook,
+) -> Result<Vec<LocalListener>, StartError> {
     let mut listeners = Vec::new();
     for route in &config.routes {
         let Some(socket) = &route.socket else {
             continue;
         };
-        let bound = AdminListener::bind(&AdminListen::Unix(socket.path.clone()));
-        let (listener, file) = bound
-            .map_err(StartError::Admin)?
-            .into_unix()
-            .ok_or(StartError::NoListener)?;
+        let bound = match inherited.take_path(&socket.path) {
+            Some(listener) => AdminListener::adopt_path(listener, &socket.path),
+            None => AdminListener::bind(&AdminListen::Unix(socket.path.clone())),
+        };
+        let bound = bound.map_err(StartError::Admin)?;
+        let name = socket.path.display().to_string();
+        book.add(SocketPurpose::Path, name, bound.descriptor());
+        let (listener, file) = bound.into_unix().ok_or(StartError::NoListener)?;
         let unknown = unmapped(&uid_map(), &socket.users);
         if !unknown.is_empty() {
             tracing::warn!(

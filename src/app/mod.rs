@@ -4,13 +4,16 @@
 //! signals, systemd and the watch over certificates. No module below may read a signal, the environment or the command
 //! line.
 
+mod certificates;
 mod client_certs;
 mod cross_reload;
 mod error;
 mod explain;
 mod fixed_settings;
+mod gate_process;
 mod generation;
 pub(crate) mod hardening;
+mod http_listener;
 mod local;
 mod prepared_config;
 mod ranges;
@@ -19,8 +22,10 @@ mod reported_lists;
 mod run;
 mod running_gate;
 mod store_runtime;
+mod succession;
 pub(crate) mod systemd;
 mod traces;
 
 pub(crate) use crate::app::run::run;
 pub(crate) use crate::app::running_gate::RunningGate;
+pub(crate) use crate::app::succession::control::{control_path, request_reload};

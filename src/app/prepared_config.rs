@@ -6,12 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::acme::AcmePlan;
 use crate::admin::config_view::ConfigView;
 use crate::alerts::AlertPlan;
+use crate::app::certificates;
 use crate::app::cross_reload::CrossReloadState;
 use crate::app::error::StartError;
 use crate::app::fixed_settings::{admin_hosts, admin_tokens};
 use crate::app::generation::{self, DestinationIds};
+use crate::app::http_listener::HttpRules;
 use crate::app::ranges::{RangeRefresher, RefreshPlan};
 use crate::app::running_gate::RunningGate;
 use crate::app::store_runtime::StoreRuntime;
@@ -21,6 +24,13 @@ use crate::net::egress_proxy::EgressProxy;
 use crate::pipeline::Generation;
 use crate::record::SecretEnd;
 use crate::store::RetentionLimits;
+
+impl PreparedConfig {
+    /// Returns the claims, limiters and keys that the config will use.
+    pub(super) fn state(&self) -> &CrossReloadState {
+        &self.state
+    }
+}
 
 /// A config that is built and not in use yet: its snapshot, and the settings of the parts that outlive a snapshot.
 pub(super) struct PreparedConfig {
@@ -38,6 +48,9 @@ pub(super) struct PreparedConfig {
     hosts: Vec<String>,
     egress_proxy: Option<Arc<EgressProxy>>,
     shutdown_timeout: Duration,
+    shutdown_delay: Option<Duration>,
+    certificates: Option<AcmePlan>,
+    http_rules: HttpRules,
 }
 
 impl RunningGate {
@@ -54,9 +67,13 @@ impl RunningGate {
         // replaces the state, and reloads do not overlap.
         let before = { self.state.lock().clone() };
         // Blocking: claims of a new route are read from the store.
-        let succeeding = tokio::task::spawn_blocking(move || (before.succeed(&config), config));
-        let (state, mut config) = succeeding.await.map_err(|_| StartError::Panicked)?;
-        let state = state?;
+        let manager = Arc::clone(&self.certificates.manager);
+        let succeeding = tokio::task::spawn_blocking(move || {
+            let plan = certificates::plan(&config, &manager);
+            (before.succeed(&config), plan, config)
+        });
+        let (state, plan, mut config) = succeeding.await.map_err(|_| StartError::Panicked)?;
+        let (state, plan) = (state?, plan?);
         // First, because the plan of the alerts takes the receivers out of the config.
         let facts = ConfigView::of(&config);
         let receivers = std::mem::take(&mut config.alerts);
@@ -74,6 +91,9 @@ impl RunningGate {
             hosts: admin_hosts(&config),
             egress_proxy: config.egress_proxy.clone(),
             shutdown_timeout: config.server.shutdown_timeout,
+            shutdown_delay: config.server.shutdown_delay,
+            certificates: plan,
+            http_rules: HttpRules::of(&config),
             generation: generation::build(
                 config,
                 &self.client,
@@ -102,6 +122,9 @@ impl RunningGate {
             hosts,
             egress_proxy,
             shutdown_timeout,
+            shutdown_delay,
+            certificates,
+            http_rules,
         } = prepared;
         let routes = generation.routes.iter().len();
         self.recorder.set_capacities(keep_verdicts, keep_rejected);
@@ -123,6 +146,11 @@ impl RunningGate {
         self.alerts.follow(alerts);
         self.admin.set_hosts(hosts);
         *self.shutdown_timeout.lock() = shutdown_timeout;
+        *self.shutdown_delay.lock() = shutdown_delay;
+        self.http_rules.store(Arc::new(http_rules));
+        let manager = Arc::clone(&self.certificates.manager);
+        // Reads stored certificates, which would hold up the requests on this worker.
+        let _ = tokio::task::spawn_blocking(move || manager.follow(certificates)).await;
         routes
     }
 }

@@ -95,26 +95,28 @@ impl RunningGate {
     /// Loads, builds and swaps in the new config; returns the number of its routes.
     async fn apply(&self, path: &Path) -> Result<usize, ReloadError> {
         let path = path.to_owned();
+        let managed = Arc::clone(self.edge.managed());
         let read = move || {
             let loaded = config::load(&path).map_err(|report| refused(&report))?;
             let (server, tls) = (&loaded.config.server, loaded.config.tls.as_ref());
+            let routes = &loaded.config.routes;
             let settings =
-                EdgeSettings::build(server, tls, &loaded.config.routes).and_then(|settings| {
+                EdgeSettings::build(server, tls, routes, &managed).and_then(|settings| {
                     // At the start an expired certificate is only logged; a reload has a valid one to keep.
                     settings.deny_expired()?;
-                    Ok(settings)
+                    Ok((settings, EdgeSettings::build(server, None, &[], &managed)?))
                 });
             let settings = settings.map_err(|err| ReloadError::Build(StartError::Edge(err)))?;
             Ok((loaded, settings))
         };
         // Reading files and parsing certificates would hold up the requests on this worker.
         let read = tokio::task::spawn_blocking(read).await;
-        let (LoadedConfig { config, report }, settings) =
+        let (LoadedConfig { config, report }, (settings, http_settings)) =
             read.map_err(|_| ReloadError::Build(StartError::Panicked))??;
 
         self.log_warnings(&report);
         if FixedSettings::of(&config) != self.fixed {
-            let message = "changes of `listen`, `socket`, `[telemetry]`, or of `[store]` except `retention`, take effect only after a restart";
+            let message = "changes of `listen`, `[server.http]`, `socket`, `[telemetry]`, or of `[store]` except `retention`, take effect only after a restart";
             self.log(Level::WARN, message, |_| {});
         }
         let routes_store = |config: &GateConfig| {
@@ -131,6 +133,7 @@ impl RunningGate {
         let prepared = self.prepare(config).await.map_err(ReloadError::Build)?;
         // From here on no step can fail, so either everything changes or nothing.
         self.edge.replace(settings);
+        self.http_edge.replace(http_settings);
         // Not part of what the start shares: there the logger already has its level.
         self.recorder.set_log(level, accepted);
         Ok(self.put_in_use(prepared).await)

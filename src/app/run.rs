@@ -1,17 +1,21 @@
-//! Process of `hookgate run`: signals, systemd, certificate renewal and exit codes.
+//! Process of `hookgate run`: config, log, runtime and exit codes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_verify::document::report::ReportStyle;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::oneshot;
+use tracing::Level;
 
-use crate::admin::controls::{ReloadRejection, ReloadRequest};
 use crate::app::error::StartError;
+use crate::app::gate_process::{GateProcess, ProcessSignals, watch};
 use crate::app::running_gate::RunningGate;
+use crate::app::succession::command_mode::CommandMode;
+use crate::app::succession::control::{ControlSocket, control_path};
+use crate::app::succession::spawn::ProgramFile;
+use crate::app::succession::successor::Predecessor;
+use crate::app::succession::supervisor::{leave_supervisor, play};
 use crate::app::{hardening, systemd};
 use crate::config::{self, LoadedConfig};
 use crate::model::error::chain;
@@ -20,12 +24,13 @@ use crate::record::tracing_layer;
 /// Exit code for an invalid config; systemd does not restart the service then (`RestartPreventExitStatus=`).
 const EXIT_CONFIG: u8 = 2;
 
-/// Interval at which certificate files are checked for changes.
-const CERTIFICATE_PERIOD: Duration = Duration::from_secs(10);
-
 /// Runs the gate until SIGTERM or SIGINT. Exit code 0: stopped by a signal; 1: could not start; 2: the config is
 /// invalid.
 pub(crate) fn run(path: &Path) -> ExitCode {
+    let mode = CommandMode::from_environment();
+    if let Some(code) = play(mode) {
+        return code;
+    }
     // Before the config is loaded, which reads the secrets.
     if let Err(error) = hardening::deny_dumps() {
         eprintln!("warning: cannot disable core dumps, which may contain secrets: {error}");
@@ -42,7 +47,7 @@ pub(crate) fn run(path: &Path) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    match serve(loaded, path) {
+    match serve(loaded, path, mode) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", chain(&*error));
@@ -51,10 +56,25 @@ pub(crate) fn run(path: &Path) -> ExitCode {
     }
 }
 
+/// Binds the control socket. Without it the gate cannot be upgraded by a command, and its restart waits for the drain.
+fn bind_control(app: &RunningGate, path: PathBuf) -> Option<ControlSocket> {
+    let shown = path.display().to_string();
+    let bound = ControlSocket::bind(path);
+    if let Err(error) = &bound {
+        app.log(Level::WARN, "cannot bind the control socket", |line| {
+            line.text("path", &shown);
+            line.message("error", &chain(error));
+        });
+    }
+    bound.ok()
+}
+
 fn serve(
     loaded: LoadedConfig,
     path: &Path,
+    mode: CommandMode,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let program = ProgramFile::find();
     // Before any thread starts, because it changes the environment.
     let handed = systemd::listeners()?;
     let logger =
@@ -62,15 +82,42 @@ fn serve(
     let runtime = runtime()?;
     // Spawned, so that the workers do the work and not this thread beside them.
     let path = path.to_owned();
+    let (leave, left) = oneshot::channel::<oneshot::Sender<std::io::Result<()>>>();
     let main = runtime.spawn(async move {
         // Before the first listener is logged: a script that waits for that line may send a signal at once, and a
         // signal without a handler ends the process.
         let signals = ProcessSignals::listen()?;
-        let app = RunningGate::start_on(loaded, logger, handed).await?;
-        watch(app, &path, signals).await;
+        let control = control_path();
+        let predecessor = match (mode.is_successor, &control) {
+            (true, _) => Some(Predecessor::of_stdin(mode.is_worker()).await?),
+            (false, Some(path)) => Predecessor::find(path, mode.is_worker()).await,
+            (false, None) => None,
+        };
+        let app = RunningGate::start_on(loaded, logger, handed, predecessor).await?;
+        let control = control.and_then(|path| bind_control(&app, path));
+        let process = GateProcess {
+            path,
+            program,
+            signals,
+            control,
+            leave: mode.is_worker().then_some(leave),
+        };
+        watch(app, process).await;
         Ok(())
     });
-    let ended = runtime.block_on(main)?;
+    // On this thread, because the signal that ends this process with its supervisor belongs to it.
+    let ended = runtime.block_on(async {
+        tokio::pin!(main);
+        tokio::select! {
+            ended = &mut main => return ended,
+            left = left => {
+                if let Ok(answer) = left {
+                    let _ = answer.send(leave_supervisor());
+                }
+            }
+        }
+        main.await
+    })?;
     // Blocking tasks may still run; the process waits one second for them at most.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
@@ -85,85 +132,4 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         false => tokio::runtime::Builder::new_multi_thread(),
     };
     builder.enable_all().build()
-}
-
-/// Signal handlers. A signal that arrives while the gate starts takes effect as soon as it has started.
-struct ProcessSignals {
-    hangup: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl ProcessSignals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-}
-
-/// Serves signals, reload requests and certificate checks until the gate has to stop, and stops it.
-async fn watch(app: RunningGate, path: &Path, mut signals: ProcessSignals) {
-    let recorder = Arc::clone(&app.recorder);
-    std::panic::set_hook(Box::new(move |info| recorder.panic(info)));
-    systemd::notify_ready(&status(&app));
-    // The probe is a task of its own, like a request, so it completes only while the workers take up new tasks.
-    let watchdog = systemd::spawn_watchdog(|| async { tokio::spawn(async {}).await.is_ok() });
-    let mut asks = app.take_reload_requests();
-    let mut certificates = tokio::time::interval(CERTIFICATE_PERIOD);
-    loop {
-        tokio::select! {
-            () = next_signal(&mut signals.hangup) => {
-                let _ = reload(&app, path).await;
-            }
-            Some(ask) = next_reload_request(&mut asks) => {
-                let _ = ask.send(reload(&app, path).await);
-            }
-            () = next_signal(&mut signals.terminate) => break,
-            () = next_signal(&mut signals.interrupt) => break,
-            _ = certificates.tick() => {
-                app.renew_certificates().await;
-                app.renew_client_certs().await;
-            }
-        }
-    }
-    systemd::notify_stopping(app.shutdown_timeout());
-    app.stop().await;
-    if let Some(watchdog) = watchdog {
-        watchdog.abort();
-    }
-}
-
-/// Reloads config and certificates, between the notifications that systemd expects of `Type=notify-reload`.
-async fn reload(app: &RunningGate, path: &Path) -> Result<usize, ReloadRejection> {
-    systemd::notify_reloading();
-    let reloaded = app.reload(path).await;
-    app.renew_certificates().await;
-    // Also where the config was refused: its lists may be new all the same.
-    app.renew_client_certs().await;
-    systemd::notify_ready(&status(app));
-    reloaded
-}
-
-/// Waits for the next reload request of an operator.
-async fn next_reload_request(asks: &mut Option<Receiver<ReloadRequest>>) -> Option<ReloadRequest> {
-    match asks {
-        Some(asks) => asks.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits for the next signal.
-async fn next_signal(signal: &mut Signal) {
-    // `None` means that no signal can arrive any more, which only happens when the runtime ends.
-    if signal.recv().await.is_none() {
-        std::future::pending::<()>().await;
-    }
-}
-
-fn status(app: &RunningGate) -> String {
-    let routes = app.generation.load().routes.iter().len();
-    format!("{routes} routes on {} listeners", app.addresses.len())
 }

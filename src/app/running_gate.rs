@@ -17,30 +17,48 @@ use crate::admin::controls::ReloadRequest;
 use crate::admin::tls::AdminTls;
 use crate::admin::{self, AdminApi, AdminControls, AdminListener, AdminState};
 use crate::alerts::{AlertCenter, AlertKeeper};
+use crate::app::certificates::CertificateSources;
 use crate::app::cross_reload::{CrossReloadHandle, CrossReloadState};
 use crate::app::error::StartError;
 use crate::app::fixed_settings::{
-    ABORT_GRACE, FixedSettings, admin_listen, admin_tls, gate_now, open_listeners, seed,
-    store_limits,
+    ABORT_GRACE, FixedSettings, admin_listen, admin_tls, gate_now, open_admin, open_listeners,
+    seed, store_limits,
 };
+use crate::app::http_listener::HttpRulesHandle;
 use crate::app::ranges::RangeRefresher;
 use crate::app::reported_lists::ReportedLists;
 use crate::app::store_runtime::StoreRuntime;
-use crate::app::{cross_reload, explain, generation, local, store_runtime, systemd, traces};
+use crate::app::succession::error::SuccessionError;
+use crate::app::succession::socket_book::SocketBook;
+use crate::app::succession::successor::{Predecessor, follow_claims};
+use crate::app::{
+    certificates, cross_reload, explain, generation, http_listener, local, store_runtime, systemd,
+    traces,
+};
 use crate::config::LoadedConfig;
 use crate::console;
-use crate::edge::EdgeServer;
+use crate::edge::managed::ManagedCertificates;
 use crate::edge::settings::EdgeSettings;
+use crate::edge::{EdgeObserver, EdgeServer};
 use crate::model::clock::ClockReading;
+use crate::model::error::chain;
 use crate::net::client::OutgoingClient;
 use crate::pipeline::{Generation, Pipeline};
 use crate::record::TelemetryRecorder;
 use crate::record::log::LineLogger;
 use crate::record::metric_table::{operation, traffic};
 
+/// Time for which idle connections stay open after another process has taken over. A sender that uses its connection all
+/// the time sends the next request in it, and the response closes the connection.
+const IDLE_GRACE: Duration = Duration::from_secs(3);
+
 /// The running gate with all its parts.
 pub(crate) struct RunningGate {
     pub(super) edge: Arc<EdgeServer>,
+    /// Limits of `[server.http]`, whose listeners serve no route.
+    pub(super) http_edge: Arc<EdgeServer>,
+    pub(super) http_rules: HttpRulesHandle,
+    pub(super) certificates: CertificateSources,
     pub(super) generation: Arc<ArcSwap<Generation>>,
     pipeline: Arc<Pipeline>,
     /// Store, deliverer and retention; `None` without `[store]`.
@@ -63,6 +81,11 @@ pub(crate) struct RunningGate {
     abort: CancellationToken,
     admin_stop: CancellationToken,
     pub(super) shutdown_timeout: Mutex<Duration>,
+    pub(super) shutdown_delay: Mutex<Option<Duration>>,
+    /// Listening sockets for a successor.
+    pub(super) sockets: SocketBook,
+    /// Is cancelled when the process that this one follows has ended its exchanges.
+    predecessor_ended: CancellationToken,
 }
 
 impl RunningGate {
@@ -74,42 +97,54 @@ impl RunningGate {
         loaded: LoadedConfig,
         logger: Arc<LineLogger>,
     ) -> Result<Self, StartError> {
-        let app = Self::start_on(loaded, logger, Vec::new()).await?;
+        let app = Self::start_on(loaded, logger, Vec::new(), None).await?;
         // There may be no config file, so a reload request gets the error that reloads are not available.
         drop(app.take_reload_requests());
         Ok(app)
     }
 
-    /// Starts the gate on the sockets that systemd handed over, or on its own if the list is empty.
+    /// Starts the gate on the sockets that systemd handed over, on those of the process that it follows, or on its own.
     pub(super) async fn start_on(
         loaded: LoadedConfig,
         logger: Arc<LineLogger>,
         handed: Vec<std::net::TcpListener>,
+        mut predecessor: Option<Predecessor>,
     ) -> Result<Self, StartError> {
         let LoadedConfig { config, report } = loaded;
-        let settings = EdgeSettings::build(&config.server, config.tls.as_ref(), &config.routes);
+        let managed = Arc::<ManagedCertificates>::default();
+        let (server, tls) = (&config.server, config.tls.as_ref());
+        let settings = EdgeSettings::build(server, tls, &config.routes, &managed);
         let settings = settings.map_err(StartError::Edge)?;
+        let (handed, handed_http) = http_listener::divide(&config, handed);
         // Sockets come first: an address in use is the most common error, and it must leave no trace in the store.
-        let listeners = open_listeners(&config, handed)?;
-        let listen = admin_listen(&config);
-        let admin_listener = listen.as_ref().map(AdminListener::bind).transpose();
-        let admin_listener = admin_listener.map_err(StartError::Admin)?;
+        let inherited = predecessor.as_mut().map(Predecessor::take_sockets);
+        let (mut inherited, sockets) = (inherited.unwrap_or_default(), SocketBook::default());
+        let listeners = open_listeners(&config, handed, &mut inherited, &sockets)?;
+        let http_listeners = http_listener::open(&config, handed_http)?;
+        let admin_listener = admin_listen(&config)
+            .map(|listen| open_admin(&listen, &mut inherited, &sockets))
+            .transpose()
+            .map_err(StartError::Admin)?;
         let admin_tls = admin_tls(&config).map_err(StartError::Admin)?;
         let admin_listener = admin_listener.map(|listener| listener.with_tls(admin_tls.clone()));
 
-        let sockets = local::bind(&config)?;
+        let locals = local::bind(&config, &mut inherited, &sockets)?;
 
         let recorder = TelemetryRecorder::new(Arc::clone(&logger), config.log.accepted);
         let client = OutgoingClient::new();
         if let Some(telemetry) = &config.telemetry {
             recorder.start_tracing(traces::settings(telemetry, &client)?);
         }
+        if let Some(predecessor) = &mut predecessor {
+            let freed = predecessor.want_store().await;
+            freed.map_err(StartError::Succession)?;
+        }
         let keeping = StoreRuntime::open(&config, &client, &recorder).await?;
         let store = keeping.as_ref().map(|keeping| keeping.store.clone());
         let state_dir = config.server.state_dir.clone();
         let state_dir = state_dir.unwrap_or_else(systemd::state_dir);
         let keeper = AlertKeeper::new(&state_dir, store.clone());
-        let state = CrossReloadState::new(state_dir, store);
+        let state = CrossReloadState::new(state_dir.clone(), store.clone());
         let generation = Arc::new(ArcSwap::from_pointee(generation::empty(&state)));
         let observer = Arc::clone(&recorder);
         let mut controls = keeping
@@ -129,13 +164,24 @@ impl RunningGate {
         let kept = keeping
             .as_ref()
             .map(|keeping| (keeping.inbox(), Arc::clone(&keeping.deliverer)));
-        let edge = EdgeServer::new(settings, Arc::new(move |event| observer.edge_event(&event)));
+        let observer: EdgeObserver = Arc::new(move |event| observer.edge_event(&event));
+        let edge = EdgeServer::with_managed(settings, Arc::clone(&observer), managed);
+        let http_settings = EdgeSettings::build(&config.server, None, &[], edge.managed());
+        let http_edge = EdgeServer::new(http_settings.map_err(StartError::Edge)?, observer);
+        let certificates = CertificateSources {
+            manager: certificates::manager(&edge, &state_dir, store),
+            edge: Arc::clone(&edge),
+            admin: admin_tls.clone(),
+        };
         let pipeline = Pipeline::new(Arc::clone(&recorder), seed(), kept);
-        controls.gate = gate_now(&edge, &pipeline, &generation, admin_tls.clone());
+        controls.gate = gate_now(&certificates, &pipeline, &generation);
         // Without tokens until the config is in use; nothing can connect before that.
         let admin = AdminState::new(Arc::clone(&recorder), &[], controls.clone());
         let mut app = Self {
             edge,
+            http_edge,
+            http_rules: HttpRulesHandle::default(),
+            certificates,
             generation,
             pipeline,
             store_runtime: keeping,
@@ -156,15 +202,27 @@ impl RunningGate {
             abort: CancellationToken::new(),
             admin_stop: CancellationToken::new(),
             shutdown_timeout: Mutex::default(),
+            shutdown_delay: Mutex::default(),
+            sockets,
+            predecessor_ended: CancellationToken::new(),
         };
         // All parts exist and serve nothing yet: from here on the start is like a reload.
         let prepared = app.prepare(config).await?;
+        if let Some(predecessor) = &mut predecessor {
+            let taken = predecessor.take_over(prepared.state()).await;
+            taken.map_err(StartError::Succession)?;
+        }
         app.put_in_use(prepared).await;
         app.log_warnings(&report);
         app.register_metrics();
         for listener in listeners {
             app.serve(listener);
         }
+        for listener in http_listeners {
+            app.serve_http(listener);
+        }
+        let (manager, drain) = (Arc::clone(&app.certificates.manager), app.drain.clone());
+        tokio::spawn(async move { drain.run_until_cancelled(manager.run()).await });
         let (watched, drain) = (Arc::clone(&app.admin), app.drain.clone());
         tokio::spawn(async move {
             drain
@@ -196,7 +254,7 @@ impl RunningGate {
                 tokio::spawn(async move { drain.run_until_cancelled(late).await });
             }
         }
-        for socket in sockets {
+        for socket in locals {
             let (generation, pipeline) = (Arc::clone(&app.generation), Arc::clone(&app.pipeline));
             let (tracker, drain) = (app.serving.clone(), app.drain.clone());
             let serving = local::serve(socket, generation, pipeline, tracker, drain);
@@ -207,7 +265,31 @@ impl RunningGate {
         if let Some(listener) = admin_listener {
             app.serve_admin(listener);
         }
+        match predecessor {
+            Some(predecessor) => app.follow(predecessor).await,
+            None => app.predecessor_ended.cancel(),
+        }
         Ok(app)
+    }
+
+    /// Takes up the work of the process that this one follows, until that has ended its exchanges.
+    async fn follow(&self, mut predecessor: Predecessor) {
+        predecessor.become_main(&self.state).await;
+        self.log(Level::INFO, "took over from the former process", |_| {});
+        let (state, ended) = (self.state.clone(), self.predecessor_ended.clone());
+        tokio::spawn(async move {
+            follow_claims(predecessor, state).await;
+            ended.cancel();
+        });
+        if let Some(StoreRuntime {
+            store, deliverer, ..
+        }) = &self.store_runtime
+        {
+            let (store, deliverer) = (store.clone(), Arc::clone(deliverer));
+            let following = store_runtime::follow_predecessor(store, deliverer);
+            let drain = self.drain.clone();
+            tokio::spawn(async move { drain.run_until_cancelled(following).await });
+        }
     }
 
     /// Returns the addresses of the public listeners.
@@ -219,6 +301,74 @@ impl RunningGate {
     pub(crate) async fn stop(self) {
         // First, so that a load balancer stops sending before connections close.
         self.admin.set_ready(false);
+        self.sockets.close();
+        self.drained().await;
+        self.end().await;
+    }
+
+    /// Fails health checks, and serves for this time.
+    pub(super) async fn delay_shutdown(&self, delay: Duration) {
+        self.admin.set_ready(false);
+        self.pipeline.fail_health_checks();
+        self.log(Level::INFO, "shutdown_delay begins", |line| {
+            line.count("seconds", delay.as_secs());
+        });
+        tokio::time::sleep(delay).await;
+    }
+
+    /// Begins to leave, before a process that follows exists. Its sockets stay open, so that connections wait for it.
+    pub(super) fn begin_restart(&self) {
+        admin::leave_socket_files();
+        self.edge.set_idle_grace(IDLE_GRACE);
+        self.drain.cancel();
+        self.admin_stop.cancel();
+    }
+
+    /// Leaves the sockets to another process: accepts no more connections, and finishes what is in flight.
+    pub(super) fn begin_departure(&self) {
+        admin::leave_socket_files();
+        self.edge.set_idle_grace(IDLE_GRACE);
+        self.drain.cancel();
+        // Its clients reach the other process from now on.
+        self.admin_stop.cancel();
+    }
+
+    /// Lets the process that follows open the store.
+    pub(super) async fn share_store(&self) -> Result<(), SuccessionError> {
+        match &self.store_runtime {
+            Some(keeping) => {
+                let shared = keeping.store.share().await;
+                shared.map_err(SuccessionError::Store)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the store back after a process that was to follow has failed.
+    pub(super) async fn take_back_store(&self) {
+        let Some(keeping) = &self.store_runtime else {
+            return;
+        };
+        match keeping.store.take_back().await {
+            Ok(true) => {}
+            Ok(false) => self.log(
+                Level::ERROR,
+                "the store stays shared, because another process has it open: restart hookgate",
+                |_| {},
+            ),
+            Err(error) => self.log(Level::ERROR, "cannot take the store back", |line| {
+                line.message("error", &chain(&error));
+            }),
+        }
+    }
+
+    /// Returns the claims of this process.
+    pub(super) fn claim_state(&self) -> CrossReloadState {
+        self.state.lock().clone()
+    }
+
+    /// Finishes requests and deliveries, within `shutdown_timeout`.
+    pub(super) async fn drained(&self) {
         self.drain.cancel();
         self.serving.close();
         let requests = async {
@@ -232,7 +382,9 @@ impl RunningGate {
                 keeping.deliverer.stop().await;
             }
         };
-        let ended = async { tokio::join!(requests, deliveries) };
+        // What it reports has to be passed on, and its process must not outlive the service.
+        let predecessor = self.predecessor_ended.cancelled();
+        let ended = async { tokio::join!(requests, deliveries, predecessor) };
         if tokio::time::timeout(self.shutdown_timeout(), ended)
             .await
             .is_err()
@@ -247,6 +399,10 @@ impl RunningGate {
             self.abort.cancel();
             let _ = tokio::time::timeout(ABORT_GRACE, self.serving.wait()).await;
         }
+    }
+
+    /// Ends everything that is left after the drain.
+    pub(super) async fn end(self) {
         self.recorder.end_tracing().await;
         self.alerts.close().await;
         // The admin listener stays up until here, so that operators can watch the drain.
@@ -283,6 +439,25 @@ impl RunningGate {
             .spawn(edge.serve(listener, handler, drain, abort));
     }
 
+    /// Serves a listener of `[server.http]`.
+    fn serve_http(&self, listener: TcpListener) {
+        if let Ok(address) = listener.local_addr() {
+            self.log(Level::INFO, "listening for plain HTTP", |line| {
+                line.text("address", &address);
+            });
+        }
+        let (rules, edge) = (Arc::clone(&self.http_rules), Arc::clone(&self.edge));
+        let handler = move |request, _source| {
+            let (rules, edge) = (rules.load_full(), Arc::clone(&edge));
+            let managed = Arc::clone(edge.managed());
+            http_listener::answer(request, rules, managed, edge)
+        };
+        let (drain, abort) = (self.drain.clone(), self.abort.clone());
+        let http_edge = Arc::clone(&self.http_edge);
+        self.serving
+            .spawn(http_edge.serve(listener, handler, drain, abort));
+    }
+
     fn serve_admin(&self, listener: AdminListener) {
         self.log(Level::INFO, "admin listening", |line| {
             line.text("address", &listener.local_address());
@@ -297,12 +472,8 @@ impl RunningGate {
     fn register_metrics(&self) {
         let recorder = &self.recorder;
         recorder.register_edge(self.edge.counters());
-        let edge = Arc::clone(&self.edge);
-        recorder.register_certificates(move || {
-            let certificates = edge.certificates().into_iter();
-            let named = certificates.map(|info| (info.names.join(","), info.not_after));
-            named.collect()
-        });
+        let sources = self.certificates.clone();
+        recorder.register_certificates(move || sources.public_health());
         let alerts = Arc::clone(&self.alerts);
         recorder.register_family(&operation::ALERTS_OPEN, move || alerts.open_by_kind());
         let alerts = Arc::clone(&self.alerts);
@@ -348,6 +519,10 @@ impl RunningGate {
                 line.text("place", &report.location(diagnostic));
             });
         }
+    }
+
+    pub(super) fn shutdown_delay(&self) -> Option<Duration> {
+        *self.shutdown_delay.lock()
     }
 
     pub(super) fn shutdown_timeout(&self) -> Duration {

@@ -211,6 +211,19 @@ pub(super) async fn take_up_late(
     }
 }
 
+/// Pause between two looks for deliveries of a process that leaves.
+const FOLLOWED_PERIOD: Duration = Duration::from_millis(250);
+
+/// Looks for deliveries that a process that leaves commits or returns, until it has ended.
+pub(super) async fn follow_predecessor(store: Store, deliverer: Arc<DeliveryEngine>) {
+    while store.has_predecessor() {
+        tokio::time::sleep(FOLLOWED_PERIOD).await;
+        deliverer.wake_all();
+    }
+    // Once more: its last deliveries return to the queue when it has ended.
+    deliverer.wake_all();
+}
+
 /// Pause between two reports of this node. Other nodes need them to the minute, not to the second.
 const REPORT_PERIOD: Duration = Duration::from_secs(10);
 

@@ -91,6 +91,9 @@ fn check(listener: &TcpListener, position: usize) -> Result<(), HandoverError> {
     if !SockRef::from(listener).is_listener().map_err(fault)? {
         return Err(HandoverError::NotListening { position });
     }
+    // A program that this one starts must not hold the socket open.
+    rustix::io::fcntl_setfd(listener, rustix::io::FdFlags::CLOEXEC)
+        .map_err(|errno| fault(errno.into()))?;
     // systemd hands over blocking sockets, which would block the runtime.
     listener.set_nonblocking(true).map_err(fault)
 }
@@ -132,6 +135,11 @@ pub(crate) fn notify_stopping(at_most: Duration) {
         NotifyState::Status("finishing requests and deliveries in flight"),
         NotifyState::ExtendTimeoutUsec(micros),
     ]);
+}
+
+/// Notifies systemd that another process is the main process of the service from now on.
+pub(crate) fn notify_main(pid: u32) {
+    notify(&[NotifyState::MainPid(pid)]);
 }
 
 /// Pings the watchdog while `probe` returns true in time, if the unit has `WatchdogSec=`. The probe must show that

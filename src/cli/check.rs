@@ -18,6 +18,8 @@ use hookgate_verify::document::report::{
 use hookgate_verify::net::host;
 use hookgate_verify::net::special_addresses::is_forbidden;
 
+use crate::app::systemd;
+use crate::cli::check_acme;
 use crate::cli::check_sockets;
 use crate::cli::failure::EXIT_USAGE;
 use crate::config::model::CertificateFiles;
@@ -78,6 +80,8 @@ pub(crate) fn report(path: &Path, is_offline: bool) -> DiagnosticReport {
         client_ca,
         upstreams,
         database,
+        acme,
+        state_dir,
     } = config::examine(path);
     let mut pairs = Vec::new();
     // In the order of the file: a certificate can only be hidden by one before it.
@@ -88,6 +92,10 @@ pub(crate) fn report(path: &Path, is_offline: bool) -> DiagnosticReport {
         && let Err(err) = certificates::load_authorities(&path)
     {
         report.push(certificate_error(&err, span));
+    }
+    if let Some(acme) = &acme {
+        let folder = state_dir.unwrap_or_else(systemd::state_dir);
+        check_acme::check(acme, &pairs, &folder, &mut report);
     }
     if !is_offline {
         check_names(&upstreams, &mut report);

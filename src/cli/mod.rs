@@ -9,6 +9,7 @@ mod admin_options;
 mod alerts;
 mod capture;
 pub(crate) mod check;
+mod check_acme;
 mod check_sockets;
 mod completions;
 pub(crate) mod config;
@@ -31,6 +32,7 @@ mod nodes;
 pub(crate) mod output;
 mod promote;
 mod providers;
+mod reload;
 mod replay;
 mod replay_file;
 mod run;
@@ -82,17 +84,33 @@ enum CliCommand {
     /// Run the gate
     #[command(
         long_about = "Run the gate in the foreground, with one config file and those that it includes.\n\n\
-            SIGHUP reloads all files. A file with an error changes nothing: the gate keeps its current config. SIGTERM \
-            and SIGINT stop the gate after it has finished the requests in flight.",
+            SIGHUP reloads all files. A file with an error changes nothing: the gate keeps its current config. SIGUSR2 \
+            starts the program again, and the new process takes over without a refused connection. SIGTERM and SIGINT \
+            stop the gate after it has finished the requests in flight.",
         after_help = "Examples:\n  \
             hookgate run --config /etc/hookgate/hookgate.toml\n  \
-            kill -HUP $(pidof hookgate)     reload the config; under systemd: systemctl reload hookgate\n\n\
+            kill -HUP $(pidof hookgate)     reload the config; under systemd: systemctl reload hookgate\n  \
+            kill -USR2 $(pidof hookgate)    run the program's file again, for example after an upgrade\n\n\
             Exit codes: 0 stopped by a signal, 1 failed, 2 the config cannot be used."
     )]
     Run {
         #[command(flatten)]
         config: ConfigOption,
     },
+    /// Reload the config of a running service, or upgrade it if its program has changed
+    #[command(
+        long_about = "Reload the config of a running service, or upgrade it if its program has changed.\n\n\
+            If another file has the path of the program by now, the gate starts it. The new process takes over the \
+            sockets and the store as soon as it is ready, and the old one finishes its requests in flight. If the new \
+            process fails, the old one goes on, and this command fails.\n\n\
+            The command connects to the control socket in the runtime folder of the service, which is private to it. \
+            `systemctl reload hookgate` runs this command.",
+        after_help = "Examples:\n  \
+            systemctl reload hookgate\n  \
+            hookgate reload --socket /run/hookgate/control.sock\n\n\
+            Exit codes: 0 done, 1 failed, and the gate runs as before, 2 wrong usage."
+    )]
+    Reload(reload::ReloadArguments),
     /// Validate a config file and show all errors at once
     #[command(
         long_about = "Validate a config file and show all errors at once, each with its line and a suggested fix.\n\n\
@@ -414,6 +432,7 @@ pub fn main() -> ExitCode {
             Ok(path) => check::run(&path, json, offline),
             Err(failure) => failure::end(Err(failure)),
         },
+        CliCommand::Reload(arguments) => reload::run(arguments),
         CliCommand::Demo { once } => demo::run(once),
         CliCommand::Providers { json, command } => match command {
             None => providers::list(json),

@@ -319,15 +319,23 @@ fn chart(columns: &[u64; COLUMNS]) -> String {
 }
 
 fn certificates(certificates: &[CertificateDocument]) -> String {
-    let mut table = list(&["CERTIFICATE", "EXPIRES"]);
+    let mut table = list(&["CERTIFICATE", "EXPIRES", "RENEWAL"]);
     for one in certificates {
-        let end = Cell::new(times::both(one.not_after));
+        let end = one.not_after.map(times::both);
+        let end = Cell::new(end.unwrap_or_else(|| "no certificate yet".to_owned()));
+        let next = one.next_renewal.map(times::both);
+        let renewal = match (&one.failure, next) {
+            (Some(failure), Some(next)) => format!("failed {} times, next {next}", failure.count),
+            (_, Some(next)) => next,
+            (_, None) => "by you".to_owned(),
+        };
         table.add_row(vec![
             Cell::new(clean(&one.names.join(", "))),
             match one.ends_soon() {
                 true => end.fg(Color::Red),
                 false => end,
             },
+            Cell::new(renewal),
         ]);
     }
     lines(table)

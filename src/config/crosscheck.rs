@@ -6,7 +6,9 @@ use hookgate_verify::document::suggest;
 use hookgate_verify::document::table::{TomlTable, ValueFault};
 
 use crate::config::admin::SpannedAdminSection;
-use crate::config::model::{AdminListen, PathRule, RouteMode, StoreSection, TlsSection};
+use crate::config::model::{
+    AdminListen, ChallengeKind, PathRule, RouteMode, StoreSection, TlsSection,
+};
 use crate::config::root::{STORE, TLS};
 use crate::config::route::SpannedRoute;
 use crate::config::server::SpannedServerSection;
@@ -28,6 +30,8 @@ pub(super) fn check(
     routes: &[SpannedRoute],
 ) {
     listeners(root, server, others.tls);
+    http_listener(root, server, others.tls);
+    acme_port(root, server, others.tls);
     if let Some(admin) = others.admin {
         admin_listener(root, server, admin);
         token_routes(root, admin, routes);
@@ -60,6 +64,50 @@ fn listeners(root: &TomlTable<'_>, read: &SpannedServerSection, tls: Option<&Tls
     }
 }
 
+/// Reports addresses of `[server.http]` that are in use already, and a listener that could not redirect to anything.
+fn http_listener(root: &TomlTable<'_>, read: &SpannedServerSection, tls: Option<&TlsSection>) {
+    let Some(http) = &read.server.http else {
+        return;
+    };
+    for (index, (address, span)) in http.listen.iter().zip(&read.http_spans).enumerate() {
+        let mut earlier = http.listen.iter().take(index);
+        let is_twice = earlier.any(|other| other == address);
+        if address.port() != 0 && (is_twice || read.server.listen.contains(address)) {
+            let fault =
+                ValueFault::new(format!("`{address}` is listed twice"), "remove one of them");
+            root.error(*span, fault);
+        }
+    }
+    if let (Some(span), None) = (read.http_spans.first(), tls) {
+        let fault = ValueFault::new(
+            "`[server.http]` has no effect without TLS: `listen` of `[server]` speaks plain HTTP already",
+            "add `[tls]`, or remove `[server.http]`",
+        );
+        root.error(*span, fault);
+    }
+}
+
+/// Warns where the CA cannot reach the challenge `tls-alpn-01`, since it connects to port 443 only (RFC 8737).
+fn acme_port(root: &TomlTable<'_>, read: &SpannedServerSection, tls: Option<&TlsSection>) {
+    let Some(acme) = tls.and_then(|tls| tls.acme.as_ref()) else {
+        return;
+    };
+    let listen = &read.server.listen;
+    // Sockets of systemd are unknown here, and loopback addresses are for trials with a CA on the same machine.
+    let is_elsewhere =
+        |address: &SocketAddr| address.port() != 443 && !address.ip().to_canonical().is_loopback();
+    if acme.challenges == [ChallengeKind::TlsAlpn]
+        && !listen.is_empty()
+        && listen.iter().all(is_elsewhere)
+    {
+        let fault = ValueFault::new(
+            "the CA checks `tls-alpn-01` on port 443, but no address of `listen` has that port",
+            "forward port 443 of each name to this listener as TCP, or add port 443 to `listen`",
+        );
+        root.warning(acme.span, fault);
+    }
+}
+
 fn admin_listener(root: &TomlTable<'_>, read: &SpannedServerSection, admin: &SpannedAdminSection) {
     let AdminListen::Tcp(address) = &admin.admin.listen else {
         return;
@@ -74,7 +122,14 @@ fn admin_listener(root: &TomlTable<'_>, read: &SpannedServerSection, admin: &Spa
                     && (other.is_ipv4() == address.is_ipv4()
                         || (other.is_ipv6() && !read.server.is_v6_only(*other)))))
     };
-    if let Some(other) = read.server.listen.iter().find(|other| covers(other)) {
+    let http = read.server.http.iter().flat_map(|http| &http.listen);
+    if let Some(other) = read
+        .server
+        .listen
+        .iter()
+        .chain(http)
+        .find(|other| covers(other))
+    {
         let fault = ValueFault::new(
             format!("the admin listener and `listen` of `[server]` (`{other}`) use the same port"),
             "choose another port for one of them",

@@ -9,6 +9,7 @@ pub(crate) mod model;
 pub(crate) mod reference;
 mod scheme_origin;
 
+pub(crate) mod acme;
 mod admin;
 mod alerts;
 mod app_url;
@@ -20,6 +21,7 @@ mod destination;
 mod egress_proxy;
 mod file;
 mod filter;
+mod http_listener;
 mod include;
 mod log;
 mod mode;
@@ -57,7 +59,7 @@ use crate::config::egress_proxy::EGRESS_PROXY;
 use crate::config::include::INCLUDE;
 pub(crate) use crate::config::include::read_texts;
 use crate::config::load_context::LoadContext;
-use crate::config::model::{CertificateFiles, GateConfig, TlsSection};
+use crate::config::model::{AcmeSection, CertificateFiles, GateConfig, TlsSection};
 use crate::config::root::{ADMIN, ALERTS, LOG, ROOT, ROUTES, SERVER, STORE, TELEMETRY, TLS, WATCH};
 pub(crate) use crate::config::store_postgres::{DEFAULT_SCHEMA, host_name, schema_of};
 use crate::model::database::{DatabaseLocation, PostgresSettings};
@@ -87,6 +89,10 @@ pub(crate) struct ExaminedConfig {
     pub upstreams: Vec<(AppUrl, TextSpan)>,
     /// The PostgreSQL database of the store, with the location of its URL in the config.
     pub database: Option<(PostgresSettings, TextSpan)>,
+    /// `[tls.acme]`, with its names.
+    pub acme: Option<AcmeSection>,
+    /// `state_dir` of the config.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// Loads a config file.
@@ -152,6 +158,8 @@ pub(crate) fn examine(path: &Path) -> ExaminedConfig {
                 client_ca: None,
                 upstreams: Vec::new(),
                 database: None,
+                acme: None,
+                state_dir: None,
             };
         }
     };
@@ -159,6 +167,7 @@ pub(crate) fn examine(path: &Path) -> ExaminedConfig {
     let TlsSection {
         certificates,
         client_ca,
+        acme,
         ..
     } = config.tls.unwrap_or_else(TlsSection::none);
     // The certificate of the admin listener is not part of `[tls]`, but `check` loads it in the same way.
@@ -170,6 +179,8 @@ pub(crate) fn examine(path: &Path) -> ExaminedConfig {
     ExaminedConfig {
         report,
         database,
+        acme,
+        state_dir: config.server.state_dir,
         certificates: certificates.into_iter().chain(own).collect(),
         client_ca,
         upstreams: config
@@ -211,7 +222,7 @@ fn sections(root: &mut TomlTable<'_>, mut context: LoadContext) -> GateConfig {
     context.egress_proxy = egress_proxy::read(root, &EGRESS_PROXY, &context);
     let context = &context;
     let server = server::read(root.table(&SERVER));
-    let tls = root.table(&TLS).map(|table| tls::read(table, context));
+    let mut tls = root.table(&TLS).map(|table| tls::read(table, context));
     let admin = root
         .table(&ADMIN)
         .and_then(|table| admin::read(table, context));
@@ -227,6 +238,12 @@ fn sections(root: &mut TomlTable<'_>, mut context: LoadContext) -> GateConfig {
     let watch = watch::read(root.table(&WATCH));
     // Only after every section was read: a key that no section asked for is unknown.
     root.deny_unknown();
+    if let Some(acme) = tls.as_mut().and_then(|tls| tls.acme.as_mut()) {
+        let routes = routes.iter().map(|placed| &placed.route);
+        let hosts = routes.filter_map(|route| Some((route.host.as_deref()?, route.span)));
+        let hosts: Vec<_> = hosts.collect();
+        acme::complete(root, acme, &hosts, server.server.http.is_some());
+    }
     let others = crosscheck::OtherSections {
         tls: tls.as_ref(),
         admin: admin.as_ref(),

@@ -10,6 +10,7 @@ use hookgate_verify::document::table::{TomlTable, TomlValue, ValueFault};
 use hookgate_verify::document::value;
 use hookgate_verify::model::rate::RateLimit;
 
+use crate::config::http_listener;
 use crate::config::model::{ProxyProtocol, ServerSection};
 use crate::config::route::raw_path;
 
@@ -18,6 +19,8 @@ pub(super) struct SpannedServerSection {
     pub(super) server: ServerSection,
     pub(super) listen_spans: Vec<TextSpan>,
     pub(super) health_span: Option<TextSpan>,
+    /// Spans of the addresses of `[server.http]`.
+    pub(super) http_spans: Vec<TextSpan>,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -38,6 +41,7 @@ pub(super) fn read(table: Option<TomlTable<'_>>) -> SpannedServerSection {
             server: defaults(),
             listen_spans: Vec::new(),
             health_span: None,
+            http_spans: Vec::new(),
         };
     };
     // Each key that is absent or wrong keeps its default, so that the other sections can be checked.
@@ -62,11 +66,15 @@ pub(super) fn read(table: Option<TomlTable<'_>>) -> SpannedServerSection {
     server.keep_verdicts = keep_verdicts.unwrap_or(server.keep_verdicts);
     let keep_rejected = table.read(&KEEP_REJECTED, |value| value::amount(value, MOST_REJECTED));
     server.keep_rejected = keep_rejected.unwrap_or(server.keep_rejected);
+    let http = table.table(&HTTP).and_then(http_listener::read);
+    let (http, http_spans) = http.unzip();
+    server.http = http;
     table.deny_unknown();
     SpannedServerSection {
         server,
         listen_spans,
         health_span,
+        http_spans: http_spans.unwrap_or_default(),
     }
 }
 
@@ -134,6 +142,7 @@ fn read_limits(table: &mut TomlTable<'_>, server: &mut ServerSection) {
             *slot = duration;
         }
     }
+    server.shutdown_delay = table.read(&SHUTDOWN_DELAY, value::duration);
     let rate = table.read(&PER_SOURCE_RATE_LIMIT, |value| {
         value::false_or(value, value::rate)
     });
@@ -215,6 +224,7 @@ fn defaults() -> ServerSection {
         header_timeout: 10 * SECOND,
         body_timeout: 30 * SECOND,
         idle_timeout: 75 * SECOND,
+        shutdown_delay: None,
         shutdown_timeout: 30 * SECOND,
         max_header_size: 16 << 10,
         health: None,
@@ -222,6 +232,7 @@ fn defaults() -> ServerSection {
         state_dir: None,
         keep_verdicts: 1000,
         keep_rejected: 100,
+        http: None,
     }
 }
 
@@ -242,6 +253,7 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
         &HEADER_TIMEOUT,
         &BODY_TIMEOUT,
         &IDLE_TIMEOUT,
+        &SHUTDOWN_DELAY,
         &SHUTDOWN_TIMEOUT,
         &MAX_HEADER_SIZE,
         &HEALTH,
@@ -249,6 +261,7 @@ pub(super) static SECTION: SectionDefinition = SectionDefinition {
         &STATE_DIR,
         &KEEP_VERDICTS,
         &KEEP_REJECTED,
+        &HTTP,
     ],
     required: &[],
     one_of: &[],
@@ -367,7 +380,15 @@ pub(super) static SHUTDOWN_TIMEOUT: KeyDefinition = KeyDefinition {
     kind: ValueKind::Duration,
     default: Some("\"30s\""),
     example: "\"30s\"",
-    doc: "Maximum time from the stop signal to the end of the process. Requests in flight can finish within it.",
+    doc: "Maximum time from the stop signal, or from the end of `shutdown_delay`, to the end of the process. Requests in flight can finish within it.",
+};
+
+pub(super) static SHUTDOWN_DELAY: KeyDefinition = KeyDefinition {
+    name: "shutdown_delay",
+    kind: ValueKind::Duration,
+    default: None,
+    example: "\"10s\"",
+    doc: "Time from the stop signal to the end of accepting connections. Health checks fail at once, and everything else is served. Set it to the time that a load balancer needs to notice. A second signal ends it. A restart or upgrade in which a new process takes over does without it.",
 };
 
 // The longest heads of providers (with JWTs, B3 and W3C trace headers) stay below 8 KiB.
@@ -429,4 +450,12 @@ pub(super) static KEEP_REJECTED: KeyDefinition = KeyDefinition {
     default: Some("100"),
     example: "100",
     doc: "Number of rejected requests to hold in memory for troubleshooting: the head with masked tokens, the first 64 KiB of the body, and the reason. `0` disables it.",
+};
+
+pub(super) static HTTP: KeyDefinition = KeyDefinition {
+    name: "http",
+    kind: ValueKind::Table(&http_listener::SECTION),
+    default: None,
+    example: "{ listen = [\"0.0.0.0:80\", \"[::]:80\"] }",
+    doc: "Listener for plain HTTP, usually on port 80. It serves no route: it answers the challenge `http-01` of `[tls.acme]`, and redirects or refuses every other request.",
 };

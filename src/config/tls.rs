@@ -9,6 +9,7 @@ use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind
 use hookgate_verify::document::table::{SpannedValue, TomlTable, ValueFault};
 use hookgate_verify::document::value;
 
+use crate::config::acme;
 use crate::config::load_context::LoadContext;
 use crate::config::model::{CertificateFiles, TlsSection, TlsVersion};
 
@@ -19,6 +20,7 @@ impl TlsSection {
             certificates: Vec::new(),
             client_ca: None,
             min_version: TlsVersion::Tls12,
+            acme: None,
         }
     }
 }
@@ -27,8 +29,9 @@ impl TlsSection {
 pub(super) fn read(mut table: TomlTable<'_>, context: &LoadContext) -> TlsSection {
     let mut tls = TlsSection::none();
     let has_list = table.has(&CERTIFICATES);
-    // `cert` and `key` are optional if there is a list, but then both or neither must be set.
-    if table.has(&CERT) || table.has(&KEY) || !has_list {
+    let has_acme = table.has(&ACME);
+    // `cert` and `key` are optional beside other certificates, but then both or neither must be set.
+    if table.has(&CERT) || table.has(&KEY) || !(has_list || has_acme) {
         tls.certificates.extend(certificate(&mut table, context));
     } else {
         // Reading the keys marks them as known.
@@ -46,13 +49,7 @@ pub(super) fn read(mut table: TomlTable<'_>, context: &LoadContext) -> TlsSectio
     tls.client_ca = client_ca.map(|placed| (context.folder.join(placed.value), placed.span));
     let version = table.read(&MIN_VERSION, |value| value::choice(value, &TlsVersion::ALL));
     tls.min_version = version.unwrap_or(tls.min_version);
-    // Name the planned section, since "unknown key" would not say how to get certificates today.
-    table.refuse("acme", |_| {
-        ValueFault::new(
-            "this version does not support `[tls.acme]`",
-            "use certbot or lego to write `cert` and `key`: hookgate reloads the files when they change",
-        )
-    });
+    tls.acme = table.table(&ACME).map(|table| acme::read(table, context));
     table.deny_unknown();
     tls
 }
@@ -93,7 +90,7 @@ fn repeated(certificates: &[CertificateFiles]) -> Option<TextSpan> {
 pub(super) static SECTION: SectionDefinition = SectionDefinition {
     path: "tls",
     doc: "TLS certificates and protocol versions of the listeners. Without this section every listener speaks plain HTTP.",
-    keys: &[&CERT, &KEY, &CERTIFICATES, &CLIENT_CA, &MIN_VERSION],
+    keys: &[&CERT, &KEY, &CERTIFICATES, &ACME, &CLIENT_CA, &MIN_VERSION],
     required: &[],
     one_of: &[],
 };
@@ -129,6 +126,14 @@ pub(super) static CERTIFICATES: KeyDefinition = KeyDefinition {
     default: None,
     example: "[{ cert = \"/etc/hookgate/tls/b.pem\", key = \"/etc/hookgate/tls/b.key\" }]",
     doc: "Additional certificates, selected by the server name that the client requests and the signature algorithms that it supports. So an RSA and an ECDSA certificate can share a name. The very first certificate serves names that no other one covers.",
+};
+
+pub(super) static ACME: KeyDefinition = KeyDefinition {
+    name: "acme",
+    kind: ValueKind::Table(&acme::SECTION),
+    default: None,
+    example: "{ email = \"ops@example.com\" }",
+    doc: "Certificates that hookgate gets from a CA by ACME and renews by itself.",
 };
 
 pub(super) static CLIENT_CA: KeyDefinition = KeyDefinition {

@@ -161,6 +161,13 @@ impl DeliveryEngine {
         }
     }
 
+    /// Wakes all workers: another process may have made work without notice.
+    pub(crate) fn wake_all(&self) {
+        for handle in self.workers.load().values() {
+            handle.shared.wake.notify_one();
+        }
+    }
+
     /// Starts no more attempts and waits for the running ones. The caller limits the wait.
     pub(crate) async fn stop(&self) {
         // Under the lock, so that no `follow` starts a worker after this.

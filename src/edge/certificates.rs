@@ -1,28 +1,21 @@
-//! Server certificates: loading, choice by SNI, and replacement while connections stay open.
+//! Server certificates: chains with their keys, loaded from files or parsed from memory.
 //!
-//! A set that cannot be loaded as a whole never replaces one that works. Loading blocks on files. It happens at start,
-//! on reload and in a background check, but never for a connection.
+//! Loading blocks on files. It happens at start, on reload and in a background check, but never for a connection.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use hookgate_verify::net::host::without_root;
-use parking_lot::Mutex;
+use rustls::SignatureScheme;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{CipherSuite, SignatureScheme};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
-use crate::config::model::CertificateFiles;
 use crate::model::clock::ClockReading;
 use crate::net::text_file;
 
@@ -94,11 +87,24 @@ pub(crate) enum CertificateError {
 pub(crate) struct CertificateInfo {
     /// DNS names and addresses that the certificate covers.
     pub names: Vec<String>,
+    /// First moment of its validity, in seconds since the Unix epoch.
+    pub not_before: i64,
     /// Last moment of its validity, in seconds since the Unix epoch.
     pub not_after: i64,
 }
 
 impl CertificateInfo {
+    /// Returns true where the certificate is for this name, which must be in lower case. A wildcard covers one label.
+    pub(crate) fn covers(&self, host: &str) -> bool {
+        let parent = host.split_once('.').map(|(_, parent)| parent);
+        let mut names = self.names.iter();
+        names.any(|name| match name.strip_prefix("*.") {
+            // A request for the same wildcard is covered as well.
+            Some(suffix) => parent == Some(suffix),
+            None => name == host,
+        })
+    }
+
     /// Returns true where the certificate is expired.
     pub(crate) fn is_expired(&self, now: ClockReading) -> bool {
         self.not_after < now.unix_seconds()
@@ -112,7 +118,7 @@ pub(crate) struct CertificatePair {
     pub key: Arc<CertifiedKey>,
     /// Names and expiry of the first certificate.
     pub info: CertificateInfo,
-    digest: [u8; 32],
+    pub(super) digest: [u8; 32],
 }
 
 /// Loads a chain and its key. Rejects files that do not belong together, and an expired certificate.
@@ -131,10 +137,19 @@ pub(crate) fn load_pair(cert: &Path, key: &Path) -> Result<CertificatePair, Cert
 }
 
 /// Loads a pair like [`load_pair`], and also accepts an expired certificate.
-fn read_pair(cert: &Path, key: &Path) -> Result<CertificatePair, CertificateError> {
-    let cert_pem = read(cert)?;
-    let key_pem = read(key)?;
-    let chain = parse_chain(cert, &cert_pem)?;
+pub(super) fn read_pair(cert: &Path, key: &Path) -> Result<CertificatePair, CertificateError> {
+    parse_pair((cert, &read(cert)?), (key, &read(key)?))
+}
+
+/// Parses a chain and its key, each with the path that errors name. Also accepts an expired certificate.
+///
+/// # Errors
+/// Each defect has its own variant.
+pub(crate) fn parse_pair(
+    (cert, cert_pem): (&Path, &[u8]),
+    (key, key_pem): (&Path, &[u8]),
+) -> Result<CertificatePair, CertificateError> {
+    let chain = parse_chain(cert, cert_pem)?;
     let Some(leaf) = chain.first() else {
         return Err(CertificateError::NoCertificate {
             path: cert.to_owned(),
@@ -143,7 +158,7 @@ fn read_pair(cert: &Path, key: &Path) -> Result<CertificatePair, CertificateErro
     let info = describe(leaf).ok_or_else(|| CertificateError::Malformed {
         path: cert.to_owned(),
     })?;
-    let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|source| match source {
+    let private = PrivateKeyDer::from_pem_slice(key_pem).map_err(|source| match source {
         rustls::pki_types::pem::Error::NoItemsFound => CertificateError::NoKey {
             path: key.to_owned(),
         },
@@ -169,7 +184,7 @@ fn read_pair(cert: &Path, key: &Path) -> Result<CertificatePair, CertificateErro
     Ok(CertificatePair {
         key: Arc::new(certified),
         info,
-        digest: digest_of(&cert_pem, &key_pem),
+        digest: digest_of(cert_pem, key_pem),
     })
 }
 
@@ -236,6 +251,7 @@ fn describe(leaf: &CertificateDer<'_>) -> Option<CertificateInfo> {
     }
     Some(CertificateInfo {
         names,
+        not_before: parsed.validity().not_before.timestamp(),
         not_after: parsed.validity().not_after.timestamp(),
     })
 }
@@ -248,196 +264,13 @@ fn address(octets: &[u8]) -> Option<String> {
     Some(std::net::Ipv6Addr::from(v6).to_string())
 }
 
-fn date(unix_seconds: i64) -> String {
+pub(super) fn date(unix_seconds: i64) -> String {
     jiff::Timestamp::from_second(unix_seconds)
         .map_or_else(|_| unix_seconds.to_string(), |t| t.to_string())
 }
 
-/// The certificates in use, chosen by SNI and replaced as a whole.
-#[derive(Debug)]
-pub(super) struct CertificateStore {
-    files: Vec<CertificateFiles>,
-    current: ArcSwap<CertificateIndex>,
-    /// Held during a reload, so that only one runs at a time.
-    reloading: Mutex<()>,
-}
-
-/// The certificates for one name, in the order of the config. There are several where their keys have different types.
-type CertificateCandidates = Vec<Arc<CertifiedKey>>;
-
-/// One set of certificates, indexed by name.
-#[derive(Debug)]
-struct CertificateIndex {
-    exact: HashMap<String, CertificateCandidates>,
-    /// By the name after `*.`.
-    wildcard: HashMap<String, CertificateCandidates>,
-    default: CertificateCandidates,
-    infos: Vec<CertificateInfo>,
-    digests: Vec<[u8; 32]>,
-}
-
-impl CertificateStore {
-    /// Loads all pairs, expired ones included: an expired certificate is better than no service.
-    pub(super) fn load(files: &[CertificateFiles]) -> Result<Self, CertificateError> {
-        let pairs = files
-            .iter()
-            .map(|files| read_pair(&files.cert, &files.key))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self {
-            files: files.to_vec(),
-            current: ArcSwap::from_pointee(CertificateIndex::of(&pairs)),
-            reloading: Mutex::new(()),
-        })
-    }
-
-    /// Reads the files again. Returns true where they had changed. On any fault, the certificates in use stay.
-    pub(super) fn reload(&self) -> Result<bool, CertificateError> {
-        let _alone = self.reloading.lock();
-        let pairs = self
-            .files
-            .iter()
-            .map(|files| read_pair(&files.cert, &files.key))
-            .collect::<Result<Vec<_>, _>>()?;
-        let digests = pairs.iter().map(|pair| pair.digest);
-        // Files that were written again with the same content are no change.
-        if digests.eq(self.current.load().digests.iter().copied()) {
-            return Ok(false);
-        }
-        // A reload has working certificates to keep, so it rejects expired ones, unlike the start.
-        self.deny_expired_in(pairs.iter().map(|pair| &pair.info))?;
-        self.current.store(Arc::new(CertificateIndex::of(&pairs)));
-        Ok(true)
-    }
-
-    /// Returns an error where a certificate in use is expired.
-    pub(super) fn deny_expired(&self) -> Result<(), CertificateError> {
-        self.deny_expired_in(self.current.load().infos.iter())
-    }
-
-    pub(super) fn infos(&self) -> Vec<CertificateInfo> {
-        self.current.load().infos.clone()
-    }
-
-    fn deny_expired_in<'a>(
-        &self,
-        infos: impl Iterator<Item = &'a CertificateInfo>,
-    ) -> Result<(), CertificateError> {
-        let now = ClockReading::read();
-        for (files, info) in self.files.iter().zip(infos) {
-            if info.is_expired(now) {
-                return Err(CertificateError::Expired {
-                    path: files.cert.clone(),
-                    when: date(info.not_after),
-                });
-            }
-        }
-        Ok(())
-    }
-}
-
-impl CertificateIndex {
-    fn of(pairs: &[CertificatePair]) -> Self {
-        let mut names = Self {
-            exact: HashMap::new(),
-            wildcard: HashMap::new(),
-            default: defaults(pairs),
-            infos: pairs.iter().map(|pair| pair.info.clone()).collect(),
-            digests: pairs.iter().map(|pair| pair.digest).collect(),
-        };
-        for pair in pairs {
-            for name in &pair.info.names {
-                let (map, name) = match name.strip_prefix("*.") {
-                    Some(suffix) => (&mut names.wildcard, suffix),
-                    None => (&mut names.exact, name.as_str()),
-                };
-                // The order of the config is kept, since the first fitting certificate wins.
-                let candidates = map.entry(name.to_owned()).or_default();
-                candidates.push(Arc::clone(&pair.key));
-            }
-        }
-        names
-    }
-
-    /// Returns the first certificate for a name whose key makes signatures that the client accepts.
-    ///
-    /// An exact name comes before a wildcard, which covers exactly one label (RFC 9525, section 6.3). Where the client
-    /// accepts no key, the first certificate is returned all the same.
-    fn find(&self, name: &str, schemes: &ClientSignatureSchemes<'_>) -> Option<Arc<CertifiedKey>> {
-        let exact = self.exact.get(name);
-        let wildcard = name
-            .split_once('.')
-            .and_then(|(_, suffix)| self.wildcard.get(suffix));
-        choose(&exact.into_iter().chain(wildcard).flatten(), schemes)
-    }
-}
-
-/// The signature schemes that a client accepts.
-struct ClientSignatureSchemes<'a> {
-    /// Schemes for the handshake. In TLS 1.3, PKCS#1 in the client's list applies to the chain only (RFC 8446, section
-    /// 4.2.3).
-    handshake: Cow<'a, [SignatureScheme]>,
-    all: &'a [SignatureScheme],
-}
-
-impl<'a> ClientSignatureSchemes<'a> {
-    fn of(hello: &'a ClientHello<'_>) -> Self {
-        let all = hello.signature_schemes();
-        // A client that lists cipher suites of TLS 1.3 gets TLS 1.3, since no setting turns it off.
-        let is_13 = |suite: &CipherSuite| (0x1301..=0x1305).contains(&u16::from(*suite));
-        let handshake = match hello.cipher_suites().iter().any(is_13) {
-            true => all
-                .iter()
-                .copied()
-                .filter(|scheme| !is_pkcs1(*scheme))
-                .collect(),
-            false => Cow::Borrowed(all),
-        };
-        Self { handshake, all }
-    }
-}
-
-fn is_pkcs1(scheme: SignatureScheme) -> bool {
-    matches!(
-        scheme,
-        SignatureScheme::RSA_PKCS1_SHA1
-            | SignatureScheme::RSA_PKCS1_SHA256
-            | SignatureScheme::RSA_PKCS1_SHA384
-            | SignatureScheme::RSA_PKCS1_SHA512
-    )
-}
-
-/// Returns the first key that fits, or else the first key.
-fn choose<'k>(
-    candidates: &(impl Iterator<Item = &'k Arc<CertifiedKey>> + Clone),
-    schemes: &ClientSignatureSchemes<'_>,
-) -> Option<Arc<CertifiedKey>> {
-    let fitting = |schemes: &[SignatureScheme]| {
-        let mut all = candidates.clone();
-        all.find(|key| key.key.choose_scheme(schemes).is_some())
-    };
-    // The handshake comes first, then any other use of a signature. The first certificate is the last resort.
-    fitting(&schemes.handshake)
-        .or_else(|| fitting(schemes.all))
-        .or_else(|| candidates.clone().next())
-        .map(Arc::clone)
-}
-
-/// Returns the certificates for clients that send no name, or a name without a certificate: the first one, and those
-/// that share a name with it.
-fn defaults(pairs: &[CertificatePair]) -> CertificateCandidates {
-    let Some(first) = pairs.first() else {
-        return Vec::new();
-    };
-    let shares = |pair: &&CertificatePair| {
-        let mut names = pair.info.names.iter();
-        std::ptr::eq(*pair, first) || names.any(|name| first.info.names.contains(name))
-    };
-    let sharing = pairs.iter().filter(shares);
-    sharing.map(|pair| Arc::clone(&pair.key)).collect()
-}
-
 /// Schemes that distinguish the types of keys.
-static SCHEMES: [SignatureScheme; 9] = [
+pub(super) static SCHEMES: [SignatureScheme; 9] = [
     SignatureScheme::RSA_PKCS1_SHA256,
     SignatureScheme::RSA_PKCS1_SHA384,
     SignatureScheme::RSA_PKCS1_SHA512,
@@ -450,6 +283,11 @@ static SCHEMES: [SignatureScheme; 9] = [
 ];
 
 impl CertificatePair {
+    /// Identifies chain and key.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
     /// Returns true where no client would ever get this certificate, since `earlier` ones cover all its names with the
     /// same type of key.
     pub(crate) fn is_shadowed_by(&self, earlier: &[Self]) -> bool {
@@ -470,18 +308,6 @@ impl CertificatePair {
         };
         // A certificate without names is still chosen as the default, so it is never shadowed.
         !self.info.names.is_empty() && self.info.names.iter().all(is_covered)
-    }
-}
-
-impl ResolvesServerCert for CertificateStore {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let names = self.current.load();
-        let asked = hello.server_name().map(without_root);
-        let asked = asked.map(str::to_ascii_lowercase);
-        let schemes = ClientSignatureSchemes::of(&hello);
-        asked
-            .and_then(|name| names.find(&name, &schemes))
-            .or_else(|| choose(&names.default.iter(), &schemes))
     }
 }
 

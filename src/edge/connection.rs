@@ -13,7 +13,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::StatusCode;
-use rustls::ServerConfig;
 use rustls::server::Acceptor;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -23,7 +22,6 @@ use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use tokio_util::task::TaskTracker;
 
 use crate::config::model::ProxyProtocol;
-use crate::edge::client_auth::CertificateHosts;
 use crate::edge::connection_shared::ConnectionShared;
 use crate::edge::connection_watch::StallKind;
 use crate::edge::event::{ConnectionRefusal, EdgeEvent};
@@ -35,7 +33,7 @@ use crate::edge::settings::{EdgeSettings, TlsSettings};
 use crate::edge::source::{PeerAddress, is_trusted};
 use crate::edge::stop_signal::StopSignal;
 use crate::edge::transport::ConnectionTransport;
-use crate::edge::{http1, http2, proxy_protocol};
+use crate::edge::{challenge, http1, http2, proxy_protocol};
 use crate::model::source::{SourceKey, canonical};
 use crate::net::problem;
 
@@ -232,14 +230,23 @@ async fn handshake(
     let Some(tls) = &settings.tls else {
         return Some(ConnectionTransport::plain(stream));
     };
-    let accepted = match &tls.asking {
-        None => {
+    let accepted = match (&tls.challenges, &tls.asking) {
+        (None, None) => {
             TlsAcceptor::from(Arc::clone(&tls.config))
                 .accept(stream)
                 .await
         }
         // Boxed, so that handshakes without this step stay as small as they were.
-        Some((hosts, asking)) => Box::pin(accept_by_name(tls, hosts, asking, stream)).await,
+        (None, Some(_)) => Box::pin(accept_by_name(tls, stream)).await,
+        // The ClientHello is read first, because a CA must get a configuration of its own.
+        (Some(managed), _) => match Box::pin(challenge::begin(stream, managed)).await {
+            Ok(Some(start)) => {
+                let config = tls.config_for(start.client_hello().server_name());
+                start.into_stream(config).await
+            }
+            Ok(None) => return None,
+            Err(error) => Err(error),
+        },
     };
     match accepted {
         Ok(stream) => {
@@ -256,18 +263,10 @@ async fn handshake(
 }
 
 /// Accepts a handshake, and asks the client for a certificate if the server name that it requests needs one.
-async fn accept_by_name(
-    tls: &TlsSettings,
-    hosts: &CertificateHosts,
-    asking: &Arc<ServerConfig>,
-    stream: TcpStream,
-) -> io::Result<TlsStream<TcpStream>> {
-    let started = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-    let config = match hosts.ask(started.client_hello().server_name()) {
-        true => asking,
-        false => &tls.config,
-    };
-    started.into_stream(Arc::clone(config)).await
+async fn accept_by_name(tls: &TlsSettings, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let config = tls.config_for(start.client_hello().server_name());
+    start.into_stream(config).await
 }
 
 async fn serve_h2<H: RequestHandler>(
@@ -394,6 +393,7 @@ async fn wait(
             Poll::Ready(_) => return Poll::Ready(WakeReason::PeerGone),
             Poll::Pending => {}
         }
+        let grace = grace.max(stop.idle_grace());
         if level.is_abort() || (level.is_drain() && grace.is_zero()) {
             return Poll::Ready(WakeReason::Stop);
         }

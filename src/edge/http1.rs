@@ -99,6 +99,11 @@ pub(super) async fn drive<H: RequestHandler>(
     let mut lookout = Http1Deadlines::new(&watch, pause);
     let mut is_draining = false;
     let has_begun = || watch.served.load(Relaxed) > 0;
+    // With a grace for idle connections, hyper must not close one between two requests. It is parked instead, and waits there.
+    let may_drain = || {
+        let is_busy = watch.is_busy.load(Relaxed);
+        has_begun() && (is_busy || stop.idle_grace().is_zero())
+    };
     let turn = poll_fn(|context| {
         let level = signals.poll_level(context);
         if level.is_abort() {
@@ -106,7 +111,7 @@ pub(super) async fn drive<H: RequestHandler>(
         }
         // Not before the request that woke the connection has begun: hyper closes a connection of which it has read no
         // head.
-        if level.is_drain() && !is_draining && has_begun() {
+        if level.is_drain() && !is_draining && may_drain() {
             is_draining = true;
             // hyper finishes the request in flight, and then closes the connection.
             Pin::new(&mut connection).graceful_shutdown();
@@ -117,8 +122,13 @@ pub(super) async fn drive<H: RequestHandler>(
             return Poll::Ready(Http1Turn::Over);
         }
         // The first head began during this very poll, so the drain has to start in another turn.
-        if level.is_drain() && !is_draining && has_begun() {
-            context.waker().wake_by_ref();
+        if level.is_drain() && !is_draining {
+            if may_drain() {
+                context.waker().wake_by_ref();
+            } else if has_begun() && watch.deadline() == u64::MAX {
+                // Nothing of a further request has arrived.
+                return Poll::Ready(Http1Turn::Pause);
+            }
         }
         lookout.poll(timer.as_mut(), context)
     })

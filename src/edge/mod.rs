@@ -6,7 +6,10 @@
 //! An `EdgeServer` survives reloads: a reload replaces the settings it holds, but not its limits and counters. The path of a
 //! connection is in `connection`.
 
+mod certificate_index;
+mod certificate_store;
 pub(crate) mod certificates;
+pub(crate) mod challenge;
 pub(crate) mod chunk_check;
 mod client_auth;
 mod connection;
@@ -25,6 +28,7 @@ mod http1_builder;
 mod http2;
 mod limits;
 pub(crate) mod listener;
+pub(crate) mod managed;
 mod proxy_protocol;
 mod request_check;
 mod server;
@@ -40,4 +44,4 @@ mod tls;
 mod transport;
 
 pub(crate) use crate::edge::error::EdgeError;
-pub(crate) use crate::edge::server_state::EdgeServer;
+pub(crate) use crate::edge::server_state::{EdgeObserver, EdgeServer};

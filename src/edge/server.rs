@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,6 +16,7 @@ use crate::edge::error::EdgeError;
 use crate::edge::event::{ConnectionRefusal, EdgeEvent};
 use crate::edge::handler::RequestHandler;
 use crate::edge::limits::{ConnectionLimits, ConnectionSlot};
+use crate::edge::managed::ManagedCertificates;
 pub(crate) use crate::edge::server_state::{EdgeObserver, EdgeServer};
 use crate::edge::settings::EdgeSettings;
 use crate::edge::stop_signal::StopSignal;
@@ -28,12 +30,23 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 impl EdgeServer {
     /// Creates an edge without listeners, and reports expired certificates to the observer.
     pub(crate) fn new(settings: EdgeSettings, observer: EdgeObserver) -> Arc<Self> {
+        Self::with_managed(settings, observer, Arc::default())
+    }
+
+    /// Creates an edge like [`Self::new`], which also serves these certificates.
+    pub(crate) fn with_managed(
+        settings: EdgeSettings,
+        observer: EdgeObserver,
+        managed: Arc<ManagedCertificates>,
+    ) -> Arc<Self> {
         let counters = Arc::<EdgeCounters>::default();
         let edge = Arc::new(Self {
             settings: ArcSwap::from_pointee(settings),
             limits: ConnectionLimits::new(Arc::clone(&counters)),
             counters,
             observer,
+            idle_grace_ms: AtomicU64::new(0),
+            managed,
         });
         let now = ClockReading::read();
         for info in edge.certificates() {
@@ -50,9 +63,25 @@ impl EdgeServer {
         self.settings.store(Arc::new(settings));
     }
 
+    /// Sets how long idle connections stay open during the drain that follows. Another process accepts their clients'
+    /// next connections then, so there is no need to close them at once.
+    pub(crate) fn set_idle_grace(&self, grace: Duration) {
+        let millis = u64::try_from(grace.as_millis()).unwrap_or(0);
+        self.idle_grace_ms.store(millis, Ordering::Relaxed);
+    }
+
+    fn idle_grace(&self) -> Duration {
+        Duration::from_millis(self.idle_grace_ms.load(Ordering::Relaxed))
+    }
+
     /// Returns the counters of all connections so far.
     pub(crate) fn counters(&self) -> &Arc<EdgeCounters> {
         &self.counters
+    }
+
+    /// Returns the certificates and challenge answers that outlive the settings.
+    pub(crate) fn managed(&self) -> &Arc<ManagedCertificates> {
+        &self.managed
     }
 
     /// Returns the certificates in use, in the order of the config.
@@ -60,6 +89,14 @@ impl EdgeServer {
         let settings = self.settings.load();
         let tls = settings.tls.as_ref();
         tls.map(|tls| tls.certificates.infos()).unwrap_or_default()
+    }
+
+    /// Returns the certificates of files, in the order of the config.
+    pub(crate) fn file_certificates(&self) -> Vec<CertificateInfo> {
+        let settings = self.settings.load();
+        let tls = settings.tls.as_ref();
+        tls.map(|tls| tls.certificates.file_infos())
+            .unwrap_or_default()
     }
 
     /// Reads the certificate files again and uses them where they have changed. Returns true where they had changed.
@@ -99,7 +136,7 @@ impl EdgeServer {
         // A closed tracker lets `wait` end once all connections have ended.
         tracker.close();
         if !is_aborted {
-            stop.begin_drain();
+            stop.begin_drain(self.idle_grace());
             tokio::select! {
                 () = tracker.wait() => return,
                 () = abort.cancelled() => {}

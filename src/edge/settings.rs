@@ -10,10 +10,11 @@ use ipnet::IpNet;
 use rustls::ServerConfig;
 
 use crate::config::model::{ProxyProtocol, Route, ServerSection, TlsSection};
-use crate::edge::certificates::CertificateStore;
+use crate::edge::certificate_store::CertificateStore;
 use crate::edge::client_auth::CertificateHosts;
 use crate::edge::error::EdgeError;
 use crate::edge::http1_builder;
+use crate::edge::managed::ManagedCertificates;
 use crate::edge::tls::{RequestedFrom, server_config};
 
 /// The settings of one configuration snapshot.
@@ -38,6 +39,8 @@ pub(super) struct TlsSettings {
     /// For clients that are asked for a certificate, if routes demand one.
     pub(super) asking: Option<(CertificateHosts, Arc<ServerConfig>)>,
     pub(super) certificates: Arc<CertificateStore>,
+    /// Answers to challenges of a CA, if the config has `[tls.acme]`.
+    pub(super) challenges: Option<Arc<ManagedCertificates>>,
 }
 
 impl EdgeSettings {
@@ -50,8 +53,11 @@ impl EdgeSettings {
         server: &ServerSection,
         tls: Option<&TlsSection>,
         routes: &[Route],
+        managed: &Arc<ManagedCertificates>,
     ) -> Result<Self, EdgeError> {
-        let tls = tls.map(|tls| TlsSettings::build(tls, routes)).transpose()?;
+        let tls = tls
+            .map(|tls| TlsSettings::build(tls, routes, managed))
+            .transpose()?;
         Ok(Self {
             tls,
             http1: http1_builder::builder(server.max_header_size),
@@ -80,8 +86,14 @@ impl EdgeSettings {
 }
 
 impl TlsSettings {
-    fn build(tls: &TlsSection, routes: &[Route]) -> Result<Self, EdgeError> {
-        let certificates = Arc::new(CertificateStore::load(&tls.certificates)?);
+    fn build(
+        tls: &TlsSection,
+        routes: &[Route],
+        managed: &Arc<ManagedCertificates>,
+    ) -> Result<Self, EdgeError> {
+        let managed = Arc::clone(managed);
+        let challenges = tls.acme.is_some().then(|| Arc::clone(&managed));
+        let certificates = Arc::new(CertificateStore::load(&tls.certificates, managed)?);
         let config = server_config(tls, Arc::clone(&certificates), RequestedFrom::NoClient)?;
         let asking = match CertificateHosts::of(routes) {
             // With `client_ca` the first config asks every client already.
@@ -96,6 +108,14 @@ impl TlsSettings {
             asking,
             config: Arc::new(config),
             certificates,
+            challenges,
         })
+    }
+
+    /// Returns the configuration for a client that requests this server name.
+    pub(super) fn config_for(&self, server_name: Option<&str>) -> Arc<ServerConfig> {
+        let asking = self.asking.as_ref();
+        let asking = asking.filter(|(hosts, _)| hosts.ask(server_name));
+        Arc::clone(asking.map_or(&self.config, |(_, config)| config))
     }
 }

@@ -5,8 +5,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU8, AtomicU64};
 use std::task::Context;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -18,6 +20,8 @@ const ABORT: u8 = 2;
 #[derive(Default)]
 pub(super) struct StopSignal {
     level: AtomicU8,
+    /// Milliseconds for which idle connections stay open during a drain.
+    idle_grace_ms: AtomicU64,
     drain: Notify,
     abort: Notify,
 }
@@ -37,8 +41,12 @@ impl StopLevel {
 }
 
 impl StopSignal {
-    pub(super) fn begin_drain(&self) {
-        self.level.fetch_max(DRAIN, Relaxed);
+    /// Begins a drain in which idle connections stay open for this time.
+    pub(super) fn begin_drain(&self, idle_grace: Duration) {
+        let millis = u64::try_from(idle_grace.as_millis()).unwrap_or(0);
+        // Before the level, so that a connection that sees the drain also sees its grace.
+        self.idle_grace_ms.store(millis, Relaxed);
+        self.level.fetch_max(DRAIN, Release);
         self.drain.notify_waiters();
     }
 
@@ -50,7 +58,13 @@ impl StopSignal {
     }
 
     pub(super) fn level(&self) -> StopLevel {
-        StopLevel(self.level.load(Relaxed))
+        StopLevel(self.level.load(Acquire))
+    }
+
+    /// Returns how long an idle connection stays open during the drain. A client may be sending a request on it, which
+    /// an immediate close would lose.
+    pub(super) fn idle_grace(&self) -> Duration {
+        Duration::from_millis(self.idle_grace_ms.load(Relaxed))
     }
 
     /// Returns the notifications of a task, which the task itself must pin.

@@ -86,6 +86,7 @@ pub(super) fn server() -> ServerSection {
         header_timeout: Duration::from_millis(300),
         body_timeout: Duration::from_millis(300),
         idle_timeout: Duration::from_millis(600),
+        shutdown_delay: None,
         shutdown_timeout: Duration::from_secs(5),
         max_header_size: 16 * 1024,
         health: None,
@@ -93,6 +94,7 @@ pub(super) fn server() -> ServerSection {
         state_dir: None,
         keep_verdicts: 0,
         keep_rejected: 0,
+        http: None,
     }
 }
 
@@ -130,8 +132,10 @@ impl Rig {
             certificates: vec![files.clone()],
             client_ca: None,
             min_version: TlsVersion::Tls12,
+            acme: None,
         };
-        let settings = EdgeSettings::build(&server, is_tls.then_some(&tls), &[]).unwrap();
+        let settings =
+            EdgeSettings::build(&server, is_tls.then_some(&tls), &[], &Arc::default()).unwrap();
         Self::run(settings, is_tls.then(|| connector(&files)))
     }
 
@@ -144,9 +148,10 @@ impl Rig {
             certificates,
             client_ca: client_ca.map(|path| (path, TextSpan::default())),
             min_version: TlsVersion::Tls12,
+            acme: None,
         };
         Self::run(
-            EdgeSettings::build(&server(), Some(&tls), &[]).unwrap(),
+            EdgeSettings::build(&server(), Some(&tls), &[], &Arc::default()).unwrap(),
             None,
         )
     }
@@ -158,9 +163,10 @@ impl Rig {
             certificates: vec![write_pair(folder.path(), "a", &["localhost"], 30)],
             client_ca: None,
             min_version,
+            acme: None,
         };
         Self::run(
-            EdgeSettings::build(&server(), Some(&tls), &[]).unwrap(),
+            EdgeSettings::build(&server(), Some(&tls), &[], &Arc::default()).unwrap(),
             None,
         )
     }

@@ -13,7 +13,8 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use crate::config::model::{Route, TlsSection, TlsVersion};
-use crate::edge::certificates::{self, CertificateStore};
+use crate::edge::certificate_store::CertificateStore;
+use crate::edge::certificates;
 use crate::edge::client_auth::RequestedCertificate;
 use crate::edge::error::EdgeError;
 
@@ -94,8 +95,9 @@ mod tests {
             certificates: vec![write_pair(folder.path(), "a", &["localhost"], 30)],
             client_ca: None,
             min_version: TlsVersion::Tls12,
+            acme: None,
         };
-        let certificates = CertificateStore::load(&tls.certificates).unwrap();
+        let certificates = CertificateStore::load(&tls.certificates, Arc::default()).unwrap();
         let config = server_config(&tls, Arc::new(certificates), RequestedFrom::NoClient).unwrap();
         assert_eq!(config.max_early_data_size, 0);
     }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use hookgate_verify::identity::dedup_key::DedupKey;
 use http::StatusCode;
 use parking_lot::{Mutex, MutexGuard};
@@ -53,7 +54,27 @@ pub struct ClaimTable {
     successor: OnceLock<Arc<Self>>,
     /// The claims before the reload, as long as one of them is in flight.
     predecessor: Weak<Self>,
+    /// Gets each change while another process takes over.
+    observer: ArcSwapOption<ClaimObserver>,
 }
+
+/// A function that gets each change of a table of claims, in their order. It must not block.
+pub(crate) type ClaimObserver = Box<dyn Fn(DedupKey, ClaimChange) + Send + Sync>;
+
+/// A change of the claim on one key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClaimChange {
+    /// The key is in flight.
+    Claimed,
+    /// The app did not accept the event; copies that wait get this status.
+    Released(StatusCode),
+    /// The app accepted the event with this status.
+    Spent(StatusCode),
+}
+
+/// A claim of the process that this one follows. That process reports its end.
+#[derive(Clone, Copy, Debug)]
+pub struct AdoptedClaim(u64);
 
 /// The bounds of the dedup memory of one route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -149,6 +170,7 @@ impl ClaimTable {
             hits: AtomicU64::new(0),
             successor: OnceLock::new(),
             predecessor,
+            observer: ArcSwapOption::empty(),
         })
     }
 
@@ -239,7 +261,51 @@ impl ClaimTable {
             waiters: Vec::new(),
         };
         shard.insert(key, claim);
+        // Under the lock, so that the observer gets the changes of a key in their order.
+        self.report(key, ClaimChange::Claimed);
         None
+    }
+
+    /// Reports all changes from now on to this observer only, and returns the keys in flight.
+    #[must_use]
+    pub(crate) fn observe(&self, observer: ClaimObserver) -> Vec<DedupKey> {
+        self.observer.store(Some(Arc::new(observer)));
+        // After the observer is set: a change in between is reported twice, which is harmless, and never missed.
+        let shards = self.shards.iter();
+        let keys = shards.flat_map(|shard| shard.lock().keys().copied().collect::<Vec<_>>());
+        keys.collect()
+    }
+
+    /// Returns all spent keys.
+    #[must_use]
+    pub fn spent(&self) -> Vec<(DedupKey, u16)> {
+        self.spent.all()
+    }
+
+    /// Enters a claim of another process. Returns `None` if the key is already taken.
+    #[must_use]
+    pub fn adopt(&self, key: DedupKey) -> Option<AdoptedClaim> {
+        let owner = self.next_owner.fetch_add(1, Ordering::Relaxed);
+        let taken = self.take(key, owner, instant());
+        taken.is_none().then_some(AdoptedClaim(owner))
+    }
+
+    /// Ends a claim of another process. `None` is for a claim that was never entered.
+    pub fn end_adopted(&self, key: DedupKey, claim: Option<AdoptedClaim>, change: ClaimChange) {
+        let (status, spent_at) = match change {
+            ClaimChange::Claimed => return,
+            ClaimChange::Released(status) => (status, None),
+            ClaimChange::Spent(status) => (status, Some(instant())),
+        };
+        // No claim has this owner, so that only the spent key is entered.
+        let owner = claim.map_or(u64::MAX, |claim| claim.0);
+        self.end(key, owner, status, spent_at);
+    }
+
+    fn report(&self, key: DedupKey, change: ClaimChange) {
+        if let Some(observer) = &*self.observer.load() {
+            observer(key, change);
+        }
     }
 
     fn wait_for(&self, key: DedupKey, now: Instant) -> Option<oneshot::Receiver<FirstCopyStatus>> {
@@ -263,6 +329,11 @@ impl ClaimTable {
         // An owner that ends late must not end the claim of the next owner.
         let is_own = shard.get(&key).is_some_and(|claim| claim.owner == owner);
         let ended = if is_own { shard.remove(&key) } else { None };
+        match spent_at {
+            Some(_) => self.report(key, ClaimChange::Spent(status)),
+            None if is_own => self.report(key, ClaimChange::Released(status)),
+            None => {}
+        }
         // The waiters are notified outside the lock, which other requests need.
         drop(shard);
         for waiter in ended.into_iter().flat_map(|claim| claim.waiters) {
@@ -547,5 +618,52 @@ mod tests {
         assert_eq!(outcome.await.unwrap(), StatusCode::OK);
         drop(before);
         assert!(is_spent(&after.try_claim(id("flying"))));
+    }
+
+    // Fails when a change is not reported, or when a copy does not wait for the claim of another process.
+    #[tokio::test]
+    async fn another_process_adopts_claims_with_their_ends() {
+        let (old, new) = (claims(100), claims(100));
+        let first = claimed(old.try_claim(id("first")));
+        let changes = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&changes);
+        let in_flight = old.observe(Box::new(move |key, change| seen.lock().push((key, change))));
+        assert_eq!(in_flight, [DedupKey::of_id("first")]);
+        let second = claimed(old.try_claim(id("second")));
+        let adopted = in_flight.into_iter().chain([DedupKey::of_id("second")]);
+        let adopted: Vec<_> = adopted.map(|key| (key, new.adopt(key))).collect();
+        assert!(new.adopt(DedupKey::of_id("first")).is_none());
+        let ClaimResult::InFlight(outcome) = new.try_claim(id("first")) else {
+            panic!("the other process has the claim");
+        };
+        first.spend(StatusCode::ACCEPTED);
+        second.release(StatusCode::BAD_GATEWAY);
+        let changes = std::mem::take(&mut *changes.lock());
+        let expected = [
+            (DedupKey::of_id("second"), ClaimChange::Claimed),
+            (
+                DedupKey::of_id("first"),
+                ClaimChange::Spent(StatusCode::ACCEPTED),
+            ),
+            (
+                DedupKey::of_id("second"),
+                ClaimChange::Released(StatusCode::BAD_GATEWAY),
+            ),
+        ];
+        assert_eq!(changes, expected);
+        for (key, change) in changes {
+            let claim = adopted.iter().find(|(adopted, _)| *adopted == key);
+            new.end_adopted(key, claim.and_then(|(_, claim)| *claim), change);
+        }
+        assert_eq!(outcome.await, Ok(StatusCode::ACCEPTED));
+        assert!(matches!(
+            new.try_claim(id("first")),
+            ClaimResult::Spent(StatusCode::ACCEPTED)
+        ));
+        claimed(new.try_claim(id("second"))).release(StatusCode::OK);
+        // An event that was forwarded before the observer came.
+        let third = DedupKey::of_id("third");
+        new.end_adopted(third, None, ClaimChange::Spent(StatusCode::OK));
+        assert!(is_spent(&new.try_claim(id("third"))));
     }
 }

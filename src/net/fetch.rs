@@ -275,14 +275,39 @@ fn is_plain(answer: &Response<Incoming>, name: &HeaderName) -> bool {
     values.all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// Reads the body up to the limit. Bytes past the limit are not read.
+/// The reason why a body could not be read as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum WholeBodyError {
+    /// The body ended before it was complete.
+    #[error("the response ended before it was complete")]
+    Broken,
+    /// The body is larger than the limit.
+    #[error("the response is larger than {0} bytes")]
+    TooLarge(usize),
+}
+
 async fn read(
     url: &RemoteUrl,
     answer: Response<Incoming>,
-    mut lease: ConnectionLease,
+    lease: ConnectionLease,
     limit: usize,
 ) -> Result<Bytes, FetchError> {
-    let mut body = answer.into_body();
+    let whole = read_whole(answer.into_body(), lease, limit).await;
+    whole.map_err(|error| match error {
+        WholeBodyError::Broken => FetchError::Broken { url: url.clone() },
+        WholeBodyError::TooLarge(limit) => FetchError::TooLarge {
+            url: url.clone(),
+            limit,
+        },
+    })
+}
+
+/// Reads a body up to the limit, and closes its connection. Bytes past the limit are not read.
+pub(crate) async fn read_whole(
+    mut body: Incoming,
+    mut lease: ConnectionLease,
+    limit: usize,
+) -> Result<Bytes, WholeBodyError> {
     let mut whole = BytesMut::new();
     loop {
         let frame = poll_fn(|context| {
@@ -295,15 +320,12 @@ async fn read(
         });
         let piece = match frame.await {
             None => return Ok(whole.freeze()),
-            Some(Err(_)) => return Err(FetchError::Broken { url: url.clone() }),
+            Some(Err(_)) => return Err(WholeBodyError::Broken),
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
         };
         // Checked before the copy, and not by `Content-Length`, which may be absent or wrong.
         if whole.len().saturating_add(piece.len()) > limit {
-            return Err(FetchError::TooLarge {
-                url: url.clone(),
-                limit,
-            });
+            return Err(WholeBodyError::TooLarge(limit));
         }
         whole.extend_from_slice(&piece);
     }

@@ -12,6 +12,7 @@ pub(crate) mod egress_proxy;
 pub(crate) mod event_headers;
 pub(crate) mod fetch;
 pub(crate) mod headers;
+pub(crate) mod https_request;
 pub(crate) mod plain_path;
 pub(crate) mod problem;
 pub(crate) mod read_body;

@@ -218,10 +218,28 @@ impl MetricsScrape {
         let certificates = self.0.certificates.lock();
         // Read at the scrape, because certificates are renewed while the gate runs.
         let infos = certificates.as_ref().map(|infos| infos());
+        let infos = infos.unwrap_or_default();
         let mut family =
             FamilyEncoder::begin(encoder, &operation::CERTIFICATE_NOT_AFTER_TIMESTAMP_SECONDS)?;
-        for (name, not_after) in infos.unwrap_or_default() {
-            family.moment(&[name.as_str()], not_after)?;
+        for info in &infos {
+            // A certificate that does not exist yet has no expiry to show.
+            if let Some(not_after) = info.not_after {
+                family.moment(&[info.names.join(",").as_str()], not_after)?;
+            }
+        }
+        let mut family =
+            FamilyEncoder::begin(encoder, &operation::CERTIFICATE_RENEWAL_TIMESTAMP_SECONDS)?;
+        for info in &infos {
+            if let Some(renewal_ms) = info.next_renewal_ms {
+                let renewal = renewal_ms.div_euclid(1000);
+                family.moment(&[info.names.join(",").as_str()], renewal)?;
+            }
+        }
+        let mut family = FamilyEncoder::begin(encoder, &operation::CERTIFICATE_RENEWAL_FAILURES)?;
+        // Certificates of files have no series, since hookgate does not renew them.
+        for info in infos.iter().filter(|info| info.next_renewal_ms.is_some()) {
+            let count = info.failure.as_ref().map_or(0, |failure| failure.count);
+            family.count(&[info.names.join(",").as_str()], u64::from(count))?;
         }
         let mut family = FamilyEncoder::begin(encoder, &operation::SECRET_UNTIL_TIMESTAMP_SECONDS)?;
         for end in self.0.secrets.lock().iter() {

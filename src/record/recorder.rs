@@ -11,6 +11,7 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use tracing::Level;
 
+use crate::acme::CertificateHealth;
 use crate::edge::counters::EdgeCounters;
 use crate::gate::verdict::{GateDecision, Verdict};
 use crate::model::clock::{ClockReading, instant};
@@ -75,8 +76,8 @@ pub(super) struct ExternalFamily {
     pub(super) read: Box<dyn Fn() -> Vec<(Vec<String>, u64)> + Send + Sync>,
 }
 
-/// Callback that returns the names and expiry times of the certificates in use, in seconds since the epoch.
-pub(super) type CertificateSource = Box<dyn Fn() -> Vec<(String, i64)> + Send + Sync>;
+/// Callback that returns the health of the certificates of the public listeners.
+pub(super) type CertificateSource = Box<dyn Fn() -> Vec<CertificateHealth> + Send + Sync>;
 
 /// Expiry of a route's secret, as the config sets it with `until`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -249,10 +250,10 @@ impl TelemetryRecorder {
         });
     }
 
-    /// Adds the expiry times of the certificates in use, in seconds since the epoch, by name.
+    /// Adds the expiry, the next renewal and the failures of each certificate, by name.
     pub(crate) fn register_certificates(
         &self,
-        read: impl Fn() -> Vec<(String, i64)> + Send + Sync + 'static,
+        read: impl Fn() -> Vec<CertificateHealth> + Send + Sync + 'static,
     ) {
         *self.certificates.lock() = Some(Box::new(read));
     }

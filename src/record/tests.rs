@@ -8,6 +8,7 @@ use hookgate_verify::identity::event_id::EventId;
 use http::{Method, StatusCode};
 use tracing::Level;
 
+use crate::acme::CertificateHealth;
 use crate::criteria::json::JsonFault;
 use crate::criteria::schema::SchemaViolation;
 use crate::gate::filter::FilterKind;
@@ -297,9 +298,10 @@ fn the_metrics_text_is_whole_and_each_family_appears_once() {
     recorder.register_metric(&traffic::DEDUP_ENTRIES, || 5);
     recorder.register_metric(&traffic::DEDUP_EVICTED, || 6);
     recorder.register_metric(&traffic::DEDUP_ENTRIES, || 7);
-    fixture
-        .recorder
-        .register_certificates(|| vec![("a.example\"\n".to_owned(), 1_900_000_000)]);
+    fixture.recorder.register_certificates(|| {
+        let names = vec!["a.example\"\n".to_owned()];
+        vec![CertificateHealth::of_file(names, 1_900_000_000)]
+    });
     fixture.recorder.reload_applied(3);
     fixture.recorder.reload_refused(&"line 1\nline 2");
     let forwarded = ExchangeSummary {

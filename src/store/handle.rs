@@ -14,6 +14,7 @@ use crate::model::database::DatabaseLocation;
 use crate::model::delivery::DeliveryId;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::store::audit::{ActionRow, ActionSearch, OperatorAction};
+use crate::store::certificate_item::CertificateItem;
 use crate::store::content_match::ContentCriterion;
 use crate::store::erase::{EraseResult, EventExtent};
 use crate::store::error::StoreError;
@@ -563,6 +564,68 @@ impl Store {
         }
     }
 
+    /// Returns a value that changes with each written or removed certificate item. An SQLite file has no items: its process
+    /// holds certificates in files.
+    pub(crate) async fn certificate_version(&self) -> Result<(i64, i64), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok((0, 0)),
+            Backend::Postgres(store) => store.certificate_version().await,
+        }
+    }
+
+    /// Returns the certificate items of these kinds that all nodes share.
+    pub(crate) async fn certificate_items(
+        &self,
+        kinds: Vec<String>,
+    ) -> Result<Vec<CertificateItem>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(Vec::new()),
+            Backend::Postgres(store) => store.certificate_items(kinds).await,
+        }
+    }
+
+    /// Writes a certificate item for all nodes.
+    pub(crate) async fn put_certificate_item(
+        &self,
+        item: CertificateItem,
+    ) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(store) => store.put_certificate_item(item).await,
+        }
+    }
+
+    /// Removes a certificate item for all nodes.
+    pub(crate) async fn remove_certificate_item(
+        &self,
+        kind: String,
+        name: String,
+    ) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(store) => store.remove_certificate_item(kind, name).await,
+        }
+    }
+
+    /// Takes or extends the lease of the one node that orders certificates. Returns `false` if another node has it.
+    pub(crate) async fn take_certificate_lease(
+        &self,
+        length: Duration,
+    ) -> Result<bool, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(true),
+            Backend::Postgres(store) => store.take_certificate_lease(length).await,
+        }
+    }
+
+    /// Ends the lease of this node.
+    pub(crate) async fn end_certificate_lease(&self) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(store) => store.end_certificate_lease().await,
+        }
+    }
+
     /// Sets the longest duration of a delivery's attempt that is under way when its event is committed (hybrid mode). If
     /// this node dies, another one takes over such a delivery after that.
     pub(crate) fn set_first_attempt(&self, limit: Duration) {
@@ -629,6 +692,38 @@ impl Store {
         match &self.backend {
             Backend::Sqlite(store) => store.was_opened(),
             Backend::Postgres(store) => store.was_opened(),
+        }
+    }
+
+    /// Lets the process that follows this one open the store, while this one commits what its last exchanges need. Nodes
+    /// on PostgreSQL share the database anyway.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub(crate) async fn share(&self) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(store) => store.share().await,
+            Backend::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Ends the time that [`Self::share`] began, because no other process followed. Returns `false` if one has the store.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub(crate) async fn take_back(&self) -> Result<bool, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(store) => store.take_back().await,
+            Backend::Postgres(_) => Ok(true),
+        }
+    }
+
+    /// Returns whether the process that this one follows may still write to the store, without notice to this one.
+    pub(crate) fn has_predecessor(&self) -> bool {
+        match &self.backend {
+            Backend::Sqlite(store) => store.has_predecessor(),
+            // Its commits are announced like those of every other node.
+            Backend::Postgres(_) => false,
         }
     }
 

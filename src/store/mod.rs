@@ -10,6 +10,7 @@
 
 mod aliases;
 pub(crate) mod audit;
+pub(crate) mod certificate_item;
 pub(crate) mod content_match;
 pub(crate) mod erase;
 mod error;

@@ -31,6 +31,8 @@ pub(in crate::store) enum SealedPart {
     Body,
     /// The response of this attempt of this delivery.
     Answer(i64, u32),
+    /// A document about a certificate, which belongs to no event.
+    Certificate,
 }
 
 /// The keys, with their numbers in one store.
@@ -49,6 +51,7 @@ impl SealedPart {
         match self {
             Self::Head => "head".to_owned(),
             Self::Body => "body".to_owned(),
+            Self::Certificate => "certificate".to_owned(),
             Self::Answer(delivery, attempt) => format!("answer {delivery} {attempt}"),
         }
     }

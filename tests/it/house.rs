@@ -16,6 +16,7 @@ const RANKS: [(&str, f64); 22] = [
     ("edge", 4.0),
     ("gate", 4.0),
     ("store", 4.0),
+    ("acme", 4.5),
     ("dispatch", 4.5),
     ("alerts", 5.0),
     ("inbox", 5.0),

@@ -10,6 +10,7 @@
     reason = "a test that meets something unexpected shall panic, and reads the clock as the outside world does"
 )]
 
+mod acme;
 mod harness;
 
 mod admin;

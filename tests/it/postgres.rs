@@ -161,6 +161,7 @@ fn check_names_what_is_wrong_with_the_database() {
     assert_says(&guest, &["0 errors"]);
 
     // A schema that only a later version can use.
+    let form = cluster.sql("hookgate", "SELECT form FROM hookgate.meta");
     cluster.sql(
         "hookgate",
         "UPDATE hookgate.meta SET form = 99, readable_from = 99",
@@ -171,7 +172,7 @@ fn check_names_what_is_wrong_with_the_database() {
     );
     cluster.sql(
         "hookgate",
-        "UPDATE hookgate.meta SET form = 1, readable_from = 1",
+        &format!("UPDATE hookgate.meta SET form = {form}, readable_from = 1"),
     );
 
     // A standby, a server that is away, and one that never answers.

@@ -94,3 +94,24 @@ async fn sigint_stops_it_too() {
     gate.signal("INT");
     assert_eq!(gate.wait().await.code(), Some(0));
 }
+
+/// Fails when health checks still pass during `shutdown_delay`, when events are refused in it, or when a second signal
+/// does not end it.
+#[tokio::test]
+async fn health_fails_first_and_events_are_served_during_the_delay() {
+    let app = App::start(ok());
+    let server = "health = \"/healthz\"\nshutdown_delay = \"10m\"";
+    let mut gate = gate(&app, server).await;
+    let health = || Hook::bare("GET", "/healthz", b"");
+    assert_eq!(gate.client().send(&health()).await.status, 200);
+    gate.signal("TERM");
+    let client = gate.client();
+    let began = Instant::now();
+    while client.send(&health()).await.status != 503 {
+        assert!(began.elapsed() < LIMIT, "the health check does not fail");
+    }
+    assert_eq!(client.send(&event()).await.status, 200);
+    assert!(gate.is_alive());
+    gate.signal("TERM");
+    assert_eq!(gate.wait().await.code(), Some(0));
+}

@@ -16,8 +16,10 @@
     reason = "a test that meets something unexpected shall panic, and each of the two uses its part of the rig"
 )]
 
+pub mod acme_proxy;
 pub mod app;
 pub mod golden;
+pub mod pebble;
 pub mod postgres;
 pub mod proxy;
 pub mod tls;

@@ -44,8 +44,8 @@ pub(crate) use crate::admin::documents::replays::{
     ReplayCreated, ReplayDocument, ReplayList, ReplayState,
 };
 pub(crate) use crate::admin::documents::routes::{
-    CertificateDocument, CertificateList, CheckedSecret, ProviderDetail, ProviderDocument,
-    ProviderList, ReloadResult, RouteDestination, RouteDocument, RouteList,
+    CertificateDocument, CertificateFailure, CertificateList, CheckedSecret, ProviderDetail,
+    ProviderDocument, ProviderList, ReloadResult, RouteDestination, RouteDocument, RouteList,
 };
 pub(crate) use crate::admin::documents::status::{AttentionItem, StatusDocument, StoreStats};
 pub(crate) use crate::admin::documents::values::DeliveryStateName;

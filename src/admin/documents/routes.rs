@@ -73,10 +73,30 @@ pub(crate) struct RouteList {
 pub(crate) struct CertificateDocument {
     /// Names and addresses that the certificate covers.
     pub names: Vec<String>,
-    /// Time at which the certificate expires.
-    pub not_after: ApiTimestamp,
-    /// Whole days until it expires; negative after that.
-    pub days_left: i64,
+    /// Time at which the certificate expires; null if there is no certificate yet.
+    pub not_after: Option<ApiTimestamp>,
+    /// Whole days until it expires, negative after that; null if there is no certificate yet.
+    pub days_left: Option<i64>,
+    /// Origin of the certificate: `file`, or `acme` if hookgate gets and renews it.
+    #[serde(default)]
+    pub origin: String,
+    /// Time of the next attempt to get or renew it; null for files.
+    #[serde(default)]
+    pub next_renewal: Option<ApiTimestamp>,
+    /// The failures since the last success; null if the last attempt succeeded.
+    #[serde(default)]
+    pub failure: Option<CertificateFailure>,
+}
+
+/// Failures to get or renew a certificate.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct CertificateFailure {
+    /// Time of the last one.
+    pub at: ApiTimestamp,
+    /// Number of them since the last success.
+    pub count: u32,
+    /// The reason of the last one.
+    pub reason: String,
 }
 
 impl CertificateDocument {
@@ -85,7 +105,9 @@ impl CertificateDocument {
 
     /// Returns whether the certificate expires soon and should have been renewed.
     pub(crate) fn ends_soon(&self) -> bool {
-        self.days_left < Self::FEW_DAYS
+        // Short-lived certificates of a CA are renewed in their last days, which is no reason to worry.
+        let is_renewed = self.next_renewal.is_some() && self.failure.is_none();
+        !is_renewed && self.days_left.is_none_or(|days| days < Self::FEW_DAYS)
     }
 }
 

@@ -10,6 +10,7 @@ const STEP_MS: i64 = 15_000;
 struct Watched {
     book: AlertBook,
     now_ms: i64,
+    is_partial: bool,
 }
 
 fn hold(kind: ProblemKind) -> Duration {
@@ -24,6 +25,7 @@ impl Watched {
         Self {
             book: AlertBook::default(),
             now_ms: START,
+            is_partial: false,
         }
     }
 
@@ -34,6 +36,7 @@ impl Watched {
             now_ms: self.now_ms,
             interval: INTERVAL,
             hold: &hold,
+            is_partial: self.is_partial,
         };
         let notes = self.book.observe(found.to_vec(), times);
         notes
@@ -88,6 +91,20 @@ fn an_alert_opens_once_and_is_over_when_the_problem_stays_away() {
     assert_eq!(watched.look(&[]), [(AlertChange::Over, 1)]);
     assert_eq!(watched.book.open(), []);
     assert_eq!(watched.look(&[dead(0)]), [(AlertChange::Opened, 2)]);
+}
+
+/// Fails if problems that cannot be found while the store is away count as over.
+#[test]
+fn nothing_is_over_while_the_store_is_away() {
+    let mut watched = Watched::new();
+    watched.look(&[dead(0)]);
+    watched.is_partial = true;
+    for _ in 0..100 {
+        assert_eq!(watched.look(&[]), []);
+    }
+    assert_eq!(watched.book.open()[0].absent_ms, None);
+    watched.is_partial = false;
+    assert_eq!(watched.until(&[]).0, AlertChange::Over);
 }
 
 /// Fails if a breaker that is open for a moment is an alert, or if one that is open for long is not.

@@ -52,7 +52,7 @@ impl Rounds {
     async fn round(&mut self, found: Vec<FoundProblem>, routes: BTreeMap<String, RecentTraffic>) {
         self.now_ms += 15_000;
         let own = NodeFindings::new(self.now_ms, routes, Vec::new());
-        self.center.round(own, found, self.now_ms).await;
+        self.center.round(own, Some(found), self.now_ms).await;
         let center = Arc::clone(&self.center);
         wait_for("the messages", LIMIT, || {
             center.state.lock().sending.is_empty()

@@ -30,6 +30,7 @@ fn notes(book: &mut AlertBook, names: std::ops::Range<u32>, now_ms: i64) -> Vec<
         now_ms,
         interval: INTERVAL,
         hold: &hold,
+        is_partial: false,
     };
     book.observe(found.collect(), times)
 }

@@ -22,6 +22,7 @@ fn notes(count: usize, text: &str) -> Vec<AlertNote> {
         now_ms: NOW,
         interval: std::time::Duration::from_secs(15),
         hold: &hold,
+        is_partial: false,
     };
     AlertBook::default().observe(problems.collect(), times)
 }

@@ -8,10 +8,13 @@ use hookgate_verify::net::redact;
 use crate::config::effective::document::{EffectiveValue, ExtraField, SectionDocument};
 use crate::config::effective::format;
 use crate::config::model::{
-    AdminListen, AdminSection, AdminToken, CertificateFiles, LogSection, PayloadAccess,
-    RetentionSection, ServerSection, StoreSection, TelemetrySection, TlsSection,
+    AcmeSection, AdminListen, AdminSection, AdminToken, CertificateFiles, ExternalAccount,
+    HttpListener, LogSection, PayloadAccess, RetentionSection, ServerSection, StoreSection,
+    TelemetrySection, TlsSection,
 };
-use crate::config::{admin, egress_proxy, log, server, store, store_postgres, telemetry, tls};
+use crate::config::{
+    acme, admin, egress_proxy, http_listener, log, server, store, store_postgres, telemetry, tls,
+};
 use crate::model::database::{CommitDurability, DatabaseLocation, PostgresTls};
 use crate::net::egress_proxy::{EgressProxy, ProxyResolve};
 
@@ -43,6 +46,10 @@ pub(super) fn server(server: &ServerSection) -> EffectiveValue {
         .set(&server::BODY_TIMEOUT, format::duration(server.body_timeout))
         .set(&server::IDLE_TIMEOUT, format::duration(server.idle_timeout))
         .set(
+            &server::SHUTDOWN_DELAY,
+            server.shutdown_delay.map(format::duration),
+        )
+        .set(
             &server::SHUTDOWN_TIMEOUT,
             format::duration(server.shutdown_timeout),
         )
@@ -58,6 +65,15 @@ pub(super) fn server(server: &ServerSection) -> EffectiveValue {
         )
         .set(&server::KEEP_VERDICTS, server.keep_verdicts)
         .set(&server::KEEP_REJECTED, server.keep_rejected)
+        .nest(&server::HTTP, server.http.as_ref().map(http))
+        .finish()
+}
+
+fn http(http: &HttpListener) -> EffectiveValue {
+    let otherwise = value::choice_word(&http_listener::OTHERWISE_WORDS, &http.redirects);
+    SectionDocument::new(&http_listener::SECTION)
+        .set(&http_listener::LISTEN, format::texts(&http.listen))
+        .set(&http_listener::OTHERWISE, otherwise)
         .finish()
 }
 
@@ -73,11 +89,34 @@ pub(super) fn tls(tls: &TlsSection) -> EffectiveValue {
         .set(&tls::CERT, first.map(|files| format::path(&files.cert)))
         .set(&tls::KEY, first.map(|files| format::path(&files.key)))
         .nest(&tls::CERTIFICATES, all)
+        .nest(&tls::ACME, tls.acme.as_ref().map(acme))
         .set(
             &tls::CLIENT_CA,
             client_ca.map(|(authorities, _)| format::path(authorities)),
         )
         .set(&tls::MIN_VERSION, tls.min_version.word())
+        .finish()
+}
+
+fn acme(acme: &AcmeSection) -> EffectiveValue {
+    let names = acme.names.iter().map(|name| name.name.clone());
+    let challenges = acme.challenges.iter().map(|kind| kind.word());
+    let external = acme.external_account.as_ref();
+    SectionDocument::new(&acme::SECTION)
+        .set(&acme::EMAIL, acme.email.clone())
+        .set(&acme::NAMES, names.collect::<Vec<_>>())
+        .set(&acme::DIRECTORY, acme.directory.clone())
+        .set(&acme::CA, acme.ca.as_deref().map(format::path))
+        .set(&acme::CHALLENGES, challenges.collect::<Vec<_>>())
+        .set(&acme::PROFILE, acme.profile.clone())
+        .nest(&acme::EXTERNAL_ACCOUNT, external.map(external_account))
+        .finish()
+}
+
+fn external_account(account: &ExternalAccount) -> EffectiveValue {
+    SectionDocument::new(&acme::EXTERNAL_ACCOUNT_SECTION)
+        .set(&acme::KEY_ID, account.key_id.clone())
+        .set(&acme::HMAC_KEY, format::masked(true))
         .finish()
 }
 

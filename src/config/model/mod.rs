@@ -3,6 +3,7 @@
 //! Every value is ready to use, so no later stage has to handle a missing or invalid setting. `config::load` makes it;
 //! `app` reads it when it builds a configuration snapshot.
 
+mod acme;
 mod admin;
 mod alerts;
 mod dedup;
@@ -17,6 +18,9 @@ mod upstream;
 
 use std::sync::Arc;
 
+pub(crate) use crate::config::model::acme::{
+    AcmeSection, CertificateName, ChallengeKind, ExternalAccount,
+};
 pub(crate) use crate::config::model::admin::{
     AdminListen, AdminRole, AdminSection, AdminToken, PayloadAccess,
 };
@@ -37,7 +41,7 @@ pub(crate) use crate::config::model::route::{
 pub use crate::config::model::secret::SecretEntry;
 pub(crate) use crate::config::model::secret::SecretSource;
 pub(crate) use crate::config::model::server::{
-    CertificateFiles, ProxyProtocol, ServerSection, TlsSection, TlsVersion,
+    CertificateFiles, HttpListener, ProxyProtocol, ServerSection, TlsSection, TlsVersion,
 };
 pub(crate) use crate::config::model::store::{RetentionSection, StoreSection};
 pub(crate) use crate::config::model::telemetry::{LogFormat, LogSection, TelemetrySection};

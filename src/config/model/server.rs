@@ -9,6 +9,8 @@ use hookgate_verify::document::value::choice_word;
 use hookgate_verify::model::rate::RateLimit;
 use ipnet::IpNet;
 
+use crate::config::model::acme::AcmeSection;
+
 /// Settings of `[server]`: listeners and their limits.
 pub struct ServerSection {
     /// Addresses to listen on; ignored if systemd passes sockets.
@@ -35,7 +37,9 @@ pub struct ServerSection {
     pub body_timeout: Duration,
     /// Time limit for a connection without a request.
     pub idle_timeout: Duration,
-    /// Time limit from the stop signal to the end of the process.
+    /// Time from the stop signal to the drain, in which health checks fail; `None`: no such time.
+    pub shutdown_delay: Option<Duration>,
+    /// Time limit of the drain.
     pub shutdown_timeout: Duration,
     /// Limit of the request head, in bytes.
     pub max_header_size: usize,
@@ -49,6 +53,17 @@ pub struct ServerSection {
     pub keep_verdicts: usize,
     /// Number of rejected requests to hold in memory; 0 disables it.
     pub keep_rejected: usize,
+    /// The listener for plain HTTP beside the TLS listeners; `None`: there is none.
+    pub http: Option<HttpListener>,
+}
+
+/// Settings of `[server.http]`: a listener for plain HTTP that serves no route.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HttpListener {
+    /// Addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// True if requests are redirected to https, false if they are refused.
+    pub redirects: bool,
 }
 
 impl ServerSection {
@@ -98,6 +113,8 @@ pub struct TlsSection {
     pub client_ca: Option<(PathBuf, TextSpan)>,
     /// The lowest TLS version to accept.
     pub min_version: TlsVersion,
+    /// Certificates that hookgate gets by itself; `None`: only those of files.
+    pub acme: Option<AcmeSection>,
 }
 
 /// Files of one certificate chain and its key, in PEM.

@@ -6,8 +6,8 @@ use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind
 
 use crate::config::root::ROOT;
 use crate::config::{
-    admin, alerts, destination, egress_proxy, log, outgoing_tls, route, server, store, telemetry,
-    tls, upstream, watch,
+    acme, admin, alerts, destination, egress_proxy, http_listener, log, outgoing_tls, route,
+    server, store, telemetry, tls, upstream, watch,
 };
 
 /// Lines of the example that are active, as (section, key, value).
@@ -77,6 +77,9 @@ pub(super) fn example() -> String {
     out.push_str(LEGACY);
     out.push_str(QUEUE);
     for (section, path) in [
+        (&acme::SECTION, "tls.acme"),
+        (&acme::EXTERNAL_ACCOUNT_SECTION, "tls.acme.external_account"),
+        (&http_listener::SECTION, "server.http"),
         (&telemetry::SECTION, "telemetry"),
         (&alerts::SECTION, "alerts.team"),
         (&watch::SECTION, "watch"),

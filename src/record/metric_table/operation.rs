@@ -10,6 +10,8 @@ pub(super) static ROWS: &[&MetricRow] = &[
     &CONFIG_RELOADS,
     &CONFIG_LOADED_TIMESTAMP_SECONDS,
     &CERTIFICATE_NOT_AFTER_TIMESTAMP_SECONDS,
+    &CERTIFICATE_RENEWAL_TIMESTAMP_SECONDS,
+    &CERTIFICATE_RENEWAL_FAILURES,
     &SECRET_UNTIL_TIMESTAMP_SECONDS,
     &IP_RANGES_READ_TIMESTAMP_SECONDS,
     &IP_RANGES_REFRESHES,
@@ -60,6 +62,18 @@ pub(crate) static CERTIFICATE_NOT_AFTER_TIMESTAMP_SECONDS: MetricRow = gauge(
     "hookgate_certificate_not_after_timestamp_seconds",
     &["name"],
     "Expiry time of each certificate in use",
+);
+
+pub(crate) static CERTIFICATE_RENEWAL_TIMESTAMP_SECONDS: MetricRow = gauge(
+    "hookgate_certificate_renewal_timestamp_seconds",
+    &["name"],
+    "Time of the next attempt to get or renew each certificate of `[tls.acme]`",
+);
+
+pub(crate) static CERTIFICATE_RENEWAL_FAILURES: MetricRow = gauge(
+    "hookgate_certificate_renewal_failures",
+    &["name"],
+    "Failed attempts to get or renew each certificate of `[tls.acme]` since the last success",
 );
 
 pub(crate) static SECRET_UNTIL_TIMESTAMP_SECONDS: MetricRow = gauge(

@@ -40,7 +40,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(super) async fn run(shared: Arc<NodeShared>, started: SyncSender<Result<(), StoreError>>) {
     let slot = SessionSlot::new(&shared.settings, "beat");
     // Once for the whole process: the lock must outlast every session.
-    let lock = StateLock::take(shared.settings.state_folder.as_deref(), &shared.settings);
+    let lock = StateLock::new(shared.settings.state_folder.as_deref(), &shared.settings);
     let began = clock::instant();
     let mut started = Some(started);
     let mut pause = FIRST_PAUSE;
@@ -52,7 +52,7 @@ pub(super) async fn run(shared: Arc<NodeShared>, started: SyncSender<Result<(), 
                 if let Some(started) = started.take() {
                     let _ = started.send(Ok(()));
                 }
-                let err = keep(&shared, &slot, version).await;
+                let err = keep(&shared, &slot, &lock, version).await;
                 shared.set_away();
                 tracing::error!(
                     error = %chain(&err),
@@ -138,14 +138,7 @@ async fn register(
     if known != 0 && renewed.map_err(StoreError::Postgres)? == 1 {
         return Ok(());
     }
-    // The holder of the state folder's lock knows that the process which held it before is gone.
-    if let Some(former) = lock.former_node().filter(|former| *former != known) {
-        let sql = "UPDATE node SET is_gone = true,
-            ended_ms = coalesce(ended_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
-            WHERE id = $1";
-        let ended = session.execute(sql, &[&former]).await;
-        ended.map_err(StoreError::Postgres)?;
-    }
+    end_former(session, lock, known).await?;
     let sql = "INSERT INTO node (name, version, form, started_ms)
         VALUES ($1, $2, $3, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) RETURNING id";
     let version = env!("CARGO_PKG_VERSION");
@@ -157,6 +150,25 @@ async fn register(
     // They belong to the former number, whose deliveries other nodes take over.
     shared.attempts.forget_all();
     shared.set_node(id);
+    Ok(())
+}
+
+/// Ends the row of the process that held the lock of the state folder before this one, which is therefore gone. Its
+/// deliveries then return to the queue at once.
+async fn end_former(session: &Session, lock: &StateLock, own: i32) -> Result<(), StoreError> {
+    let is_new = lock.try_take();
+    if let Some(former) = lock.former_node().filter(|former| *former != own) {
+        let sql = "UPDATE node SET is_gone = true,
+            ended_ms = coalesce(ended_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+            WHERE id = $1";
+        let ended = session.execute(sql, &[&former]).await;
+        ended.map_err(StoreError::Postgres)?;
+        // Only now: after an error the next entry has to try again.
+        lock.forget_former();
+    }
+    if is_new && own != 0 {
+        lock.write(own);
+    }
     Ok(())
 }
 
@@ -208,7 +220,12 @@ async fn settle_aliases(shared: &NodeShared, session: &Session) -> Result<(), St
 }
 
 /// Beats and looks until the session fails.
-async fn keep(shared: &Arc<NodeShared>, slot: &SessionSlot, version: i64) -> StoreError {
+async fn keep(
+    shared: &Arc<NodeShared>,
+    slot: &SessionSlot,
+    lock: &StateLock,
+    version: i64,
+) -> StoreError {
     let mut known_version = version;
     let mut observer = NodeObserver::default();
     let mut beaten = clock::instant();
@@ -226,6 +243,8 @@ async fn keep(shared: &Arc<NodeShared>, slot: &SessionSlot, version: i64) -> Sto
                 // Before the beat, so that a slow answer does not prolong the pause to the next one.
                 beaten = clock::instant();
                 beat(shared, session).await?;
+                // The former process may have drained until now.
+                end_former(session, lock, shared.node()).await?;
             }
             observer.look(shared, session, &mut known_version).await
         };

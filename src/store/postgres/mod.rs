@@ -11,6 +11,7 @@ mod attempts;
 mod audit;
 mod beat;
 mod bounds;
+mod certificate_items;
 mod change;
 pub(super) mod check;
 mod claims;

@@ -1,10 +1,11 @@
 //! The lock of the state folder, by which a restarted process knows that the former one is gone.
 //!
-//! Without it the deliveries of a process that crashed wait until its lease is over. With it they go on at once.
+//! Without it the deliveries of a process that crashed wait until its lease is over. With it they go on at once. While a
+//! process that leaves still finishes its attempts, it holds the lock, and the one that follows gets it later.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
@@ -13,59 +14,73 @@ use crate::model::database::PostgresSettings;
 
 /// The locked file with the number of the node, or nothing if this process has no state folder, or another one uses it.
 pub(super) struct StateLock {
-    file: Option<Mutex<File>>,
-    former_node: Option<i32>,
+    path: Option<PathBuf>,
+    file: Mutex<Option<File>>,
+    /// The process that held the lock before, until its row is ended.
+    former_node: Mutex<Option<i32>>,
     /// The database that node numbers belong to.
     database: String,
 }
 
 impl StateLock {
-    /// Locks the file of a folder and reads the number of the former process.
-    pub(super) fn take(folder: Option<&Path>, settings: &PostgresSettings) -> Self {
-        let database = format!("{settings} {}", settings.schema);
-        let locked = folder.and_then(|folder| {
+    /// Returns the lock of a folder, which is not taken yet.
+    pub(super) fn new(folder: Option<&Path>, settings: &PostgresSettings) -> Self {
+        Self {
+            path: folder.map(|folder| folder.join("node.lock")),
+            file: Mutex::default(),
+            former_node: Mutex::default(),
+            database: format!("{settings} {}", settings.schema),
+        }
+    }
+
+    /// Tries to lock the file, and reads the number of the former process. Returns `true` if it is locked by this call.
+    pub(super) fn try_take(&self) -> bool {
+        let mut held = self.file.lock();
+        let (None, Some(path)) = (&*held, &self.path) else {
+            return false;
+        };
+        let lock = || {
             let mut options = File::options();
             // Not truncated, because the number of the former process is read after the lock is taken.
             options.create(true).truncate(false).read(true).write(true);
-            let file = options.open(folder.join("node.lock")).ok()?;
+            let file = options.open(path).ok()?;
             // The kernel releases it when the process ends, however that happens.
             flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
             Some(file)
-        });
-        let Some(mut file) = locked else {
-            return Self {
-                file: None,
-                former_node: None,
-                database,
-            };
+        };
+        let Some(mut file) = lock() else {
+            return false;
         };
         let mut text = String::new();
         // A number that another database gave may be that of a live node in this one.
         let former_node = match file.read_to_string(&mut text) {
             Ok(_) => match text.trim().split_once(' ') {
-                Some((node, of)) if of == database => node.parse().ok(),
+                Some((node, of)) if of == self.database => node.parse().ok(),
                 _ => None,
             },
             Err(_) => None,
         };
-        Self {
-            file: Some(Mutex::new(file)),
-            former_node,
-            database,
-        }
+        *held = Some(file);
+        *self.former_node.lock() = former_node;
+        true
     }
 
-    /// Returns the number of the process that held the lock before, which is gone.
+    /// Returns the number of the process that held the lock before and is gone, until it is forgotten.
     pub(super) fn former_node(&self) -> Option<i32> {
-        self.former_node
+        *self.former_node.lock()
+    }
+
+    /// Forgets the former process, because the database knows that it is gone.
+    pub(super) fn forget_former(&self) {
+        *self.former_node.lock() = None;
     }
 
     /// Writes the number of this process. Without it the next start waits for the lease instead.
     pub(super) fn write(&self, node: i32) {
-        let Some(file) = &self.file else {
+        let mut held = self.file.lock();
+        let Some(file) = held.as_mut() else {
             return;
         };
-        let mut file = file.lock();
         let text = format!("{node} {}\n", self.database);
         let written = file
             .seek(SeekFrom::Start(0))

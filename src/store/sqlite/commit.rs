@@ -230,6 +230,9 @@ impl GroupWork {
         ])?;
         self.add_total(|total| total.last_delivery = id);
         self.count(row.lane, row.state, 1);
+        if row.state == DeliveryState::InFlight {
+            self.own.insert(id);
+        }
         // A delivery that begins in flight must hold back the one that was next.
         if let (DeliveryState::InFlight, Some(key)) = (row.state, row.order_key) {
             fifo::settle(&self.conn, row.destination, key)?;

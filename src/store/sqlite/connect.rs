@@ -38,8 +38,14 @@ pub(super) struct FileLock {
     file: Arc<File>,
     key: FileKey,
     /// Lock file beside the store, for versions that know only that one.
-    _name: Option<File>,
+    name: Option<File>,
+    /// Lock file of processes that leave: shared by those that still write, so that one process alone can tell whether it
+    /// is alone.
+    leaving: File,
 }
+
+/// Suffix of the lock file of processes that leave.
+const LEAVING: &str = ".leaving";
 
 /// Device and inode of a file.
 type FileKey = (u64, u64);
@@ -99,6 +105,15 @@ impl FileLock {
         {
             return Err(in_use());
         }
+        let mut leaving = path.as_os_str().to_owned();
+        leaving.push(LEAVING);
+        let leaving = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(leaving);
+        let leaving = leaving.map_err(|err| failed(&err))?;
         if found.nlink() > 1 {
             tracing::warn!(
                 path = %path.display(),
@@ -110,8 +125,53 @@ impl FileLock {
         Ok(Self {
             file: Arc::new(file),
             key,
-            _name: named,
+            name: named,
+            leaving,
         })
+    }
+
+    /// Lets another process lock the file, while this one continues to write. Both know of each other by the lock of
+    /// processes that leave, which the kernel releases however this process ends.
+    pub(super) fn share(&self) -> std::io::Result<()> {
+        // First: a process that gets the lock of the file must find this one.
+        rustix::fs::flock(
+            &self.leaving,
+            rustix::fs::FlockOperation::NonBlockingLockShared,
+        )?;
+        // Not closed, because closing the file would release SQLite's locks.
+        if let Some(name) = &self.name {
+            rustix::fs::flock(name, rustix::fs::FlockOperation::Unlock)?;
+        }
+        rustix::fs::flock(&*self.file, rustix::fs::FlockOperation::Unlock)?;
+        Ok(())
+    }
+
+    /// Takes the file back after [`Self::share`]. Returns `false` while another process has it.
+    pub(super) fn take_back(&self) -> std::io::Result<bool> {
+        if !try_flock(&self.file)? {
+            return Ok(false);
+        }
+        if let Some(name) = &self.name
+            && !try_flock(name)?
+        {
+            rustix::fs::flock(&*self.file, rustix::fs::FlockOperation::Unlock)?;
+            return Ok(false);
+        }
+        rustix::fs::flock(&self.leaving, rustix::fs::FlockOperation::Unlock)?;
+        Ok(true)
+    }
+
+    /// Returns whether a process that leaves still writes to the file.
+    pub(super) fn has_predecessor(&self) -> bool {
+        match try_flock(&self.leaving) {
+            Ok(true) => {
+                // Only a question: the next process that leaves must be able to lock it.
+                let _ = rustix::fs::flock(&self.leaving, rustix::fs::FlockOperation::Unlock);
+                false
+            }
+            // An error counts as a process, because a wrong `false` could damage the file.
+            Ok(false) | Err(_) => true,
+        }
     }
 
     /// Returns the file, for synchronizing what was written into it.

@@ -2,10 +2,10 @@
 //!
 //! It holds the connection inside its transaction, the names and counters, and what must be undone if the group fails.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ErrorCode, params};
 
 use crate::model::delivery::{DeliveryId, DeliveryState, DeliveryStep};
 use crate::model::ids::RouteName;
@@ -14,6 +14,7 @@ use crate::store::names::{DeliveryLane, EventKind, MAX_KINDS, NameTable};
 use crate::store::sqlite::clock::{PERIOD_MS, StoreClock};
 use crate::store::sqlite::limits::StoreLimits;
 use crate::store::sqlite::load_names;
+use crate::store::sqlite::out_of_order::out_of_order;
 use crate::store::sqlite::time_index::BlockSpans;
 
 /// Why a task did nothing.
@@ -37,6 +38,33 @@ pub(super) struct StoreTotals {
     pub(super) claims: i64,
     pub(super) last_event: i64,
     pub(super) last_delivery: i64,
+}
+
+impl StoreTotals {
+    fn load(conn: &Connection) -> rusqlite::Result<Self> {
+        let sql = "SELECT events, claims, last_event, last_delivery FROM total";
+        conn.query_row(sql, [], |row| {
+            Ok(Self {
+                events: row.get(0)?,
+                claims: row.get(1)?,
+                last_event: row.get(2)?,
+                last_delivery: row.get(3)?,
+            })
+        })
+    }
+}
+
+/// How often a transaction waits for the lock of another process, each time as long as `connect::PATIENCE`.
+const BUSY_RETRIES: u32 = 10;
+
+fn is_busy(err: &rusqlite::Error) -> bool {
+    err.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+}
+
+/// Returns a number that changes when another process commits.
+fn data_version(conn: &Connection) -> rusqlite::Result<i64> {
+    let sql = "PRAGMA data_version";
+    conn.prepare_cached(sql)?.query_row([], |row| row.get(0))
 }
 
 /// A change that must be undone if its group is reported as failed but is found in the file.
@@ -65,8 +93,14 @@ pub(super) struct GroupWork {
     /// True until the log is empty, so that nothing of an erased event is left in it.
     pub(super) wants_empty_log: bool,
     pub(super) clock: Arc<StoreClock>,
+    /// Deliveries in flight by this process. Others in flight belong to a process that leaves, or that ended.
+    pub(super) own: HashSet<i64>,
     /// Time of the store's clock at its last write.
     clock_written_ms: i64,
+    /// Changes when another process commits.
+    data_version: i64,
+    /// Schema version at the start.
+    form: i64,
     tally: HashMap<(i64, DeliveryState), i64>,
 }
 
@@ -77,16 +111,11 @@ impl GroupWork {
         keep_body: bool,
         clock: Arc<StoreClock>,
     ) -> rusqlite::Result<Self> {
+        // Before what it protects, so that a commit in between is noticed.
+        let data_version = data_version(&conn)?;
+        let form = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         let names = Arc::new(load_names::load_names(&conn)?);
-        let sql = "SELECT events, claims, last_event, last_delivery FROM total";
-        let total = conn.query_row(sql, [], |row| {
-            Ok(StoreTotals {
-                events: row.get(0)?,
-                claims: row.get(1)?,
-                last_event: row.get(2)?,
-                last_delivery: row.get(3)?,
-            })
-        })?;
+        let total = StoreTotals::load(&conn)?;
         Ok(Self {
             conn,
             names,
@@ -100,18 +129,56 @@ impl GroupWork {
             wants_checkpoint: false,
             wants_empty_log: false,
             clock,
+            own: HashSet::new(),
             clock_written_ms: i64::MIN,
+            data_version,
+            form,
             tally: HashMap::new(),
         })
     }
 
     pub(super) fn start(&mut self) -> rusqlite::Result<()> {
         self.ghosts.clear();
-        self.conn
+        self.begin_immediate()?;
+        let now = data_version(&self.conn)?;
+        if now != self.data_version {
+            // A process that leaves, or the one that follows, has committed: numbers that it gave must not be given again.
+            let read = self.read_again();
+            if read.is_err() {
+                let _ = self.conn.execute_batch("ROLLBACK");
+            }
+            read?;
+            self.data_version = now;
+        }
+        Ok(())
+    }
+
+    /// Begins a transaction that may write. Waits for another process that writes, which takes one transaction.
+    fn begin_immediate(&self) -> rusqlite::Result<()> {
+        let mut left = BUSY_RETRIES;
+        loop {
             // Takes the write lock at once, because taking it later could fail in the middle of a group.
-            .prepare_cached("BEGIN IMMEDIATE")?
-            .execute([])
-            .map(drop)
+            let begun = self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([]);
+            match begun {
+                Err(err) if is_busy(&err) && left > 0 => left -= 1,
+                begun => return begun.map(drop),
+            }
+        }
+    }
+
+    /// Reads what another process may have changed.
+    fn read_again(&mut self) -> rusqlite::Result<()> {
+        let form: i64 = self
+            .conn
+            .query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if form != self.form {
+            // A newer program follows this process and has migrated the file.
+            return Err(out_of_order());
+        }
+        self.total = StoreTotals::load(&self.conn)?;
+        self.names = Arc::new(load_names::load_names(&self.conn)?);
+        self.are_names_new = true;
+        Ok(())
     }
 
     /// Writes the counters as the last step before the commit.
@@ -237,6 +304,10 @@ impl GroupWork {
         step: DeliveryStep,
     ) -> Option<DeliveryState> {
         let next = found.state.after(step)?;
+        match next {
+            DeliveryState::InFlight => self.own.insert(found.id),
+            _ => self.own.remove(&found.id),
+        };
         self.count(found.lane, found.state, -1);
         self.count(found.lane, next, 1);
         Some(next)

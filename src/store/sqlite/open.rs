@@ -27,6 +27,8 @@ pub(super) struct OpenStore {
     pub(super) sealer: Arc<ContentSealer>,
     pub(super) clock: Arc<StoreClock>,
     pub(super) lock: FileLock,
+    /// True if a process that leaves still writes to the file.
+    pub(super) has_predecessor: bool,
 }
 
 /// Resolves symbolic links in the path, because SQLite keeps the log beside the file that they point to.
@@ -46,10 +48,14 @@ pub(super) fn open(options: &SqliteOptions) -> Result<OpenStore, StoreError> {
     connect::create(path)?;
     // Lock before the first connection: a second gate on the same file would damage it.
     let lock = FileLock::take(path)?;
+    let has_predecessor = lock.has_predecessor();
     let failed = |err| open_failed(path, err);
-    // A process that died of a failed write may have left a log that is not on the disk yet.
-    let extent = wal::secure(path).map_err(|err| failed(connect::io_failed(&err)))?;
-    wal::report(path, &extent);
+    if !has_predecessor {
+        // A process that died of a failed write may have left a log that is not on the disk yet. A process that leaves has
+        // no such log, and it may be writing to the log right now.
+        let extent = wal::secure(path).map_err(|err| failed(connect::io_failed(&err)))?;
+        wal::report(path, &extent);
+    }
     let conn = connect::writer(path).map_err(failed)?;
     // Check the schema version before the first write, so that a file of a later version stays untouched.
     let found = migrate::form(&conn, path)?;
@@ -64,7 +70,9 @@ pub(super) fn open(options: &SqliteOptions) -> Result<OpenStore, StoreError> {
     let limits = StoreLimits::new(options);
     let work = GroupWork::new(conn, limits, options.keep_body, Arc::clone(&clock));
     let mut work = work.map_err(failed)?;
-    take_back(&mut work).map_err(failed)?;
+    if !has_predecessor {
+        take_back(&mut work).map_err(failed)?;
+    }
     if let ClockTrust::Behind(behind_ms) = trust {
         tracing::warn!(
             behind_ms,
@@ -77,6 +85,7 @@ pub(super) fn open(options: &SqliteOptions) -> Result<OpenStore, StoreError> {
         sealer: Arc::new(sealer),
         clock,
         lock,
+        has_predecessor,
     })
 }
 
@@ -91,8 +100,8 @@ pub(super) fn open_untrusted(path: &Path) -> Result<rusqlite::Connection, StoreE
     }
 }
 
-/// Returns deliveries of a dead process to the queue before the first task runs.
-fn take_back(work: &mut GroupWork) -> rusqlite::Result<()> {
+/// Returns deliveries of ended processes to the queue: those in flight that this process did not take.
+pub(super) fn take_back(work: &mut GroupWork) -> rusqlite::Result<()> {
     work.start()?;
     match work.interrupt_all() {
         Ok(()) => {}

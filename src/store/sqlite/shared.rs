@@ -20,6 +20,7 @@ use crate::store::rows::DestinationId;
 use crate::store::seal::ContentSealer;
 use crate::store::sqlite::clock::StoreClock;
 use crate::store::sqlite::connect;
+use crate::store::sqlite::file_sharing::FileSharing;
 use crate::store::sqlite::open::OpenStore;
 use crate::store::sqlite::options::SqliteOptions;
 use crate::store::sqlite::queue::WriterQueue;
@@ -37,6 +38,7 @@ pub(in crate::store) struct StoreShared {
     pub(super) clock: ArcSwap<StoreClock>,
     pub(super) aliases: Mutex<DestinationAliases>,
     pub(super) sweeps: Mutex<PurgeSweeps>,
+    pub(super) sharing: FileSharing,
     is_healthy: AtomicBool,
     /// True if the file was ever open in this process.
     pub(super) was_opened: AtomicBool,
@@ -64,6 +66,7 @@ impl StoreShared {
             clock: ArcSwap::new(clock.unwrap_or_default()),
             aliases: Mutex::default(),
             sweeps: Mutex::default(),
+            sharing: FileSharing::new(opened.is_some_and(|opened| opened.has_predecessor)),
             is_healthy: AtomicBool::new(opened.is_some()),
             was_opened: AtomicBool::new(opened.is_some()),
             groups: AtomicU64::new(0),

@@ -281,7 +281,7 @@ impl GroupWork {
             .map(drop)
     }
 
-    /// Returns all deliveries that a dead process had in flight.
+    /// Returns all deliveries that ended processes had in flight.
     pub(super) fn interrupt_all(&mut self) -> Result<(), TaskFailure> {
         let lanes: Vec<i64> = self.names.lanes.keys().copied().collect();
         for lane in lanes {
@@ -293,6 +293,9 @@ impl GroupWork {
             let in_flight: Vec<(i64, u32)> = rows.collect::<rusqlite::Result<_>>()?;
             drop(stmt);
             for (id, attempt) in in_flight {
+                if self.own.contains(&id) {
+                    continue;
+                }
                 self.interrupt(DeliveryId(id), attempt)?;
             }
         }

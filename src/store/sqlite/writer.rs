@@ -5,10 +5,11 @@
 //! durable before it copies from it, opens the file again, copies and synchronizes the log, and checks the file. It
 //! undoes a group that it reported as failed but finds in the file. Until then it rejects every task.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 
@@ -34,10 +35,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 const RESERVE: usize = 16;
 
 pub(super) struct StoreWriter {
-    shared: Arc<StoreShared>,
-    work: Option<GroupWork>,
-    log: WriteAheadLog,
-    lock: Option<FileLock>,
+    pub(super) shared: Arc<StoreShared>,
+    pub(super) work: Option<GroupWork>,
+    pub(super) log: WriteAheadLog,
+    pub(super) lock: Option<FileLock>,
+    /// Next look whether a process that leaves still writes.
+    pub(super) next_watch: Instant,
+    /// Deliveries in flight by this process, while the file is being opened again.
+    own: HashSet<i64>,
     /// True if a failure may have lost pages of the file itself, not only of the log.
     is_file_in_doubt: bool,
     /// Placeholder descriptors, closed just before the file is opened again.
@@ -68,6 +73,8 @@ impl StoreWriter {
             work: None,
             log: WriteAheadLog::new(),
             lock: None,
+            next_watch: instant(),
+            own: HashSet::new(),
             is_file_in_doubt: false,
             reserve: Vec::new(),
             last: 0,
@@ -85,6 +92,7 @@ impl StoreWriter {
         self.shared.clock.store(opened.clock);
         self.log.take_up(opened.lock.file(), &self.shared.path);
         self.lock = Some(opened.lock);
+        self.shared.sharing.set_predecessor(opened.has_predecessor);
         self.take_up(opened.work)
     }
 
@@ -108,8 +116,12 @@ impl StoreWriter {
             return;
         }
         loop {
+            self.follow_sharing();
+            if let Err(err) = self.watch_predecessor() {
+                self.fail(TaskGroup::default(), &err);
+            }
             self.gather();
-            match self.shared.queue.take(QUIET) {
+            match self.shared.queue.take(self.patience(QUIET)) {
                 NextWork::Group(group) => self.write(group),
                 NextWork::Quiet => self.rest(),
                 NextWork::Closed => break,
@@ -122,7 +134,9 @@ impl StoreWriter {
         if self.shared.faults.is_abandoned.load(Ordering::SeqCst) {
             return;
         }
-        if let Some(work) = self.work.take() {
+        // The process that follows copies the log.
+        let is_shared = self.shared.sharing.is_shared();
+        if let Some(work) = self.work.take().filter(|_| !is_shared) {
             close(work);
         }
     }
@@ -173,7 +187,7 @@ impl StoreWriter {
         let work = self.work.as_mut().ok_or_else(out_of_order)?;
         work.limits.measure(&work.conn);
         // The limit counts the log too. Copying the log into the file may bring the store below the limit again.
-        if work.limits.is_log_large() {
+        if work.limits.is_log_large() && !self.shared.sharing.is_shared() {
             let copied = checkpoint(&work.conn, "TRUNCATE");
             copied.inspect_err(|_| self.is_file_in_doubt = true)?;
             work.limits.measure(&work.conn);
@@ -206,6 +220,9 @@ impl StoreWriter {
     fn checkpoint(&mut self) -> rusqlite::Result<()> {
         #[cfg(test)]
         self.shared.faults.fail_once(|faults| &faults.checkpoint)?;
+        if self.shared.sharing.is_shared() {
+            return Ok(());
+        }
         let Some(work) = &mut self.work else {
             return Ok(());
         };
@@ -224,7 +241,11 @@ impl StoreWriter {
     }
 
     fn rest(&mut self) {
-        let Some(work) = &mut self.work else {
+        let Some(work) = self
+            .work
+            .as_mut()
+            .filter(|_| !self.shared.sharing.is_shared())
+        else {
             return;
         };
         let emptied = match work.wants_empty_log {
@@ -261,6 +282,7 @@ impl StoreWriter {
             // The result does not matter, because the connection closes with `work`.
             let _ = work.conn.execute_batch("ROLLBACK");
             ghosts = std::mem::take(&mut work.ghosts);
+            self.own = std::mem::take(&mut work.own);
         }
         // Tasks that wait are rejected too: their callers may retry elsewhere instead of waiting for the disk.
         let waiting = self.shared.queue.take_all();
@@ -269,6 +291,11 @@ impl StoreWriter {
         }
         self.shared.readers.shut();
         self.log.forget();
+        if self.shared.sharing.is_shared() {
+            // Only a process that is alone may check the file. The one that follows finds the failure itself.
+            self.shared.queue.close();
+            return;
+        }
         if !self.recover(&ghosts) {
             return;
         }
@@ -354,6 +381,10 @@ impl StoreWriter {
             return Err(out_of_order());
         };
         let path = &self.shared.path;
+        // The log must not be rewritten while a process that leaves writes to it.
+        if self.lock.as_ref().is_some_and(FileLock::has_predecessor) {
+            return Err(file_is_locked());
+        }
         // The index of the log records how much of the log the file holds. It is wrong if the file has lost pages, and
         // SQLite rebuilds it only while no other process has the file open.
         if self.is_file_in_doubt && !FileLock::is_alone(&file) {
@@ -376,6 +407,7 @@ impl StoreWriter {
         let limits = limits::StoreLimits::new(&self.shared.options);
         let keep_body = self.shared.options.keep_body;
         let mut work = GroupWork::new(conn, limits, keep_body, self.shared.clock())?;
+        work.own = std::mem::take(&mut self.own);
         work.start()?;
         // Before any new task, or the retry of a rejected sender would be a duplicate.
         work.undo(ghosts)?;
