@@ -88,9 +88,9 @@ impl ProblemView {
                     Some(reason) => format!(
                         "there is no certificate for {names}, so handshakes for it fail: {reason}"
                     ),
-                    None => format!(
-                        "there is no certificate for {names} yet: the CA was not asked yet"
-                    ),
+                    None => {
+                        format!("there is no certificate for {names} yet: the CA was not asked yet")
+                    }
                 };
                 // Nothing is worse, so later steps do not open the alert again.
                 let level = u32::try_from(CERTIFICATE_STEPS.len()).unwrap_or(0);

@@ -12,7 +12,9 @@ use crate::config::model::{
     HttpListener, LogSection, RetentionSection, ServerSection, StoreSection, TelemetrySection,
     TlsSection,
 };
-use crate::config::{acme, admin, egress_proxy, http_listener, log, server, store, store_postgres, telemetry, tls};
+use crate::config::{
+    acme, admin, egress_proxy, http_listener, log, server, store, store_postgres, telemetry, tls,
+};
 use crate::model::database::{CommitDurability, DatabaseLocation, PostgresTls};
 use crate::net::egress_proxy::{EgressProxy, ProxyResolve};
 

@@ -6,8 +6,8 @@ use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind
 
 use crate::config::root::ROOT;
 use crate::config::{
-    acme, admin, alerts, destination, egress_proxy, http_listener, log, outgoing_tls, route, server,
-    store, telemetry, tls, upstream, watch,
+    acme, admin, alerts, destination, egress_proxy, http_listener, log, outgoing_tls, route,
+    server, store, telemetry, tls, upstream, watch,
 };
 
 /// Lines of the example that are active, as (section, key, value).
