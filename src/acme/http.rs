@@ -15,8 +15,9 @@ use thiserror::Error as ThisError;
 
 use crate::model::clock::ClockReading;
 use crate::net::client::OutgoingClient;
+use crate::net::egress_proxy::EgressProxy;
 use crate::net::fetch::FetchLimits;
-use crate::net::https_request::{self, HttpsRequestError};
+use crate::net::https_request::{self, HttpsAccess, HttpsRequestError};
 
 /// Limits of one request. CAs respond within a second, and slowly when they are busy; chains have some 5 KiB.
 const LIMITS: FetchLimits = FetchLimits {
@@ -63,16 +64,18 @@ struct ResponseFacts {
 pub(super) struct AuthorityHttp {
     client: OutgoingClient,
     ca: Option<PathBuf>,
+    proxy: Option<Arc<EgressProxy>>,
     facts: Arc<Mutex<ResponseFacts>>,
 }
 
 impl AuthorityHttp {
     /// Creates a client that trusts the authorities of a file, or of the system.
-    pub(super) fn new(ca: Option<PathBuf>) -> Self {
+    pub(super) fn new(ca: Option<PathBuf>, proxy: Option<Arc<EgressProxy>>) -> Self {
         Self {
             // A client of its own, because the connections of the upstreams' client are a metric.
             client: OutgoingClient::new(),
             ca,
+            proxy,
             facts: Arc::default(),
         }
     }
@@ -97,7 +100,12 @@ impl AuthorityHttp {
             Ok(whole) => whole.to_bytes(),
             Err(never) => match never {},
         };
-        let sent = https_request::send(&self.client, self.ca.clone(), head, body, LIMITS);
+        let access = HttpsAccess {
+            client: &self.client,
+            ca: self.ca.clone(),
+            proxy: self.proxy.clone(),
+        };
+        let sent = https_request::send(access, head, body, LIMITS);
         let (head, body) = sent.await.map_err(AuthorityHttpError::Request)?;
         self.take_facts(&head, &body);
         // `instant-acme` expects a problem document in each error, but proxies and broken CAs send anything.

@@ -195,7 +195,7 @@ impl CertificateManager {
 
     /// Orders a certificate, and records the outcome.
     async fn obtain(&self, plan: &AcmePlan, name: &str) -> Result<(), StorageError> {
-        let http = AuthorityHttp::new(plan.section.ca.clone());
+        let http = AuthorityHttp::new(plan.section.ca.clone(), plan.proxy.clone());
         let ordered = timeout(ORDER_LIMIT, self.order(plan, &http, name)).await;
         let ordered = ordered.unwrap_or_else(|_| {
             let text = "the CA did not finish the order in time";
@@ -274,7 +274,7 @@ impl CertificateManager {
 
     /// Asks the CA when to renew a certificate.
     async fn ask_window(&self, plan: &AcmePlan, name: &str) -> Result<(), StorageError> {
-        let http = AuthorityHttp::new(plan.section.ca.clone());
+        let http = AuthorityHttp::new(plan.section.ca.clone(), plan.proxy.clone());
         let records = self.storage.read_all().await?;
         let leaf = self.names.lock().leaf(name);
         let Some(leaf) = leaf else {

@@ -68,6 +68,7 @@ pub(super) fn plan(
     };
     // A certificate that cannot be stored would be ordered again after each restart, until the CA refuses.
     manager.prepare().map_err(StartError::AcmeStorage)?;
-    let plan = AcmePlan::build(acme).map_err(StartError::AcmeAuthority)?;
+    let plan =
+        AcmePlan::build(acme, config.egress_proxy.clone()).map_err(StartError::AcmeAuthority)?;
     Ok(Some(plan))
 }

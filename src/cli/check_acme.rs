@@ -20,7 +20,7 @@ pub(super) fn check(
     state_folder: &Path,
     report: &mut DiagnosticReport,
 ) {
-    if let Err(err) = AcmePlan::build(acme) {
+    if let Err(err) = AcmePlan::build(acme, None) {
         let message = format!("cannot use `ca` of `[tls.acme]`: {}", error::chain(&err));
         let help = "use a PEM file with the authority that signed the CA's own certificate";
         let severity = DiagnosticSeverity::Error;

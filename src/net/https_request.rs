@@ -1,9 +1,10 @@
 //! Single requests over verified HTTPS to a host of the operator's choice, with the whole response in memory.
 //!
-//! One request uses one connection. It has one deadline and a limit of bytes, and follows no redirects and no proxies.
+//! One request uses one connection. It has one deadline and a limit of bytes, and follows no redirects.
 
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,10 +15,12 @@ use http::{HeaderValue, Request, Uri, header};
 use http_body_util::Full;
 use tokio::time::timeout;
 
+use crate::net::app_url::AppOrigin;
 use crate::net::client::{
     ClientError, ConnectError, ConnectionLease, ExchangeError, OutgoingClient, OwnTls, PoolKey,
-    system_roots,
+    PoolLimits, system_roots,
 };
+use crate::net::egress_proxy::EgressProxy;
 use crate::net::fetch::{FetchLimits, WholeBodyError, read_whole};
 
 /// The reason why a request has no response.
@@ -46,27 +49,31 @@ pub(crate) enum HttpsRequestError {
     Deadline { host: String },
 }
 
-/// Sends one request and reads its response. `ca` names the authorities that may have signed the host's certificate; the
-/// file is read for each request, so that a new one needs no restart.
+/// The client and the settings by which hosts are reached.
+pub(crate) struct HttpsAccess<'a> {
+    pub(crate) client: &'a OutgoingClient,
+    /// The authorities that may have signed the host's certificate. The file is read for each request, so that a new one
+    /// needs no restart.
+    pub(crate) ca: Option<PathBuf>,
+    /// Proxy for hosts that are not its exceptions.
+    pub(crate) proxy: Option<Arc<EgressProxy>>,
+}
+
+/// Sends one request and reads its response.
 pub(crate) async fn send(
-    client: &OutgoingClient,
-    ca: Option<PathBuf>,
+    access: HttpsAccess<'_>,
     head: request::Parts,
     body: Bytes,
     limits: FetchLimits,
 ) -> Result<(response::Parts, Bytes), HttpsRequestError> {
     let host = authority_of(&head.uri)?.to_string();
-    let sent = timeout(
-        limits.deadline,
-        send_at_once(client, ca, head, body, limits),
-    );
+    let sent = timeout(limits.deadline, send_at_once(access, head, body, limits));
     sent.await
         .unwrap_or(Err(HttpsRequestError::Deadline { host }))
 }
 
 async fn send_at_once(
-    client: &OutgoingClient,
-    ca: Option<PathBuf>,
+    access: HttpsAccess<'_>,
     head: request::Parts,
     body: Bytes,
     limits: FetchLimits,
@@ -76,7 +83,7 @@ async fn send_at_once(
     let unusable = || HttpsRequestError::Url {
         url: head.uri.to_string(),
     };
-    let mut lease = connect(client, ca, authority, limits.deadline).await?;
+    let mut lease = connect(access, authority, limits.deadline).await?;
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let mut request = Request::new(Full::new(body));
     *request.uri_mut() = path.parse().map_err(|_| unusable())?;
@@ -108,12 +115,12 @@ fn authority_of(uri: &Uri) -> Result<Authority, HttpsRequestError> {
 }
 
 async fn connect(
-    client: &OutgoingClient,
-    ca: Option<PathBuf>,
+    access: HttpsAccess<'_>,
     authority: Authority,
     deadline: Duration,
 ) -> Result<ConnectionLease, HttpsRequestError> {
     let host = authority.to_string();
+    let HttpsAccess { client, ca, proxy } = access;
     let client = client.clone();
     // Reads files of authorities, which would block the runtime.
     let pool = tokio::task::spawn_blocking(move || {
@@ -122,12 +129,15 @@ async fn connect(
             .map(|ca: &Path| OwnTls::read(system_roots, Some(ca), None));
         let own_tls = own.transpose()?;
         client.pool(PoolKey {
-            is_tls: true,
-            authority,
+            proxy: proxy.filter(|proxy| !proxy.spares(authority.host())),
+            origin: AppOrigin::Host {
+                is_tls: true,
+                authority,
+            },
             connect_timeout: deadline,
             timeout: deadline,
             // Requests are rare, so a connection is not kept for the next one.
-            idle_timeout: Duration::ZERO,
+            keep: PoolLimits::idle(Duration::ZERO),
             own_tls,
             is_external: false,
         })

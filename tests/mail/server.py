@@ -6,12 +6,12 @@ Prints `{"port": N}` first. Accepts the user `gate` with the password `pAsSwOrD-
 for a while (452), mail to `gone@` for good (550).
 """
 
+import asyncio
 import json
 import ssl
 import sys
 
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, LoginPassword
+from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 
 class Mailbox:
@@ -28,7 +28,7 @@ class Mailbox:
             "from": envelope.mail_from,
             "to": envelope.rcpt_tos,
             "tls": session.ssl is not None,
-            "user": session.login_data.decode() if session.login_data else None,
+            "user": session.auth_data.decode() if session.auth_data else None,
             "host": session.host_name,
             "text": envelope.content.decode(),
         }
@@ -39,30 +39,29 @@ class Mailbox:
 def authenticate(server, session, envelope, mechanism, data):
     is_login = isinstance(data, LoginPassword)
     if is_login and data.login == b"gate" and data.password == b"pAsSwOrD-of-the-mail":
-        session.login_data = data.login
-        return AuthResult(success=True)
+        return AuthResult(success=True, auth_data=data.login)
     return AuthResult(success=False, handled=False)
 
 
-def main():
+async def main():
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(sys.argv[1], sys.argv[2])
     is_smtps = "--smtps" in sys.argv
-    settings = dict(authenticator=authenticate, auth_required=True)
+    settings = {"hostname": "127.0.0.1", "authenticator": authenticate, "auth_required": True}
     if is_smtps:
-        controller = Controller(Mailbox(), hostname="127.0.0.1", port=0, ssl_context=tls, auth_require_tls=False, **settings)
+        # The connection is encrypted before SMTP begins, which the protocol does not know.
+        settings["auth_require_tls"] = False
     else:
-        controller = Controller(
-            Mailbox(), hostname="127.0.0.1", port=0, tls_context=tls, require_starttls=True, **settings
-        )
-    # The controller connects to its own port to see that it listens, which does not work with port 0.
-    controller._trigger_server = lambda: None
-    controller.start()
-    port = controller.server.sockets[0].getsockname()[1]
+        settings |= {"tls_context": tls, "require_starttls": True}
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: SMTP(Mailbox(), **settings), "127.0.0.1", 0, ssl=tls if is_smtps else None
+    )
+    port = server.sockets[0].getsockname()[1]
     print(json.dumps({"port": port}), flush=True)
     # Ends with the test, which holds the other end.
-    sys.stdin.read()
-    controller.stop()
+    await loop.run_in_executor(None, sys.stdin.read)
+    server.close()
 
 
-main()
+asyncio.run(main())

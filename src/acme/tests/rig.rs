@@ -135,7 +135,7 @@ impl AcmeRig {
     fn plan(&self, directory: &str, names: &[&str]) -> AcmePlan {
         let config = self.config(directory, names);
         let acme = config.tls.unwrap().acme.unwrap();
-        AcmePlan::build(&acme).unwrap()
+        AcmePlan::build(&acme, None).unwrap()
     }
 
     fn config(&self, directory: &str, names: &[&str]) -> config::model::GateConfig {

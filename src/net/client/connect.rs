@@ -9,7 +9,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -287,7 +287,7 @@ impl HostOrigin {
 
 /// Connects to a Unix socket. While its queue of new connections is full, the kernel rejects a connection at once instead
 /// of delaying it, so the delay is made here.
-async fn connect_socket(path: &PathBuf, deadline: Instant) -> Result<UnixStream, ConnectError> {
+async fn connect_socket(path: &Path, deadline: Instant) -> Result<UnixStream, ConnectError> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let connected = timeout(left, UnixStream::connect(path)).await;
