@@ -48,6 +48,7 @@ pub(super) async fn run(shared: Arc<NodeShared>, started: SyncSender<Result<(), 
         let entered = tokio::time::timeout(ENTRY_PATIENCE, enter(&shared, &slot, &lock)).await;
         match entered.unwrap_or_else(|_| Err(no_answer())) {
             Ok(version) => {
+                // A session that worked shows that the database is back, so the next failure begins with a short pause.
                 pause = FIRST_PAUSE;
                 if let Some(started) = started.take() {
                     let _ = started.send(Ok(()));
@@ -196,6 +197,7 @@ async fn beat(shared: &NodeShared, session: &Session) -> Result<(), StoreError> 
         });
     };
     shared.clock.set(row.get(0), asked, clock::instant());
+    // From the time of the question: other nodes may have seen the beat at any time after it.
     shared.lease.renew(asked);
     Ok(())
 }

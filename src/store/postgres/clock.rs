@@ -24,6 +24,7 @@ struct ClockMeasurement {
 impl DatabaseClock {
     /// Takes over a time of the database. The measurement lies between the question and the answer.
     pub(super) fn set(&self, database_ms: i64, asked: Instant, answered: Instant) {
+        // Half of the round trip is the best guess, and at most the other half is wrong with it.
         let at = asked + answered.saturating_duration_since(asked) / 2;
         *self.measured.write() = Some(ClockMeasurement { database_ms, at });
     }

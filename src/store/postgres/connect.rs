@@ -81,6 +81,7 @@ async fn open_host(
             drive(client, connection)
         }
     };
+    // Before the set-up, whose statements an old server may not know.
     check_version(host, &connected.version)?;
     check_encoding(settings, host, &connected.encoding)?;
     set_up(settings, host, connected.session).await
@@ -200,6 +201,7 @@ async fn set_up(
     );
     let explain = |err: tokio_postgres::Error| host_failure::of_connect(settings, host, &err);
     let (read_only, fsync) = ask(&session, &sql).await.map_err(explain)?;
+    // A standby accepts sessions, so only this shows that a write would fail. It may be the primary later.
     if read_only.as_deref() != Some("off") {
         return Err(HostFailure::transient(format!(
             "the server {host} is read-only: it is a standby, or `default_transaction_read_only` is on"
