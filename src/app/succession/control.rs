@@ -57,7 +57,7 @@ impl ControlSocket {
     pub(in crate::app) async fn next(&mut self) -> ControlRequest {
         loop {
             let Some(mut channel) = self.requests.recv().await else {
-                // Without the accepting task no request can come, and an end here would make the caller spin.
+                // Without the accepting task, which ends with the runtime, no request can come.
                 return std::future::pending().await;
             };
             match channel.receive(FIRST).await {

@@ -190,6 +190,7 @@ async fn beat(shared: &NodeShared, session: &Session) -> Result<(), StoreError> 
         .await
         .map_err(StoreError::Postgres)?;
     let Some(row) = row else {
+        // At once, so that no attempt begins beside that of the node that takes over.
         shared.lease.end();
         return Err(StoreError::Connect {
             what: "another node declared this one dead, since it was quiet for too long".to_owned(),
@@ -265,6 +266,7 @@ fn spread_of(since: Instant) -> f64 {
 
 /// Ends this node's row at the end of the process, so that other nodes need not wait for its lease.
 pub(super) async fn leave(shared: &NodeShared) {
+    // This process never registered, so there is no row to end.
     if shared.node() == 0 {
         return;
     }

@@ -256,6 +256,7 @@ fn check_timeline(host: &PostgresHost, cluster: &str, timeline: &str) -> Result<
             stop it, and make it a standby of the new primary"
         )));
     }
+    // Reached only with a timeline that is as high or higher, so the mark never falls.
     highest.clear();
     highest.push_str(timeline);
     Ok(())
