@@ -236,6 +236,7 @@ impl ProblemView {
         shares.sort_by(|left, right| right.0.total_cmp(&left.0));
         if let Some((share, key)) = shares.first().filter(|(share, _)| *share >= limit) {
             let percent = (share * 100.0) as u64;
+            // Worse at 95 % and when it is full, so that receivers hear of it again.
             let level = u32::from(*share >= 0.95) + u32::from(*share >= 1.0);
             let text = format!(
                 "the store has used {percent} % of its room (`{key}`): at 100 % it rejects events, so give it more \
@@ -302,6 +303,7 @@ fn destination(
     };
     let age_ms = now_ms.saturating_sub(oldest_ms);
     let is_stopped = is_paused || row.disabled.is_some();
+    // A destination that is paused or disabled has a backlog by intent, and has a problem of its own above.
     if age_ms > millis(limit) && !is_stopped {
         let minutes = age_ms / 60_000;
         let text = format!(

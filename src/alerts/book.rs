@@ -131,9 +131,11 @@ impl AlertBook {
             let key = (problem.kind.word().to_owned(), subject);
             let id = match known.get(&key) {
                 Some(id) => *id,
+                // Known alerts go on at the bound, so that a flood of problems cannot end those before it.
                 None if self.alerts.len() >= MAX_ALERTS => continue,
                 None => self.begin(&problem, &key, times.now_ms),
             };
+            // A later problem of this round with the same key then finds the alert instead of beginning a second one.
             known.insert(key, id);
             // Two nodes may find the same problem; the first one counts.
             if present.insert(id)
@@ -142,6 +144,7 @@ impl AlertBook {
                 notes.extend(alert.continues(&problem, times));
             }
         }
+        // A problem that could not be looked for is not absent.
         if !times.is_partial {
             self.alerts
                 .retain(|id, alert| present.contains(id) || !alert.has_ended(times, &mut notes));
@@ -171,6 +174,7 @@ impl AlertBook {
     /// Acknowledges an alert. Returns what receivers have to know, or `None` if there is no such alert.
     pub(super) fn acknowledge(&mut self, id: u64, by: &str, now_ms: i64) -> Option<Vec<AlertNote>> {
         let alert = self.alerts.get_mut(&id)?;
+        // A problem that may still pass by itself is not shown, so it cannot be acknowledged.
         alert.opened_ms?;
         if alert.acknowledged.is_some() {
             return Some(Vec::new());
@@ -235,6 +239,7 @@ impl OpenAlert {
 
     /// Returns whether an absent problem is over.
     fn has_ended(&mut self, times: BookTimes<'_>, notes: &mut Vec<AlertNote>) -> bool {
+        // Receivers never heard of it, so it ends without a note.
         if self.opened_ms.is_none() {
             return true;
         }

@@ -146,6 +146,8 @@ impl AlertCenter {
         let role = { self.state.lock().role };
         let term = match duty {
             Ok(Some(term)) => {
+                // A new term means that another node may have written since, so its rows replace what this node
+                // remembers.
                 if role != CenterRole::Leads(term) && !self.load(term).await {
                     return;
                 }
@@ -196,6 +198,7 @@ impl AlertCenter {
             Some((route.to_owned(), body.clone()))
         });
         state.learned = LearnedRoutes::load(learned);
+        // Tasks of a former term may still send. Receivers recognize copies by the ids of the messages.
         state.sending.clear();
         state.role = CenterRole::Leads(term);
         true
@@ -205,6 +208,7 @@ impl AlertCenter {
     async fn stand_by(&self, own: &NodeFindings) {
         let name = match &self.keeper {
             AlertKeeper::Shared(store) => store.node_name().unwrap_or_default().to_owned(),
+            // A file has one node only, so there is no leader that could read its findings.
             AlertKeeper::File(_) => return,
         };
         let rows = vec![(format!("{FOUND}{name}"), serde_json::to_string(own).ok())];
@@ -274,6 +278,7 @@ impl AlertCenter {
         let mut state = self.state.lock();
         let state = &mut *state;
         let outboxes = &mut state.stored.outboxes;
+        // A receiver that left the config must not keep its queue in the stored book forever.
         outboxes.retain(|name, _| plan.receivers.contains_key(name));
         let is_partial = shared.is_none();
         let mut found = shared.unwrap_or_default();
@@ -290,6 +295,7 @@ impl AlertCenter {
         for (id, by) in acknowledged {
             let known = state.stored.book.acknowledge(*id, by, now_ms);
             notes.extend(known.unwrap_or_default());
+            // Deleted by the write that stores their effect, so that a crash in between loses no acknowledgment.
             rows.push((format!("{ACKNOWLEDGED}{id}"), None));
         }
         let hold = |kind| plan.hold(kind);
@@ -307,6 +313,7 @@ impl AlertCenter {
             let is_busy = state.sending.contains(name);
             let limits = limits(plan, receiver, now_ms);
             if let Some(message) = (!is_busy).then(|| outbox.due(limits, message_id)).flatten() {
+                // One message at a time for each receiver, so that its messages arrive in their order.
                 state.sending.insert(name.clone());
                 messages.push((name.clone(), message));
             }
@@ -314,6 +321,7 @@ impl AlertCenter {
         let learned = state.learned.take_changed(&plan.routes).into_iter();
         rows.extend(learned.map(|(name, body)| (format!("{LEARNED}{name}"), body)));
         let book = serde_json::to_string(&state.stored).unwrap_or_default();
+        // Most rounds change nothing, so most rounds write nothing.
         if book != state.written {
             rows.push((BOOK.to_owned(), Some(book.clone())));
             state.written = book;
@@ -420,6 +428,7 @@ impl AlertCenter {
                 };
                 self.save(term, vec![row]).await;
             }
+            // Only the leader writes the book, so it gets the acknowledgment in a row of its own.
             CenterRole::Follows if is_known => {
                 let row = (format!("{ACKNOWLEDGED}{id}"), Some(by.to_owned()));
                 let saved = self.keeper.save(None, vec![row]).await;

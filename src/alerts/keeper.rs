@@ -133,11 +133,13 @@ impl AlertFile {
     fn read(&self) -> Vec<(String, String)> {
         let mut text = Vec::new();
         let file = File::open(&self.path);
+        // Bounded, so that a wrong file cannot fill the memory. A document that is cut fails to parse.
         let read = file.and_then(|file| file.take(MAX_BYTES).read_to_end(&mut text));
         let stored = read
             .and_then(|_| serde_json::from_slice::<StoredAlerts>(&text).map_err(io::Error::from));
         let rows = match stored {
             Ok(stored) if stored.version == VERSION => stored.rows,
+            // Another version may give the rows another meaning, so the alerts begin again.
             Ok(_) => BTreeMap::new(),
             Err(error) => {
                 if error.kind() != io::ErrorKind::NotFound {
@@ -170,6 +172,7 @@ impl AlertFile {
             }
         };
         let text = serde_json::to_vec(&stored)?;
+        // The process id keeps the file apart from that of a process that takes over.
         let fresh = self
             .path
             .with_extension(format!("json.{}", std::process::id()));

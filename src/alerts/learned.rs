@@ -168,6 +168,7 @@ impl LearnedRoute {
             // While a route is learned, more rejected requests than events are not normal.
             None => (activity.genuine.max(least), "more than genuine events"),
         };
+        // The limit may be zero, and a route without rejected requests has no problem.
         (refused >= limit && refused > 0).then(|| {
             let reason = match activity.reason.is_empty() {
                 true => String::new(),

@@ -117,6 +117,7 @@ impl AlertMessage {
         let mut is_cut = false;
         for group in self.groups() {
             let mut add = |line: &str, text: &mut String| {
+                // Escaping may lengthen a line, so its length counts afterward.
                 let line = escape(line);
                 let length = line.chars().count() + 1;
                 // Room for the last line, which says that something is missing.

@@ -76,6 +76,7 @@ pub(super) enum FailedSend {
 impl ReceiverOutbox {
     /// Adds a note. A later note about the same alert replaces the earlier one.
     pub(super) fn push(&mut self, note: AlertNote) {
+        // The wait counts from the first note, so that further ones cannot delay the message forever.
         if self.waiting.is_empty() {
             self.waiting_since_ms = note.at_ms;
         }
@@ -99,6 +100,7 @@ impl ReceiverOutbox {
     ) -> Option<AlertMessage> {
         let now_ms = limits.now_ms;
         if let Some(outgoing) = &self.outgoing {
+            // A message that was not accepted goes before new notes, which wait and leave together.
             return (outgoing.next_ms <= now_ms).then(|| outgoing.message.clone());
         }
         // A clock that was set back must not hold up messages for hours.
@@ -162,6 +164,7 @@ impl ReceiverOutbox {
         let factor = 1_u32 << (outgoing.attempts - 1).min(16);
         let pause = limits.interval * factor.min(MAX_PAUSE);
         let wanted = failure.retry_after.unwrap_or_default();
+        // A receiver may ask for a longer pause, but not for one of days.
         let pause_ms = millis(pause.max(wanted)).min(HOUR_MS);
         outgoing.next_ms = limits.now_ms.saturating_add(pause_ms);
         FailedSend::Later

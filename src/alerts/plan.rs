@@ -172,6 +172,7 @@ impl PlannedReceiver {
             keep: PoolLimits::idle(IDLE),
             proxy: proxy.cloned(),
             own_tls: own_tls.transpose().map_err(failed)?,
+            // Chat servers in the operator's own network are fine, so private addresses are not rejected.
             is_external: false,
         };
         Ok(Self {

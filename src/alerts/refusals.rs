@@ -39,6 +39,7 @@ impl RefusalBaseline {
             // A clock that steps back adds to the newest hour.
             false => hour.saturating_sub(self.newest).max(0),
         };
+        // Bounded work, since the gate may have been stopped for years.
         for _ in 0..passed.min(HOURS as i64) {
             self.hours.push_back(0);
         }
@@ -46,6 +47,7 @@ impl RefusalBaseline {
         while self.hours.len() > HOURS {
             self.hours.pop_front();
         }
+        // The highest value of the hour, since the count of the last hour may fall again before this hour ends.
         if let Some(last) = self.hours.back_mut() {
             *last = refused.max(*last);
         }

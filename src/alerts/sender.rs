@@ -244,6 +244,7 @@ impl MailSender {
             built.map_err(|error| SendFailure::temporary(chain(&error)))
         };
         let tls = match settings.security {
+            // Required, since an attacker on the path can remove the server's offer of STARTTLS (RFC 3207, section 6).
             MailSecurity::StartTls => Tls::Required(tls()?),
             MailSecurity::Tls => Tls::Wrapper(tls()?),
             MailSecurity::Off => Tls::None,

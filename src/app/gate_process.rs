@@ -96,10 +96,12 @@ pub(super) async fn watch(app: RunningGate, mut process: GateProcess) {
     match reason {
         StopReason::Stop => {
             let delay = app.shutdown_delay();
+            // The delay counts toward the time that systemd grants, so that it does not kill the gate during the drain.
             systemd::notify_stopping(delay.unwrap_or_default() + app.shutdown_timeout());
             if let Some(delay) = delay {
                 tokio::select! {
                     () = app.delay_shutdown(delay) => {}
+                    // A second signal skips the delay, since the operator is in a hurry.
                     () = process.signals.stop.next() => {}
                 }
             }
@@ -107,8 +109,10 @@ pub(super) async fn watch(app: RunningGate, mut process: GateProcess) {
         }
         StopReason::Restart => process.restart(app).await,
         StopReason::Upgraded(report) => {
+            // Before the drain, which may take long, and in which the supervisor has no part.
             process.leave_supervisor(&app).await;
             app.drained().await;
+            // Before the gate ends: the outcomes of the last exchanges must reach the successor.
             report.end().await;
             app.end().await;
         }
@@ -130,12 +134,15 @@ impl GateProcess {
                 biased;
                 () = next_signal(&mut self.signals.restart) => is_restart = true,
                 () = self.signals.stop.next() => {
+                    // Without control socket or supervisor no next process could find this one, so this is an ordinary
+                    // stop.
                     return match is_restart && self.control.is_some() && self.leave.is_some() {
                         true => StopReason::Restart,
                         false => StopReason::Stop,
                     };
                 }
                 () = next_signal(&mut self.signals.hangup) => {
+                    // A signal has no channel for an answer, so the log has to do.
                     let _ = reload(app, &self.path).await;
                 }
                 () = next_signal(&mut self.signals.upgrade) => upgrade_for = Some(None),
@@ -143,7 +150,9 @@ impl GateProcess {
                     let _ = ask.send(reload(app, &self.path).await);
                 }
                 request = next_control_request(&mut self.control) => match request {
+                    // A process that was started beside this one by mistake must not take its sockets.
                     ControlRequest::Successor(successor) => successor.refuse().await,
+                    // A package update has replaced the program, so a reload of the service also upgrades it.
                     ControlRequest::Reload(answer) if self.program.is_replaced() => {
                         upgrade_for = Some(Some(answer));
                     }

@@ -99,6 +99,7 @@ fn on_gate(
 async fn show(client: &AdminClient, json: bool) -> Result<bool, CommandFailure> {
     let found: AlertList = client.get("listing alerts", LIST_ALERTS.path).await?;
     print_list(&found, json);
+    // Open alerts end the command with 1, so that scripts can use it as a check.
     Ok(found.alerts.is_empty())
 }
 

@@ -96,6 +96,7 @@ fn read(name: &str, table: &mut TomlTable<'_>, context: &LoadContext) -> Option<
     let ca = table.read(&CA, value::path);
     let timeout = table.read(&TIMEOUT, value::duration);
     table.deny_unknown();
+    // Only here, after every key was read, so that a wrong `type` hides no other error.
     let kind = kind?.value;
     check_keys(table, kind);
     let chat = |format, url| AlertTarget::Chat { format, url };
@@ -163,6 +164,7 @@ fn url(
     context: &LoadContext,
 ) -> Option<Uri> {
     let value = table.value(&URL)?;
+    // An unknown type counts as a chat, so that its URL is treated as a secret, too.
     let is_credential = kind != Some(ReceiverType::Webhook);
     let secret = match value.text() {
         Some(text) if !is_credential => Secret::new(text.as_bytes().to_vec()),
@@ -187,6 +189,7 @@ fn parse_url(secret: &Secret) -> Result<Uri, ValueFault> {
 }
 
 fn is_loopback(host: &str) -> bool {
+    // A URL has an IPv6 address in brackets (RFC 3986, section 3.2.2).
     let bare = host.trim_matches(['[', ']']);
     let address = bare.parse::<IpAddr>();
     address.map_or(bare == "localhost", |ip| ip.to_canonical().is_loopback())
@@ -222,6 +225,7 @@ fn mail(table: &mut TomlTable<'_>, context: &LoadContext) -> Option<MailSettings
     let server = server?;
     let (host, port) = server.value;
     let security = security.unwrap_or(match port {
+        // On port 465 TLS begins with the first byte (RFC 8314, section 3.3).
         Some(465) => MailSecurity::Tls,
         _ => MailSecurity::StartTls,
     });
@@ -232,6 +236,7 @@ fn mail(table: &mut TomlTable<'_>, context: &LoadContext) -> Option<MailSettings
         );
         table.error(server.span, fault);
     }
+    // Submission (RFC 6409), submission over TLS (RFC 8314), and plain SMTP to a relay on this machine.
     let usual = match security {
         MailSecurity::StartTls => 587,
         MailSecurity::Tls => 465,
@@ -258,6 +263,7 @@ fn server(value: &TomlValue<'_>) -> Result<(String, Option<u16>), ValueFault> {
     };
     let authority: http::uri::Authority = text.parse().map_err(|_| fault())?;
     let host = authority.host();
+    // An authority may contain a user, but the login comes from keys of its own.
     if host.is_empty() || text.contains('@') {
         return Err(fault());
     }

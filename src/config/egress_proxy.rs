@@ -32,6 +32,7 @@ pub(super) fn read_own(
 ) -> Option<Option<Arc<EgressProxy>>> {
     let value = table.value(&DESTINATION_PROXY)?;
     Some(match value.content().as_bool() {
+        // A direct connection, even where the file has a proxy for external destinations.
         Some(false) => None,
         _ => parse(&value, context),
     })
@@ -54,6 +55,7 @@ fn parse(value: &TomlValue<'_>, context: &LoadContext) -> Option<Arc<EgressProxy
     let password = password.and_then(|value| secrets::read_password(&value, context));
     let resolve = table.read(&RESOLVE, |value| value::choice(value, &ProxyResolve::ALL));
     let exceptions = exceptions(&mut table);
+    // After all keys were read, since a key that was not read counts as unknown.
     table.deny_unknown();
     // One of the two alone would be sent as something that the proxy rejects with a confusing 407.
     let alone = match (&user, password_span) {
@@ -71,6 +73,7 @@ fn parse(value: &TomlValue<'_>, context: &LoadContext) -> Option<Arc<EgressProxy
     let user = user.map(|placed| placed.value);
     let credentials = user.as_deref().zip(password.as_ref());
     let resolve = resolve.unwrap_or(ProxyResolve::Local);
+    // The `?` comes this late so that a faulty URL does not hide the other errors of the table.
     let mut proxy = EgressProxy::new(authority?.value, credentials, resolve);
     proxy.exceptions = exceptions;
     Some(Arc::new(proxy))

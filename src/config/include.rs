@@ -58,6 +58,7 @@ pub(crate) fn read_texts(main: &Path) -> Result<Vec<ConfigText>, DiagnosticRepor
     let mut seen = BTreeSet::from_iter(fs::canonicalize(main));
     for pattern in patterns {
         let paths = expand(folder, &pattern).and_then(|paths| {
+            // Checked before the files are read. One more than the bound, since the main file is among the texts.
             let is_within = texts.len().saturating_add(paths.len()) <= MAX_FILES + 1;
             match is_within {
                 true => Ok(paths),
@@ -116,6 +117,8 @@ fn pattern(value: &TomlValue<'_>) -> Result<(), ValueFault> {
             format!("for example `\"{folder}/*.toml\"`"),
         );
     }
+    // A wildcard in a folder would make the order of the files hard to foresee. The other characters have a meaning in
+    // shells, which they do not have here.
     if folder.contains('*') || text.contains(['?', '[', '{', '\0']) {
         return wrong(
             "is not a pattern",
@@ -127,6 +130,7 @@ fn pattern(value: &TomlValue<'_>) -> Result<(), ValueFault> {
 
 /// Returns the patterns of the main file that can be used. Faults are reported later, with their place.
 fn patterns(text: &str) -> Vec<String> {
+    // Errors of the syntax are dropped here, since the whole document is parsed again with all files.
     let (root, _) = DeTable::parse_recoverable(text);
     let listed = match root
         .get_ref()
@@ -135,6 +139,7 @@ fn patterns(text: &str) -> Vec<String> {
     {
         None => return vec![DEFAULT_PATTERN.to_owned()],
         Some(DeValue::Array(listed)) => listed,
+        // A value of the wrong type is reported with the rest of the config, so nothing is read for it.
         Some(_) => return Vec::new(),
     };
     let texts = listed.iter().filter_map(|item| item.get_ref().as_str());
@@ -161,6 +166,7 @@ fn expand(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     }
     let entries = match fs::read_dir(read_dir_path(&below)) {
         Ok(entries) => entries,
+        // Many installations have no `conf.d`, so its absence is no error.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error.to_string()),
     };
@@ -177,10 +183,12 @@ fn expand(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
             continue;
         }
         names.push(found);
+        // Inside the loop, so that a folder with millions of files ends it early.
         if names.len() > MAX_FILES {
             return Err(format!("more than {MAX_FILES} files match"));
         }
     }
+    // The order of `read_dir` differs between file systems, and a config must mean the same on all of them.
     names.sort_by(|left, right| left.as_bytes().cmp(right.as_bytes()));
     Ok(names.into_iter().map(|name| below.join(name)).collect())
 }
@@ -213,6 +221,7 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
             None => return false,
         }
     }
+    // The last part is bound to the end of the name, so its earliest place would be the wrong one.
     rest.ends_with(last)
 }
 

@@ -21,6 +21,7 @@ pub(super) fn read(mut table: TomlTable<'_>, context: &LoadContext) -> TlsFiles 
     table.deny_unknown();
     let client = match (cert, key) {
         (Some((cert, _)), Some((key, _))) => Some((cert, key)),
+        // One without the other would have no effect, and the app would reject the connection with an unclear alert.
         (Some((_, span)), None) | (None, Some((_, span))) => {
             let fault = ValueFault::new(
                 "a client certificate needs both its chain and its key",

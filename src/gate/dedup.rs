@@ -260,6 +260,7 @@ impl ClaimTable {
             until: now + self.limits.lease,
             waiters: Vec::new(),
         };
+        // Drops an expired claim with its waiters, whose channels close, so that they do not wait in vain.
         shard.insert(key, claim);
         // Under the lock, so that the observer gets the changes of a key in their order.
         self.report(key, ClaimChange::Claimed);
@@ -330,6 +331,7 @@ impl ClaimTable {
         let is_own = shard.get(&key).is_some_and(|claim| claim.owner == owner);
         let ended = if is_own { shard.remove(&key) } else { None };
         match spent_at {
+            // Reported even if the claim has expired meanwhile: the successor must know the spent key, too.
             Some(_) => self.report(key, ClaimChange::Spent(status)),
             None if is_own => self.report(key, ClaimChange::Released(status)),
             None => {}
@@ -424,6 +426,7 @@ fn wait_in(
 }
 
 fn status_of(status: u16) -> StatusCode {
+    // Only a damaged store has another value. The app has accepted the event, so its sender must not retry.
     StatusCode::from_u16(status).unwrap_or(StatusCode::OK)
 }
 

@@ -66,6 +66,8 @@ impl AppUrl {
     /// # Errors
     /// See [`SocketUrlFault`].
     pub fn parse_socket(rest: &str) -> Result<Self, SocketUrlFault> {
+        // A relative path would depend on the folder in which the gate was started. `//` may be meant as a host, as in
+        // `unix://host`.
         let is_absolute =
             rest.starts_with('@') || (rest.starts_with('/') && !rest.starts_with("//"));
         if !is_absolute {
@@ -77,9 +79,11 @@ impl AppUrl {
             return Err(SocketUrlFault::TooLong);
         }
         let is_odd = |char: char| char.is_control() || "?#".contains(char);
+        // A lone `/` or `@` names no socket, and `?` or `#` would make the rest look like a query or a fragment.
         if socket.len() < 2 || socket.contains(is_odd) {
             return Err(SocketUrlFault::Character);
         }
+        // A fragment is never sent to a server (RFC 9110, section 4.2.5), so one in the config is a mistake.
         let target = Some(target).filter(|target| target.starts_with('/') && !target.contains('#'));
         let target = target.and_then(|target| target.parse().ok());
         Ok(Self {
@@ -195,6 +199,7 @@ impl fmt::Display for AppUrl {
                 let scheme = if *is_tls { "https" } else { "http" };
                 write!(f, "{scheme}://{authority}{}", self.target)
             }
+            // The default path is left out, so that the URL reads as operators write it.
             AppOrigin::Socket(name) if self.target == "/" => write!(f, "{UNIX}{name}"),
             AppOrigin::Socket(name) => write!(f, "{UNIX}{name}:{}", self.target),
         }

@@ -64,9 +64,11 @@ impl EgressProxy {
         resolve: ProxyResolve,
     ) -> Self {
         let authorization = credentials.map(|(user, password)| {
+            // Wiped after encoding, since it holds the password in clear text.
             let both = Zeroizing::new([user.as_bytes(), b":", password.expose()].concat());
             Secret::new([b"Basic ", BASE64.encode(&both).as_bytes()].concat())
         });
+        // A digest, so that comparing and hashing proxies never reads the credentials.
         let digest = match &authorization {
             None => [0; 32],
             Some(value) => Sha256::digest(value.expose()).into(),
@@ -83,6 +85,7 @@ impl EgressProxy {
 
     /// Returns true where a host is reached without the proxy. `host` is a name or an address, as in a URL.
     pub fn spares(&self, host: &str) -> bool {
+        // `Example.COM.` and `example.com` are the same host, and a URL may have either.
         let host = host::without_root(host::bare(host)).to_ascii_lowercase();
         let address = host.parse::<IpAddr>().ok();
         let mut exceptions = self.exceptions.iter();
@@ -93,6 +96,8 @@ impl EgressProxy {
             }
             ProxyException::Name(name) => **name == *host,
             ProxyException::Below(suffix) => {
+                // The dot before the name must be there: `*.example.com` covers neither `example.com` nor
+                // `badexample.com`.
                 let label = host.strip_suffix(&**suffix);
                 label.is_some_and(|label| label.len() > 1 && label.ends_with('.'))
             }
@@ -115,11 +120,13 @@ impl ProxyException {
             // Bits beyond the prefix are more probably a typing mistake than the whole range.
             return (range.trunc() == range).then_some(Self::Range(range));
         }
+        // `.example.com` is the form of `NO_PROXY`, from which operators copy.
         let (name, is_below) = match text.strip_prefix("*.").or(text.strip_prefix('.')) {
             Some(name) => (name, true),
             None => (text, false),
         };
         let is_label = |label: &str| {
+            // RFC 1123 allows no underscore in a host name, but names of internal networks have them.
             let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
             !label.is_empty() && label.bytes().all(is_fit)
         };
@@ -160,6 +167,7 @@ impl Eq for EgressProxy {}
 
 impl Hash for EgressProxy {
     fn hash<H: Hasher>(&self, state: &mut H) {
+        // Fewer fields than `eq` compares, which is allowed: equal proxies still have equal hashes.
         self.authority.hash(state);
         self.digest.hash(state);
     }
@@ -167,6 +175,7 @@ impl Hash for EgressProxy {
 
 impl std::fmt::Debug for EgressProxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Neither user nor password, since debug output may end up in a log.
         write!(f, "EgressProxy({})", self.authority)
     }
 }

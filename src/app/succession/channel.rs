@@ -43,6 +43,7 @@ impl SuccessionChannel {
     pub(super) async fn send(&mut self, frame: &SuccessionFrame) -> Result<(), SuccessionError> {
         let text = serde_json::to_vec(frame).map_err(io::Error::from)?;
         let length = u32::try_from(text.len()).map_err(|_| SuccessionError::Unexpected)?;
+        // A length before each frame, since a stream socket keeps no boundaries.
         self.stream.write_all(&length.to_be_bytes()).await?;
         self.stream.write_all(&text).await?;
         Ok(())
@@ -64,6 +65,7 @@ impl SuccessionChannel {
         let mut length = [0; 4];
         self.read(&mut length).await?;
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        // Before the buffer exists, so that a peer of another version cannot make this process allocate 4 GiB.
         if length > MAX_FRAME {
             return Err(SuccessionError::Unexpected);
         }
@@ -75,6 +77,8 @@ impl SuccessionChannel {
     async fn read(&mut self, bytes: &mut [u8]) -> Result<(), SuccessionError> {
         match self.stream.read_exact(bytes).await {
             Ok(_) => Ok(()),
+            // Both mean that the other process is gone: the kernel resets a Unix socket that was closed with unread
+            // bytes.
             Err(err)
                 if matches!(
                     err.kind(),
@@ -134,6 +138,7 @@ fn send_once(stream: BorrowedFd<'_>, sockets: &[BorrowedFd<'_>]) -> io::Result<(
         stream,
         &[IoSlice::new(&[0])],
         &mut control,
+        // A peer that is gone must be an error and not a signal that ends this process.
         SendFlags::NOSIGNAL,
     )?;
     Ok(())

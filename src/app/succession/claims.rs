@@ -72,6 +72,7 @@ impl ClaimFeed {
                 channel.send(&frame).await?;
             }
         }
+        // Before `Go`, so that the successor begins with every claim that this process has by now.
         while let Ok(change) = self.changes.try_recv() {
             channel.send(&frame_of(change)).await?;
         }
@@ -88,6 +89,7 @@ impl ClaimFeed {
         loop {
             let change = match self.changes.try_recv() {
                 Ok(change) => change,
+                // Only when the queue is empty: the changes of the last exchanges come just before the end.
                 Err(_) if is_over => return,
                 Err(_) => tokio::select! {
                     change = self.changes.recv() => match change {
@@ -131,6 +133,8 @@ impl AdoptedClaims {
                     let Some(table) = state.claims(&route) else {
                         continue;
                     };
+                    // A key that is taken already stays with its owner. The end of this claim then only enters the
+                    // spent key.
                     if let Some(claim) = table.adopt(key) {
                         self.in_flight.insert(name, (table, claim));
                     }

@@ -45,6 +45,8 @@ impl CommandMode {
             Self::SUCCESSOR => (true, ProcessRole::Main),
             Self::SUCCESSOR_WORKER => (true, ProcessRole::Worker),
             Self::WORKER => (false, ProcessRole::Worker),
+            // An unknown part comes from another version or from the user's environment, so this process starts as
+            // usual.
             _ => (false, ProcessRole::Main),
         };
         Self { is_successor, role }

@@ -36,6 +36,7 @@ impl ControlSocket {
     /// Binds the socket in place of the one of a former process. Needs a tokio runtime.
     pub(in crate::app) fn bind(path: PathBuf) -> io::Result<Self> {
         let fresh = path.with_extension("new");
+        // A process that crashed between `bind` and `rename` leaves this file, and `bind` fails where a file exists.
         let _ = std::fs::remove_file(&fresh);
         let listener = UnixListener::bind(&fresh)?;
         // Only the owner: a client can have the listening sockets. The folder is private too.
@@ -56,6 +57,7 @@ impl ControlSocket {
     pub(in crate::app) async fn next(&mut self) -> ControlRequest {
         loop {
             let Some(mut channel) = self.requests.recv().await else {
+                // Without the accepting task, which ends with the runtime, no request can come.
                 return std::future::pending().await;
             };
             match channel.receive(FIRST).await {
@@ -65,6 +67,7 @@ impl ControlSocket {
                 Ok(SuccessionFrame::Hello { pid, main }) => {
                     return ControlRequest::Successor(WaitingSuccessor { channel, pid, main });
                 }
+                // A connection without a valid first frame is dropped, so that it does not hold up those behind it.
                 Ok(_) | Err(_) => {}
             }
         }
@@ -118,6 +121,7 @@ impl WaitingSuccessor {
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
+        // A successor has bound its own socket under this name, which must survive this process.
         let is_ours = std::fs::symlink_metadata(&self.path)
             .is_ok_and(|found| (found.dev(), found.ino()) == self.id);
         if is_ours {
@@ -138,6 +142,7 @@ async fn accept(listener: UnixListener, sender: mpsc::Sender<SuccessionChannel>)
                     return;
                 }
             }
+            // Without free descriptors each further `accept` fails at once, so a pause keeps the loop from spinning.
             Err(_) => tokio::time::sleep(FIRST).await,
         }
     }

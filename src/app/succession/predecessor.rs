@@ -56,6 +56,7 @@ pub(in crate::app) async fn negotiate(
     let feed = ClaimFeed::begin(&app.claim_state());
     let agreed = agree(app, &mut channel).await;
     if let Err(error) = agreed {
+        // Before the store is taken back, since the successor may have it open.
         end_process(pid);
         drop(channel);
         app.take_back_store().await;
@@ -107,6 +108,7 @@ pub(in crate::app) async fn depart(
         app.take_back_store().await;
         return Err(error);
     }
+    // Only now: systemd watches the new main process from here on, and that process already serves.
     announce();
     // Before the drain: from here on the files of the sockets belong to the successor.
     app.begin_departure();
@@ -121,6 +123,7 @@ impl ClaimReport {
     /// Sends what is left, and lets the successor know that this process has ended its exchanges.
     pub(in crate::app) async fn end(self) {
         let _ = self.over.send(());
+        // Bounded, since a successor that hangs must not keep this process alive.
         let _ = tokio::time::timeout(STEP, self.task).await;
     }
 }

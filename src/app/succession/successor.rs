@@ -52,6 +52,7 @@ impl Predecessor {
         limit: Duration,
     ) -> Result<Self, SuccessionError> {
         let pid = std::process::id();
+        // Under a supervisor the service manager must watch that one, which is the parent of this process.
         let main = match is_supervised {
             true => rustix::process::getppid().map_or(pid, |parent| {
                 u32::try_from(parent.as_raw_nonzero().get()).unwrap_or(pid)

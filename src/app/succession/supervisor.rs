@@ -43,6 +43,7 @@ pub(in crate::app) fn play(mode: CommandMode) -> Option<ExitCode> {
 
 /// Lets the supervisor of this process end. Runs on the main thread, to which the signal of the supervisor's end belongs.
 pub(in crate::app) fn leave_supervisor() -> io::Result<()> {
+    // First, or the end of the supervisor would kill this process, which still drains.
     set_parent_process_death_signal(None)?;
     let mut output = io::stdout().lock();
     io::Write::write_all(&mut output, LEAVE)?;
@@ -83,6 +84,7 @@ async fn watch_worker(mode: CommandMode) -> io::Result<ExitCode> {
             has_left = worker_leaves(&mut output) => match has_left {
                 true => return Ok(ExitCode::SUCCESS),
                 false => {
+                    // A closed output would be ready in every round, so it is no longer polled.
                     output = None;
                     continue;
                 }
@@ -103,6 +105,7 @@ async fn watch_worker(mode: CommandMode) -> io::Result<ExitCode> {
 fn start_worker(mode: CommandMode) -> io::Result<Child> {
     let mut command = same_program("/proc/self/exe", mode.worker());
     let own = std::process::id().to_string();
+    // These variables are valid only for the process whose id they name, which is not that of the worker.
     let is_own = |name| std::env::var(name).is_ok_and(|pid| pid == own);
     if is_own("LISTEN_PID") {
         // The worker inherits the descriptors at the same numbers.

@@ -111,6 +111,8 @@ impl ConnectOrigin {
         limit: Duration,
         probe: ReadinessProbe,
     ) -> Result<UpstreamStream, ConnectError> {
+        // One deadline for all steps, so that a slow resolver leaves less time for the handshake instead of adding to
+        // it.
         let deadline = Instant::now() + limit;
         match self {
             Self::Host(host) => host.connect(deadline, probe).await,
@@ -129,6 +131,7 @@ impl HostOrigin {
         reach: NetworkReach,
         proxy: Option<Arc<EgressProxy>>,
     ) -> Option<Self> {
+        // A URL has an IPv6 address in brackets, which neither the address parser nor a server name accepts.
         let bare = host::bare(authority.host());
         let host = match bare.parse() {
             Ok(address) => RemoteHost::Address(address),
@@ -144,6 +147,8 @@ impl HostOrigin {
                     TlsSource::Own(own) => own.files().server_name.clone(),
                     TlsSource::Shared(_) => None,
                 };
+                // A host that no certificate can name fails here, when the pool is built, and not with its first
+                // request.
                 let name = named.or_else(|| ServerName::try_from(bare.to_owned()).ok())?;
                 Some((source, name))
             }
@@ -173,6 +178,7 @@ impl HostOrigin {
         };
         // A request is written in one piece, so waiting for more bytes (Nagle's algorithm) would only delay it.
         stream.set_nodelay(true).map_err(ConnectError::Refused)?;
+        // The probe is below TLS, since only the raw socket can be asked. TLS then judges the bytes that it finds.
         let stream = ProbedStream::new(stream, probe);
         let Some((source, name)) = &self.tls else {
             return Ok(UpstreamStream::Plain(stream));
@@ -196,6 +202,7 @@ impl HostOrigin {
             matches!(self.reach, NetworkReach::Internet(_)) && proxy.resolve == ProxyResolve::Local;
         match &self.host {
             RemoteHost::Name(name) if !is_checked => {
+                // The name goes to the proxy unresolved, so only the name itself can be checked here.
                 self.check_name(name)?;
                 tunnel::open(proxy, &format!("{name}:{}", self.port), deadline).await
             }
@@ -251,6 +258,7 @@ impl HostOrigin {
                 return Err(ConnectError::Special(special));
             }
         }
+        // In the operator's own network a name may have a forbidden address beside good ones, so the good ones remain.
         addresses.retain(|address| !is_forbidden(address.ip()));
         if addresses.is_empty() {
             return Err(ConnectError::Forbidden);
@@ -260,6 +268,7 @@ impl HostOrigin {
 
     async fn addresses(&self) -> Result<Vec<SocketAddr>, ConnectError> {
         match (&self.host, &self.reach) {
+            // No lookup, but the checks of the caller apply to a literal address as well.
             (RemoteHost::Address(ip), _) => Ok(vec![SocketAddr::new(*ip, self.port)]),
             (RemoteHost::Name(name), NetworkReach::Near) => {
                 tcp::system_addresses(name, self.port).await
@@ -294,6 +303,7 @@ async fn connect_socket(path: &Path, deadline: Instant) -> Result<UnixStream, Co
         match connected.map_err(|_| ConnectError::Timeout)? {
             Ok(stream) => return Ok(stream),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // A pause beyond the deadline cannot help, so the caller hears of the timeout at once.
                 if left <= QUEUE_PAUSE {
                     return Err(ConnectError::Timeout);
                 }

@@ -82,6 +82,8 @@ impl BodyDrain {
                     let Ok(data) = frame.into_data() else {
                         continue;
                     };
+                    // Counts what was read and not what was kept: the bound limits the work for a response without an
+                    // end.
                     self.count = self.count.saturating_add(data.len());
                     let room = self.bounds.prefix_bytes.saturating_sub(self.prefix.len());
                     self.prefix
@@ -94,6 +96,8 @@ impl BodyDrain {
                 }
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(BodyEnding::Cut),
                 Poll::Ready(None) => {
+                    // Only a body that was read to its end leaves a clean connection, so only this one goes back to the
+                    // pool.
                     if let Some(lease) = self.lease.take() {
                         lease.finish(context);
                     }
@@ -103,6 +107,7 @@ impl BodyDrain {
                     let Some(lease) = self.lease.as_mut().filter(|lease| !lease.is_ended()) else {
                         return Poll::Ready(BodyEnding::Cut);
                     };
+                    // The timer comes last: bytes that have already arrived still count when the deadline has passed.
                     if is_driven {
                         let timer = lease.connection.timer.as_mut().poll(context);
                         return timer.map(|()| BodyEnding::Late);

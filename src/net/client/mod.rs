@@ -280,6 +280,7 @@ impl OutgoingClient {
         for own in known {
             match own.renew(|| self.roots()) {
                 Ok(is_new) => changed = changed.saturating_add(usize::from(is_new)),
+                // The files are read again and again, so a failure that lasts is reported once.
                 Err(error) if own.is_news(&error) => failures.push(error),
                 Err(_) => {}
             }
@@ -288,6 +289,7 @@ impl OutgoingClient {
     }
 
     fn tls(&self) -> Result<Arc<rustls::ClientConfig>, ClientError> {
+        // Held while the roots are read, so that routes which load together read them once.
         let mut cached = self.0.tls.lock();
         if let Some(config) = &*cached {
             return Ok(Arc::clone(config));
@@ -320,6 +322,7 @@ impl ConnectionPool {
     pub(crate) fn idle(self: &Arc<Self>) -> Option<ConnectionLease> {
         let now = clock::instant();
         loop {
+            // The lock ends with this statement, since dropping an unusable connection below closes its socket.
             let popped = self.idle.lock().connections.pop();
             let (since, connection) = popped?;
             // The newest connection is too old, so all others are, too. The sweep closes them.
@@ -402,6 +405,7 @@ impl ConnectionPool {
         let mut idle = self.idle.lock();
         let is_old =
             |since: Instant| now.saturating_duration_since(since) >= self.keep.idle_timeout;
+        // Connections are added in the order in which they became idle, so the old ones are at the front.
         let count = idle.connections.partition_point(|entry| is_old(entry.0));
         let mut old: Vec<_> = idle.connections.drain(..count).collect();
         // The ages are in no order, since a connection returns to the end of the list with each use.
@@ -446,6 +450,7 @@ impl ConnectionLease {
             let close = HeaderValue::from_static("close");
             request.headers_mut().insert(CONNECTION, close);
         }
+        // One deadline for the whole head, so an upstream that sends it byte by byte gains no time.
         let deadline = tokio::time::Instant::now() + self.pool.timeout;
         let connection = &mut *self.connection;
         // The next read asks the kernel, so that a connection closed meanwhile is noticed before anything is written.
@@ -462,6 +467,7 @@ impl ConnectionLease {
                     None => broken(error.into_error()),
                 })),
                 Poll::Pending => {
+                    // Last, so that a response that is complete at the deadline is still accepted.
                     let timer = connection.timer.as_mut().poll(context);
                     timer.map(|()| Err(ExchangeError::Deadline))
                 }
@@ -486,6 +492,8 @@ impl ConnectionLease {
         if !self.connection.sender.is_ready() {
             self.drive(context);
         }
+        // Not ready after that means `Connection: close` or bytes that are left, after which no request may follow (RFC
+        // 9112, section 9.6).
         if !self.is_ended() && self.connection.sender.is_ready() {
             self.pool.put_back(self.connection);
         }
@@ -505,6 +513,8 @@ fn drive(
 }
 
 fn broken(error: hyper::Error) -> ExchangeError {
+    // A peer that speaks another protocol is a mistake in the config, so it must not look like a connection that was
+    // cut.
     if error.is_parse() {
         ExchangeError::Garbage(error)
     } else {

@@ -97,6 +97,7 @@ impl OwnTls {
             )));
         let loaded = LoadedTls {
             config: Arc::new(config),
+            // These settings have no files, so no renewal ever compares this digest.
             digest: [0; 32],
         };
         Ok(Self::of(TlsFiles::default(), loaded))
@@ -186,6 +187,7 @@ impl TlsBytes {
         files: &TlsFiles,
         system_roots: impl FnOnce() -> Result<RootCertStore, ClientError>,
     ) -> Result<ClientConfig, ClientError> {
+        // The own CAs replace those of the system: no public certificate may speak for an app with a private CA.
         let roots = match (&self.ca, &files.ca) {
             (Some(bytes), Some(path)) => {
                 let mut roots = RootCertStore::empty();
@@ -217,6 +219,7 @@ impl Eq for OwnTls {}
 
 impl Hash for OwnTls {
     fn hash<H: Hasher>(&self, state: &mut H) {
+        // By the pointer as well, since equal values must have equal hashes.
         Arc::as_ptr(&self.0).hash(state);
     }
 }

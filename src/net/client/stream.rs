@@ -61,10 +61,13 @@ impl<S: AsyncRead + AsFd + Unpin> AsyncRead for ProbedStream<S> {
             // An idle connection has no bytes to read, so the buffer only has to hold the beginning of an unexpected
             // response.
             let mut bytes = [0; 512];
+            // Bytes beyond the room of the caller would be lost, since the read takes them from the socket.
             let room = bytes.len().min(buffer.remaining());
+            // Bypasses the runtime, whose cached readiness would report a wait without asking the kernel.
             let read =
                 (&*SockRef::from(&self.stream)).read(bytes.get_mut(..room).unwrap_or(&mut []));
             match read {
+                // A count of zero is the end of the stream, which the caller recognizes by a buffer without new bytes.
                 Ok(count) => {
                     buffer.put_slice(bytes.get(..count).unwrap_or(&[]));
                     return Poll::Ready(Ok(()));

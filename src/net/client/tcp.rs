@@ -16,6 +16,8 @@ pub(super) async fn connect_near(
 ) -> Result<TcpStream, ConnectError> {
     let found = timeout_at(deadline, system_addresses(host, port)).await;
     let mut addresses = found.map_err(|_| ConnectError::Timeout)??;
+    // The operator's DNS may be under the control of others, so a name that leads to a metadata service is rejected
+    // here, too.
     addresses.retain(|address| !is_forbidden(address.ip()));
     if addresses.is_empty() {
         return Err(ConnectError::Forbidden);

@@ -30,6 +30,7 @@ impl ServerCertVerifier for InsecureVerifier {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        // Neither chain nor name is checked, which only test tools may request.
         Ok(ServerCertVerified::assertion())
     }
 
@@ -39,6 +40,7 @@ impl ServerCertVerifier for InsecureVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        // The signature is still checked, so that a server without the private key of its certificate fails.
         let algorithms = &self.0.signature_verification_algorithms;
         verify_tls12_signature(message, cert, dss, algorithms)
     }
@@ -63,6 +65,7 @@ pub(super) fn config(
     roots: RootCertStore,
     identity: Option<ClientIdentity>,
 ) -> Result<ClientConfig, ClientError> {
+    // Named explicitly, since another crate could set the default of the process first.
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -25,6 +25,7 @@ pub(super) async fn open(
 ) -> Result<TcpStream, ConnectError> {
     let (host, port) = (proxy.authority.host(), proxy.authority.port_u16());
     let host = hookgate_verify::net::host::bare(host);
+    // The proxy is in the operator's network, so a private address is fine here.
     let connected = connect_near(host, port.unwrap_or(DEFAULT_PORT), deadline).await;
     let mut stream = connected.map_err(|error| ConnectError::Proxy(Box::new(error)))?;
     let asked = timeout_at(deadline, ask(&mut stream, proxy, target)).await;
@@ -50,6 +51,7 @@ async fn ask(
         head.extend_from_slice(b"\r\n");
     }
     head.extend_from_slice(b"\r\n");
+    // In one write: Nagle's algorithm is still on for this socket, and would hold back a second small one.
     stream.write_all(&head).await.map_err(failed)?;
 
     let mut answer = Vec::with_capacity(512);
@@ -63,6 +65,7 @@ async fn ask(
                 Some(status) => Err(ConnectError::Tunnel { status }),
             };
         }
+        // The proxy is another program, whose response may never end, so the buffer has a bound.
         if answer.len() >= MAX_HEAD {
             return Err(ConnectError::ProxyResponse);
         }
@@ -83,6 +86,7 @@ fn status(answer: &[u8]) -> Option<u16> {
     let rest = answer
         .strip_prefix(b"HTTP/1.1 ")
         .or_else(|| answer.strip_prefix(b"HTTP/1.0 "))?;
+    // A status code has exactly three digits (RFC 9112, section 4).
     let (digits, after) = rest.split_at_checked(3)?;
     // The reason phrase may be absent, the space before it too (RFC 9112, section 4, asks readers to be lenient).
     if !matches!(after.first(), Some(b' ' | b'\r')) || !digits.iter().all(u8::is_ascii_digit) {

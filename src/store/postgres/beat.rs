@@ -48,6 +48,7 @@ pub(super) async fn run(shared: Arc<NodeShared>, started: SyncSender<Result<(), 
         let entered = tokio::time::timeout(ENTRY_PATIENCE, enter(&shared, &slot, &lock)).await;
         match entered.unwrap_or_else(|_| Err(no_answer())) {
             Ok(version) => {
+                // A session that worked shows that the database is back, so the next failure begins with a short pause.
                 pause = FIRST_PAUSE;
                 if let Some(started) = started.take() {
                     let _ = started.send(Ok(()));
@@ -189,6 +190,7 @@ async fn beat(shared: &NodeShared, session: &Session) -> Result<(), StoreError> 
         .await
         .map_err(StoreError::Postgres)?;
     let Some(row) = row else {
+        // At once, so that no attempt begins beside that of the node that takes over.
         shared.lease.end();
         return Err(StoreError::Connect {
             what: "another node declared this one dead, since it was quiet for too long".to_owned(),
@@ -196,6 +198,7 @@ async fn beat(shared: &NodeShared, session: &Session) -> Result<(), StoreError> 
         });
     };
     shared.clock.set(row.get(0), asked, clock::instant());
+    // From the time of the question: other nodes may have seen the beat at any time after it.
     shared.lease.renew(asked);
     Ok(())
 }
@@ -263,6 +266,7 @@ fn spread_of(since: Instant) -> f64 {
 
 /// Ends this node's row at the end of the process, so that other nodes need not wait for its lease.
 pub(super) async fn leave(shared: &NodeShared) {
+    // This process never registered, so there is no row to end.
     if shared.node() == 0 {
         return;
     }

@@ -93,6 +93,7 @@ impl PostgresStore {
             {
                 ids.extend(found.iter().map(|found| found.id));
             }
+            // What is cut here is found again, since the next search begins behind the last number that remains.
             ids.truncate(CHANGED_AT_ONCE);
             Ok(ids)
         })

@@ -131,6 +131,7 @@ async fn find(
     let sql = format!("{sql} LIMIT {MOST}");
     let rows = session.query(&sql, &[]).await;
     for row in rows.map_err(StoreError::Postgres)? {
+        // An aggregate over no rows is `NULL`, and such a finding counts even without a number.
         let number = row.get::<_, Option<i64>>(0).unwrap_or(0);
         found.push(format!("{what}: {number}"));
     }

@@ -30,6 +30,7 @@ impl PostgresStore {
         let mut waiting = self.shared.spent.lock();
         let room = MAX_WAITING.saturating_sub(waiting.len());
         let is_idle = waiting.is_empty();
+        // A claim beyond the bound is dropped, since it only spares a repeated request after a restart.
         waiting.extend(claims.into_iter().take(room));
         if !is_idle || waiting.is_empty() {
             // The job that writes the earlier ones takes these too.

@@ -24,6 +24,7 @@ struct ClockMeasurement {
 impl DatabaseClock {
     /// Takes over a time of the database. The measurement lies between the question and the answer.
     pub(super) fn set(&self, database_ms: i64, asked: Instant, answered: Instant) {
+        // The database read its clock at some time of the round trip, so the middle is wrong by half of it at most.
         let at = asked + answered.saturating_duration_since(asked) / 2;
         *self.measured.write() = Some(ClockMeasurement { database_ms, at });
     }
@@ -58,6 +59,7 @@ impl DatabaseClock {
         let Some(measured) = *self.measured.read() else {
             return 0;
         };
+        // By the monotonic clock, so that a step of the wall clock does not move due times.
         let elapsed = wall.mono.saturating_duration_since(measured.at);
         let elapsed_ms = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
         let database_ms = measured.database_ms.saturating_add(elapsed_ms);

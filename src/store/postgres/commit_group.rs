@@ -95,6 +95,7 @@ impl<'a> CommitGroup<'a> {
                 session.batch("COMMIT").await?;
                 return self.check_standby(session);
             }
+            // The earlier try left nothing, so every decision is made again.
             self.reset();
             self.decide(session).await?;
         } else {

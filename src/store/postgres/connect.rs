@@ -81,6 +81,7 @@ async fn open_host(
             drive(client, connection)
         }
     };
+    // Before the set-up, whose statements an old server may not know.
     check_version(host, &connected.version)?;
     check_encoding(settings, host, &connected.encoding)?;
     set_up(settings, host, connected.session).await
@@ -200,6 +201,7 @@ async fn set_up(
     );
     let explain = |err: tokio_postgres::Error| host_failure::of_connect(settings, host, &err);
     let (read_only, fsync) = ask(&session, &sql).await.map_err(explain)?;
+    // A standby accepts sessions, so only this shows that a write would fail. It may be the primary later.
     if read_only.as_deref() != Some("off") {
         return Err(HostFailure::transient(format!(
             "the server {host} is read-only: it is a standby, or `default_transaction_read_only` is on"
@@ -254,6 +256,7 @@ fn check_timeline(host: &PostgresHost, cluster: &str, timeline: &str) -> Result<
             stop it, and make it a standby of the new primary"
         )));
     }
+    // Reached only with a timeline that is as high or higher, so the mark never falls.
     highest.clear();
     highest.push_str(timeline);
     Ok(())

@@ -35,6 +35,7 @@ impl HostFailure {
 
 /// Joins the failures of all servers. Only if each of them needs a person, waiting is useless.
 pub(super) fn combine(failures: Vec<HostFailure>) -> StoreError {
+    // One server that may come back is reason enough to wait, as during a failover of the others.
     let is_setup = !failures.is_empty() && failures.iter().all(|failure| failure.is_setup);
     let texts: Vec<_> = failures.into_iter().map(|failure| failure.what).collect();
     let what = texts.join("; ");
@@ -68,6 +69,7 @@ pub(super) fn of_connect(
     err: &tokio_postgres::Error,
 ) -> HostFailure {
     let PostgresSettings { user, database, .. } = settings;
+    // The server's own code is exact, so it goes before the texts of the library.
     if let Some(db) = err.as_db_error() {
         return of_server(settings, host, db.code(), db.message());
     }
@@ -143,6 +145,7 @@ fn of_server(
             administrator, run `GRANT CONNECT, CREATE ON DATABASE {database} TO {user}`"
         ));
     }
+    // Other connections end by themselves, so waiting may help here, unlike in the cases above.
     if *code == SqlState::TOO_MANY_CONNECTIONS {
         return HostFailure::transient(format!(
             "the server {host} has no connection left: {message}: raise `max_connections`; each node uses up to 13"

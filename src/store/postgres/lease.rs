@@ -41,6 +41,7 @@ impl NodeLease {
     /// Returns whether an attempt may begin.
     pub(super) fn is_valid(&self) -> bool {
         let until = *self.valid_until.lock();
+        // Without a lease no attempt begins: another node may already have the deliveries of this one.
         until.is_some_and(|until| clock::instant() < until)
     }
 }

@@ -35,6 +35,7 @@ pub(super) async fn migrate(
         return Ok(());
     }
     match run(session, schema).await {
+        // The server's message only names an object, and the operator needs the statement that grants the right.
         Err(StoreError::Postgres(err)) if err.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
             Err(cannot_create(settings))
         }
@@ -110,6 +111,7 @@ async fn run(session: &Session, schema: &str) -> Result<(), StoreError> {
     for sql in MIGRATIONS.iter().skip(done) {
         session.batch(sql).await.map_err(StoreError::Postgres)?;
     }
+    // A newer node may have migrated further meanwhile, and its version must not be lowered.
     let sql = format!("UPDATE meta SET form = greatest(form, {FORM}); COMMIT");
     session.batch(&sql).await.map_err(StoreError::Postgres)
 }
@@ -163,6 +165,7 @@ async fn create(session: &Session, schema: &str) -> Result<(), StoreError> {
         let sql = format!("CREATE SCHEMA \"{schema}\"");
         session.batch(&sql).await.map_err(StoreError::Postgres)?;
     }
+    // Version 0, since the migrations follow in the same transaction.
     let sql = "CREATE TABLE meta (
             one boolean PRIMARY KEY DEFAULT true CHECK (one),
             form integer NOT NULL,

@@ -100,10 +100,12 @@ pub(super) async fn learn_lanes(
             }
         }
     }
+    // One lane costs the same without this batch, too.
     if new.len() < 2 {
         return Ok(());
     }
     let (kinds, destinations): (Vec<i64>, Vec<i64>) = new.into_iter().unzip();
+    // Sorted, too: two nodes with the same new lanes wait for each other in the same order.
     let sql = "WITH made AS (
             INSERT INTO lane (kind, destination, is_replay)
             SELECT kind, destination, false FROM unnest($1::bigint[], $2::bigint[]) AS n (kind, destination)

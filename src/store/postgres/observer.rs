@@ -31,6 +31,7 @@ impl NodeObserver {
         let rows = session.query(sql, &[]).await.map_err(failed)?;
         let seen: Vec<(i32, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
         self.note(&seen, clock::instant());
+        // Only after this look was noted, so that a node is judged by the beat that was just read.
         for (node, beat) in self.dead(shared.node(), clock::instant()) {
             declare_dead(session, node, beat).await?;
         }

@@ -23,6 +23,8 @@ pub(super) const MAX_LOCKED: usize = 64;
 /// Returns the number of the advisory lock of a key. The schema is part of it, because locks span the whole database.
 pub(super) fn lock_number(schema: &str, key: OrderedKey) -> i64 {
     let mut digest = Sha256::new();
+    // A digest, since the number of an advisory lock has 64 bits. After a collision two keys wait for each other, which
+    // does no harm.
     digest.update(schema.as_bytes());
     digest.update(key.destination.to_le_bytes());
     digest.update(key.key.to_le_bytes());

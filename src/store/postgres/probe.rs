@@ -26,6 +26,7 @@ pub(crate) fn probe(settings: &PostgresSettings) -> Result<Vec<String>, StoreErr
         pooler::refuse(settings, &session).await?;
         let found = read_versions(&session, settings).await?;
         migrate::refuse_copy(&session, &settings.schema).await?;
+        // The right to create is needed only while a migration is missing.
         if found.found < found.known {
             check_creation(&session, settings).await?;
         }
@@ -45,6 +46,7 @@ pub(crate) fn versions(settings: &PostgresSettings) -> Result<SchemaVersions, St
 pub(crate) fn migrate(settings: &PostgresSettings) -> Result<SchemaVersions, StoreError> {
     block(async || {
         let session = connect::open(settings, "migrate").await?;
+        // Before the migration, after which the former version is no longer known.
         let found = read_versions(&session, settings).await?;
         migrate::migrate(&session, settings).await?;
         Ok(found)
@@ -122,6 +124,7 @@ async fn check_creation(session: &Session, settings: &PostgresSettings) -> Resul
     let row = session.query_one(sql, &[&settings.schema]).await;
     let row = row.map_err(StoreError::Postgres)?;
     let (may_create_schema, may_create_tables): (bool, Option<bool>) = (row.get(0), row.get(1));
+    // Without the schema there are no rights on it yet, so the right to create it decides.
     match may_create_tables.unwrap_or(may_create_schema) {
         true => Ok(()),
         false => Err(migrate::cannot_create(settings)),

@@ -104,6 +104,7 @@ pub(super) async fn by_age(
         if found.ids.len() >= most {
             break;
         }
+        // Also behind events that stay, or the next round would read them again.
         sweep.position = row.get(0);
         if row.get(1) {
             found.ids.push(sweep.position);
@@ -157,6 +158,7 @@ pub(super) async fn by_size(
     let most = usize::try_from(EVENTS).unwrap_or(0);
     let mut freed = 0_u64;
     for row in &rows {
+        // Stops as soon as the bound on the size is met, so that no event goes earlier than it has to.
         if found.ids.len() >= most || freed >= excess {
             break;
         }
@@ -209,6 +211,7 @@ pub(super) async fn delete_events(
             changes.add(row.get(0), state, -row.get::<_, i64>(2));
         }
     }
+    // The sizes come with the deletion, so that the stored bytes need not be measured again after each round.
     let sql = "WITH c AS (
             DELETE FROM content WHERE event = ANY($1)
             RETURNING octet_length(head) + coalesce(octet_length(body), 0) AS size

@@ -210,6 +210,7 @@ impl<T, R> GroupQueueState<T, R> {
     /// Returns how long the waiting tasks may still wait for a running group to end.
     fn gathering(&self) -> Option<Duration> {
         let first = self.tasks.front()?;
+        // An idle server has nothing to gain from a larger group, and a store that closes must not wait.
         if self.running == 0 || self.is_closed || self.tasks.len() >= WORTHWHILE_GROUP {
             return None;
         }
@@ -222,6 +223,7 @@ impl<T, R> GroupQueueState<T, R> {
         while let Some(task) = self.tasks.pop_front() {
             self.bytes = self.bytes.saturating_sub(task.bytes);
             if task.age() > LONGEST_WAIT {
+                // Rejected and not committed: its sender is about to give up, and would send the event again anyway.
                 task.answer(Err(StoreError::Busy));
                 continue;
             }

@@ -27,6 +27,7 @@ pub(super) async fn step(
         .iter()
         .filter_map(ReplayedEvent::key)
         .collect();
+    // Order keys before rows, as in every transaction.
     order::lock(session, &shared.settings.schema, &keys).await?;
     let sql = "SELECT id FROM replay WHERE id = $1 AND position = $2 AND NOT is_paused
         AND NOT is_ended FOR UPDATE";
@@ -52,6 +53,7 @@ pub(super) async fn step(
     }
     let due_ms = now_ms.saturating_add(shared.clock.skew_ms());
     rows.insert(session, due_ms, now_ms).await?;
+    // After the insert, so that it decides among the old and the new deliveries of each key.
     order::settle(session, &keys).await?;
     tally::record(session, &changes).await?;
     // At the end the total becomes what was really delivered: rows may have been deleted since the count.

@@ -42,6 +42,7 @@ impl Session {
 
     /// Returns whether the server warned since the last call that a commit may be on the primary only.
     pub(super) fn take_warning(&self) -> bool {
+        // Reset by the read, so that each commit is judged by its own warnings.
         self.has_warned.swap(false, Ordering::SeqCst)
     }
 
@@ -96,6 +97,7 @@ impl Session {
 
     /// Runs statements without parameters.
     pub(super) async fn batch(&self, sql: &str) -> Result<(), Error> {
+        // Without preparing, so that several statements may be in one text.
         self.client.batch_execute(sql).await
     }
 }

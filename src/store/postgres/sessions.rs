@@ -76,6 +76,7 @@ impl SessionSlot {
                 let set_up = session.batch(self.set_up).await;
                 set_up.map_err(StoreError::Postgres)?;
             }
+            // Only after the set-up, so that a session without it is never used.
             *held = Some(session);
         }
         Ok(SessionGuard {
@@ -99,6 +100,7 @@ impl SessionGuard<'_> {
 
 impl Drop for SessionGuard<'_> {
     fn drop(&mut self) {
+        // A transaction may still be open on it, whose locks would outlast the work.
         if !self.is_sound {
             *self.held = None;
         }
@@ -154,6 +156,7 @@ impl Sessions {
             );
             session.batch(&begin).await?;
             let found = query(session).await?;
+            // Nothing was written, but a snapshot that stays open would hold up the server's vacuum.
             session.batch("COMMIT").await?;
             Ok(found)
         };
@@ -225,6 +228,7 @@ pub(super) fn is_collision(err: &StoreError) -> bool {
     [
         SqlState::T_R_DEADLOCK_DETECTED,
         SqlState::T_R_SERIALIZATION_FAILURE,
+        // The code of `lock_timeout`, which ends a wait for a node that hangs while it holds a lock.
         SqlState::LOCK_NOT_AVAILABLE,
     ]
     .iter()

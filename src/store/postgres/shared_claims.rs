@@ -40,6 +40,7 @@ impl PostgresStore {
         keys: Vec<[u8; 16]>,
         lease: Duration,
     ) -> Result<SharedClaimOutcome, StoreError> {
+        // Fails at once while the database is away, so that the sender retries instead of waiting.
         if !self.shared.is_healthy() {
             return Err(StoreError::Reopening);
         }

@@ -82,6 +82,8 @@ impl StateLock {
             return;
         };
         let text = format!("{node} {}\n", self.database);
+        // Rewritten in place, since the lock belongs to this open file: a new file with the same name would be
+        // unlocked.
         let written = file
             .seek(SeekFrom::Start(0))
             .and_then(|_| file.set_len(0))

@@ -34,6 +34,7 @@ struct UnreadTake {
 
 impl UnreadTake {
     fn into_result(mut self) -> TakeResult {
+        // Leaves nothing for `drop` to return, since the caller has the deliveries now.
         self.attempts.clear();
         TakeResult {
             due: std::mem::take(&mut self.result.due),

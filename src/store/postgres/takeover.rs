@@ -37,6 +37,7 @@ pub(super) async fn run(shared: Arc<NodeShared>) {
     let mut round = 0_u32;
     loop {
         tokio::time::sleep(ROUND).await;
+        // While the database is away, this session would only add to the failing connects of the others.
         if !shared.is_healthy() {
             continue;
         }
@@ -100,6 +101,7 @@ async fn release(
             return Ok(());
         }
         let count = found.len();
+        // The rows leave the search with this, so the loop ends.
         interrupt_on(shared, slot, &found, false).await?;
         tracing::warn!(
             deliveries = count,

@@ -43,6 +43,7 @@ impl TallyChanges {
     pub(super) fn columns(&self) -> TallyColumns {
         let mut columns = TallyColumns::default();
         for ((lane, state), change) in &self.changes {
+            // A delivery that enters and leaves a state within one transaction needs no row.
             if *change != 0 {
                 columns.lanes.push(*lane);
                 columns.states.push(*state);

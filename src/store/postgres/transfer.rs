@@ -49,6 +49,7 @@ impl PostgresSource {
     pub(in crate::store) async fn open(settings: &PostgresSettings) -> Result<Self, StoreError> {
         let session = open(settings).await?;
         let found = migrate::version(&session, &settings.schema).await?;
+        // The copied columns are those of one version, so the source must have this version.
         if found != migrate::FORM {
             return Err(StoreError::Setup {
                 what: format!(
@@ -122,6 +123,7 @@ impl PostgresTarget {
         let row = session.query_one(sql, &[]).await;
         let row = row.map_err(StoreError::Postgres)?;
         let known: String = row.get(0);
+        // Pages of two different states of the source do not fit together.
         if known != fingerprint {
             return Err(refused(format!(
                 "the source has changed since the copy began: remove the copy with `DROP SCHEMA {} CASCADE`, and copy \
@@ -155,6 +157,7 @@ impl PostgresTarget {
         let write = async {
             self.session.batch("BEGIN").await?;
             self.insert(table, rows).await?;
+            // In the transaction of the rows, so that a copy that goes on neither repeats nor skips any.
             if let Some(last) = rows.last() {
                 let sql = "INSERT INTO copy_progress (name, position) VALUES ($1, $2)
                     ON CONFLICT (name) DO UPDATE SET position = excluded.position";
@@ -230,6 +233,7 @@ impl PostgresTarget {
         rows: impl Iterator<Item = Vec<&'a TransferValue>>,
     ) -> Result<(), tokio_postgres::Error> {
         let mut rows = rows.peekable();
+        // A page may have only open or only ended deliveries.
         if rows.peek().is_none() {
             return Ok(());
         }

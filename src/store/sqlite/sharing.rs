@@ -36,6 +36,7 @@ impl SqliteStore {
     pub(in crate::store) async fn take_back(&self) -> Result<bool, StoreError> {
         let began = instant();
         loop {
+            // In each round, since the writer gives up at once while the other process holds the lock.
             self.ask(false).await?;
             if !self.shared.sharing.is_shared() {
                 return Ok(true);
@@ -91,6 +92,7 @@ impl StoreWriter {
             }
         }
         if !is_wanted {
+            // Only after the lock is back: two processes must never copy the log at the same time.
             self.log.take_up(lock.file(), &self.shared.path);
         }
     }
