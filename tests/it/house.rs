@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules with their ranks. A module may use only modules of a lower rank.
-const RANKS: [(&str, f64); 23] = [
+const RANKS: [(&str, f64); 24] = [
     ("model", 0.0),
     ("net", 1.0),
     ("criteria", 1.5),
