@@ -53,7 +53,7 @@ pub struct ServerSection {
     pub keep_verdicts: usize,
     /// Number of rejected requests to hold in memory; 0 disables it.
     pub keep_rejected: usize,
-    /// The listener for plain HTTP beside the TLS listeners; `None`: there is none.
+    /// The listener for plain HTTP beside the TLS listeners; `None`: no such listener.
     pub http: Option<HttpListener>,
 }
 

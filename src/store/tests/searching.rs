@@ -120,7 +120,7 @@ fn fits(search: &EventSearch, event: &EventRow) -> bool {
         && is_named
 }
 
-/// The limits of a token: none, one route, a pattern of two, and a route that does not exist.
+/// The limits of a token: no limit, one route, a pattern of two, and a route that does not exist.
 fn any_scope() -> impl Strategy<Value = RouteScope> {
     let limits: [&[&str]; 4] = [&["stripe"], &["s*"], &["github", "none"], &["none"]];
     let limited = prop::sample::select(limits.to_vec());
