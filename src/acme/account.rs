@@ -121,6 +121,10 @@ async fn put(
 }
 
 /// Converts an error of the storage.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "`map_err` passes the error by value"
+)]
 pub(super) fn local(error: crate::acme::storage::StorageError) -> OrderFailure {
     OrderFailure::new(FailureKind::Local, chain(&error))
 }

@@ -159,6 +159,12 @@ impl ManagedNames {
             .unwrap_or_default()
     }
 
+    /// Returns the lifetime of a certificate in seconds.
+    pub(super) fn lifetime(&self, name: &str) -> Option<i64> {
+        let info = &self.find(name)?.certificate.as_ref()?.pair.info;
+        Some(info.not_after.saturating_sub(info.not_before))
+    }
+
     /// Returns the last moment of a certificate, in seconds since the epoch.
     pub(super) fn not_after(&self, name: &str) -> Option<i64> {
         let held = self.find(name)?.certificate.as_ref()?;
@@ -236,7 +242,9 @@ impl ManagedName {
         let Some(held) = &self.certificate else {
             return 0;
         };
-        renewal_seconds(&held.pair.info, self.window()).saturating_mul(1000)
+        let due_ms = renewal_seconds(&held.pair.info, self.window()).saturating_mul(1000);
+        // The clock of this machine, or a window, may say that even a new certificate is due.
+        due_ms.max(self.state.rest_ms)
     }
 
     /// Returns the window that the CA suggested for the certificate in use.

@@ -204,8 +204,14 @@ impl CertificateManager {
         let now = (self.clock)();
         match ordered {
             Ok(()) => {
+                self.load().await?;
+                let lifetime = self.names.lock().lifetime(name);
+                let rest = renewal::rest(lifetime.unwrap_or_default());
                 // The window of the new certificate is asked for at once.
-                let state = NameRecord::default();
+                let state = NameRecord {
+                    rest_ms: now.unix_ms.saturating_add(millis(rest)),
+                    ..NameRecord::default()
+                };
                 self.storage.put(RecordKind::State, name, &state).await?;
                 self.load().await?;
                 let until = self.names.lock().not_after(name);
@@ -227,9 +233,13 @@ impl CertificateManager {
                     // Without a window, the next order names no certificate that it replaces.
                     state.window = None;
                 }
+                let mut recorded = self.storage.put(RecordKind::State, name, &state).await;
+                if recorded.is_ok() {
+                    recorded = self.load().await.map(drop);
+                }
+                // Reported last, so whoever reads the line finds the failure in the health too.
                 self.report(name, &failure, &state, pause, now);
-                self.storage.put(RecordKind::State, name, &state).await?;
-                self.load().await?;
+                recorded?;
             }
         }
         Ok(())

@@ -124,6 +124,9 @@ pub(super) struct NameRecord {
     pub(super) failure: Option<String>,
     /// No attempt begins before this time.
     pub(super) retry_ms: i64,
+    /// Time before which no renewal follows the last order, in milliseconds since the epoch.
+    #[serde(default)]
+    pub(super) rest_ms: i64,
     /// The suggested window, of the certificate with this digest.
     pub(super) window: Option<RenewalWindow>,
     /// Time at which the CA is asked for the window again.

@@ -58,6 +58,12 @@ pub(super) fn pause(kind: FailureKind, failures: u32, asked: Option<Duration>) -
     pause.saturating_add(random_part(pause / 10))
 }
 
+/// Returns the time after an order in which no other one follows, for a certificate with this lifetime in seconds. A
+/// wrong clock would otherwise order again and again, until the CA refuses the name for a week.
+pub(super) fn rest(lifetime: i64) -> Duration {
+    Duration::from_secs(u64::try_from(lifetime / 3).unwrap_or(0)).min(DAY)
+}
+
 /// Returns the pause before the CA is asked for the renewal window again.
 pub(super) fn window_pause(asked: Duration) -> Duration {
     // RFC 9773, section 4.3: at least once a day, and not in a hurry.

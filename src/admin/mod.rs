@@ -14,6 +14,7 @@ pub(crate) mod audit;
 mod audit_log;
 mod caller_store;
 mod caller_view;
+mod certificate_list;
 pub(crate) mod config_view;
 mod connection_context;
 mod connection_deadline;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::admin::certificate_list::certificates_of;
 use crate::admin::documents::StateCounts;
 use crate::admin::state::AdminState;
-use crate::admin::{node_rows, rotation, running_config};
+use crate::admin::{node_rows, rotation};
 use crate::model::clock::{self, ClockReading};
 use crate::model::problem::{FoundProblem, ProblemKind};
 use crate::model::route_scope::RouteScope;
@@ -105,7 +106,7 @@ impl ProblemView {
         let gate = (state.controls.gate)();
         let plan = state.controls.alerts.plan();
         let soon_ms = millis(plan.watch.certificate_expiry);
-        for certificate in running_config::certificates_of(gate.certificates, self.now) {
+        for certificate in certificates_of(gate.certificates, self.now) {
             let names = certificate.names.join(", ");
             let failure = certificate.failure.as_ref();
             let reason = failure.map(|failure| failure.reason.as_str());

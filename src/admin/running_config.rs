@@ -4,21 +4,18 @@ use axum::{Extension, Json};
 use http::StatusCode;
 use tokio::sync::oneshot;
 
-use crate::acme::CertificateHealth;
 use crate::admin::caller_view::{CallerView, WholeGate};
+use crate::admin::certificate_list::certificates_of;
 use crate::admin::connection_context::ConnectionContext;
 use crate::admin::deliveries;
 use crate::admin::documents::{
-    ApiTimestamp, CertificateDocument, CertificateFailure, CertificateList, ProblemDocument,
-    ReloadResult, RouteDocument, RouteList, StateCounts,
+    CertificateList, ProblemDocument, ReloadResult, RouteDocument, RouteList, StateCounts,
 };
 use crate::admin::parameters::PathParameter;
 use crate::admin::problem::AdminProblem;
 use crate::config::effective::EffectiveValue;
 use crate::model::clock::ClockReading;
 use crate::store::rows::DestinationRow;
-
-const DAY: i64 = 86_400;
 
 /// Lists the routes of the running config with their deliveries by state
 #[utoipa::path(
@@ -85,30 +82,6 @@ pub(super) async fn certificates(state: WholeGate) -> Json<CertificateList> {
     Json(CertificateList {
         certificates: certificates_of(certificates, ClockReading::read()),
     })
-}
-
-/// Converts certificates to their JSON shape, with the days that are left.
-pub(super) fn certificates_of(
-    health: Vec<CertificateHealth>,
-    now: ClockReading,
-) -> Vec<CertificateDocument> {
-    // Euclidean division: a certificate that expired an hour ago has -1 days left, not 0.
-    let days = |not_after: i64| not_after.saturating_sub(now.unix_seconds()).div_euclid(DAY);
-    let each = health.into_iter().map(|one| CertificateDocument {
-        names: one.names,
-        not_after: one
-            .not_after
-            .map(|not_after| ApiTimestamp(not_after.saturating_mul(1000))),
-        days_left: one.not_after.map(days),
-        origin: one.origin.word().to_owned(),
-        next_renewal: one.next_renewal_ms.map(ApiTimestamp),
-        failure: one.failure.map(|failure| CertificateFailure {
-            at: ApiTimestamp(failure.at_ms),
-            count: failure.count,
-            reason: failure.text,
-        }),
-    });
-    each.collect()
 }
 
 /// Shows the running config with all defaults

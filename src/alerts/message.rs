@@ -112,6 +112,8 @@ impl AlertMessage {
 
     /// Renders the groups as plain text of at most `budget` characters. `escape` makes a line harmless for the receiver.
     pub(super) fn plain(&self, budget: usize, escape: impl Fn(&str) -> String) -> String {
+        let end = escape(END);
+        let end_length = end.chars().count();
         let mut text = String::new();
         let mut used = 0;
         let mut is_cut = false;
@@ -121,7 +123,7 @@ impl AlertMessage {
                 let line = escape(line);
                 let length = line.chars().count() + 1;
                 // Room for the last line, which says that something is missing.
-                is_cut |= used + length + END.len() > budget;
+                is_cut |= used + length + end_length > budget;
                 if !is_cut {
                     used += length;
                     let _ = writeln!(text, "{line}");
@@ -139,7 +141,7 @@ impl AlertMessage {
             }
         }
         if is_cut {
-            text.push_str(END);
+            text.push_str(&end);
         }
         text.truncate(text.trim_end().len());
         text

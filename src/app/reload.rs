@@ -142,7 +142,8 @@ impl RunningGate {
 
 /// Converts the diagnostics of an invalid config to an error for the log and the admin API.
 fn refused(report: &DiagnosticReport) -> ReloadError {
-    let text = report.render(ReportStyle::Plain);
+    // The log cuts a long text, and the admin API shows its first line as the reason.
+    let text = report.render_errors(ReportStyle::Plain);
     let summary = report.summary();
     ReloadError::Config {
         text: format!("{text}\n{summary}; the running config is unchanged"),

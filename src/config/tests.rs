@@ -138,13 +138,6 @@ fn a_report_shows_what_stands_beside_a_secret() {
 }
 
 #[test]
-fn keys_of_later_versions_are_refused() {
-    let shown = fault(&format!("{MINIMAL}[tls.acme]\n"));
-    assert!(shown.contains("this version does not support"), "{shown}");
-    loaded(&format!("{MINIMAL}mode = \"proxy\"\n"));
-}
-
-#[test]
 fn what_is_stored_needs_a_store_and_a_way_out() {
     let queue = MINIMAL.replace("upstream = ", "mode = \"queue\"\nupstream = ");
     let shown = fault(&queue);

@@ -186,6 +186,14 @@ fn every_reject() -> Vec<Reject> {
         Reject::SourceBudget {
             retry_after: second,
         },
+        Reject::ClientCertMissing,
+        Reject::ClientCertInvalid { fault: "expired" },
+        Reject::ClientCertRevoked,
+        Reject::ClientCertNotAllowed {
+            subject: "CN=a\r\n\u{202e}".into(),
+            fingerprint: "00".into(),
+        },
+        Reject::ClientCertUnchecked { fault: "expired" },
         Reject::MissingMaterial { name: "x".into() },
         Reject::MalformedMaterial {
             name: "x".into(),

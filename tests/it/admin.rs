@@ -369,9 +369,9 @@ async fn the_config_is_shown_without_its_secrets() {
         "http://127.0.0.1:9/x?token=***&a=1"
     );
     let tokens = json!([
-        { "name": "admin", "role": "operator", "token": "***" },
-        { "name": "ann", "role": "operator", "token": "***" },
-        { "name": "board", "role": "viewer", "token": "***" },
+        { "name": "admin", "payload": true, "role": "operator", "routes": null, "token": "***" },
+        { "name": "ann", "payload": true, "role": "operator", "routes": null, "token": "***" },
+        { "name": "board", "payload": true, "role": "viewer", "routes": null, "token": "***" },
     ]);
     assert_eq!(config["admin"]["tokens"], tokens);
     // Keys of the file that were missing before the table of keys became the source of this document.

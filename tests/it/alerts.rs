@@ -27,7 +27,7 @@ const WATCH: &str = "[watch]\ninterval = \"100ms\"\n";
 fn config(app: &App, alerts: &str) -> String {
     let route = Provider::Github.route("hook", &app.url("/in"), "");
     format!(
-        "[server]\nstate_dir = \"$DIR/state\"\n[admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"\n{WATCH}{alerts}\n{route}"
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nstate_dir = \"$DIR/state\"\n[admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"\n{WATCH}{alerts}\n{route}"
     )
 }
 

@@ -111,8 +111,7 @@ fn what_cannot_be_explained_ends_with_2_and_says_why() {
     write(folder.path(), &event(RIGHT));
     let mut transcript = Transcript::new("explain_errors.txt");
     for arguments in [
-        &["request.http"][..],
-        &["--config", "hookgate.toml", "nowhere.http"],
+        &["--config", "hookgate.toml", "nowhere.http"][..],
         &["--config", "nowhere.toml", "request.http"],
         &["--config", "hookgate.toml", "hookgate.toml"],
         &["--config", "hookgate.toml", "--route", "x", "request.http"],

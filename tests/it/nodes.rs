@@ -208,7 +208,12 @@ async fn two_nodes_send_an_alert_once_and_one_takes_over() {
         assert_eq!(other.send(&sender.event("/hook")).await.status, 200);
         let_time_pass("a part of `quiet_after`", Duration::from_millis(500)).await;
     }
-    let words: Vec<_> = changes(&receiver).into_iter().map(|one| one.0).collect();
+    // The killed node may not have stored that its last message was accepted. Then the other one sends a copy with the
+    // same id.
+    let mut seen = std::collections::BTreeSet::new();
+    let mut once = changes(&receiver);
+    once.retain(|one| seen.insert(one.clone()));
+    let words: Vec<_> = once.into_iter().map(|one| one.0).collect();
     assert_eq!(words, ["opened", "acknowledged", "over"]);
     other.stop().await;
 }

@@ -121,7 +121,9 @@ async fn without_a_token_the_attempt_fails_and_is_retried() {
         ),
         _ => respond(200, r#"{"access_token":"late","token_type":"bearer"}"#),
     }));
-    let gate = Gate::start(&config(&app, &server.url("/token"), "")).await;
+    // The retry must come later than 5 s: until then a failed fetch is not repeated, and the attempt would fail again.
+    let text = config(&app, &server.url("/token"), "").replace("\"10ms\"", "\"6s\"");
+    let gate = Gate::start(&text).await;
     assert_eq!(gate.send(&event()).await.status, 200);
     let attempts = poll_for("a failed attempt", LIMIT, async || {
         let text = api(&gate, "/api/v1/deliveries/1").await;

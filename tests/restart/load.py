@@ -134,6 +134,9 @@ class Load:
         self.is_over = True
         await asyncio.gather(*self.tasks)
 
+    def all_served(self):
+        return all(sender.results for sender in self.senders)
+
     def results(self):
         return [result for sender in self.senders for result in sender.results]
 

@@ -172,6 +172,12 @@ impl Pebble {
     /// Sends a name elsewhere, so that the CA cannot check it, or back with 127.0.0.1.
     pub fn set_address(&self, name: &str, address: &str) {
         let body = format!(r#"{{"host": "{name}", "addresses": ["{address}"]}}"#);
+        // Addresses are added to those of before.
+        post(
+            self.dns_control,
+            "/clear-a",
+            &format!(r#"{{"host": "{name}"}}"#),
+        );
         post(self.dns_control, "/add-a", &body);
     }
 

@@ -37,7 +37,7 @@ const SECRETS: [&str; 19] = [
     "local-apps-secret-6613",
     "T0001/B0002/url-of-the-chat-5150",
     "pAsSwOrD-of-the-mail-9",
-    "w7hZ2kQm9xLr4vTn6bYc1sDf",
+    "w7hZ2kQm9xLr4vTn6bYc1sDfw7hZ2kQm9xLr",
     "pRoXy-PaSs-3128-word",
     "sEcReT-of-the-client-5",
     "secret-in-a-file-2931",

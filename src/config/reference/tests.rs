@@ -135,7 +135,9 @@ fn with_line(path: &str, line: &str) -> String {
             let url = "url = \"http://127.0.0.1/\"\n";
             format!("{queue}[store]\nurl = \"sqlite:x\"\n[routes.a.destinations.b]\n{url}")
         }
-        "routes.NAME.destinations.NAME.retry" | "routes.NAME.destinations.NAME.tls" => {
+        "routes.NAME.destinations.NAME.retry"
+        | "routes.NAME.destinations.NAME.tls"
+        | "routes.NAME.destinations.NAME.oauth2" => {
             let queue = route.replace("upstream = ", "mode = \"queue\"\nupstream = ");
             let last = path.rsplit('.').next().unwrap_or_default();
             format!(

@@ -90,7 +90,8 @@ impl ConnectError {
 fn proxy_fault(status: u16) -> String {
     let cause = match status {
         403 => ": its rules do not allow this host or port",
-        407 => ": it requires `user` and `password`, or rejects them",
+        // Tinyproxy sends 401 for a wrong password, where the standard says 407.
+        401 | 407 => ": it requires `user` and `password`, or rejects them",
         405 | 501 => ": it does not support `CONNECT`",
         502..=504 => ": it cannot reach the host",
         _ => "",

@@ -471,6 +471,10 @@ mod proxied {
                 "HTTP/1.1 407 No\r\n\r\n",
                 "it requires `user` and `password`",
             ),
+            (
+                "HTTP/1.1 401 No\r\n\r\n",
+                "it requires `user` and `password`",
+            ),
             ("HTTP/1.0 503 No\r\n\r\n", "it cannot reach the host"),
             (
                 "HTTP/1.1 100 Continue\r\n\r\n",

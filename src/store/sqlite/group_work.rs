@@ -55,7 +55,7 @@ impl StoreTotals {
 }
 
 /// How often a transaction waits for the lock of another process, each time as long as `connect::PATIENCE`.
-const BUSY_RETRIES: u32 = 10;
+const BUSY_RETRIES: u32 = 1;
 
 fn is_busy(err: &rusqlite::Error) -> bool {
     err.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)

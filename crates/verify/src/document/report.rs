@@ -175,6 +175,19 @@ impl DiagnosticReport {
     /// Renders each diagnostic with its source lines. The text is empty where there are no diagnostics.
     #[must_use]
     pub fn render(&self, style: ReportStyle) -> String {
+        self.render_each(self.diagnostics.iter().collect(), style)
+    }
+
+    /// Renders the errors only, for places that cut long texts: warnings may come before them.
+    #[must_use]
+    pub fn render_errors(&self, style: ReportStyle) -> String {
+        let all = self.diagnostics.iter();
+        let errors = all.filter(|diagnostic| diagnostic.severity == DiagnosticSeverity::Error);
+        self.render_each(errors.collect(), style)
+    }
+
+    fn render_each(&self, diagnostics: Vec<&ConfigDiagnostic>, style: ReportStyle) -> String {
+        let more = diagnostics.len().saturating_sub(MAX_SHOWN);
         let renderer = match style {
             ReportStyle::Plain => Renderer::plain(),
             ReportStyle::Colour => Renderer::styled(),
@@ -182,7 +195,7 @@ impl DiagnosticReport {
         .decor_style(DecorStyle::Ascii);
         let text = self.shown_text();
         let mut out = String::new();
-        for diagnostic in self.diagnostics.iter().take(MAX_SHOWN) {
+        for diagnostic in diagnostics.into_iter().take(MAX_SHOWN) {
             if diagnostic.severity == DiagnosticSeverity::Note {
                 let _ = writeln!(out, "{}\n", self.note_line(diagnostic));
                 continue;
@@ -190,8 +203,8 @@ impl DiagnosticReport {
             let group = self.group(diagnostic, &text);
             let _ = writeln!(out, "{}\n", renderer.render(&[group]));
         }
-        if self.diagnostics.len() > MAX_SHOWN {
-            let _ = writeln!(out, "... and {} more\n", self.diagnostics.len() - MAX_SHOWN);
+        if more > 0 {
+            let _ = writeln!(out, "... and {more} more\n");
         }
         out
     }

@@ -10,6 +10,26 @@ use crate::document::report::DiagnosticReport;
 pub(crate) fn mask_secrets(root: &DeTable<'_>, report: &mut DiagnosticReport) {
     for (key, value) in root {
         mask_table(key.get_ref(), value, false, report);
+        if key.get_ref() == "alerts" {
+            mask_chat_urls(value, report);
+        }
+    }
+}
+
+/// Marks the URLs of alert receivers. The URL of a chat webhook is all that a post to the chat needs.
+fn mask_chat_urls(receivers: &Spanned<DeValue<'_>>, report: &mut DiagnosticReport) {
+    let DeValue::Table(receivers) = receivers.get_ref() else {
+        return;
+    };
+    for receiver in receivers.values() {
+        let url = match receiver.get_ref() {
+            DeValue::Table(receiver) => receiver.get("url"),
+            _ => None,
+        };
+        // A table says where the URL is, which helps the operator.
+        if let Some(url) = url.filter(|url| matches!(url.get_ref(), DeValue::String(_))) {
+            report.mask(url.span().into());
+        }
     }
 }
 
