@@ -237,7 +237,7 @@ impl CertificateManager {
                 if recorded.is_ok() {
                     recorded = self.load().await.map(drop);
                 }
-                // Reported last, so whoever reads the line finds the failure in the health too.
+                // Reported last, so that the health has the failure when the line is read.
                 self.report(name, &failure, &state, pause, now);
                 recorded?;
             }
