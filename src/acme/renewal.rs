@@ -61,7 +61,7 @@ pub(super) fn pause(kind: FailureKind, failures: u32, asked: Option<Duration>) -
 /// Returns the time after an order in which no other one follows, for a certificate with this lifetime in seconds. A
 /// wrong clock would otherwise order again and again, until the CA refuses the name for a week.
 pub(super) fn rest(lifetime: i64) -> Duration {
-    Duration::from_secs(u64::try_from(lifetime / 3).unwrap_or(0)).min(DAY)
+    Duration::from_secs(u64::try_from(lifetime / 3).unwrap_or(0)).min(6 * HOUR)
 }
 
 /// Returns the pause before the CA is asked for the renewal window again.

@@ -252,10 +252,25 @@ impl Gate {
         )
     }
 
+    /// Returns `token` of `[admin]`, if the config has one.
+    fn admin_token(&self) -> Option<String> {
+        let text = std::fs::read_to_string(self.folder().join("hookgate.toml")).ok()?;
+        let section = text.split("[admin]\n").nth(1)?.split("\n[").next()?;
+        let token = section
+            .lines()
+            .find_map(|line| line.strip_prefix("token = \""))?;
+        Some(token.strip_suffix('"')?.to_owned())
+    }
+
     /// Returns a metric, summed over the series whose labels contain all of `labels` (such as `route="a"`).
     pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
-        let (status, text) = self.admin("/metrics").await;
-        assert_eq!(status, 200, "{text}");
+        let mut hook = Hook::bare("GET", "/metrics", b"");
+        if let Some(token) = self.admin_token() {
+            hook = hook.with("Authorization", &format!("Bearer {token}"));
+        }
+        let reply = Client::new(self.admin_address(), None).send(&hook).await;
+        let text = reply.text();
+        assert_eq!(reply.status, 200, "{text}");
         let fits = |line: &&str| {
             let series = line.split([' ', '{']).next();
             series == Some(name) && labels.iter().all(|label| line.contains(label))
