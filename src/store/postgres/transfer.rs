@@ -103,6 +103,9 @@ impl PostgresTarget {
         fingerprint: &str,
     ) -> Result<Self, StoreError> {
         let session = open(settings).await?;
+        // A copy has time, and a session that was cut off may end only when a busy server looks at it.
+        let waited = session.batch("SET lock_timeout = '30s'").await;
+        waited.map_err(StoreError::Postgres)?;
         migrate::migrate(&session, settings).await?;
         // A lock of the session, since a copy is many transactions. The server releases it if this process dies.
         let sql = "SELECT pg_try_advisory_lock($1, hashtext($2))";

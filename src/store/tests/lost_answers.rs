@@ -148,7 +148,8 @@ async fn a_commit_that_no_standby_has_is_repeated() {
     let before = pair.proxy.commits();
     pair.proxy.warn(1);
     commit(&pair.store, event(2).to(pending(pair.app))).await;
-    assert_eq!(pair.proxy.commits() - before, 2);
+    // At least, because duties of the store commit too.
+    assert!(pair.proxy.commits() - before >= 2);
     let events = "SELECT count(*) FROM event";
     assert_eq!(pair.direct.postgres().read_number(events).await, 2);
 }
