@@ -299,6 +299,8 @@ async fn a_real_proxy_opens_tunnels() {
         assert!(gate.reload(&route("open-sesame")).await);
         let got = app.wait_for_requests(1).await;
         assert_eq!(got[0].body, hook.body);
+        // The tunnel is free again once the outcome is known.
+        gate.wait_for_line(&["event delivered"]).await;
         // Both events through one tunnel.
         assert_eq!(gate.send(&event()).await.status, 200);
         app.wait_for_requests(2).await;

@@ -285,6 +285,13 @@ async fn bulk_changes_and_counts_stay_within_the_routes_of_a_token() {
         hidden,
         _apps,
     } = filled().await;
+    // A replay is made in the background, and counts from then on.
+    poll_for("each route has its replay", LIMIT, async || {
+        let search = json!({ "all": true, "dry_run": true });
+        let open = post(&gate, ADMIN, "/api/v1/deliveries/cancel", &search).await;
+        (document(&open)["count"] == 4).then_some(())
+    })
+    .await;
     for (path, mine) in [
         (
             "/api/v1/deliveries/cancel",
