@@ -33,7 +33,7 @@ pub struct TakeRate {
 }
 
 /// Deliveries that were taken, and why there are not more.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct TakeResult {
     /// The deliveries, which are in flight now.
     pub due: Vec<DueDelivery>,

@@ -8,6 +8,7 @@ mod delivery;
 mod failure;
 mod fault_proxy;
 mod files;
+mod lost_answers;
 mod million;
 mod purge;
 mod schema;

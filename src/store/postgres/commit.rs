@@ -61,8 +61,8 @@ impl PostgresStore {
 /// Commits groups of events until the queue is closed and empty.
 pub(super) async fn write_groups(shared: Arc<NodeShared>) {
     let slot = SessionSlot::new(&shared.settings, "commit");
-    while let Some(tasks) = shared.queue.commits.take().await {
-        let mut tasks = tasks;
+    while let Some(mut group) = shared.queue.commits.take().await {
+        let mut tasks = std::mem::take(&mut group.tasks);
         while !tasks.is_empty() {
             // The rest of a group goes before new tasks, because it has waited longer.
             tasks = write_some(&shared, &slot, tasks).await;

@@ -7,12 +7,12 @@ use tokio_postgres::error::SqlState;
 
 use crate::model::delivery::DeliveryState;
 use crate::store::error::StoreError;
-use crate::store::postgres::commit_rows::{ClaimInsert, DeliveryInsert, EventInsert};
+use crate::store::postgres::commit_rows::{self, ClaimInsert, DeliveryInsert, EventInsert};
 use crate::store::postgres::group_event::{EventDecision, GroupEvent, ordered_keys};
 use crate::store::postgres::order::{self, OrderedKey};
-use crate::store::postgres::session::{Session, SqlValue};
+use crate::store::postgres::session::Session;
 use crate::store::postgres::shared::NodeShared;
-use crate::store::postgres::tally::{self, TallyChanges};
+use crate::store::postgres::tally::TallyChanges;
 
 /// The events of one transaction. Numbers and decisions outlive a failed try.
 pub(super) struct CommitGroup<'a> {
@@ -86,7 +86,7 @@ impl<'a> CommitGroup<'a> {
             return Ok(());
         };
         if *was_sent {
-            self.begin(session, first).await?;
+            session.batch(&self.begin_text(first)).await?;
             if self.is_committed(session).await? {
                 // A transaction without writes waits for no standby. This row cancels itself out, and its commit waits
                 // for all that was written before it, the lost commit included.
@@ -129,17 +129,13 @@ impl<'a> CommitGroup<'a> {
         }
     }
 
-    fn begin_text(&self) -> String {
+    /// Returns the begin of the transaction under the lock of the group, which it holds to its end. The lock waits for
+    /// an earlier try that may still be running: the server releases it after its rows are visible or gone.
+    fn begin_text(&self, first: i64) -> String {
         let durability = self.shared.settings.durability.synchronous_commit();
-        format!("BEGIN; SET LOCAL synchronous_commit = {durability}")
-    }
-
-    /// Begins the transaction under the lock of the group, and waits for an earlier try that may still be running.
-    async fn begin(&self, session: &Session, first: i64) -> Result<(), GroupFailure> {
-        session.batch(&self.begin_text()).await?;
-        // The server releases the lock after the rows of the earlier try are visible or gone.
-        session.query(LOCK_GROUP, &[&first]).await?;
-        Ok(())
+        format!(
+            "BEGIN; SET LOCAL synchronous_commit = {durability}; SELECT pg_advisory_xact_lock({first})"
+        )
     }
 
     /// Returns whether an earlier try committed. It did so for all its events or for no event.
@@ -157,33 +153,22 @@ impl<'a> CommitGroup<'a> {
 
     /// Begins the transaction and inserts the claims in one flight to the server.
     async fn begin_and_claim(&mut self, session: &Session, first: i64) -> Result<(), GroupFailure> {
-        let begin = self.begin_text();
-        // Before `BEGIN`: preparing waits for the server, and must not prolong the transaction.
-        let lock = session.prepare(LOCK_GROUP).await?;
+        let begin = self.begin_text(first);
         let claims = ClaimInsert::of(&self.events);
         if claims.is_empty() {
-            let locks: [SqlValue<'_>; 1] = [&first];
-            let (begun, locked) = tokio::join!(
-                biased;
-                session.batch(&begin),
-                session.client.query(&lock, &locks),
-            );
-            begun?;
-            locked?;
+            session.batch(&begin).await?;
             return self.resolve(session, HashSet::new()).await;
         }
+        // Before `BEGIN`: preparing waits for the server, and must not prolong the transaction.
         let insert = session.prepare(ClaimInsert::INSERT).await?;
-        let locks: [SqlValue<'_>; 1] = [&first];
         let values = claims.values();
-        // Sent in this order without waiting for answers. After a failure the server rejects the statements behind it.
-        let (begun, locked, won) = tokio::join!(
+        // Sent in this order without waiting for answers. After a failure the server rejects the statement behind it.
+        let (begun, won) = tokio::join!(
             biased;
             session.batch(&begin),
-            session.client.query(&lock, &locks),
             session.client.query(&insert, &values),
         );
         begun?;
-        locked?;
         let won = ClaimInsert::won(&won?);
         self.resolve(session, won).await
     }
@@ -312,32 +297,13 @@ impl<'a> CommitGroup<'a> {
                 changes.add(*lane, delivery.state(), 1);
             }
         }
-        let (lanes, states, counts) = changes.columns();
-        let insert_events = session.prepare(EventInsert::INSERT).await?;
-        let insert_contents = session.prepare(EventInsert::INSERT_CONTENT).await?;
-        let insert_deliveries = session.prepare(DeliveryInsert::INSERT).await?;
-        let record = session.prepare(tally::RECORD).await?;
-        let event_values = events.values();
-        let content_values = events.content_values();
-        let delivery_values = deliveries.values();
-        let tally_values: [SqlValue<'_>; 3] = [&lanes, &states, &counts];
-        let client = &session.client;
-        let rows = async {
-            tokio::join!(
-                biased;
-                client.execute(&insert_events, &event_values),
-                client.execute(&insert_contents, &content_values),
-                client.execute(&insert_deliveries, &delivery_values),
-                client.execute(&record, &tally_values),
-            )
-        };
+        let counts = changes.columns();
+        let insert = session.prepare(commit_rows::INSERT_ROWS).await?;
+        let values = commit_rows::row_values(&events, &deliveries, &counts);
+        let rows = session.client.execute(&insert, &values);
         let going: Vec<OrderedKey> = going_keys(&new);
         if !going.is_empty() {
-            let (events, contents, deliveries, recorded) = rows.await;
-            events?;
-            contents?;
-            deliveries?;
-            recorded?;
+            rows.await?;
             // A delivery that begins in flight must hold back the one that was next.
             order::settle(session, &going).await?;
             *was_sent = true;
@@ -345,17 +311,14 @@ impl<'a> CommitGroup<'a> {
             return Ok(());
         }
         *was_sent = true;
-        let ((events, contents, deliveries, recorded), committed) = tokio::join!(
+        let (inserted, committed) = tokio::join!(
             biased;
             rows,
             session.batch("COMMIT"),
         );
         // The commit of a transaction with a failed statement succeeds and does nothing, so its own result proves
         // nothing.
-        events?;
-        contents?;
-        deliveries?;
-        recorded?;
+        inserted?;
         committed?;
         Ok(())
     }
@@ -418,6 +381,3 @@ fn going_keys(new: &[&GroupEvent]) -> Vec<OrderedKey> {
         })
         .collect()
 }
-
-/// The lock that a group holds from its first statement to its end.
-const LOCK_GROUP: &str = "SELECT pg_advisory_xact_lock($1)";

@@ -79,10 +79,11 @@ impl PostgresStore {
 /// Records groups of outcomes until the queue is closed and empty.
 pub(super) async fn write_groups(shared: Arc<NodeShared>) {
     let slot = SessionSlot::new(&shared.settings, "outcomes");
-    while let Some(mut tasks) = shared.queue.outcomes.take().await {
+    while let Some(mut group) = shared.queue.outcomes.take().await {
         // Two outcomes of one delivery cannot both be in one statement; the later one would not count anyway.
         let mut seen = HashSet::new();
-        let (first, twice): (Vec<_>, Vec<_>) = tasks
+        let (first, twice): (Vec<_>, Vec<_>) = group
+            .tasks
             .drain(..)
             .partition(|task| seen.insert(task.task.finished.delivery));
         for task in twice {

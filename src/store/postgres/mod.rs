@@ -4,6 +4,7 @@
 //! nodes that died. `commit` writes groups of events, `take` and `finish` move deliveries. The other files have one
 //! subject each, with its methods and their SQL.
 
+mod allowance;
 mod attempt_rows;
 mod attempts;
 mod audit;
@@ -63,6 +64,7 @@ mod state_lock;
 pub(super) mod stats;
 pub(super) mod store;
 mod take;
+mod take_rows;
 mod takeover;
 mod tally;
 #[cfg(test)]

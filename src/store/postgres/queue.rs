@@ -30,6 +30,13 @@ const TASK_SIZE: usize = 512;
 const MAX_GROUP: usize = 128;
 const MAX_GROUP_BYTES: usize = 8 * 1024 * 1024;
 
+/// A group of this size begins beside one that is still running. Smaller ones wait for it, and grow meanwhile: a
+/// transaction costs the server as much as some 15 events do.
+const WORTHWHILE_GROUP: usize = 32;
+
+/// Longest wait for a running group. It may itself wait for a lock of another node.
+const LONGEST_GATHERING: Duration = Duration::from_millis(25);
+
 /// Longest wait of a task before its group begins. Its sender is about to give up.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
@@ -49,7 +56,26 @@ pub(super) struct TaskQueue<T, R> {
 struct GroupQueueState<T, R> {
     tasks: VecDeque<GroupTask<T, R>>,
     bytes: usize,
+    /// Groups that writers took and have not ended.
+    running: usize,
     is_closed: bool,
+}
+
+/// Tasks of one transaction. The queue counts the group as running until it is dropped.
+pub(super) struct QueuedGroup<'a, T, R> {
+    queue: &'a TaskQueue<T, R>,
+    pub(super) tasks: Vec<GroupTask<T, R>>,
+}
+
+impl<T, R> Drop for QueuedGroup<'_, T, R> {
+    fn drop(&mut self) {
+        let mut state = self.queue.state.lock();
+        state.running = state.running.saturating_sub(1);
+        // Another writer may wait for this moment.
+        if !state.tasks.is_empty() {
+            self.queue.wake.notify_one();
+        }
+    }
 }
 
 /// A task with the sender of its reply.
@@ -95,6 +121,7 @@ impl<T, R> TaskQueue<T, R> {
             state: Mutex::new(GroupQueueState {
                 tasks: VecDeque::new(),
                 bytes: 0,
+                running: 0,
                 is_closed: false,
             }),
             wake: Notify::new(),
@@ -129,25 +156,34 @@ impl<T, R> TaskQueue<T, R> {
     }
 
     /// Waits for tasks and takes as many as one group may hold. Returns `None` after the queue is closed and empty.
-    pub(super) async fn take(&self) -> Option<Vec<GroupTask<T, R>>> {
+    pub(super) async fn take(&self) -> Option<QueuedGroup<'_, T, R>> {
         loop {
-            {
+            let gathering = {
                 let mut state = self.state.lock();
-                let group = state.take_group();
-                if !group.is_empty() {
-                    // Another writer may take the rest at once.
-                    if !state.tasks.is_empty() {
-                        self.wake.notify_one();
+                let gathering = state.gathering();
+                if gathering.is_none() {
+                    let tasks = state.take_group();
+                    if !tasks.is_empty() {
+                        state.running += 1;
+                        // Another writer may take the rest at once.
+                        if !state.tasks.is_empty() {
+                            self.wake.notify_one();
+                        }
+                        return Some(QueuedGroup { queue: self, tasks });
                     }
-                    return Some(group);
+                    if state.is_closed {
+                        // Passes the end on to the next writer.
+                        self.wake.notify_one();
+                        return None;
+                    }
                 }
-                if state.is_closed {
-                    // Passes the end on to the next writer.
-                    self.wake.notify_one();
-                    return None;
-                }
+                gathering
+            };
+            match gathering {
+                // The end of the wait needs no handling: the state decides again.
+                Some(rest) => drop(tokio::time::timeout(rest, self.wake.notified()).await),
+                None => self.wake.notified().await,
             }
-            self.wake.notified().await;
         }
     }
 
@@ -171,6 +207,16 @@ impl<T, R> TaskQueue<T, R> {
 }
 
 impl<T, R> GroupQueueState<T, R> {
+    /// Returns how long the waiting tasks may still wait for a running group to end.
+    fn gathering(&self) -> Option<Duration> {
+        let first = self.tasks.front()?;
+        if self.running == 0 || self.is_closed || self.tasks.len() >= WORTHWHILE_GROUP {
+            return None;
+        }
+        let rest = LONGEST_GATHERING.checked_sub(first.age())?;
+        (!rest.is_zero()).then_some(rest)
+    }
+
     fn take_group(&mut self) -> Vec<GroupTask<T, R>> {
         let (mut group, mut bytes) = (Vec::new(), 0_usize);
         while let Some(task) = self.tasks.pop_front() {
@@ -188,5 +234,63 @@ impl<T, R> GroupQueueState<T, R> {
             }
         }
         group
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+
+    use futures_util::poll;
+
+    use super::*;
+
+    type NumberQueue = TaskQueue<u32, u32>;
+
+    /// Queues so many tasks, whose callers are then gone.
+    async fn push(queue: &NumberQueue, count: u32) {
+        for number in 0..count {
+            let mut pushed = Box::pin(queue.push(number, 1));
+            assert!(poll!(&mut pushed).is_pending());
+        }
+    }
+
+    // Fails when a second writer begins a small group beside a running one, or when it does not begin after its end.
+    #[tokio::test]
+    async fn a_small_group_grows_while_another_one_runs() {
+        let queue = NumberQueue::new(100);
+        push(&queue, 1).await;
+        let first = queue.take().await.unwrap();
+        push(&queue, 2).await;
+        let mut second = Box::pin(queue.take());
+        assert!(poll!(&mut second).is_pending());
+        push(&queue, 3).await;
+        drop(first);
+        let Poll::Ready(Some(second)) = poll!(&mut second) else {
+            panic!("the group does not begin");
+        };
+        assert_eq!(second.tasks.len(), 5);
+    }
+
+    // Fails when large groups wait for each other, which would leave one of two sessions idle.
+    #[tokio::test]
+    async fn a_large_group_begins_at_once() {
+        let queue = NumberQueue::new(100);
+        push(&queue, 1).await;
+        let _first = queue.take().await.unwrap();
+        push(&queue, u32::try_from(WORTHWHILE_GROUP).unwrap()).await;
+        let mut second = Box::pin(queue.take());
+        assert!(poll!(&mut second).is_ready());
+    }
+
+    // Fails when a group that waits for a lock of another node holds up all other commits of its node.
+    #[tokio::test]
+    async fn a_small_group_does_not_wait_for_ever() {
+        let queue = NumberQueue::new(100);
+        push(&queue, 1).await;
+        let _first = queue.take().await.unwrap();
+        push(&queue, 1).await;
+        let second = tokio::time::timeout(Duration::from_secs(5), queue.take());
+        assert_eq!(second.await.unwrap().unwrap().tasks.len(), 1);
     }
 }

@@ -9,7 +9,7 @@ use tokio_postgres::Error;
 
 use crate::model::delivery::DeliveryState;
 use crate::store::lane_counts::LaneTally;
-use crate::store::postgres::session::Session;
+use crate::store::postgres::session::{Session, SqlValue};
 
 /// The lane under which events and claims are counted.
 const NO_LANE: i64 = 0;
@@ -40,16 +40,30 @@ impl TallyChanges {
     }
 
     /// Returns the columns of the rows to append.
-    pub(super) fn columns(&self) -> (Vec<i64>, Vec<i16>, Vec<i64>) {
-        let (mut lanes, mut states, mut changes) = (Vec::new(), Vec::new(), Vec::new());
+    pub(super) fn columns(&self) -> TallyColumns {
+        let mut columns = TallyColumns::default();
         for ((lane, state), change) in &self.changes {
             if *change != 0 {
-                lanes.push(*lane);
-                states.push(*state);
-                changes.push(*change);
+                columns.lanes.push(*lane);
+                columns.states.push(*state);
+                columns.changes.push(*change);
             }
         }
-        (lanes, states, changes)
+        columns
+    }
+}
+
+/// Rows of `tally_change` as columns.
+#[derive(Default)]
+pub(super) struct TallyColumns {
+    lanes: Vec<i64>,
+    states: Vec<i16>,
+    changes: Vec<i64>,
+}
+
+impl TallyColumns {
+    pub(super) fn values(&self) -> [SqlValue<'_>; 3] {
+        [&self.lanes, &self.states, &self.changes]
     }
 }
 
@@ -59,14 +73,11 @@ pub(super) const RECORD: &str = "INSERT INTO tally_change (lane, state, change)
 
 /// Appends the changes of a transaction, inside of it.
 pub(super) async fn record(session: &Session, changes: &TallyChanges) -> Result<(), Error> {
-    let (lanes, states, changes) = changes.columns();
-    if lanes.is_empty() {
+    let columns = changes.columns();
+    if columns.lanes.is_empty() {
         return Ok(());
     }
-    session
-        .execute(RECORD, &[&lanes, &states, &changes])
-        .await
-        .map(drop)
+    session.execute(RECORD, &columns.values()).await.map(drop)
 }
 
 /// The counts of all rows.

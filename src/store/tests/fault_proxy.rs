@@ -5,23 +5,26 @@ use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// A folder with a socket, whose connections go to the real server.
 pub(super) struct FaultProxy {
     folder: tempfile::TempDir,
     port: u16,
-    holes: Arc<AtomicU32>,
-    resets: Arc<AtomicU32>,
+    faults: ProxyFaults,
 }
 
 /// What happens to a connection.
-#[derive(Clone)]
-struct Faults {
+#[derive(Clone, Default)]
+struct ProxyFaults {
     /// Commits that are passed on, whose answers are lost while the connection stays open.
     holes: Arc<AtomicU32>,
     /// Commits that are passed on, after which the connection is cut.
     resets: Arc<AtomicU32>,
+    /// Commits whose answers follow a warning that no standby has them.
+    warnings: Arc<AtomicU32>,
+    /// Commits that were passed on.
+    commits: Arc<AtomicU32>,
 }
 
 impl FaultProxy {
@@ -30,22 +33,18 @@ impl FaultProxy {
         let name = format!(".s.PGSQL.{port}");
         let listener = UnixListener::bind(folder.path().join(&name)).unwrap();
         let server = server.join(&name);
-        let faults = Faults {
-            holes: Arc::default(),
-            resets: Arc::default(),
-        };
-        let (holes, resets) = (Arc::clone(&faults.holes), Arc::clone(&faults.resets));
+        let faults = ProxyFaults::default();
+        let planned = faults.clone();
         std::thread::spawn(move || {
             // Ends with the process: the listener has no other owner.
             for client in listener.incoming().flatten() {
-                connect(client, &server, &faults);
+                connect(client, &server, &planned);
             }
         });
         Self {
             folder,
             port,
-            holes,
-            resets,
+            faults,
         }
     }
 
@@ -55,27 +54,46 @@ impl FaultProxy {
 
     /// Loses the answers to the next commits, without closing their connections.
     pub(super) fn lose_answers(&self, commits: u32) {
-        self.holes.store(commits, Ordering::SeqCst);
+        self.faults.holes.store(commits, Ordering::SeqCst);
+    }
+
+    /// Warns before the answers to the next commits that no standby has them.
+    pub(super) fn warn(&self, commits: u32) {
+        self.faults.warnings.store(commits, Ordering::SeqCst);
+    }
+
+    /// Returns the number of commits so far.
+    pub(super) fn commits(&self) -> u32 {
+        self.faults.commits.load(Ordering::SeqCst)
     }
 
     /// Cuts the connections of the next commits after the server got them.
     pub(super) fn cut(&self, commits: u32) {
-        self.resets.store(commits, Ordering::SeqCst);
+        self.faults.resets.store(commits, Ordering::SeqCst);
     }
 }
 
-fn connect(client: UnixStream, server: &Path, faults: &Faults) {
+/// `NoticeResponse` of a server whose wait for a standby was canceled, with the fields that clients require.
+const WARNING: &[u8] = b"N\0\0\0\x31SWARNING\0VWARNING\0C01000\0Mno standby has it\0\0";
+
+fn connect(client: UnixStream, server: &Path, faults: &ProxyFaults) {
     let Ok(upstream) = UnixStream::connect(server) else {
         return;
     };
-    let is_lost = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_lost = Arc::new(AtomicBool::new(false));
+    let will_warn = Arc::new(AtomicBool::new(false));
     let (from_client, to_client) = (client.try_clone().unwrap(), client);
     let (from_server, to_server) = (upstream.try_clone().unwrap(), upstream);
     let (lost, faults) = (Arc::clone(&is_lost), faults.clone());
+    let warned = Arc::clone(&will_warn);
     std::thread::spawn(move || {
         copy(from_client, to_server, |bytes, from| {
             // A commit is a message of its own: `Q`, its length, and the text.
             if find(bytes, b"COMMIT\0") {
+                faults.commits.fetch_add(1, Ordering::SeqCst);
+                if take_one(&faults.warnings) {
+                    warned.store(true, Ordering::SeqCst);
+                }
                 if take_one(&faults.holes) {
                     lost.store(true, Ordering::SeqCst);
                 }
@@ -89,7 +107,12 @@ fn connect(client: UnixStream, server: &Path, faults: &Faults) {
         });
     });
     std::thread::spawn(move || {
+        let mut warnings = to_client.try_clone().unwrap();
         copy(from_server, to_client, |_, _| {
+            // Until now the server was idle, so its next bytes begin a message, and a notice may go before any message.
+            if will_warn.swap(false, Ordering::SeqCst) {
+                let _ = warnings.write_all(WARNING);
+            }
             !is_lost.load(Ordering::SeqCst)
         });
     });

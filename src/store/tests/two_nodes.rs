@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::model::clock::instant;
-use crate::model::database::{PostgresHost, PostgresSettings};
+use crate::model::database::PostgresSettings;
 use crate::store::nodes::BreakerReport;
 use crate::store::take::{TakeHold, TakeRate};
-use crate::store::tests::fault_proxy::FaultProxy;
 
 /// Two open stores on one schema.
 struct Pair {
@@ -412,53 +411,6 @@ async fn order_holds_over_nodes() {
             assert!(ended <= begun, "{number} and {next} of key {key} overlap");
         }
     }
-}
-
-// Fails when the result of COMMIT alone is believed, when numbers are drawn again for the second try, or when a lost
-// answer is reported as a failure.
-#[tokio::test]
-async fn a_commit_whose_answer_is_lost_counts_once() {
-    let Some(schema) = TestSchema::create() else {
-        return;
-    };
-    let (folder, port) = schema.server();
-    let proxy = FaultProxy::start(&folder, port);
-    let (folder, port) = proxy.place();
-    let store = open(PostgresSettings {
-        hosts: vec![PostgresHost::Unix(folder, port)],
-        ..schema.settings(None)
-    });
-    let direct = open(schema.settings(None));
-    let app = store
-        .destination(&route("github"), &name("app"))
-        .await
-        .unwrap();
-    direct
-        .destination(&route("github"), &name("app"))
-        .await
-        .unwrap();
-    for (number, is_cut) in [(1, true), (2, false), (3, true)] {
-        match is_cut {
-            true => proxy.cut(1),
-            false => proxy.lose_answers(1),
-        }
-        let given = event(number)
-            .to(pending(app))
-            .claim(u8::try_from(number).unwrap(), NOW + 1_000_000_000);
-        let made = commit(&store, given).await;
-        assert_eq!(made.len(), 1);
-        // The sender's copy at another node meets the same claim.
-        let copy = event(100 + number)
-            .to(pending(app))
-            .claim(u8::try_from(number).unwrap(), NOW + 1_000_000_000);
-        let outcome = direct.commit(copy.0).await.unwrap();
-        assert_eq!(outcome, CommitOutcome::Duplicate(202));
-    }
-    let direct = direct.postgres();
-    let events = "SELECT count(*) FROM event";
-    assert_eq!(direct.read_number(events).await, 3);
-    let deliveries = "SELECT count(*) FROM open_delivery";
-    assert_eq!(direct.read_number(deliveries).await, 3);
 }
 
 /// Takes the delivery of another node as soon as it returns to the queue.
