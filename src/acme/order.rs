@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use instant_acme::{
-    Account, AuthorizationStatus, CertificateIdentifier, ChallengeStatus, Error, Identifier,
-    NewOrder, Order, OrderStatus, RetryPolicy,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeStatus, Identifier, NewOrder,
+    Order, OrderStatus, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
@@ -82,8 +82,7 @@ pub(super) async fn run(
         order.finalize_csr(&csr).await?;
     }
     let chain = order.poll_certificate(&POLLS).await;
-    if let Err(Error::Api(_)) = &chain {
-        // The CA rejected this order for good, so the next attempt must not go on with it.
+    if chain.is_err() && is_rejected(&mut order) {
         forget(context, request).await?;
     }
     let certificate = CertificateRecord {
@@ -144,8 +143,8 @@ async fn resume(
     if is_same {
         match context.account.order(record.url.clone()).await {
             Ok(mut order) => {
-                // `state` borrows the order as mutable, which a guard cannot do.
-                if order.state().status != OrderStatus::Invalid {
+                // The borrow is mutable, which a guard cannot have.
+                if !is_rejected(&mut order) {
                     tracing::info!(name = request.name, "an unfinished order is continued");
                     return Ok(Some((order, record)));
                 }
@@ -266,22 +265,32 @@ async fn prove(
             challenge.set_ready().await?;
         }
     }
-    match order.poll_ready(&POLLS).await {
-        Ok(OrderStatus::Ready) => Ok(()),
-        Ok(_) | Err(Error::Api(_)) => {
-            let mut failure = reason(order).await?;
-            if let Some(record) = record_to_set {
-                let needed = format!(
-                    "; set the TXT record {} to \"{}\"",
-                    record.name, record.text
-                );
-                failure.text.push_str(&needed);
-            }
-            forget(context, request).await?;
-            Err(failure)
-        }
-        Err(error) => Err(error.into()),
+    let polled = order.poll_ready(&POLLS).await;
+    if !is_rejected(order) {
+        return Ok(polled.map(drop)?);
     }
+    forget(context, request).await?;
+    let mut failure = reason(order).await.unwrap_or_else(|unread| {
+        let text = format!(
+            "the CA rejected the order, and its reason cannot be read: {}",
+            unread.text
+        );
+        OrderFailure::new(FailureKind::Refused, text)
+    });
+    if let Some(record) = record_to_set {
+        let needed = format!(
+            "; set the TXT record {} to \"{}\"",
+            record.name, record.text
+        );
+        failure.text.push_str(&needed);
+    }
+    Err(failure)
+}
+
+/// Returns true if the CA rejected the order for good, so that no attempt may go on with it. An error of a request does not
+/// tell: a rate limit or a rejected nonce leaves the order as it is.
+fn is_rejected(order: &mut Order) -> bool {
+    order.state().status == OrderStatus::Invalid
 }
 
 /// Returns why the CA rejected an order, which it says at the challenge.
