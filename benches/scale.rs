@@ -64,6 +64,19 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
+/// Runs a part. Returns its result, and the CPU time of each event in words; `count` tells how many there were.
+fn with_cpu<T>(
+    server: &BarePostgres,
+    part: impl FnOnce() -> T,
+    count: impl FnOnce(&T) -> f64,
+) -> (T, String) {
+    let before = server.cpu();
+    let done = part();
+    let (server, client) = server.cpu().each_since(&before, count(&done));
+    let text = format!("CPU of each: server {server:.0} us, client {client:.0} us");
+    (done, text)
+}
+
 fn accept(port: u16, rounds: u32) {
     println!(
         "events of {BODY} bytes, {COMMITTERS} committers on all nodes together, {SPAN:?} each:"
@@ -72,15 +85,19 @@ fn accept(port: u16, rounds: u32) {
     let rigs: Vec<Rig> = (1..=3)
         .map(|count| rig(port, &format!("nodes{count}"), count))
         .collect();
-    let mut bare = BarePostgres::new(port, "nodes1");
+    let bare = BarePostgres::new(port, "nodes1");
     for round in 0..rounds {
-        let rate = bare.rate(SPAN);
-        println!("  {round}: bare inserts by unnest, 2 sessions, groups of 64: {rate:.0}/s");
+        let (rate, cpu) = with_cpu(&bare, || bare.rate(SPAN), |rate| rate * SPAN.as_secs_f64());
+        println!("  {round}: bare inserts by unnest, 2 sessions, groups of 64: {rate:.0}/s; {cpu}");
         for (number, rig) in rigs.iter().enumerate() {
             let nodes = number + 1;
-            let run = rig.commit(COMMITTERS, SPAN, u64::MAX);
+            let (run, cpu) = with_cpu(
+                &bare,
+                || rig.commit(COMMITTERS, SPAN, u64::MAX),
+                |run| run.rate * SPAN.as_secs_f64(),
+            );
             println!(
-                "  {round}: {nodes} nodes accept {:.0}/s = {:.2} of bare (groups of {:.0}, p50 {:.2} ms, p99 {:.2} ms)",
+                "  {round}: {nodes} nodes accept {:.0}/s = {:.2} of bare (groups of {:.0}, p50 {:.2} ms, p99 {:.2} ms); {cpu}",
                 run.rate,
                 run.rate / rate,
                 run.group,
@@ -97,8 +114,18 @@ fn accept(port: u16, rounds: u32) {
             );
             let (accepted, delivered) = rig.both(4 * nodes as u64, 32, SPAN);
             println!(
-                "  {round}: {nodes} nodes accept {accepted:.0}/s and take and end {delivered:.0}/s at the same time"
+                "  {round}: {nodes} nodes accept {accepted:.0}/s and take and end {delivered:.0}/s = {:.2} at the same time",
+                delivered / accepted,
             );
+            let most = (run.rate * SPAN.as_secs_f64()) as u64;
+            let ((count, rate), cpu) = with_cpu(
+                &bare,
+                || rig.deliver(4 * nodes as u64, 32, most),
+                |(count, _)| *count as f64,
+            );
+            println!("  {round}: {nodes} nodes take and end {count} alone, {rate:.0}/s; {cpu}");
+            // The rest, so that the next round begins with an empty queue.
+            rig.deliver(4 * nodes as u64, 32, u64::MAX);
         }
     }
 }
@@ -128,7 +155,7 @@ fn backlog(port: u16) {
             milliseconds(took[100]),
             milliseconds(took[198]),
         );
-        let rate = rig.deliver(8, 32, 20_000);
+        let (_, rate) = rig.deliver(8, 32, 20_000);
         println!("taken and ended with {due} due, 8 workers, 32 at once: {rate:.0}/s");
     }
 }

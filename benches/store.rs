@@ -294,7 +294,7 @@ fn compare(folder: &Path, rounds: u32) {
         one.p50.as_secs_f64() * 1e3
     );
     for batch in [1, 32] {
-        let rate = rig.deliver(8, batch, 20_000);
+        let (_, rate) = rig.deliver(8, batch, 20_000);
         println!("taken and ended, 8 workers, {batch} at once: {rate:.0}/s");
     }
 }
@@ -336,7 +336,7 @@ fn grow(folder: &Path, events: u64) {
         }
         println!();
     }
-    let rate = rig.deliver(8, 32, 20_000);
+    let (_, rate) = rig.deliver(8, 32, 20_000);
     println!(
         "  taken and ended with this backlog: {rate:.0}/s; memory {:.0} MiB",
         memory()

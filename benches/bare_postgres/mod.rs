@@ -1,5 +1,7 @@
 //! Bare PostgreSQL: the rows of events that no store can do without, inserted in groups, one statement a table.
 
+mod cpu;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -7,6 +9,8 @@ use std::time::Duration;
 use hookgate::internals::instant;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, Statement};
+
+pub(crate) use cpu::CpuTimes;
 
 use crate::store_load::{BODY, DAY, body, claim_key, headers, mix, time, uid};
 
@@ -41,7 +45,7 @@ impl BarePostgres {
     }
 
     /// Inserts for a time. Returns the events a second.
-    pub(crate) fn rate(&mut self, span: Duration) -> f64 {
+    pub(crate) fn rate(&self, span: Duration) -> f64 {
         self.runtime.block_on(self.set_up());
         let first = self.next.load(Ordering::Relaxed);
         let began = instant();
@@ -96,6 +100,18 @@ impl BarePostgres {
                 .await
                 .expect("it is multiplied");
         });
+    }
+
+    /// CPU times of the server and of this process until now.
+    pub(crate) fn cpu(&self) -> CpuTimes {
+        let backend = self.runtime.block_on(async {
+            let row = connect(self.port)
+                .await
+                .query_one("SELECT pg_backend_pid()", &[])
+                .await;
+            row.expect("a process").get(0)
+        });
+        CpuTimes::read(backend)
     }
 
     /// The size of all tables of the schema with their indexes.

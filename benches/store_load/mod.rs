@@ -246,14 +246,16 @@ impl Rig {
         })
     }
 
-    /// Takes and ends deliveries with this many workers until that many are done or nothing is due; deliveries a second.
-    pub(crate) fn deliver(&self, workers: u64, batch: usize, most: u64) -> f64 {
+    /// Takes and ends deliveries with this many workers until that many are done or nothing is due; how many, and
+    /// deliveries a second.
+    pub(crate) fn deliver(&self, workers: u64, batch: usize, most: u64) -> (u64, f64) {
         let (began, done) = (instant(), Arc::default());
         let tasks = self.spawn_workers(workers, batch, &done, move |found, done| {
             found > 0 && done < most
         });
         self.join(tasks);
-        done.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64()
+        let done = done.load(Ordering::Relaxed);
+        (done, done as f64 / began.elapsed().as_secs_f64())
     }
 
     /// Commits with as many committers as there are, and beside it takes and ends what was committed: events and

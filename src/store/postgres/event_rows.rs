@@ -10,22 +10,29 @@ use crate::store::names::NameTable;
 use crate::store::postgres::session::Session;
 
 /// Reads events with their contents, by their numbers.
+pub(super) const READ_MANY: &str =
+    "SELECT event.id, event.uid, event.kind, event.received_ms, event.event_id,
+    event.webhook_id, event.event_type, content.sealing_key, content.head, content.body
+    FROM event LEFT JOIN content ON content.event = event.id WHERE event.id = ANY($1)";
+
+/// Reads events with their contents, by their numbers.
 pub(super) async fn read_many(
     session: &Session,
     names: &Arc<NameTable>,
     events: &[i64],
 ) -> Result<HashMap<i64, StoredEventRow>, Error> {
-    let sql = "SELECT event.id, event.uid, event.kind, event.received_ms, event.event_id,
-        event.webhook_id, event.event_type, content.sealing_key, content.head, content.body
-        FROM event LEFT JOIN content ON content.event = event.id WHERE event.id = ANY($1)";
-    let rows = session.query(sql, &[&events]).await?;
-    Ok(rows
-        .iter()
-        .map(|row| (row.get(0), of(row, names)))
-        .collect())
+    let rows = session.query(READ_MANY, &[&events]).await?;
+    Ok(by_number(&rows, names))
 }
 
-/// Reads a row with the columns of [`read_many`], in their order.
+/// Parses the rows of [`READ_MANY`].
+pub(super) fn by_number(rows: &[Row], names: &Arc<NameTable>) -> HashMap<i64, StoredEventRow> {
+    rows.iter()
+        .map(|row| (row.get(0), of(row, names)))
+        .collect()
+}
+
+/// Reads a row with the columns of [`READ_MANY`], in their order.
 pub(super) fn of(row: &Row, names: &Arc<NameTable>) -> StoredEventRow {
     let uid: &[u8] = row.get(1);
     StoredEventRow {

@@ -15,10 +15,9 @@ use crate::store::postgres::outcome_rows::OutcomeColumns;
 use crate::store::postgres::queue::GroupTask;
 use crate::store::postgres::sealed_outcome::SealedOutcome;
 use crate::store::postgres::session::Session;
-use crate::store::postgres::sessions::{SessionSlot, transaction};
+use crate::store::postgres::sessions::{SessionSlot, in_time, repeat_collisions, transaction};
 use crate::store::postgres::shared::NodeShared;
 use crate::store::postgres::store::PostgresStore;
-use crate::store::postgres::tally::{self, TallyChanges};
 use crate::store::postgres::text::without_nul;
 use crate::store::rows::{FinishedAttempt, KEPT_ANSWER, NextState};
 use crate::store::seal::{SealedPart, seal_failed};
@@ -98,11 +97,7 @@ async fn write_group(shared: &NodeShared, slot: &SessionSlot, tasks: Vec<Outcome
     let mut tried = 1;
     let done = loop {
         let outcomes: Vec<&SealedOutcome> = tasks.iter().map(|task| &task.task).collect();
-        let done = transaction(slot, async |session| {
-            record(shared, session, &outcomes)
-                .await
-                .map_err(StoreError::Postgres)
-        });
+        let done = record(shared, slot, &outcomes);
         match done.await {
             Ok(done) => break Ok(done),
             // An outcome that was committed unseen finds nothing in flight when it is repeated, and answers `false`.
@@ -133,52 +128,135 @@ async fn write_group(shared: &NodeShared, slot: &SessionSlot, tasks: Vec<Outcome
     }
 }
 
-/// Records outcomes inside a transaction. Returns the deliveries that were in flight with these attempts.
+/// Records outcomes in one transaction. Returns the deliveries that were in flight with these attempts.
 async fn record(
     shared: &NodeShared,
-    session: &Session,
+    slot: &SessionSlot,
     outcomes: &[&SealedOutcome],
-) -> Result<HashSet<i64>, tokio_postgres::Error> {
+) -> Result<HashSet<i64>, StoreError> {
+    let rows = OutcomeRows::of(outcomes, shared.node());
     let mut keys: Vec<OrderedKey> = outcomes
         .iter()
         .filter_map(|outcome| outcome.order)
         .collect();
     keys.sort_unstable();
     keys.dedup();
-    order::lock(session, &shared.settings.schema, &keys).await?;
-    let node = shared.node();
-    let mut done = HashSet::new();
-    let mut changes = TallyChanges::default();
-    let mut ended_events = Vec::new();
-    let (waiting, ended): (Vec<_>, Vec<_>) = outcomes
-        .iter()
-        .copied()
-        .partition(|outcome| matches!(outcome.finished.next, NextState::Waiting(_)));
-    for (outcomes, sql, is_end) in [
-        (ended, OutcomeColumns::END, true),
-        (waiting, OutcomeColumns::DELAY, false),
-    ] {
-        if outcomes.is_empty() {
-            continue;
+    if keys.is_empty() && shared.options.keep_body {
+        return record_in_one_flight(slot, &rows).await;
+    }
+    transaction(slot, async |session| {
+        let recorded = async {
+            order::lock(session, &shared.settings.schema, &keys).await?;
+            let mut done = Recorded::default();
+            rows.write(session, &mut done).await?;
+            // Behind both statements, so that it sees which deliveries of the keys are still open.
+            order::settle(session, &keys).await?;
+            drop_bodies(shared, session, &done.delivered_events).await?;
+            Ok::<_, tokio_postgres::Error>(done.deliveries)
+        };
+        recorded.await.map_err(StoreError::Postgres)
+    })
+    .await
+}
+
+/// Records outcomes of which nothing else depends, with everything on its way at once.
+async fn record_in_one_flight(
+    slot: &SessionSlot,
+    rows: &OutcomeRows<'_>,
+) -> Result<HashSet<i64>, StoreError> {
+    let begin = slot.begin_text();
+    repeat_collisions(slot, async |session| {
+        let recorded = async {
+            rows.prepare(session).await?;
+            let mut done = Recorded::default();
+            // `biased` sends in this order without waiting for answers.
+            let (begun, written, committed) = tokio::join!(
+                biased;
+                session.batch(&begin),
+                rows.write(session, &mut done),
+                session.batch("COMMIT"),
+            );
+            begun?;
+            // The commit of a transaction with a failed statement succeeds and does nothing.
+            written?;
+            committed?;
+            Ok::<_, tokio_postgres::Error>(done.deliveries)
+        };
+        let done = in_time(async { recorded.await.map_err(StoreError::Postgres) }).await?;
+        match session.take_warning() {
+            true => Err(StoreError::Unknown),
+            false => Ok(done),
         }
-        let columns = OutcomeColumns::of(&outcomes, node);
-        for row in session.query(sql, &columns.values()).await? {
-            let (id, lane): (i64, i64) = (row.get(0), row.get(1));
-            let state = DeliveryState::from_code(row.get::<_, i16>(2).into());
-            done.insert(id);
-            changes.add(lane, DeliveryState::InFlight, -1);
-            changes.add(lane, state.unwrap_or(DeliveryState::Waiting), 1);
-            // A dead letter keeps its body for a retry, so its event is not even checked.
-            if is_end && state == Some(DeliveryState::Delivered) {
-                ended_events.push(row.get::<_, i64>(3));
-            }
+    })
+    .await
+}
+
+/// What a transaction recorded.
+#[derive(Default)]
+struct Recorded {
+    deliveries: HashSet<i64>,
+    /// Events of deliveries that the destination accepted.
+    delivered_events: Vec<i64>,
+}
+
+/// Outcomes by the statement that writes them; `None` if there are none.
+struct OutcomeRows<'a> {
+    ended: Option<OutcomeColumns<'a>>,
+    waiting: Option<OutcomeColumns<'a>>,
+}
+
+impl<'a> OutcomeRows<'a> {
+    fn of(outcomes: &[&'a SealedOutcome], node: i32) -> Self {
+        let (waiting, ended): (Vec<_>, Vec<_>) = outcomes
+            .iter()
+            .copied()
+            .partition(|outcome| matches!(outcome.finished.next, NextState::Waiting(_)));
+        let columns =
+            |outcomes: Vec<_>| (!outcomes.is_empty()).then(|| OutcomeColumns::of(&outcomes, node));
+        Self {
+            ended: columns(ended),
+            waiting: columns(waiting),
         }
     }
-    // Behind both statements, so that it sees which deliveries of the keys are still open.
-    order::settle(session, &keys).await?;
-    drop_bodies(shared, session, &ended_events).await?;
-    tally::record(session, &changes).await?;
-    Ok(done)
+
+    /// Prepares the statements, since that waits for the server.
+    async fn prepare(&self, session: &Session) -> Result<(), tokio_postgres::Error> {
+        if self.ended.is_some() {
+            session.prepare(OutcomeColumns::END).await?;
+        }
+        if self.waiting.is_some() {
+            session.prepare(OutcomeColumns::DELAY).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes all outcomes. The statements are sent by the first poll, if they are prepared.
+    async fn write(
+        &self,
+        session: &Session,
+        done: &mut Recorded,
+    ) -> Result<(), tokio_postgres::Error> {
+        let query = async |sql, columns: &Option<OutcomeColumns<'_>>| match columns {
+            Some(columns) => session.query(sql, &columns.values()).await,
+            None => Ok(Vec::new()),
+        };
+        let (ended, waiting) = tokio::join!(
+            biased;
+            query(OutcomeColumns::END, &self.ended),
+            query(OutcomeColumns::DELAY, &self.waiting),
+        );
+        for row in ended? {
+            done.deliveries.insert(row.get(0));
+            // A dead letter keeps its body for a retry, so its event is not even checked.
+            let state = DeliveryState::from_code(row.get::<_, i16>(2).into());
+            if state == Some(DeliveryState::Delivered) {
+                done.delivered_events.push(row.get(1));
+            }
+        }
+        done.deliveries
+            .extend(waiting?.iter().map(|row| row.get::<_, i64>(0)));
+        Ok(())
+    }
 }
 
 /// Deletes the bodies of events that no delivery can need, if the config does not keep bodies.

@@ -10,10 +10,11 @@ use crate::store::error::StoreError;
 use crate::store::postgres::session::Session;
 
 /// The migrations in order. Each leads from the previous version, the first from an empty schema.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001_inbox.sql"),
     include_str!("migrations/0002_certificates.sql"),
     include_str!("migrations/0003_alerts.sql"),
+    include_str!("migrations/0004_take.sql"),
 ];
 
 /// The schema version that this program writes.

@@ -5,7 +5,6 @@
 //! subject each, with its methods and their SQL.
 
 mod alerts;
-mod allowance;
 mod attempt_rows;
 mod attempts;
 mod audit;

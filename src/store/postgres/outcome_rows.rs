@@ -37,18 +37,21 @@ macro_rules! outcomes {
     };
 }
 
-/// The records of the attempts that counted.
-macro_rules! attempts {
+/// The records of the attempts that counted, and the changes of counts.
+macro_rules! records {
     () => {
         "t AS (INSERT INTO attempt (delivery, number, node, started_ms, duration_ms, status, error,
                 detail, sealing_key, answer)
             SELECT x.id, x.attempt, $1, x.started_ms, x.duration_ms, x.status, x.error, x.detail,
-                x.sealing_key, x.answer FROM d JOIN x ON x.id = d.id ON CONFLICT DO NOTHING)"
+                x.sealing_key, x.answer FROM d JOIN x ON x.id = d.id ON CONFLICT DO NOTHING
+        ), n AS (INSERT INTO tally_change (lane, state, change)
+            SELECT d.lane, 1, -count(*) FROM d GROUP BY d.lane UNION ALL
+            SELECT d.lane, x.state, count(*) FROM d JOIN x ON x.id = d.id GROUP BY d.lane, x.state)"
     };
 }
 
 impl<'a> OutcomeColumns<'a> {
-    /// Moves deliveries out of the open ones, and records their attempts.
+    /// Moves deliveries out of the open ones, and records their attempts. Returns them with their events and new states.
     pub(super) const END: &'static str = concat!(
         "WITH ",
         outcomes!(),
@@ -57,19 +60,19 @@ impl<'a> OutcomeColumns<'a> {
                 created_ms, ended_ms, last_status, last_error)
             SELECT d.id, d.event, d.lane, d.destination, x.state, d.priority, d.order_key, d.attempts,
                 d.created_ms, x.time_ms, x.status, x.error FROM d JOIN x ON x.id = d.id), ",
-        attempts!(),
-        " SELECT d.id, d.lane, x.state, d.event FROM d JOIN x ON x.id = d.id"
+        records!(),
+        " SELECT d.id, d.event, x.state FROM d JOIN x ON x.id = d.id"
     );
 
-    /// Lets deliveries wait for their next attempt, and records this one.
+    /// Lets deliveries wait for their next attempt, and records this one. Returns them.
     pub(super) const DELAY: &'static str = concat!(
         "WITH ",
         outcomes!(),
         ", d AS (UPDATE open_delivery o SET state = x.state, node = NULL, turn = NULL, until_ms = NULL,
                 due_ms = x.time_ms, last_status = x.status, last_error = x.error
             FROM locked JOIN x ON x.id = locked.id WHERE o.id = locked.id RETURNING o.id, o.lane), ",
-        attempts!(),
-        " SELECT d.id, d.lane, x.state FROM d JOIN x ON x.id = d.id"
+        records!(),
+        " SELECT d.id FROM d"
     );
 
     pub(super) fn of(outcomes: &[&'a SealedOutcome], node: i32) -> Self {

@@ -23,9 +23,10 @@ const READERS: usize = 3;
 const ATTEMPTS: u32 = 4;
 
 /// Leaves only plans that walk the index of due deliveries. The table is empty at one moment and has a million rows at the
-/// next, so statistics are always of another state, and a plan that sorts takes seconds.
+/// next, so statistics are always of another state, and a plan that sorts takes seconds. Such plans look expensive, but
+/// must not be compiled, which takes longer than they run.
 const TAKER_SET_UP: &str =
-    "SET enable_sort = off; SET enable_bitmapscan = off; SET enable_seqscan = off";
+    "SET enable_sort = off; SET enable_bitmapscan = off; SET enable_seqscan = off; SET jit = off";
 
 /// All sessions of a node but those of its writers and its beat, which own theirs.
 pub(super) struct Sessions {
@@ -63,6 +64,12 @@ impl SessionSlot {
     /// Sets statements that run after connecting.
     pub(super) fn with_set_up(self, set_up: &'static str) -> Self {
         Self { set_up, ..self }
+    }
+
+    /// Returns the begin of a transaction that is as durable as the settings say.
+    pub(super) fn begin_text(&self) -> String {
+        let durability = self.settings.durability.synchronous_commit();
+        format!("BEGIN; SET LOCAL synchronous_commit = {durability}")
     }
 
     /// Waits for the session and connects if necessary.
@@ -184,31 +191,46 @@ pub(super) async fn transaction<T>(
     slot: &SessionSlot,
     change: impl AsyncFn(&Session) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
+    let begin = slot.begin_text();
+    repeat_collisions(slot, async |session| {
+        let done = in_time(async {
+            session.batch(&begin).await.map_err(StoreError::Postgres)?;
+            change(session).await
+        });
+        let done = done.await?;
+        commit(session).await?;
+        Ok(done)
+    })
+    .await
+}
+
+/// Runs a whole transaction on a slot, again if it collides with another one. It must not fail with a collision after its
+/// commit was sent, unless the server rolled it back for certain.
+pub(super) async fn repeat_collisions<T>(
+    slot: &SessionSlot,
+    run: impl AsyncFn(&Session) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     let mut attempt = 1;
     loop {
         let guard = slot.open().await?;
-        let session = guard.session()?;
-        let durability = slot.settings.durability.synchronous_commit();
-        let begin = format!("BEGIN; SET LOCAL synchronous_commit = {durability}");
-        let work = async {
-            session.batch(&begin).await.map_err(StoreError::Postgres)?;
-            change(session).await
-        };
-        let done = match tokio::time::timeout(WRITE_PATIENCE, work).await {
-            Ok(Ok(done)) => done,
-            Ok(Err(err)) if attempt < ATTEMPTS && is_collision(&err) => {
-                // The guard drops here and closes the session, which also ends the failed transaction.
-                attempt += 1;
-                continue;
+        match run(guard.session()?).await {
+            // The guard drops here and closes the session, which also ends the failed transaction.
+            Err(err) if attempt < ATTEMPTS && is_collision(&err) => attempt += 1,
+            Err(err) => return Err(err),
+            Ok(done) => {
+                guard.keep();
+                return Ok(done);
             }
-            Ok(Err(err)) => return Err(err),
-            Err(_) => return Err(no_answer()),
-        };
-        // Apart from the work above: an error here leaves the result unknown, so it must not lead to a repetition.
-        commit(session).await?;
-        guard.keep();
-        return Ok(done);
+        }
     }
+}
+
+/// Limits the time of work in a transaction.
+pub(super) async fn in_time<T>(
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let done = tokio::time::timeout(WRITE_PATIENCE, work).await;
+    done.map_err(|_| no_answer())?
 }
 
 /// Commits. An error means that the result is unknown, and so does a warning that a standby may lack the commit.

@@ -4,7 +4,6 @@
 //! allows, and whether the destination is paused. It commits without waiting for the disk: what it writes is durable
 //! before any outcome of its attempts is, and if the server crashes and forgets it, the deliveries are due again.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use crate::model::delivery::DeliveryId;
 use crate::store::error::StoreError;
 use crate::store::nodes::BreakerReport;
 use crate::store::postgres::event_rows;
-use crate::store::postgres::session::Session;
+use crate::store::postgres::session::{Session, SqlValue};
 use crate::store::postgres::sessions::no_answer;
 use crate::store::postgres::shared::NodeShared;
 use crate::store::postgres::store::PostgresStore;
@@ -145,10 +144,11 @@ async fn take(shared: &Arc<NodeShared>, request: &TakeRequest) -> Result<UnreadT
             shared: Arc::downgrade(shared),
         };
         let (rows, hold) = take_rows(shared, session, request, &mut unread.attempts).await?;
-        unread.result = TakeResult {
-            due: read_events(shared, session, rows).await?,
-            hold,
+        let due = match rows.is_empty() {
+            true => Vec::new(),
+            false => commit_and_read(shared, session, rows).await?,
         };
+        unread.result = TakeResult { due, hold };
         Ok::<_, tokio_postgres::Error>(unread)
     };
     let taken = tokio::time::timeout(PATIENCE, work).await;
@@ -159,19 +159,25 @@ async fn take(shared: &Arc<NodeShared>, request: &TakeRequest) -> Result<UnreadT
     Ok(taken)
 }
 
-/// Reads the events of deliveries that were taken. The deliveries are in flight already.
-async fn read_events(
+/// Commits a take and reads the events of its deliveries, in one flight to the server.
+async fn commit_and_read(
     shared: &NodeShared,
     session: &Session,
     rows: Vec<TakenRow>,
 ) -> Result<Vec<DueDelivery>, tokio_postgres::Error> {
-    if rows.is_empty() {
-        return Ok(Vec::new());
-    }
     let events: Vec<i64> = rows.iter().map(|row| row.event).collect();
     let names = shared.names();
     let sealer = shared.sealer();
-    let mut stored: HashMap<i64, _> = event_rows::read_many(session, &names, &events).await?;
+    let reading = session.prepare(event_rows::READ_MANY).await?;
+    let values: [SqlValue<'_>; 1] = [&events];
+    // Sent in this order without waiting for answers.
+    let (committed, stored) = tokio::join!(
+        biased;
+        session.batch("COMMIT"),
+        session.client.query(&reading, &values),
+    );
+    committed?;
+    let mut stored = event_rows::by_number(&stored?, &names);
     let mut due = Vec::with_capacity(rows.len());
     for row in rows {
         // A delivery without its event stays in flight until it is reconciled, and `check` reports it.

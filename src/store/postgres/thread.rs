@@ -15,6 +15,9 @@ use crate::store::postgres::{beat, commit, duty, finish, shared_claims, takeover
 /// Writers of events. Two keep the server busy while one group waits for the disk; more only make groups smaller.
 const COMMIT_WRITERS: usize = 2;
 
+/// Writers of outcomes, for the same reason.
+const OUTCOME_WRITERS: usize = 2;
+
 /// Longest wait at the end for work that was accepted.
 const END_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -53,7 +56,9 @@ async fn serve(
     for _ in 0..COMMIT_WRITERS {
         tracker.spawn_local(commit::write_groups(Arc::clone(&shared)));
     }
-    tracker.spawn_local(finish::write_groups(Arc::clone(&shared)));
+    for _ in 0..OUTCOME_WRITERS {
+        tracker.spawn_local(finish::write_groups(Arc::clone(&shared)));
+    }
     tracker.spawn_local(shared_claims::write_claims(Arc::clone(&shared)));
     loop {
         tokio::select! {

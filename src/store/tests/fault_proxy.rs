@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use parking_lot::Mutex;
+
 /// A folder with a socket, whose connections go to the real server.
 pub(super) struct FaultProxy {
     folder: tempfile::TempDir,
@@ -18,13 +20,39 @@ pub(super) struct FaultProxy {
 #[derive(Clone, Default)]
 struct ProxyFaults {
     /// Commits that are passed on, whose answers are lost while the connection stays open.
-    holes: Arc<AtomicU32>,
+    holes: Arc<PlannedFault>,
     /// Commits that are passed on, after which the connection is cut.
-    resets: Arc<AtomicU32>,
+    resets: Arc<PlannedFault>,
     /// Commits whose answers follow a warning that no standby has them.
-    warnings: Arc<AtomicU32>,
+    warnings: Arc<PlannedFault>,
     /// Commits that were passed on.
     commits: Arc<AtomicU32>,
+}
+
+/// A fault of the next commits of one duty. The other sessions of a store commit too, whenever they like.
+#[derive(Default)]
+struct PlannedFault {
+    duty: Mutex<&'static str>,
+    left: AtomicU32,
+}
+
+impl PlannedFault {
+    fn plan(&self, duty: &'static str, commits: u32) {
+        *self.duty.lock() = duty;
+        self.left.store(commits, Ordering::SeqCst);
+    }
+
+    /// Takes one of the faults, if it is planned for this session.
+    fn take(&self, application: &[u8]) -> bool {
+        // As `application_name` of the start message, which ends with a null byte.
+        let duty = format!(" {}\0", self.duty.lock());
+        let taken = || {
+            let less = |left: u32| left.checked_sub(1);
+            let left = &self.left;
+            left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+        };
+        find(application, duty.as_bytes()) && taken().is_ok()
+    }
 }
 
 impl FaultProxy {
@@ -52,14 +80,14 @@ impl FaultProxy {
         (self.folder.path().to_owned(), self.port)
     }
 
-    /// Loses the answers to the next commits, without closing their connections.
-    pub(super) fn lose_answers(&self, commits: u32) {
-        self.faults.holes.store(commits, Ordering::SeqCst);
+    /// Loses the answers to the next commits of a duty, without closing their connections.
+    pub(super) fn lose_answers(&self, duty: &'static str, commits: u32) {
+        self.faults.holes.plan(duty, commits);
     }
 
-    /// Warns before the answers to the next commits that no standby has them.
-    pub(super) fn warn(&self, commits: u32) {
-        self.faults.warnings.store(commits, Ordering::SeqCst);
+    /// Warns before the answers to the next commits of a duty that no standby has them.
+    pub(super) fn warn(&self, duty: &'static str, commits: u32) {
+        self.faults.warnings.plan(duty, commits);
     }
 
     /// Returns the number of commits so far.
@@ -67,9 +95,9 @@ impl FaultProxy {
         self.faults.commits.load(Ordering::SeqCst)
     }
 
-    /// Cuts the connections of the next commits after the server got them.
-    pub(super) fn cut(&self, commits: u32) {
-        self.faults.resets.store(commits, Ordering::SeqCst);
+    /// Cuts the connections of the next commits of a duty after the server got them.
+    pub(super) fn cut(&self, duty: &'static str, commits: u32) {
+        self.faults.resets.plan(duty, commits);
     }
 }
 
@@ -87,17 +115,21 @@ fn connect(client: UnixStream, server: &Path, faults: &ProxyFaults) {
     let (lost, faults) = (Arc::clone(&is_lost), faults.clone());
     let warned = Arc::clone(&will_warn);
     std::thread::spawn(move || {
+        let mut application = Vec::new();
         copy(from_client, to_server, |bytes, from| {
+            if application.is_empty() {
+                application = bytes.to_vec();
+            }
             // A commit is a message of its own: `Q`, its length, and the text.
             if find(bytes, b"COMMIT\0") {
                 faults.commits.fetch_add(1, Ordering::SeqCst);
-                if take_one(&faults.warnings) {
+                if faults.warnings.take(&application) {
                     warned.store(true, Ordering::SeqCst);
                 }
-                if take_one(&faults.holes) {
+                if faults.holes.take(&application) {
                     lost.store(true, Ordering::SeqCst);
                 }
-                if take_one(&faults.resets) {
+                if faults.resets.take(&application) {
                     lost.store(true, Ordering::SeqCst);
                     // The server gets the commit first, and its answer goes nowhere.
                     let _ = from.shutdown(Shutdown::Write);
@@ -116,14 +148,6 @@ fn connect(client: UnixStream, server: &Path, faults: &ProxyFaults) {
             !is_lost.load(Ordering::SeqCst)
         });
     });
-}
-
-/// Takes one of the planned faults.
-fn take_one(faults: &AtomicU32) -> bool {
-    let taken = faults.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-        left.checked_sub(1)
-    });
-    taken.is_ok()
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> bool {

@@ -84,8 +84,8 @@ async fn a_commit_whose_answer_is_lost_counts_once() {
     };
     for (number, is_cut) in [(1, true), (2, false), (3, true)] {
         match is_cut {
-            true => proxy.cut(1),
-            false => proxy.lose_answers(1),
+            true => proxy.cut("commit", 1),
+            false => proxy.lose_answers("commit", 1),
         }
         let given = event(number)
             .to(pending(app))
@@ -114,7 +114,7 @@ async fn a_take_whose_answer_is_lost_returns_its_deliveries() {
     };
     commit(&pair.store, event(1).to(pending(pair.app))).await;
     // Without a cut, after which the server may abandon the transaction.
-    pair.proxy.lose_answers(1);
+    pair.proxy.lose_answers("taker", 1);
     let request = TakeRequest::new(pair.app, 1, NOW + 1_000_000);
     pair.store.take(request).await.unwrap_err();
     // The server committed the take, so the second one is another attempt.
@@ -146,7 +146,7 @@ async fn a_commit_that_no_standby_has_is_repeated() {
     // The names are learned first, in commits of their own.
     commit(&pair.store, event(1).to(pending(pair.app))).await;
     let before = pair.proxy.commits();
-    pair.proxy.warn(1);
+    pair.proxy.warn("commit", 1);
     commit(&pair.store, event(2).to(pending(pair.app))).await;
     // At least, because duties of the store commit too.
     assert!(pair.proxy.commits() - before >= 2);
