@@ -25,7 +25,7 @@ use crate::acme::storage::{RecordStorage, StorageError, StoredRecords};
 use crate::acme::window;
 use crate::edge::certificates::CertificateInfo;
 use crate::edge::managed::ManagedCertificates;
-use crate::model::clock::ClockReading;
+use crate::model::clock::{ClockReading, millis};
 use crate::model::error::chain;
 use crate::store::Store;
 
@@ -394,7 +394,3 @@ impl CertificateManager {
 
 /// Time to the expiry from which a failure is an error.
 const URGENT_SECONDS: i64 = 14 * 86_400;
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}

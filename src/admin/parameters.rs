@@ -335,7 +335,7 @@ pub(crate) fn parse_time(text: &str, now_ms: i64) -> Option<i64> {
         });
     }
     if let Some(ago) = value::parse_duration(text) {
-        let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+        let ago = clock::millis(ago);
         return Some(now_ms.saturating_sub(ago));
     }
     // Ten characters are a day alone. A longer text must be a whole timestamp, or its time would be ignored.

@@ -1,12 +1,10 @@
 //! Finds the problems of now: one list for the status, the console, the commands and the alerts.
 
-use std::time::Duration;
-
 use crate::admin::certificate_list::certificates_of;
 use crate::admin::documents::StateCounts;
 use crate::admin::state::AdminState;
 use crate::admin::{node_rows, rotation};
-use crate::model::clock::{self, ClockReading};
+use crate::model::clock::{self, ClockReading, millis};
 use crate::model::problem::{FoundProblem, ProblemKind};
 use crate::model::route_scope::RouteScope;
 use crate::store::nodes::NodeRow;
@@ -321,8 +319,4 @@ fn destination(
 
 fn place(row: &DestinationRow) -> String {
     format!("{}/{}", row.route, row.name)
-}
-
-fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::admin::documents::SecretUseDocument;
 use crate::admin::node_counts::{self, SecretUses};
 use crate::admin::state::AdminState;
-use crate::model::clock::ClockReading;
+use crate::model::clock::{ClockReading, millis};
 use crate::model::problem::{FoundProblem, ProblemKind};
 
 const DAY_MS: i64 = 86_400_000;
@@ -77,7 +77,7 @@ pub(super) async fn problems(state: &AdminState, now: ClockReading) -> Vec<Found
 /// Returns how long before its expiry a secret is reported first. It is reported again on its last day.
 fn soon_ms(state: &AdminState) -> i64 {
     let soon = state.controls.alerts.plan().watch.secret_expiry;
-    i64::try_from(soon.as_millis()).unwrap_or(i64::MAX)
+    millis(soon)
 }
 
 /// Finds at most one reminder for each secret; an expiry comes before disuse.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::clock::millis;
 use crate::model::problem::{FoundProblem, ProblemKind};
 
 /// Most alerts that are remembered. Further problems are counted only.
@@ -259,10 +260,6 @@ impl OpenAlert {
             at_ms,
         }
     }
-}
-
-fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Cuts a text to [`MAX_TEXT`] characters, without control characters.

@@ -22,7 +22,7 @@ use crate::alerts::message::AlertMessage;
 use crate::alerts::outbox::{FailedSend, OutboxLimits, ReceiverOutbox};
 use crate::alerts::plan::{AlertPlan, PlannedReceiver};
 use crate::alerts::sender::SendFailure;
-use crate::model::clock::ClockReading;
+use crate::model::clock::{ClockReading, millis};
 use crate::model::error::chain;
 use crate::model::problem::{FoundProblem, ProblemKind};
 
@@ -233,7 +233,7 @@ impl AlertCenter {
         interval: Duration,
         now_ms: i64,
     ) -> Vec<NodeFindings> {
-        let fresh_ms = i64::try_from((interval * FRESH).as_millis()).unwrap_or(i64::MAX);
+        let fresh_ms = millis(interval * FRESH);
         // Nodes may have clocks that differ by seconds.
         let fresh_ms = fresh_ms.saturating_add(10_000);
         let others = self.keeper.rows_of_others(FOUND).await.unwrap_or_default();

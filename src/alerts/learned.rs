@@ -10,6 +10,7 @@ use crate::alerts::rhythm::{QuietVerdict, RouteRhythm};
 use crate::alerts::slots::{SlotRing, slot_of};
 use crate::alerts::text::span_text;
 use crate::config::model::{QuietRule, WatchSection};
+use crate::model::clock::millis;
 use crate::model::problem::{FoundProblem, ProblemKind};
 
 /// Knowledge about the traffic of one route.
@@ -138,9 +139,7 @@ impl LearnedRoute {
         let silence_ms = now_ms.saturating_sub(rhythm.last_ms());
         let is_quiet = match (rule, watch.quiet) {
             (QuietRule::Off, _) | (QuietRule::Learned, None) => false,
-            (QuietRule::After(time), _) => {
-                silence_ms > i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
-            }
+            (QuietRule::After(time), _) => silence_ms > millis(time),
             (QuietRule::Learned, Some(factor)) => {
                 rhythm.judge(watched, now_ms, factor) == QuietVerdict::Quiet
             }

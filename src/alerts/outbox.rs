@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::alerts::book::{AlertChange, AlertNote};
 use crate::alerts::message::AlertMessage;
 use crate::alerts::sender::SendFailure;
+use crate::model::clock::millis;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -176,10 +177,6 @@ impl ReceiverOutbox {
         let sent = outgoing.map_or(0, |outgoing| outgoing.message.notes.len());
         self.waiting.len().saturating_add(sent)
     }
-}
-
-fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use crate::deliver::health::WorkerHealth;
 use crate::deliver::{DeliveryEngine, DeliveryPlan};
 use crate::inbox::retention::RetentionCounters;
 use crate::inbox::{Inbox, retention};
+use crate::model::clock::millis;
 use crate::model::database::DatabaseLocation;
 use crate::model::error::chain;
 use crate::net::client::OutgoingClient;
@@ -142,20 +143,17 @@ impl StoreRuntime {
 
     /// Returns the retention of a config: `[store.retention]`, and the shortest dedup window for claims.
     pub(super) fn retained(config: &GateConfig, wanted: &model::StoreSection) -> RetentionLimits {
-        let millis = |age: Option<Duration>| {
-            age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
-        };
         let dedup = config
             .routes
             .iter()
             .filter_map(|route| route.dedup.as_ref());
         let windows = dedup.map(|dedup| dedup.window);
         RetentionLimits {
-            delivered_ms: millis(wanted.retention.delivered),
-            dead_ms: millis(wanted.retention.dead),
-            attempts_ms: millis(wanted.retention.attempts),
+            delivered_ms: wanted.retention.delivered.map(millis),
+            dead_ms: wanted.retention.dead.map(millis),
+            attempts_ms: wanted.retention.attempts.map(millis),
             size: wanted.retention.size,
-            claims_ms: millis(windows.min()),
+            claims_ms: windows.min().map(millis),
         }
     }
 

@@ -21,7 +21,7 @@ use thiserror::Error;
 use crate::client_certs::crl;
 use crate::client_certs::identity::{AllowedClients, PeerIdentity};
 use crate::client_certs::peer::PeerCertificates;
-use crate::model::clock::ClockReading;
+use crate::model::clock::{ClockReading, millis};
 use crate::net::text_file;
 
 /// Largest file of authorities or revocation lists. The lists of large authorities have some MiB.
@@ -138,9 +138,7 @@ impl FileStamp {
     /// Returns whether the file was written so recently that another write may have the same time.
     fn is_fresh(&self, now: ClockReading) -> bool {
         let since_epoch = self.modified.duration_since(SystemTime::UNIX_EPOCH);
-        let modified_ms = since_epoch.map_or(0, |since| {
-            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-        });
+        let modified_ms = since_epoch.map_or(0, millis);
         now.unix_ms.saturating_sub(modified_ms) < FRESH_MS
     }
 }

@@ -48,7 +48,7 @@ pub(crate) use crate::deliver::plan_error::PlanError;
 use crate::deliver::verdict::{AttemptFault, AttemptOutcome, DeliveryVerdict};
 use crate::deliver::worker::DeliveryWorker;
 use crate::deliver::worker_message::{WorkerMessage, WorkerShared};
-use crate::model::clock::{ClockReading, instant};
+use crate::model::clock::{ClockReading, instant, millis};
 use crate::model::delivery::DeliveryId;
 use crate::net::client::OutgoingClient;
 use crate::record::TelemetryRecorder;
@@ -198,7 +198,7 @@ impl DeliveryEngine {
         let took = attempt.took;
         let outcome = attempt.outcome(now.unix_ms);
         let store_now_ms = self.store.now().unix_ms;
-        let took_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
+        let took_ms = millis(took);
         // The attempt began by the monotonic clock, and the age of a round is of the store's clock.
         let began_ms = store_now_ms.saturating_sub(took_ms);
         let facts = AttemptFacts {

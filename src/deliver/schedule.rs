@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::config::model::{RetryPauses, RetryPolicy};
+use crate::model::clock::millis;
 use crate::store::rows::NextState;
 
 /// The pauses of Standard Webhooks. The first attempt comes at once.
@@ -118,10 +119,6 @@ fn lengthened(pause: Duration, part: f64) -> Duration {
     let part = if part.is_finite() { part.max(0.0) } else { 0.0 };
     let more = Duration::try_from_secs_f64(pause.as_secs_f64() * part);
     pause.saturating_add(more.unwrap_or_default())
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Parses both forms of `Retry-After` (RFC 9110, section 10.2.3). Returns `None` for other text. A past date means no

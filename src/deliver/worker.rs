@@ -25,7 +25,7 @@ use crate::deliver::plan::DeliveryPlan;
 use crate::deliver::schedule;
 use crate::deliver::shared_hold::SharedHold;
 use crate::deliver::worker_message::{WorkerMessage, WorkerShared};
-use crate::model::clock::{ClockReading, instant};
+use crate::model::clock::{ClockReading, instant, millis};
 use crate::model::error::chain;
 use crate::record::TelemetryRecorder;
 use crate::store::nodes::BreakerReport;
@@ -249,7 +249,7 @@ impl WorkerLoop {
         };
         self.is_fresh = false;
         self.known = NextDue::Ask;
-        let overdue_ms = i64::try_from(schedule::OVERDUE.as_millis()).unwrap_or(i64::MAX);
+        let overdue_ms = millis(schedule::OVERDUE);
         let is_odd = |due_ms: i64| {
             due_ms < now.unix_ms.saturating_sub(overdue_ms)
                 || !self.plan.is_plausible(due_ms, now.unix_ms)

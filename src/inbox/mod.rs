@@ -19,7 +19,7 @@ use crate::gate::event::{BorrowedRequest, Event};
 use crate::gate::reject::Reject;
 use crate::gate::verdict::Verdict;
 use crate::inbox::subscriptions::RouteSubscriptions;
-use crate::model::clock::ClockReading;
+use crate::model::clock::{ClockReading, millis};
 use crate::model::delivery::DeliveryId;
 use crate::model::error;
 use crate::model::ids::RouteName;
@@ -238,8 +238,4 @@ fn stored_headers(event: &Event) -> HeaderMap {
     headers.remove(header::HOST);
     set_marks(&mut headers, event.marks());
     headers
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

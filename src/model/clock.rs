@@ -55,6 +55,12 @@ pub fn instant() -> Instant {
     Instant::now()
 }
 
+/// Converts a duration to whole milliseconds, rounded down. A duration of more than `i64::MAX` milliseconds becomes
+/// `i64::MAX`, so that a huge value of the configuration counts as endless instead of as negative.
+pub(crate) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// Returns the milliseconds since the machine booted, including time asleep. No change of the wall clock moves it.
 pub(crate) fn since_boot_ms() -> i64 {
     let elapsed = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
@@ -107,7 +113,6 @@ pub(crate) fn day_start(day: &str) -> Option<i64> {
 }
 
 fn unix_ms(time: SystemTime) -> i64 {
-    let millis = |elapsed: Duration| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
     match time.duration_since(UNIX_EPOCH) {
         // A clock set before 1970 gives a negative number instead of an error: signed timestamps then fail their check.
         Ok(elapsed) => millis(elapsed),

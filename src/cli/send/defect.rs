@@ -8,6 +8,7 @@ use hookgate_verify::scheme::spec::{SchemeLocation, SchemeSpec};
 use http::Method;
 
 use crate::cli::failure::CommandFailure;
+use crate::model::clock::millis;
 use crate::net::request_file::RequestFile;
 use crate::testing::EventSender;
 
@@ -59,7 +60,7 @@ impl RequestDefect {
     /// Returns the time of signing in milliseconds since the epoch.
     pub(super) fn time(self, now_ms: i64, tolerance: Duration) -> i64 {
         let off = OFF.max(tolerance.saturating_mul(2));
-        let off = i64::try_from(off.as_millis()).unwrap_or(i64::MAX);
+        let off = millis(off);
         match self {
             Self::Timestamp => now_ms.saturating_sub(off),
             Self::Future => now_ms.saturating_add(off),

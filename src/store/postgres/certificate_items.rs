@@ -5,6 +5,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use crate::model::clock::millis;
 use crate::store::certificate_item::CertificateItem;
 use crate::store::error::StoreError;
 use crate::store::postgres::event_list::PATIENCE;
@@ -106,7 +107,7 @@ impl PostgresStore {
     ) -> Result<bool, StoreError> {
         let node = self.shared.settings.node.clone();
         let now_ms = self.shared.clock.now().unix_ms;
-        let length_ms = i64::try_from(length.as_millis()).unwrap_or(i64::MAX);
+        let length_ms = millis(length);
         let until_ms = now_ms.saturating_add(length_ms);
         self.write(async move |session| {
             let sql = "INSERT INTO certificate_lease (node, until_ms) VALUES ($1, $2)

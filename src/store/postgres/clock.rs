@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use parking_lot::RwLock;
 
-use crate::model::clock::ClockReading;
+use crate::model::clock::{ClockReading, millis};
 
 /// A smaller difference to the wall clock is treated as zero, so that times in lists agree with logs.
 const NO_SKEW_MS: i64 = 1_000;
@@ -61,7 +61,7 @@ impl DatabaseClock {
         };
         // By the monotonic clock, so that a step of the wall clock does not move due times.
         let elapsed = wall.mono.saturating_duration_since(measured.at);
-        let elapsed_ms = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
+        let elapsed_ms = millis(elapsed);
         let database_ms = measured.database_ms.saturating_add(elapsed_ms);
         database_ms.saturating_sub(wall.unix_ms)
     }

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc};
 
+use crate::model::clock::millis;
 use crate::model::database::PostgresSettings;
 use crate::model::ids::{DestinationName, RouteName};
 use crate::store::aliases::DestinationAliases;
@@ -197,7 +198,7 @@ impl NodeShared {
     }
 
     pub(super) fn set_first_attempt(&self, limit: Duration) {
-        let limit_ms = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
+        let limit_ms = millis(limit);
         self.first_attempt_ms.store(limit_ms, Ordering::Relaxed);
     }
 

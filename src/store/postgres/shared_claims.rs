@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::model::clock::millis;
 use crate::model::ids::RouteName;
 use crate::store::error::StoreError;
 use crate::store::postgres::session::{Session, SqlValue};
@@ -44,7 +45,7 @@ impl PostgresStore {
         if !self.shared.is_healthy() {
             return Err(StoreError::Reopening);
         }
-        let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
+        let lease_ms = millis(lease);
         let claim = SharedClaim {
             route: route.clone(),
             keys,

@@ -2,6 +2,7 @@
 
 use tokio_postgres::{Error, Row};
 
+use crate::model::clock::millis;
 use crate::store::postgres::attempts::RunningAttempt;
 use crate::store::postgres::lease::ATTEMPT_GRACE_MS;
 use crate::store::postgres::session::{Session, SqlValue};
@@ -68,7 +69,7 @@ async fn call(
     let signed = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let (most, at_once) = (signed(request.limit), signed(request.concurrency));
     let now_ms = shared.clock.now().unix_ms;
-    let limit_ms = i64::try_from(request.attempt_limit.as_millis()).unwrap_or(i64::MAX);
+    let limit_ms = millis(request.attempt_limit);
     let until_ms = now_ms
         .saturating_add(limit_ms)
         .saturating_add(ATTEMPT_GRACE_MS);
