@@ -18,6 +18,7 @@ use crate::net::client::OutgoingClient;
 use crate::net::egress_proxy::EgressProxy;
 use crate::net::fetch::FetchLimits;
 use crate::net::https_request::{self, HttpsAccess, HttpsRequestError};
+use crate::net::retry_after::parse_retry_after;
 
 /// Limits of one request. CAs respond within a second, and slowly when they are busy; chains have some 5 KiB.
 const LIMITS: FetchLimits = FetchLimits {
@@ -176,14 +177,8 @@ fn is_problem(headers: &HeaderMap) -> bool {
     kind.trim_start().starts_with("application/problem+json")
 }
 
-/// Parses `Retry-After`, which is a number of seconds or a date.
+/// Returns the pause that a response asks for.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-    let now_ms = u64::try_from(ClockReading::read().unix_ms).ok()?;
-    since_epoch.checked_sub(Duration::from_millis(now_ms))
+    let value = headers.get(header::RETRY_AFTER)?;
+    parse_retry_after(value, ClockReading::read().unix_ms)
 }

@@ -10,6 +10,7 @@ use http::HeaderValue;
 
 use crate::config::model::{RetryPauses, RetryPolicy};
 use crate::model::clock::millis;
+use crate::net::retry_after::parse_retry_after;
 use crate::store::rows::NextState;
 
 /// The pauses of Standard Webhooks. The first attempt comes at once.
@@ -121,22 +122,10 @@ fn lengthened(pause: Duration, part: f64) -> Duration {
     pause.saturating_add(more.unwrap_or_default())
 }
 
-/// Parses both forms of `Retry-After` (RFC 9110, section 10.2.3). Returns `None` for other text. A past date means no
-/// pause.
+/// Returns the pause that a destination asks for, or `None` if its `Retry-After` is invalid.
 pub(crate) fn retry_after(value: &HeaderValue, now_ms: i64) -> Option<Duration> {
-    let text = value.to_str().ok()?.trim();
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // A number that overflows exceeds the longest pause in any case.
-        let seconds = text.parse().unwrap_or(u64::MAX);
-        return Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    let date_ms = match date.duration_since(std::time::UNIX_EPOCH) {
-        Ok(since) => millis(since),
-        Err(_) => 0,
-    };
-    let wait = u64::try_from(date_ms.saturating_sub(now_ms)).unwrap_or(0);
-    Some(Duration::from_millis(wait).min(LONGEST_RETRY_AFTER))
+    let asked = parse_retry_after(value, now_ms)?;
+    Some(asked.min(LONGEST_RETRY_AFTER))
 }
 
 #[cfg(test)]

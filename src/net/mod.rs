@@ -19,6 +19,7 @@ pub(crate) mod read_body;
 pub(crate) mod request_file;
 pub(crate) mod response;
 pub(crate) mod response_check;
+pub(crate) mod retry_after;
 pub(crate) mod target_path;
 #[cfg(test)]
 pub(crate) mod testing;

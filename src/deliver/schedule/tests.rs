@@ -120,27 +120,18 @@ fn what_the_destination_asks_for_takes_the_place_of_the_pause_within_bounds() {
     }
 }
 
+// Fails when a destination can delay its deliveries for longer than a day.
 #[test]
-fn retry_after_is_read_in_both_forms() {
+fn retry_after_is_limited() {
     let read = |text: &str| retry_after(&HeaderValue::from_str(text).unwrap(), NOW);
-    let seconds = |seconds| Some(Duration::from_secs(seconds));
-    assert_eq!(read("120"), seconds(120));
-    assert_eq!(read(" 120 "), seconds(120));
-    assert_eq!(read("0"), seconds(0));
-    assert_eq!(read("99999999999999999999999"), Some(LONGEST_RETRY_AFTER));
+    assert_eq!(read("120"), Some(Duration::from_secs(120)));
     // NOW is Tue, 14 Nov 2023 22:13:20 GMT.
-    assert_eq!(read("Tue, 14 Nov 2023 22:14:20 GMT"), seconds(60));
-    assert_eq!(read("Tue, 14 Nov 2023 22:13:00 GMT"), seconds(0));
-    assert_eq!(
-        read("Fri, 31 Dec 9999 23:59:59 GMT"),
-        Some(LONGEST_RETRY_AFTER)
-    );
-    // The two obsolete date formats of RFC 9110, section 5.6.7.
-    assert_eq!(read("Tuesday, 14-Nov-23 22:14:20 GMT"), seconds(60));
-    assert_eq!(read("Tue Nov 14 22:14:20 2023"), seconds(60));
-    for odd in ["", "soon", "-5", "1.5", "5s", "2023-11-14T22:14:20Z"] {
-        assert_eq!(read(odd), None, "{odd}");
+    let minute = Some(Duration::from_secs(60));
+    assert_eq!(read("Tue, 14 Nov 2023 22:14:20 GMT"), minute);
+    for huge in ["99999999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+        assert_eq!(read(huge), Some(LONGEST_RETRY_AFTER), "{huge}");
     }
+    assert_eq!(read("soon"), None);
 }
 
 // Fails when `is_plausible` returns true: a delivery from a clock that was a year ahead would wait for a year.
