@@ -8,6 +8,7 @@ use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind
 use hookgate_verify::document::table::{TomlTable, TomlValue, ValueFault};
 use hookgate_verify::document::value;
 use hookgate_verify::model::secret::Secret;
+use hookgate_verify::net::host::is_dns_label;
 
 use crate::config::load_context::LoadContext;
 use crate::config::model::{AcmeSection, CertificateName, ChallengeKind, ExternalAccount};
@@ -205,14 +206,8 @@ fn dns_name(text: &str) -> Result<String, ValueFault> {
         let fault = format!("`{text}` is an address, not a name");
         return Err(ValueFault::new(fault, HELP));
     }
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
+    // CAs sign no name with an underscore.
+    let is_label = |label: &str| is_dns_label(label, b"-");
     match lower.len() <= 253 && bare.split('.').all(is_label) {
         true => Ok(lower),
         false => Err(ValueFault::new(

@@ -17,7 +17,7 @@ use toml::value::{Datetime, Offset as TomlOffset};
 use crate::document::suggest;
 use crate::document::table::{TomlValue, ValueFault};
 use crate::model::rate::RateLimit;
-use crate::net::host::without_root;
+use crate::net::host::{is_dns_label, without_root};
 use crate::net::special_addresses::is_forbidden_host;
 
 /// Maximum duration: no setting needs more than ten years, and sums of durations stay far from overflow.
@@ -490,14 +490,8 @@ pub fn host(value: &TomlValue<'_>) -> Result<String, ValueFault> {
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
     let is_ip6 = bare.is_some_and(|bare| bare.parse::<std::net::Ipv6Addr>().is_ok());
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
+    // RFC 1123 allows no underscore in a host name, but names of internal networks have them.
+    let is_label = |label: &str| is_dns_label(label, b"-_");
     let is_name = lower.len() <= 253 && lower.split('.').all(is_label);
     if is_ip6 || is_name {
         Ok(lower)
