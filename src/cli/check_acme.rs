@@ -39,12 +39,7 @@ pub(super) fn check(
                 "a certificate file covers `{}`, so no other is requested for it",
                 name.name
             );
-            report.push(diagnostic(
-                DiagnosticSeverity::Note,
-                name.span,
-                message,
-                None,
-            ));
+            report.push(note(name.span, message));
         } else {
             own.push(name);
         }
@@ -95,12 +90,7 @@ pub(super) fn check(
                 name.name
             ),
         };
-        report.push(diagnostic(
-            DiagnosticSeverity::Note,
-            name.span,
-            message,
-            None,
-        ));
+        report.push(note(name.span, message));
     }
 }
 
@@ -120,6 +110,11 @@ fn check_folder(span: TextSpan, state_folder: &Path, report: &mut DiagnosticRepo
         message,
         Some(help.to_owned()),
     ));
+}
+
+/// Builds a note about one name.
+fn note(span: TextSpan, message: String) -> ConfigDiagnostic {
+    diagnostic(DiagnosticSeverity::Note, span, message, None)
 }
 
 fn diagnostic(
