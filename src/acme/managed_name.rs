@@ -159,12 +159,6 @@ impl ManagedNames {
             .unwrap_or_default()
     }
 
-    /// Returns the lifetime of a certificate in seconds.
-    pub(super) fn lifetime(&self, name: &str) -> Option<i64> {
-        let info = &self.find(name)?.certificate.as_ref()?.pair.info;
-        Some(info.not_after.saturating_sub(info.not_before))
-    }
-
     /// Returns the last moment of a certificate, in seconds since the epoch.
     pub(super) fn not_after(&self, name: &str) -> Option<i64> {
         let held = self.find(name)?.certificate.as_ref()?;

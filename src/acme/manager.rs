@@ -203,23 +203,20 @@ impl CertificateManager {
         });
         let now = (self.clock)();
         match ordered {
-            Ok(()) => {
-                self.load().await?;
-                let lifetime = self.names.lock().lifetime(name);
-                let rest = renewal::rest(lifetime.unwrap_or_default());
+            Ok(info) => {
+                let lifetime = info.not_after.saturating_sub(info.not_before);
+                let rest = renewal::rest(lifetime);
                 // The window of the new certificate is asked for at once.
                 let state = NameRecord {
                     rest_ms: now.unix_ms.saturating_add(millis(rest)),
                     ..NameRecord::default()
                 };
-                self.storage.put(RecordKind::State, name, &state).await?;
+                let recorded = self.storage.put(RecordKind::State, name, &state).await;
+                // The certificate is stored already, so it is put in use even if its state cannot be stored.
                 self.load().await?;
-                let until = self.names.lock().not_after(name);
-                tracing::info!(
-                    name,
-                    until = until.unwrap_or_default(),
-                    "a certificate was obtained"
-                );
+                recorded?;
+                // Logged last, so that the health has the certificate and its state when the line is read.
+                tracing::info!(name, until = info.not_after, "a certificate was obtained");
             }
             Err(failure) => {
                 let asked = failure.retry_after.or_else(|| http.take_retry_after());
@@ -245,12 +242,13 @@ impl CertificateManager {
         Ok(())
     }
 
+    /// Runs the order of a name. Returns the facts of the stored certificate.
     async fn order(
         &self,
         plan: &AcmePlan,
         http: &AuthorityHttp,
         name: &str,
-    ) -> Result<(), OrderFailure> {
+    ) -> Result<CertificateInfo, OrderFailure> {
         let records = self.storage.read_all().await.map_err(account::local)?;
         let opened = account::open(&plan.section, http, &self.storage, &records).await?;
         let (kinds, replaces) = {
@@ -279,7 +277,7 @@ impl CertificateManager {
         {
             account::forget(&plan.section.directory, &self.storage).await?;
         }
-        ran.map(drop)
+        ran.map(|pair| pair.info)
     }
 
     /// Asks the CA when to renew a certificate.

@@ -56,11 +56,11 @@ pub(super) struct OrderContext<'a> {
     pub(super) now: ClockReading,
 }
 
-/// Runs an order to its end, stores the certificate and returns it.
+/// Runs an order to its end, stores the certificate and its key, and returns the pair.
 pub(super) async fn run(
     context: &OrderContext<'_>,
     request: &OrderRequest<'_>,
-) -> Result<(CertificateRecord, CertificatePair), OrderFailure> {
+) -> Result<CertificatePair, OrderFailure> {
     let (mut order, record) = match resume(context, request).await? {
         Some(resumed) => resumed,
         None => begin(context, request).await?,
@@ -98,7 +98,7 @@ pub(super) async fn run(
         .put(RecordKind::Certificate, request.name, &certificate);
     written.await.map_err(local)?;
     forget(context, request).await?;
-    Ok((certificate, pair))
+    Ok(pair)
 }
 
 /// Parses a certificate, and checks that it is for the name and belongs to its key.
