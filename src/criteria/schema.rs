@@ -131,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    fn told(schema: &Value, value: &Value) -> Vec<String> {
+    fn misfits(schema: &Value, value: &Value) -> Vec<String> {
         let schema = EventSchema::compile(&schema.to_string()).unwrap();
         schema
             .misfits(value)
@@ -148,8 +148,8 @@ mod tests {
             "properties": { "id": {}, "amount": { "type": "integer" }, "mail": { "pattern": "^[a-z]+$" } },
             "additionalProperties": false,
         });
-        assert_eq!(told(&schema, &json!({ "id": 1, "amount": 2 })), [""; 0]);
-        let all = told(
+        assert_eq!(misfits(&schema, &json!({ "id": 1, "amount": 2 })), [""; 0]);
+        let all = misfits(
             &schema,
             &json!({ "amount": "hush", "mail": "HUSH", "more": "hush" }),
         );
@@ -165,9 +165,9 @@ mod tests {
     fn reported_texts_are_bounded() {
         let schema = json!({ "items": { "type": "string" }, "additionalProperties": false });
         let list: Vec<u32> = (0..1000).collect();
-        assert_eq!(told(&schema, &json!(list)).len(), MAX_MISFITS);
+        assert_eq!(misfits(&schema, &json!(list)).len(), MAX_MISFITS);
         let long = "k".repeat(5000);
-        let all = told(&schema, &json!({ long: 1 }));
+        let all = misfits(&schema, &json!({ long: 1 }));
         assert!(all.concat().chars().count() < 3 * MAX_TEXT, "{all:?}");
     }
 
@@ -193,6 +193,6 @@ mod tests {
             assert!(EventSchema::compile(schema).is_err(), "{schema}");
         }
         let inner = json!({ "$ref": "#/$defs/a", "$defs": { "a": { "type": "string" } } });
-        assert_eq!(told(&inner, &json!(1)).len(), 1);
+        assert_eq!(misfits(&inner, &json!(1)).len(), 1);
     }
 }

@@ -300,25 +300,25 @@ mod tests {
             checks.position(|check| *check == wanted).unwrap()
         };
         let at = place(GateCheck::Signature);
-        let told = words(&verdict);
+        let outcomes = words(&verdict);
         assert!(
-            told[..at]
+            outcomes[..at]
                 .iter()
                 .all(|outcome| *outcome == CheckResult::Passed)
         );
-        assert_eq!(told[at], CheckResult::Failed);
+        assert_eq!(outcomes[at], CheckResult::Failed);
         assert!(
-            told[at + 1..]
+            outcomes[at + 1..]
                 .iter()
                 .all(|outcome| *outcome == CheckResult::NotReached)
         );
 
         verdict.last_check = GateCheck::Challenge;
         verdict.decision = GateDecision::Challenge;
-        let told = words(&verdict);
+        let outcomes = words(&verdict);
         let challenge = place(GateCheck::Challenge);
-        assert_eq!(told[at - 1], CheckResult::NotReached);
-        assert_eq!(told[challenge], CheckResult::Answered);
+        assert_eq!(outcomes[at - 1], CheckResult::NotReached);
+        assert_eq!(outcomes[challenge], CheckResult::Answered);
         assert!(!verdict.is_verified());
     }
 }

@@ -37,7 +37,7 @@ pub(super) async fn run(shared: Arc<NodeShared>) {
     let mut round = 0_u32;
     loop {
         tokio::time::sleep(ROUND).await;
-        // While the database is away, this session would only add to the failing connects of the others.
+        // While the database is away, the other sessions of this node fail to connect, and one more would not help.
         if !shared.is_healthy() {
             continue;
         }
