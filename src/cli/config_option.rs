@@ -48,10 +48,9 @@ impl ConfigOption {
     pub(super) fn required(&self) -> Result<PathBuf, CommandFailure> {
         let found = find(self.config.as_deref());
         found.map(|found| found.path).ok_or_else(|| {
-            CommandFailure::usage("no config file found").help(format!(
-                "use `--config FILE`; without it, hookgate looks for a file that `${VARIABLE}` names (not set), then \
-                 for `{HERE}` and `{INSTALLED}` (both absent)"
-            ))
+            let places = absent_places();
+            CommandFailure::usage("no config file found")
+                .help(format!("use `--config FILE`; {places}"))
         })
     }
 
@@ -59,6 +58,14 @@ impl ConfigOption {
     pub(super) fn find(&self) -> Option<FoundConfig> {
         find(self.config.as_deref())
     }
+}
+
+/// Describes the places in which [`find`] found no config file, for the help of an error.
+pub(super) fn absent_places() -> String {
+    format!(
+        "without it, hookgate looks for a file that `${VARIABLE}` names (not set), then for `{HERE}` and `{INSTALLED}` \
+         (both absent)"
+    )
 }
 
 /// Returns the config file: the one that an option names, else the first that exists in the usual places.

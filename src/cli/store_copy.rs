@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::config_option::ConfigOption;
+use crate::cli::config_option;
 use crate::cli::failure::CommandFailure;
 use crate::cli::output::print;
 use crate::cli::store_database::{NamedDatabase, PostgresArguments};
@@ -87,12 +87,25 @@ fn sides(arguments: &StoreCopyArguments) -> Result<(NamedDatabase, NamedDatabase
         )
         .help("give the source only")),
         ([to], None, None) => {
-            let config = ConfigOption::default().required()?;
-            Ok((of_config(&config)?, of_text(to)?))
+            let found = config_option::find(None).ok_or_else(no_source)?;
+            Ok((of_config(&found.path)?, of_text(to)?))
         }
         _ => Err(CommandFailure::usage("a copy needs a source and a target")
             .help("use `hookgate store copy FROM TO`, or `hookgate store copy --config FILE TO`")),
     }
+}
+
+/// Creates the error for one store on the command line, which is the target, and no config that names the source. The
+/// operator may have meant it as the source.
+fn no_source() -> CommandFailure {
+    let places = config_option::absent_places();
+    CommandFailure::usage(
+        "a store alone is TO, and FROM is by default the store of the config: no config file found",
+    )
+    .help(format!(
+        "to copy this store, add the target: `hookgate store copy FROM TO`; to copy the store of a config, add \
+         `--config FILE`; {places}"
+    ))
 }
 
 /// Returns the conversion of an error of the store while doing something.
