@@ -36,14 +36,10 @@ pub(super) fn read(mut table: TomlTable<'_>, context: &LoadContext) -> Option<Sp
         table.read_placed(&EXPIRED_CRL, |value| value::choice(value, &ExpiredCrl::ALL));
     let forward = table.read(&FORWARD, value::boolean);
     table.deny_unknown();
-    for (key, is_empty) in [
-        (&NAMES, names.as_ref().is_some_and(Vec::is_empty)),
-        (
-            &FINGERPRINTS,
-            fingerprints.as_ref().is_some_and(Vec::is_empty),
-        ),
-        (&CRL, crl.as_ref().is_some_and(Vec::is_empty)),
-    ] {
+    for key in [&NAMES, &FINGERPRINTS, &CRL] {
+        // As written: a list whose entries are all wrong is not empty, and each entry has an error of its own.
+        let items = table.value(key).and_then(|value| value.items());
+        let is_empty = items.is_some_and(|items| items.is_empty());
         if let Some(span) = table.name_span_of(key).filter(|_| is_empty) {
             let fault = ValueFault::new(
                 format!("an empty `{}` limits nothing", key.name),
@@ -82,7 +78,7 @@ pub(super) fn read(mut table: TomlTable<'_>, context: &LoadContext) -> Option<Sp
         accepts_expired_crl: expired_crl.is_some_and(|one| one.value == ExpiredCrl::Accept),
         is_forwarded: forward.unwrap_or(false),
     };
-    let is_open = settings.names.is_empty() && settings.fingerprints.is_empty();
+    let is_open = !table.has(&NAMES) && !table.has(&FINGERPRINTS);
     let rule = match ClientCertRule::load(settings) {
         Ok(rule) => rule,
         Err(error) => {
