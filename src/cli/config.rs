@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use anstream::println;
-
+use crate::cli::output::print;
 use crate::config::reference;
 
 /// Prints the JSON Schema of the config file to standard output.
 pub(crate) fn print_schema() -> ExitCode {
-    println!("{:#}", reference::schema());
+    print(&format!("{:#}\n", reference::schema()));
     ExitCode::SUCCESS
 }

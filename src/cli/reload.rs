@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::app;
+use crate::cli::output::print;
 use crate::model::error::chain;
 
 /// Where the unit of the service has the control socket.
@@ -24,11 +25,11 @@ pub(crate) fn run(arguments: ReloadArguments) -> ExitCode {
     let path = named.unwrap_or_else(|| DEFAULT.into());
     match app::request_reload(&path) {
         Ok(text) => {
-            println!("{text}");
+            print(&format!("{text}\n"));
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("error: {} ({})", chain(&error), path.display());
+            anstream::eprintln!("error: {} ({})", chain(&error), path.display());
             ExitCode::FAILURE
         }
     }

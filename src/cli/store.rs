@@ -359,7 +359,7 @@ fn write(source: &ExportSource<'_>, out: impl Write, bar: &ProgressBar) -> Resul
             return Err(StoreError::Closed);
         };
         let found = store::salvage(&file.path, keys, since_ms, scratch, &mut out)?;
-        eprintln!("{}", salvaged(&found));
+        anstream::eprintln!("{}", salvaged(&found));
     } else {
         store::export(
             &database.location(),

@@ -155,6 +155,37 @@ fn completions_for_every_shell() {
     }
 }
 
+/// Fails when a command panics or complains because its reader has read enough, as `head` does.
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let commands = [
+        &["completions", "bash"][..],
+        &["completions", "zsh"],
+        &["completions", "fish"],
+        &["config", "schema"],
+        &["providers"],
+        &["providers", "--json"],
+        &["providers", "show", "github"],
+        &["man"],
+    ];
+    for arguments in commands {
+        let (reader, writer) = std::io::pipe().unwrap();
+        // Closed before the command starts, so that its first write fails.
+        drop(reader);
+        let child = command(arguments)
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .spawn();
+        let output = child.unwrap().wait_with_output().unwrap();
+        let err = text(&output.stderr);
+        assert_eq!(
+            (output.status.code(), &*err),
+            (Some(0), ""),
+            "{arguments:?}"
+        );
+    }
+}
+
 #[test]
 fn the_schema_is_json() {
     let (out, _) = check(&["config", "schema"], 0);

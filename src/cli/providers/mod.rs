@@ -4,7 +4,6 @@ pub(super) mod refresh;
 mod route;
 mod show;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use hookgate_verify::document::suggest;
@@ -14,7 +13,7 @@ use hookgate_verify::scheme::words;
 use serde_json::json;
 
 use crate::cli::failure::EXIT_USAGE;
-use crate::cli::output::{BAD, FAINT, STRONG, styled};
+use crate::cli::output::{self, BAD, FAINT, STRONG, styled};
 
 /// Prints the list of providers, one line each.
 pub(super) fn list(json: bool) -> ExitCode {
@@ -57,9 +56,9 @@ fn refused(error: &str, help: &str) -> ExitCode {
     ExitCode::from(EXIT_USAGE)
 }
 
-/// Prints to standard output. A reader that closed the pipe, such as `head`, is not a failure.
+/// Prints to standard output, and returns the exit code of success.
 fn print(text: &str) -> ExitCode {
-    let _ = anstream::stdout().write_all(text.as_bytes());
+    output::print(text);
     ExitCode::SUCCESS
 }
 
