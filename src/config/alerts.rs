@@ -1,26 +1,21 @@
 //! `[alerts.NAME]`: a receiver of alerts, such as a chat channel or a mailbox.
 
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_verify::document::key::{KeyDefinition, SectionDefinition, ValueKind};
-use hookgate_verify::document::table::{TomlTable, TomlValue, ValueFault};
+use hookgate_verify::document::table::{TomlTable, ValueFault};
 use hookgate_verify::document::value;
 use hookgate_verify::model::secret::Secret;
 use http::Uri;
-use lettre::message::Mailbox;
 
+use crate::config::alerts_mail::{self, FROM, PASSWORD, SECURITY, SERVER, TO, USERNAME};
 use crate::config::load_context::LoadContext;
-use crate::config::model::{AlertSection, AlertTarget, ChatFormat, MailSecurity, MailSettings};
+use crate::config::model::{AlertSection, AlertTarget, ChatFormat};
 use crate::config::{destination, secrets, sign_upstream};
 use crate::model::problem::ProblemKind;
 
 /// Largest number of receivers. Each has a queue and a task.
 const MAX_RECEIVERS: usize = 32;
-
-/// Largest number of recipients of a mail.
-const MAX_RECIPIENTS: usize = 50;
 
 const DEFAULT_PER_HOUR: u64 = 12;
 
@@ -50,9 +45,6 @@ const TYPES: [(&str, ReceiverType); 5] = [
 /// Keys that only receivers by HTTP have.
 static HTTP_KEYS: [&KeyDefinition; 1] = [&URL];
 
-/// Keys that only mail has.
-static MAIL_KEYS: [&KeyDefinition; 6] = [&SERVER, &SECURITY, &USERNAME, &PASSWORD, &FROM, &TO];
-
 /// Reads all receivers, sorted by name.
 pub(super) fn read_all(
     root: &mut TomlTable<'_>,
@@ -80,7 +72,7 @@ fn read(name: &str, table: &mut TomlTable<'_>, context: &LoadContext) -> Option<
     // Every key is read for every type, so that all errors of the table appear at once.
     let url = url(table, kind.map(|kind| kind.value), context);
     let keys = sign_upstream::read_keys(table, &SECRET, None, context);
-    let mail = mail(table, context);
+    let mail = alerts_mail::read(table, context);
     let conditions = table.list(&CONDITIONS, |value| value::choice(value, &ProblemKind::ALL));
     let max_per_hour = table.read(&MAX_PER_HOUR_KEY, |value| {
         let count = value::count(value)?;
@@ -131,11 +123,11 @@ fn check_keys(table: &TomlTable<'_>, kind: ReceiverType) {
             vec![&SERVER, &FROM, &TO]
         }
         ReceiverType::Webhook => {
-            unfit.extend(MAIL_KEYS);
+            unfit.extend(alerts_mail::KEYS);
             vec![&URL, &SECRET]
         }
         ReceiverType::Slack | ReceiverType::Discord | ReceiverType::Teams => {
-            unfit.extend(MAIL_KEYS);
+            unfit.extend(alerts_mail::KEYS);
             unfit.push(&SECRET);
             vec![&URL]
         }
@@ -179,113 +171,13 @@ fn parse_url(secret: &Secret) -> Result<Uri, ValueFault> {
     let url = value::parse_destination_url(text)?;
     let host = url.host().unwrap_or_default();
     // Outside of this machine everyone on the way could read the credential and the alerts.
-    if url.scheme_str() != Some("https") && !is_loopback(host) {
+    if url.scheme_str() != Some("https") && !alerts_mail::is_loopback(host) {
         return Err(ValueFault::new(
             "alerts must not leave this machine without TLS",
             "use an `https://` URL",
         ));
     }
     Ok(url)
-}
-
-fn is_loopback(host: &str) -> bool {
-    // A URL has an IPv6 address in brackets (RFC 3986, section 3.2.2).
-    let bare = host.trim_matches(['[', ']']);
-    let address = bare.parse::<IpAddr>();
-    address.map_or(bare == "localhost", |ip| ip.to_canonical().is_loopback())
-}
-
-/// Reads the keys of mail; returns `None` if a required one is absent or wrong.
-fn mail(table: &mut TomlTable<'_>, context: &LoadContext) -> Option<MailSettings> {
-    let server = table.read_placed(&SERVER, server);
-    let security = table.read(&SECURITY, |value| value::choice(value, &MailSecurity::ALL));
-    let username = table.read(&USERNAME, value::text);
-    let password = table.value(&PASSWORD);
-    let password = password.and_then(|value| secrets::read_password(&value, context));
-    let from = table.read(&FROM, mailbox);
-    let to = table.one_or_more(&TO, mailbox).unwrap_or_default();
-    if let (true, Some(span)) = (to.len() > MAX_RECIPIENTS, table.name_span_of(&TO)) {
-        let fault = ValueFault::new(
-            format!("a mail can have at most {MAX_RECIPIENTS} recipients"),
-            "send to a mailing list",
-        );
-        table.error(span, fault);
-    }
-    if table.has(&USERNAME) != table.has(&PASSWORD)
-        && let Some(span) = table
-            .name_span_of(&USERNAME)
-            .or(table.name_span_of(&PASSWORD))
-    {
-        let fault = ValueFault::new(
-            "a login needs both `username` and `password`",
-            "set both, or remove both",
-        );
-        table.error(span, fault);
-    }
-    let server = server?;
-    let (host, port) = server.value;
-    let security = security.unwrap_or(match port {
-        // On port 465 TLS begins with the first byte (RFC 8314, section 3.3).
-        Some(465) => MailSecurity::Tls,
-        _ => MailSecurity::StartTls,
-    });
-    if security == MailSecurity::Off && !is_loopback(&host) {
-        let fault = ValueFault::new(
-            "mail must not leave this machine without TLS",
-            "use `security = \"starttls\"` or `\"tls\"`",
-        );
-        table.error(server.span, fault);
-    }
-    // Submission (RFC 6409), submission over TLS (RFC 8314), and plain SMTP to a relay on this machine.
-    let usual = match security {
-        MailSecurity::StartTls => 587,
-        MailSecurity::Tls => 465,
-        MailSecurity::Off => 25,
-    };
-    Some(MailSettings {
-        host,
-        port: port.unwrap_or(usual),
-        security,
-        login: username.zip(password.map(Arc::new)),
-        from: from?,
-        to: to.into_iter().map(|one| one.value).collect(),
-    })
-}
-
-/// Parses `smtp.example.com` or `smtp.example.com:587`.
-fn server(value: &TomlValue<'_>) -> Result<(String, Option<u16>), ValueFault> {
-    let text = value::text(value)?;
-    let fault = || {
-        ValueFault::new(
-            format!("`{text}` is not a host with an optional port"),
-            format!("for example `{}`", SERVER.example),
-        )
-    };
-    let authority: http::uri::Authority = text.parse().map_err(|_| fault())?;
-    let host = authority.host();
-    // An authority may contain a user, but the login comes from keys of its own.
-    if host.is_empty() || text.contains('@') {
-        return Err(fault());
-    }
-    let port = match authority.as_str().strip_prefix(host) {
-        Some("") => None,
-        Some(rest) => {
-            let port = rest.strip_prefix(':').and_then(|port| port.parse().ok());
-            Some(port.filter(|port| *port > 0).ok_or_else(fault)?)
-        }
-        None => return Err(fault()),
-    };
-    Ok((host.trim_matches(['[', ']']).to_owned(), port))
-}
-
-fn mailbox(value: &TomlValue<'_>) -> Result<Mailbox, ValueFault> {
-    let text = value::text(value)?;
-    text.parse().map_err(|_| {
-        ValueFault::new(
-            format!("`{text}` is not a mail address"),
-            "for example `\"ops@example.com\"` or `\"Hookgate <hookgate@example.com>\"`",
-        )
-    })
 }
 
 /// Keys of the `[alerts.NAME]` section.
@@ -334,54 +226,6 @@ pub(super) static SECRET: KeyDefinition = KeyDefinition {
     default: None,
     example: "{ credential = \"alert-key\" }",
     doc: "Only `webhook`: keys that sign each message according to Standard Webhooks, as `secret` of a destination.",
-};
-
-pub(super) static SERVER: KeyDefinition = KeyDefinition {
-    name: "server",
-    kind: ValueKind::Text,
-    default: None,
-    example: "\"smtp.example.com:587\"",
-    doc: "Only `mail`: the SMTP server, with an optional port.",
-};
-
-pub(super) static SECURITY: KeyDefinition = KeyDefinition {
-    name: "security",
-    kind: ValueKind::Choice(&value::choice_words(&MailSecurity::ALL)),
-    default: Some("`\"tls\"` for port 465, otherwise `\"starttls\"`"),
-    example: "\"tls\"",
-    doc: "Only `mail`: `starttls` begins TLS with a command and fails without it; `tls` begins with TLS. `off` only for a server on this machine.",
-};
-
-pub(super) static USERNAME: KeyDefinition = KeyDefinition {
-    name: "username",
-    kind: ValueKind::Text,
-    default: None,
-    example: "\"hookgate@example.com\"",
-    doc: "Only `mail`: user name for the SMTP server.",
-};
-
-pub(super) static PASSWORD: KeyDefinition = KeyDefinition {
-    name: "password",
-    kind: ValueKind::Either(&ValueKind::Text, &ValueKind::Table(&secrets::SECTION)),
-    default: None,
-    example: "{ credential = \"smtp\" }",
-    doc: "Only `mail`: password for the SMTP server.",
-};
-
-pub(super) static FROM: KeyDefinition = KeyDefinition {
-    name: "from",
-    kind: ValueKind::Text,
-    default: None,
-    example: "\"Hookgate <hookgate@example.com>\"",
-    doc: "Only `mail`: sender of the messages.",
-};
-
-pub(super) static TO: KeyDefinition = KeyDefinition {
-    name: "to",
-    kind: ValueKind::OneOrMore(&ValueKind::Text),
-    default: None,
-    example: "[\"ops@example.com\"]",
-    doc: "Only `mail`: recipients of the messages.",
 };
 
 pub(super) static CONDITIONS: KeyDefinition = KeyDefinition {

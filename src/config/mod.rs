@@ -12,6 +12,7 @@ mod scheme_origin;
 pub(crate) mod acme;
 mod admin;
 mod alerts;
+mod alerts_mail;
 mod app_url;
 mod audience;
 mod client_cert;

@@ -7,7 +7,7 @@ use http::Uri;
 use crate::config::effective::document::{EffectiveValue, SectionDocument};
 use crate::config::effective::format;
 use crate::config::model::{AlertSection, AlertTarget, MailSecurity, WatchSection};
-use crate::config::{alerts, watch};
+use crate::config::{alerts, alerts_mail, watch};
 
 pub(super) fn receivers(
     sections: &[AlertSection],
@@ -35,14 +35,14 @@ fn receiver(section: &AlertSection) -> EffectiveValue {
         .set(&alerts::URL, url.map(origin))
         .set(&alerts::SECRET, format::masked(is_signed))
         .set(
-            &alerts::SERVER,
+            &alerts_mail::SERVER,
             mail.map(|mail| format!("{}:{}", mail.host, mail.port)),
         )
-        .set(&alerts::SECURITY, security)
-        .set(&alerts::USERNAME, login.map(|(user, _)| user.clone()))
-        .set(&alerts::PASSWORD, format::masked(login.is_some()))
-        .set(&alerts::FROM, mail.map(|mail| mail.from.to_string()))
-        .set(&alerts::TO, mail.map(|mail| format::texts(&mail.to)))
+        .set(&alerts_mail::SECURITY, security)
+        .set(&alerts_mail::USERNAME, login.map(|(user, _)| user.clone()))
+        .set(&alerts_mail::PASSWORD, format::masked(login.is_some()))
+        .set(&alerts_mail::FROM, mail.map(|mail| mail.from.to_string()))
+        .set(&alerts_mail::TO, mail.map(|mail| format::texts(&mail.to)))
         .set(&alerts::CONDITIONS, conditions)
         .set(&alerts::MAX_PER_HOUR_KEY, section.max_per_hour)
         .set(&alerts::REMINDERS, section.reminders)
