@@ -4,27 +4,29 @@
 //! find, and show what the leader wrote. While the database is away, the last leader goes on from memory, since that is
 //! a problem that has to be reported.
 
+mod acknowledgments;
+mod sending;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use data_encoding::HEXLOWER;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::alerts::book::{AlertBook, AlertNote, BookTimes};
+use crate::alerts::book::{AlertBook, BookTimes};
+use crate::alerts::distribution::{distribute, limits, message_id, receiver_problems};
 use crate::alerts::findings::{NodeFindings, sum_activity};
 use crate::alerts::keeper::{AlertKeeper, AlertRow, KeeperError};
 use crate::alerts::learned::LearnedRoutes;
 use crate::alerts::message::AlertMessage;
-use crate::alerts::outbox::{FailedSend, OutboxLimits, ReceiverOutbox};
-use crate::alerts::plan::{AlertPlan, PlannedReceiver};
-use crate::alerts::sender::SendFailure;
-use crate::model::clock::{ClockReading, millis};
+use crate::alerts::outbox::ReceiverOutbox;
+use crate::alerts::plan::AlertPlan;
+use crate::model::clock::millis;
 use crate::model::error::chain;
-use crate::model::problem::{FoundProblem, ProblemKind};
+use crate::model::problem::FoundProblem;
 
 /// Name of the row with the alerts and what waits for the receivers.
 const BOOK: &str = "book";
@@ -254,17 +256,6 @@ impl AlertCenter {
         all
     }
 
-    /// Reads and removes the acknowledgments that other nodes received.
-    async fn take_acknowledgments(&self) -> Vec<(u64, String)> {
-        let rows = self.keeper.rows_of_others(ACKNOWLEDGED).await;
-        let rows = rows.unwrap_or_default().into_iter();
-        let each = rows.filter_map(|(name, by)| {
-            let id = name.strip_prefix(ACKNOWLEDGED)?.parse().ok()?;
-            Some((id, by))
-        });
-        each.collect()
-    }
-
     /// Judges the problems of now. Returns the messages to send, and the rows to write before.
     fn judge(
         &self,
@@ -351,94 +342,6 @@ impl AlertCenter {
         true
     }
 
-    /// Sends a message in a task of its own, so that a receiver that is away delays no other.
-    fn spawn_send(self: &Arc<Self>, plan: &Arc<AlertPlan>, name: String, message: AlertMessage) {
-        let (center, plan) = (Arc::clone(self), Arc::clone(plan));
-        tokio::spawn(async move {
-            let Some(receiver) = plan.receivers.get(&name) else {
-                return;
-            };
-            let sent = receiver.sender.send(&message, &center.host).await;
-            let now_ms = ClockReading::read().unix_ms;
-            center.finish(&name, limits(&plan, receiver, now_ms), sent);
-        });
-    }
-
-    /// Records what became of a message.
-    fn finish(&self, name: &str, limits: OutboxLimits, sent: Result<(), SendFailure>) {
-        let counts = self.counts.lock().get(name).cloned().unwrap_or_default();
-        let mut state = self.state.lock();
-        state.sending.remove(name);
-        let Some(outbox) = state.stored.outboxes.get_mut(name) else {
-            return;
-        };
-        match sent {
-            Ok(()) => {
-                counts.sent.fetch_add(1, Ordering::Relaxed);
-                if outbox.failures > 0 {
-                    tracing::info!(receiver = name, "the alert receiver accepts messages again");
-                }
-                outbox.accepted(limits.now_ms);
-            }
-            Err(failure) => {
-                counts.failed.fetch_add(1, Ordering::Relaxed);
-                let is_first = outbox.failures == 0;
-                let ended = outbox.failed(&failure, limits);
-                if ended == FailedSend::GivenUp {
-                    counts.given_up.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(
-                        receiver = name,
-                        error = failure.text,
-                        "an alert message is given up: `hookgate alerts` lists the open alerts"
-                    );
-                } else if is_first {
-                    tracing::warn!(
-                        receiver = name,
-                        error = failure.text,
-                        "the alert receiver did not accept a message, it is sent again later"
-                    );
-                }
-            }
-        }
-    }
-
-    /// Acknowledges an alert. Returns `false` if no such alert is open.
-    ///
-    /// # Errors
-    /// If another node has to be notified and the database is away.
-    pub(crate) async fn acknowledge(&self, id: u64, by: &str) -> Result<bool, String> {
-        let now_ms = ClockReading::read().unix_ms;
-        let plan = self.plan();
-        let (role, is_known) = {
-            let mut state = self.state.lock();
-            let notes = state.stored.book.acknowledge(id, by, now_ms);
-            let role = state.role;
-            if let (Some(notes), CenterRole::Leads(_)) = (&notes, role) {
-                distribute(&plan, &mut state.stored.outboxes, notes.clone());
-            }
-            (role, notes.is_some())
-        };
-        match role {
-            CenterRole::Leads(term) => {
-                let row = {
-                    let mut state = self.state.lock();
-                    let text = serde_json::to_string(&state.stored).unwrap_or_default();
-                    state.written.clone_from(&text);
-                    (BOOK.to_owned(), Some(text))
-                };
-                self.save(term, vec![row]).await;
-            }
-            // Only the leader writes the book, so it gets the acknowledgment in a row of its own.
-            CenterRole::Follows if is_known => {
-                let row = (format!("{ACKNOWLEDGED}{id}"), Some(by.to_owned()));
-                let saved = self.keeper.save(None, vec![row]).await;
-                saved.map_err(|error| chain(&error))?;
-            }
-            CenterRole::Follows | CenterRole::Unknown => {}
-        }
-        Ok(is_known)
-    }
-
     /// Writes the state for the last time, when the gate ends.
     pub(crate) async fn close(&self) {
         let (role, row) = {
@@ -450,56 +353,6 @@ impl AlertCenter {
             self.save(term, vec![row]).await;
         }
     }
-}
-
-/// Hands notes to the receivers that want them.
-fn distribute(
-    plan: &AlertPlan,
-    outboxes: &mut BTreeMap<String, ReceiverOutbox>,
-    notes: Vec<AlertNote>,
-) {
-    for note in notes {
-        let Some(kind) = note.alert.kind() else {
-            continue;
-        };
-        for (name, receiver) in &plan.receivers {
-            // A receiver that is away cannot be notified of it.
-            let is_itself = kind == ProblemKind::Receiver && note.alert.subject == *name;
-            let is_wanted = receiver.conditions.contains(&kind) && !is_itself;
-            if is_wanted && receiver.wants(note.change) {
-                outboxes.entry(name.clone()).or_default().push(note.clone());
-            }
-        }
-    }
-}
-
-/// Returns the receivers that do not accept messages.
-pub(super) fn receiver_problems(outboxes: &BTreeMap<String, ReceiverOutbox>) -> Vec<FoundProblem> {
-    let failing = outboxes.iter().filter(|(_, outbox)| outbox.failures > 0);
-    let each = failing.map(|(name, outbox)| {
-        let error = outbox.last_error.as_deref().unwrap_or("unknown");
-        let text = format!(
-            "the alert receiver `{name}` does not accept messages ({error}): try it with `hookgate alerts test {name}`"
-        );
-        FoundProblem::new(ProblemKind::Receiver, name, text)
-    });
-    each.collect()
-}
-
-fn limits(plan: &AlertPlan, receiver: &PlannedReceiver, now_ms: i64) -> OutboxLimits {
-    OutboxLimits {
-        now_ms,
-        interval: plan.watch.interval,
-        max_per_hour: receiver.max_per_hour,
-    }
-}
-
-/// Returns a new id for a message.
-pub(super) fn message_id() -> String {
-    let mut bytes = [0; 12];
-    // Without a random source TLS cannot work, so nothing is sent then.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
-    format!("alert_{}", HEXLOWER.encode(&bytes))
 }
 
 fn log_failed_save(error: &KeeperError, is_known: bool) {

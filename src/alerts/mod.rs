@@ -7,6 +7,7 @@
 
 mod book;
 mod center;
+mod distribution;
 mod findings;
 mod keeper;
 mod learned;

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use crate::alerts::book::OpenAlert;
-use crate::alerts::center::{AlertCenter, CenterRole, message_id, receiver_problems};
+use crate::alerts::center::{AlertCenter, CenterRole};
+use crate::alerts::distribution::{message_id, receiver_problems};
 use crate::alerts::message::AlertMessage;
 use crate::model::clock::ClockReading;
 use crate::model::problem::{FoundProblem, ProblemKind};

@@ -5,6 +5,8 @@ use std::path::Path;
 use super::*;
 use crate::alerts::findings::RecentTraffic;
 use crate::config;
+use crate::model::clock::ClockReading;
+use crate::model::problem::ProblemKind;
 use crate::net::client::OutgoingClient;
 use crate::test_rig::app::{App, ok};
 use crate::test_rig::{LIMIT, wait_for};
