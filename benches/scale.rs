@@ -89,6 +89,16 @@ fn accept(port: u16, rounds: u32) {
     for round in 0..rounds {
         let (rate, cpu) = with_cpu(&bare, || bare.rate(SPAN), |rate| rate * SPAN.as_secs_f64());
         println!("  {round}: bare inserts by unnest, 2 sessions, groups of 64: {rate:.0}/s; {cpu}");
+        let (run, cpu) = with_cpu(
+            &bare,
+            || rigs[0].commit(1, SPAN, u64::MAX),
+            |run| run.rate * SPAN.as_secs_f64(),
+        );
+        println!(
+            "  {round}: 1 node, 1 committer: {:.0}/s, p50 {:.2} ms; {cpu}",
+            run.rate,
+            milliseconds(run.p50)
+        );
         for (number, rig) in rigs.iter().enumerate() {
             let nodes = number + 1;
             let (run, cpu) = with_cpu(

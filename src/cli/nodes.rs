@@ -56,8 +56,8 @@ fn text(nodes: &[NodeDocument]) -> String {
         "LAST BEAT",
         "CONFIG",
         "CLOCK",
-        "REQUESTS",
-        "ATTEMPTS",
+        "REQUESTS NOW",
+        "ATTEMPTS NOW",
         "BREAKERS",
     ]);
     for node in nodes {
