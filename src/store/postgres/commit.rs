@@ -79,7 +79,8 @@ async fn write_some(
     let began = clock::instant();
     let (tasks, mut rest) = split_by_keys(tasks);
     let mut group = CommitGroup::new(shared, known_events(shared, tasks));
-    // Numbers are drawn once: by them a repeated try recognizes the rows of a commit whose answer was lost.
+    // The numbers stay the same once a commit was sent: by them a repeated try recognizes the rows of one whose answer was
+    // lost.
     let mut is_prepared = false;
     let mut was_sent = false;
     let mut reporter = FailureReporter::default();
@@ -238,7 +239,7 @@ fn known_events(shared: &NodeShared, tasks: Vec<CommitTask>) -> Vec<GroupEvent> 
     events
 }
 
-/// Draws the numbers of a group, and those of names that are new. They stay the same in every try.
+/// Finds the numbers of the names of a group, and draws those of new names. They stay the same in every try.
 async fn prepare(
     shared: &NodeShared,
     session: &Session,
@@ -290,17 +291,6 @@ async fn prepare(
             let lane = shared.lane_number(session, lane).await;
             event.lanes.push(lane.map_err(failed)?);
         }
-    }
-    let count: usize = events.iter().map(|event| 1 + event.lanes.len()).sum();
-    let count = i32::try_from(count).unwrap_or(i32::MAX);
-    // All numbers come with one round trip. A sequence takes nothing back, so a group that fails leaves gaps only.
-    let sql = "SELECT nextval('number') FROM generate_series(1, $1)";
-    let rows = session.query(sql, &[&count]).await.map_err(failed)?;
-    let mut numbers = rows.iter().map(|row| row.get::<_, i64>(0));
-    for event in events {
-        // An event has a lower number than its deliveries, and deliveries follow their order in the request.
-        event.number = numbers.next().ok_or(StoreError::Closed)?;
-        event.deliveries = numbers.by_ref().take(event.lanes.len()).collect();
     }
     Ok(())
 }

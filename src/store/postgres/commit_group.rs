@@ -14,7 +14,7 @@ use crate::store::postgres::session::Session;
 use crate::store::postgres::shared::NodeShared;
 use crate::store::postgres::tally::TallyChanges;
 
-/// The events of one transaction. Numbers and decisions outlive a failed try.
+/// The events of one transaction. From the first commit that was sent on, numbers outlive a failed try.
 pub(super) struct CommitGroup<'a> {
     shared: &'a NodeShared,
     pub(super) events: Vec<GroupEvent>,
@@ -86,7 +86,10 @@ impl<'a> CommitGroup<'a> {
             return Ok(());
         };
         if *was_sent {
-            session.batch(&self.begin_text(first)).await?;
+            // The lock waits for the earlier try, which may still be running: the server releases it after its rows are
+            // visible or gone.
+            let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({first})");
+            session.batch(&begin).await?;
             if self.is_committed(session).await? {
                 // A transaction without writes waits for no standby. This row cancels itself out, and its commit waits
                 // for all that was written before it, the lost commit included.
@@ -100,7 +103,8 @@ impl<'a> CommitGroup<'a> {
             self.decide(session).await?;
         } else {
             self.reset();
-            self.begin_and_claim(session, first).await?;
+            let won = ClaimInsert::begin(session, &mut self.events).await?;
+            self.resolve(session, won).await?;
         }
         if self.events.iter().all(|event| !event.is_new()) {
             // Nothing to write, so no commit can be in doubt.
@@ -130,15 +134,6 @@ impl<'a> CommitGroup<'a> {
         }
     }
 
-    /// Returns the begin of the transaction under the lock of the group, which it holds to its end. The lock waits for
-    /// an earlier try that may still be running: the server releases it after its rows are visible or gone.
-    fn begin_text(&self, first: i64) -> String {
-        let durability = self.shared.settings.durability.synchronous_commit();
-        format!(
-            "BEGIN; SET LOCAL synchronous_commit = {durability}; SELECT pg_advisory_xact_lock({first})"
-        )
-    }
-
     /// Returns whether an earlier try committed. It did so for all its events or for no event.
     async fn is_committed(&self, session: &Session) -> Result<bool, GroupFailure> {
         // The decisions of the try that was sent still apply here. Events that it did not store have no row to find.
@@ -150,28 +145,6 @@ impl<'a> CommitGroup<'a> {
             .collect();
         let sql = "SELECT EXISTS (SELECT 1 FROM event WHERE id = ANY($1))";
         Ok(session.query_one(sql, &[&numbers]).await?.get(0))
-    }
-
-    /// Begins the transaction and inserts the claims in one flight to the server.
-    async fn begin_and_claim(&mut self, session: &Session, first: i64) -> Result<(), GroupFailure> {
-        let begin = self.begin_text(first);
-        let claims = ClaimInsert::of(&self.events);
-        if claims.is_empty() {
-            session.batch(&begin).await?;
-            return self.resolve(session, HashSet::new()).await;
-        }
-        // Before `BEGIN`: preparing waits for the server, and must not prolong the transaction.
-        let insert = session.prepare(ClaimInsert::INSERT).await?;
-        let values = claims.values();
-        // Sent in this order without waiting for answers. After a failure the server rejects the statement behind it.
-        let (begun, won) = tokio::join!(
-            biased;
-            session.batch(&begin),
-            session.client.query(&insert, &values),
-        );
-        begun?;
-        let won = ClaimInsert::won(&won?);
-        self.resolve(session, won).await
     }
 
     /// Inserts the claims inside a transaction that has begun.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use tokio_postgres::Row;
 
+use crate::store::error::StoreError;
 use crate::store::postgres::group_event::{FoundClaim, FoundClaims, GroupEvent};
 use crate::store::postgres::lease::ATTEMPT_GRACE_MS;
 use crate::store::postgres::session::{Session, SqlValue};
@@ -31,10 +32,16 @@ impl ClaimInsert {
         ORDER BY route, key, event ON CONFLICT DO NOTHING RETURNING event, key";
 
     pub(super) fn of(events: &[GroupEvent]) -> Self {
+        Self::with_numbers(events, events.iter().map(|event| event.number))
+    }
+
+    /// Returns the claims of new events that have these numbers.
+    fn with_numbers(events: &[GroupEvent], numbers: impl Iterator<Item = i64>) -> Self {
         let mut columns = Self::default();
-        for event in events.iter().filter(|event| event.is_new()) {
+        let numbered = events.iter().zip(numbers);
+        for (event, number) in numbered.filter(|(event, _)| event.is_new()) {
             for claim in &event.task.task.claims {
-                columns.push(event.route, *claim, event.task.task.status, event.number);
+                columns.push(event.route, *claim, event.task.task.status, number);
             }
         }
         columns
@@ -53,6 +60,47 @@ impl ClaimInsert {
         self.routes.is_empty()
     }
 
+    /// Begins a transaction and calls `begin_group` of the schema, in one flight to the server: sets the numbers of the
+    /// events, and returns the claims that were free, as events and keys.
+    pub(super) async fn begin(
+        session: &Session,
+        events: &mut [GroupEvent],
+    ) -> Result<HashSet<(i64, [u8; 16])>, StoreError> {
+        // An event has a lower number than its deliveries, and deliveries follow their order in the request.
+        let counts = events.iter().map(|event| 1 + event.lanes.len());
+        let places: Vec<i64> = counts
+            .scan(1, |next, count| {
+                let place = *next;
+                *next += i64::try_from(count).unwrap_or(i64::MAX / 2);
+                Some(place)
+            })
+            .collect();
+        let count: usize = events.iter().map(|event| 1 + event.lanes.len()).sum();
+        let count = i32::try_from(count).unwrap_or(i32::MAX);
+        let claims = Self::with_numbers(events, places.into_iter());
+        let sql = "SELECT * FROM begin_group($1, $2, $3, $4, $5, $6)";
+        // Before `BEGIN`: preparing waits for the server, and must not prolong the transaction.
+        let begin = session.prepare(sql).await.map_err(StoreError::Postgres)?;
+        let [routes, keys, expires_ms, statuses, claimed_by] = claims.values();
+        let values: [SqlValue<'_>; 6] = [&count, routes, keys, expires_ms, statuses, claimed_by];
+        // Sent in this order without waiting for answers. After a failure the server rejects the statement behind it.
+        let (begun, rows) = tokio::join!(
+            biased;
+            session.batch("BEGIN"),
+            session.client.query(&begin, &values),
+        );
+        begun.map_err(StoreError::Postgres)?;
+        let rows = rows.map_err(StoreError::Postgres)?;
+        let (drawn, won) = rows.split_first().ok_or(StoreError::Closed)?;
+        let drawn: Vec<i64> = drawn.get(0);
+        let mut numbers = drawn.into_iter();
+        for event in events {
+            event.number = numbers.next().ok_or(StoreError::Closed)?;
+            event.deliveries = numbers.by_ref().take(event.lanes.len()).collect();
+        }
+        Ok(won.iter().filter_map(|row| claim_of(row, 1, 2)).collect())
+    }
+
     pub(super) fn values(&self) -> [SqlValue<'_>; 5] {
         [
             &self.routes,
@@ -65,12 +113,7 @@ impl ClaimInsert {
 
     /// Returns the claims that an insert made, as events and keys.
     pub(super) fn won(rows: &[Row]) -> HashSet<(i64, [u8; 16])> {
-        rows.iter()
-            .filter_map(|row| {
-                let key: &[u8] = row.get(1);
-                Some((row.get(0), *key.first_chunk::<16>()?))
-            })
-            .collect()
+        rows.iter().filter_map(|row| claim_of(row, 0, 1)).collect()
     }
 
     /// Reads and locks claims that were there before.
@@ -143,6 +186,12 @@ impl ClaimInsert {
             .await
             .map(drop)
     }
+}
+
+/// Reads a claim from the columns of its event and its key.
+fn claim_of(row: &Row, event: usize, key: usize) -> Option<(i64, [u8; 16])> {
+    let key: &[u8] = row.get(key);
+    Some((row.get(event), *key.first_chunk::<16>()?))
 }
 
 /// Inserts events, contents, deliveries and changes of counts with one statement: four statements cost the server as much

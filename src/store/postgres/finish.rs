@@ -164,7 +164,6 @@ async fn record_in_one_flight(
     slot: &SessionSlot,
     rows: &OutcomeRows<'_>,
 ) -> Result<HashSet<i64>, StoreError> {
-    let begin = slot.begin_text();
     repeat_collisions(slot, async |session| {
         let recorded = async {
             rows.prepare(session).await?;
@@ -172,7 +171,7 @@ async fn record_in_one_flight(
             // `biased` sends in this order without waiting for answers.
             let (begun, written, committed) = tokio::join!(
                 biased;
-                session.batch(&begin),
+                session.batch("BEGIN"),
                 rows.write(session, &mut done),
                 session.batch("COMMIT"),
             );

@@ -14,7 +14,7 @@ const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001_inbox.sql"),
     include_str!("migrations/0002_certificates.sql"),
     include_str!("migrations/0003_alerts.sql"),
-    include_str!("migrations/0004_take.sql"),
+    include_str!("migrations/0004_functions.sql"),
 ];
 
 /// The schema version that this program writes.

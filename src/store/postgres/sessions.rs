@@ -24,9 +24,10 @@ const ATTEMPTS: u32 = 4;
 
 /// Leaves only plans that walk the index of due deliveries. The table is empty at one moment and has a million rows at the
 /// next, so statistics are always of another state, and a plan that sorts takes seconds. Such plans look expensive, but
-/// must not be compiled, which takes longer than they run.
+/// must not be compiled, which takes longer than they run. A take need not wait for the disk.
 const TAKER_SET_UP: &str =
-    "SET enable_sort = off; SET enable_bitmapscan = off; SET enable_seqscan = off; SET jit = off";
+    "SET enable_sort = off; SET enable_bitmapscan = off; SET enable_seqscan = off; SET jit = off;
+    SET synchronous_commit = off";
 
 /// All sessions of a node but those of its writers and its beat, which own theirs.
 pub(super) struct Sessions {
@@ -66,12 +67,6 @@ impl SessionSlot {
         Self { set_up, ..self }
     }
 
-    /// Returns the begin of a transaction that is as durable as the settings say.
-    pub(super) fn begin_text(&self) -> String {
-        let durability = self.settings.durability.synchronous_commit();
-        format!("BEGIN; SET LOCAL synchronous_commit = {durability}")
-    }
-
     /// Waits for the session and connects if necessary.
     pub(super) async fn open(&self) -> Result<SessionGuard<'_>, StoreError> {
         let mut held = self.session.lock().await;
@@ -79,10 +74,10 @@ impl SessionSlot {
             // Dropped first: two sessions of one duty could exceed the server's limit.
             *held = None;
             let session = connect::open(&self.settings, self.duty).await?;
-            if !self.set_up.is_empty() {
-                let set_up = session.batch(self.set_up).await;
-                set_up.map_err(StoreError::Postgres)?;
-            }
+            // For the session, because each transaction would take as long as a small query to set it.
+            let durability = self.settings.durability.synchronous_commit();
+            let set_up = format!("SET synchronous_commit = {durability}; {}", self.set_up);
+            session.batch(&set_up).await.map_err(StoreError::Postgres)?;
             // Only after the set-up, so that a session without it is never used.
             *held = Some(session);
         }
@@ -191,10 +186,9 @@ pub(super) async fn transaction<T>(
     slot: &SessionSlot,
     change: impl AsyncFn(&Session) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let begin = slot.begin_text();
     repeat_collisions(slot, async |session| {
         let done = in_time(async {
-            session.batch(&begin).await.map_err(StoreError::Postgres)?;
+            session.batch("BEGIN").await.map_err(StoreError::Postgres)?;
             change(session).await
         });
         let done = done.await?;

@@ -87,10 +87,10 @@ async fn call(
         &tokens_per_ms,
         &most_tokens,
     ];
-    // `biased` sends both in this order without waiting for answers. A take need not wait for the disk.
+    // `biased` sends both in this order without waiting for answers.
     let (begun, rows) = tokio::join!(
         biased;
-        session.batch("BEGIN; SET LOCAL synchronous_commit = off"),
+        session.batch("BEGIN"),
         session.client.query(&take, &values),
     );
     begun?;

@@ -140,3 +140,37 @@ BEGIN
     END IF;
 END
 $$;
+
+-- Begins to commit a group of events: draws its numbers, locks the first one, and inserts the claims, in one flight.
+--
+-- Returns the numbers in a row of their own, and behind it the claims that were free, with the number of their event. An
+-- earlier try of the same group may still be running, whose lock this one waits for: the server releases it after its rows
+-- are visible or gone. `events` holds the places of the claims' events among the numbers. The claims are sorted, so that
+-- two groups with the same claims wait for each other in the same order. Of one group the first event wins all its claims,
+-- so that every transaction decides about one event at least.
+CREATE FUNCTION begin_group(
+    how_many integer,
+    routes bigint[],
+    keys bytea[],
+    expire_ms bigint[],
+    statuses smallint[],
+    events bigint[]
+) RETURNS TABLE (numbers bigint[], event bigint, key bytea) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    drawn bigint[];
+BEGIN
+    -- A sequence takes nothing back, so a group that fails leaves gaps only.
+    drawn := ARRAY(SELECT nextval('number') FROM generate_series(1, how_many));
+    PERFORM pg_advisory_xact_lock(drawn[1]);
+    numbers := drawn;
+    RETURN NEXT;
+    IF cardinality(keys) > 0 THEN
+        RETURN QUERY INSERT INTO claim (route, key, expires_ms, status, event)
+            SELECT c.route, c.key, c.expires_ms, c.status, drawn[c.place]
+            FROM unnest(routes, keys, expire_ms, statuses, events) AS c (route, key, expires_ms, status, place)
+            ORDER BY c.route, c.key, c.place
+            ON CONFLICT DO NOTHING RETURNING NULL::bigint[], claim.event, claim.key;
+    END IF;
+END
+$$;
