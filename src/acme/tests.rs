@@ -2,6 +2,7 @@
 
 mod authority;
 mod dns;
+mod moves;
 mod rig;
 mod window;
 

@@ -56,7 +56,10 @@ pub(super) enum StoreCommand {
             Between a file and PostgreSQL, stop all gates first. Events, deliveries and attempts keep their numbers, and \
             encrypted events stay encrypted. A copy that was cut off goes on when the same command runs again, and no \
             gate uses it before it is complete. At the end both sides are compared. To copy PostgreSQL to PostgreSQL, \
-            use `pg_dump`.",
+            use `pg_dump`.\n\n\
+            Certificates of `[tls.acme]` and alerts are not copied. Keep the folder `acme` of the state folder: a gate that \
+            starts on PostgreSQL takes its certificates from there and shares them, and each node of a shared store has \
+            them there. Alerts begin again, and open problems are reported again.",
         after_help = "Examples:\n  \
             hookgate store copy --config /etc/hookgate/hookgate.toml /backup/hookgate.db\n  \
             hookgate store copy /var/lib/hookgate/hookgate.db /backup/hookgate.db\n  \

@@ -141,7 +141,7 @@ fn user(value: &TomlValue<'_>) -> Result<String, ValueFault> {
 /// Keys of the `[egress_proxy]` section.
 pub(super) static SECTION: SectionDefinition = SectionDefinition {
     path: "egress_proxy",
-    doc: "The HTTP proxy of a network that lets requests to the internet out through it only. hookgate opens a tunnel (`CONNECT`) for each connection. Used for external destinations and for fetches of keys and address ranges that providers publish; apps and other destinations are reached directly.",
+    doc: "The HTTP proxy of a network that lets requests to the internet out through it only. hookgate opens a tunnel (`CONNECT`) for each connection. Used for external destinations, for fetches of keys and address ranges that providers publish, for alerts by `https`, and for the CA of `[tls.acme]`; apps and other destinations are reached directly.",
     keys: &[&URL, &USER, &PASSWORD, &RESOLVE, &EXCEPT],
     required: &["url"],
     one_of: &[],

@@ -91,7 +91,8 @@ fn what_the_operator_asked_for_stays() {
     assert_eq!(body.replay, ReplayRule::Off);
 }
 
-/// Fails without the call of `mask::hide_secrets` in `Document::parse`, or without `hide_broken_line` in `Report`.
+/// Fails without the call of `secret_mask::mask_secrets` in `TomlDocument::parse_merged`, or without `mask_broken_line` in
+/// `DiagnosticReport`.
 #[test]
 fn no_report_shows_a_secret() {
     let hidden = "f3b8c1d09e7a4b52";
@@ -122,6 +123,250 @@ fn no_report_shows_a_secret() {
         let shown = report.render(ReportStyle::Plain) + &report.to_json().to_string();
         assert!(!shown.contains(hidden), "{shown}");
         assert!(!report.diagnostics().is_empty(), "{text}");
+    }
+}
+
+/// The secret of the tables below. It looks like no word that marks a secret.
+const PART: &str = "Zq7Xk2Wm9b";
+
+/// A queue route with a destination, to which a case adds lines.
+const QUEUE: &str = "[store]
+url = \"sqlite:x.db\"
+[routes.a]
+path = \"/a\"
+provider = \"github\"
+secret = \"f3b8c1d09e7a4b52\"
+mode = \"queue\"
+[routes.a.destinations.p]
+url = \"https://partner.example/in\"
+";
+
+/// Asserts that no rendering of any of these configs shows `PART`. `HIDDEN` in a config becomes the secret.
+fn assert_hidden(configs: &[String]) {
+    for text in configs {
+        let text = text.replace("HIDDEN", PART);
+        let report = load_text("hookgate.toml", text.as_str()).map(|loaded| loaded.report);
+        let report = report.unwrap_or_else(|report| report);
+        let plain = report.render(ReportStyle::Plain) + &report.render(ReportStyle::Colour);
+        let shown = plain + &report.to_json().to_string();
+        assert!(report.has_errors(), "it loads: {text}");
+        assert!(!shown.contains(PART), "{text}\n{shown}");
+    }
+}
+
+/// Fails if a report shows the URL of a chat webhook, whatever is wrong with its line. Mutation: leave out one of the
+/// conditions of `is_misplaced`, `public_length` or `has_open_quotes`.
+#[test]
+fn no_report_shows_the_url_of_a_chat() {
+    let url = "https://hooks.slack.com/services/T0/B0/HIDDEN";
+    let lines = [
+        // Not TOML, with the URL in the broken line or beside it.
+        format!("url = \"{url}\n"),
+        format!("url = {url}\n"),
+        format!("url = '{url}\"\n"),
+        format!("url: \"{url}\"\n"),
+        format!("url \"{url}\"\n"),
+        format!("url = \"{url}\" x\n"),
+        format!("url == \"{url}\"\n"),
+        format!("url = \"{url}\"\nurl = \"{url}\"\n"),
+        format!("url = \"{url}\"\n[alerts.ops]\nurl = \"{url}\"\n"),
+        format!("ulr = \"{url}\"\n[oops\n"),
+        format!("url = \"\"\"\n{url}\n"),
+        format!("url = \"\"\"\na = {url}\n"),
+        "ulr = '''\na = HIDDEN\n".to_owned(),
+        "url = \"hooks.slack.com/services/HIDDEN\n".to_owned(),
+        // Another key, type or form.
+        format!("ulr = \"{url}\"\n"),
+        format!("webhook = \"{url}\"\n"),
+        format!("webhook = \"\"\"{url}?a=b\n\"\"\"\n"),
+        "webhook = \"hooks.slack.com/services/HIDDEN\"\n".to_owned(),
+        format!("\"{url}\" = 1\n"),
+        format!("url = [\"{url}\"]\n"),
+        "url = [\"hooks.slack.com/services/HIDDEN\"]\n".to_owned(),
+        format!("url = {{ value = \"{url}\" }}\n"),
+        format!("url = {{ valu = \"{url}\" }}\n"),
+        format!("url = {{ env = \"{url}\" }}\n"),
+        format!("url = {{ file = \"{url}\" }}\n"),
+        format!("url.ulr = \"{url}\"\n"),
+        // The right form with a wrong URL.
+        format!("url = \"{url}#a\"\n"),
+        "url = \"http://hooks.slack.com/services/HIDDEN\"\n".to_owned(),
+        "url = \"hooks.slack.com/services/HIDDEN\"\n".to_owned(),
+        "url = \"https://hooks.slack.com\n/services/HIDDEN\"\n".to_owned(),
+        "url = \"\"\"\nhttps://hooks.slack.com/services/HIDDEN\n\"\"\"\n".to_owned(),
+    ];
+    let in_section = lines.map(|line| format!("[alerts.ops]\ntype = \"slack\"\n{line}"));
+    assert_hidden(&in_section);
+    let elsewhere = [
+        format!("alerts = {{ ops = {{ type = \"slak\", url = \"{url}\" }} }}\n{MINIMAL}"),
+        format!("alerts = {{ ops = {{ type = \"slack\", url = \"{url}\" }}\n{MINIMAL}"),
+        format!("alert = {{ ops = {{ type = \"slack\", url = \"{url}\" }} }}\n{MINIMAL}"),
+        format!("alerts.ops.url = \"{url}\n{MINIMAL}"),
+        format!("alerts.ops.ulr = \"{url}\"\n{MINIMAL}"),
+        format!("alerts.ops.url = 1\nalerts.ops.url = \"{url}\"\n{MINIMAL}"),
+        format!("{MINIMAL}alerts.ops.url = \"{url}\"\n"),
+        format!("[alerts]\nops = \"{url}\"\n{MINIMAL}"),
+        format!("[alerts]\nops = [\"{url}\"]\n{MINIMAL}"),
+        format!("[[alerts]]\nurl = \"{url}\"\n{MINIMAL}"),
+        format!("[alerts.ops]\ntype = \"{url}\"\n{MINIMAL}"),
+        format!("[alerts.ops\nurl = \"{url}\"\n{MINIMAL}"),
+        format!("[alerts.\"{url}\"]\ntype = \"slack\"\n{MINIMAL}"),
+        format!("[{url}]\n{MINIMAL}"),
+    ];
+    assert_hidden(&elsewhere);
+}
+
+/// Fails if a report shows another secret that is in a config itself.
+#[test]
+fn no_report_shows_a_secret_of_a_section() {
+    let oauth2 = format!(
+        "{QUEUE}[routes.a.destinations.p.oauth2]\ntoken_url = \"https://login.example/t\"\nclient_id = \"c\"\n"
+    );
+    let mail = "[alerts.m]\ntype = \"mail\"\nserver = \"m.example\"\nfrom = \"a@example.com\"\nto = \"b@example.com\"\nusername = \"u\"\n";
+    let account =
+        "[tls.acme]\nnames = [\"a.example.com\"]\n[tls.acme.external_account]\nkey_id = \"k\"\n";
+    let proxy = "[egress_proxy]\nurl = \"http://proxy.example:3128\"\n";
+    let sections = [
+        // The database.
+        (
+            "[store]\nnode = \"edge-1\"\n".to_owned(),
+            &[
+                "url = \"postgres://u:HIDDEN@db/d\"",
+                "url = \"postgres://u:HIDDEN@db/d",
+                "url = \"postgres://u:HIDDEN",
+                "url = postgres://u:HIDDEN@db/d",
+                "url = \"postgres:u:HIDDEN@db/d\"",
+                "url = \"u:HIDDEN@db/d\"",
+                "url = \"postgres://u@db/d?password=HIDDEN\"",
+                "url = \"postgres://db/d?password=HIDDEN\"",
+                "url = \"host=db user=u password=HIDDEN\"",
+                "ulr = \"postgres://u:HIDDEN@db/d\"",
+                "url = \"postgres://u@db/d\"\npassword = \"HIDDEN",
+                "url = \"postgres://u@db/d\"\npasword = \"HIDDEN\"",
+                "url = \"postgres://u@db/d\"\npwd = \"HIDDEN\"",
+                "url = \"postgres://u@db/d\"\npassword = { text = \"HIDDEN\" }",
+                "url = \"postgres://u@db/d\"\npassword = { env = \"HIDDEN\" }",
+            ][..],
+        ),
+        // Client credentials of OAuth 2.0.
+        (
+            oauth2,
+            &[
+                "client_secret = \"HIDDEN",
+                "client_secret = HIDDEN",
+                "client_secret = [\"HIDDEN\"]",
+                "client_secret = { valu = \"HIDDEN\" }",
+                "client_secret = \"HIDDEN\"\nclient_secret = \"HIDDEN\"",
+                "client_secret = \"\"\"\nHIDDEN=\n",
+                "client_secert = \"HIDDEN\"",
+                "clientsecret = \"HIDDEN\"",
+                "client-secert = \"HIDDEN",
+            ],
+        ),
+        (
+            QUEUE.to_owned(),
+            &[
+                "oauth2.client_secert = \"HIDDEN\"",
+                "oauth2 = { token_url = \"https://c:HIDDEN@login.example/t\" }",
+                "oauth2 = { token_url = \"https://login.example/t\", client_secert = \"HIDDEN\" }",
+                "headers = { X-Key = \"HIDDEN\", X-Key = \"b\" }",
+                "header = { X-A = \"HIDDEN\" }",
+            ],
+        ),
+        // The login at a proxy.
+        (
+            proxy.to_owned(),
+            &[
+                "user = \"u\"\npassword = \"HIDDEN",
+                "user = \"u\"\npaswords = \"HIDDEN\"",
+                "user = \"u:HIDDEN\"",
+                "user = \"u:HIDDEN",
+                "except = [\"http://u:HIDDEN@proxy.example\"]",
+            ],
+        ),
+        (
+            String::new(),
+            &[
+                "egress_proxy = \"http://u:HIDDEN@proxy.example:3128\"",
+                "egress_proxy = \"http://u:HIDDEN@proxy.example:3128",
+                "egress_proxy = \"u:HIDDEN@proxy.example:3128\"",
+                "egress_proxy = { url = \"http://proxy.example:3128\", user = \"u\", pass = \"HIDDEN\" }",
+                "egress_proxy = { ulr = \"http://u:HIDDEN@proxy.example:3128\" }",
+            ],
+        ),
+        // The login at a mail server.
+        (
+            mail.to_owned(),
+            &[
+                "password = \"HIDDEN",
+                "pasword = \"HIDDEN\"",
+                "password = \"HIDDEN\"\npassword = \"x\"",
+                "password = [\"HIDDEN\"]",
+            ],
+        ),
+        (
+            "[alerts.m]\ntype = \"mail\"\n".to_owned(),
+            &[
+                "server = \"u:HIDDEN@m.example:25\"",
+                "server = \"smtps://u:HIDDEN@m.example\"",
+                "username = \"u:HIDDEN\"",
+                "from = \"u:HIDDEN@example.com\"",
+            ],
+        ),
+        // The account key of a CA.
+        (
+            account.to_owned(),
+            &[
+                "hmac_key = \"HIDDEN!\"",
+                "hmac_key = \"HIDDEN",
+                "hmac_key = HIDDEN",
+                "hmac-key = \"HIDDEN\"",
+                "hmac_ky = \"HIDDEN",
+                "hmac_key = \"\"\"\nHIDDEN=\n",
+                "hmac_key = { credential = \"k\", text = \"HIDDEN\" }",
+            ],
+        ),
+    ];
+    for (section, lines) in sections {
+        let configs: Vec<_> = lines
+            .iter()
+            .map(|line| format!("{section}{line}\n"))
+            .collect();
+        assert_hidden(&configs);
+    }
+}
+
+/// Fails if what helps the operator is masked: the host of a URL in a broken file, where a secret is, and a database
+/// without a password.
+#[test]
+fn a_report_shows_what_is_no_secret() {
+    let alert = "[alerts.ops]\ntype = \"slak\"\n";
+    for (text, shown) in [
+        (
+            format!("{alert}url = {{ env = \"CHAT_URL\", fil = 1 }}\n"),
+            "env = \"CHAT_URL\"",
+        ),
+        (
+            "url = \"https://chat.example/a\n".to_owned(),
+            "\"https://chat.example**",
+        ),
+        (
+            "[store]\nurl = \"postgres://u@db/d?x=1\"\n".to_owned(),
+            "postgres://u@db/d?x=1",
+        ),
+        (
+            MINIMAL
+                .replace("routes.a", "routes.alerts")
+                .replace(":8080", ":0"),
+            "\"http://127.0.0.1:0/\"",
+        ),
+        (
+            "[alerts.m]\ntype = \"mail\"\nfrom = \"Gate gate@example.com\"\n".to_owned(),
+            "`Gate gate@example.com` is not a mail address",
+        ),
+    ] {
+        let report = fault(&text);
+        assert!(report.contains(shown), "{report}");
     }
 }
 

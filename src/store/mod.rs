@@ -38,7 +38,7 @@ pub(crate) mod shared_claim;
 mod sqlite;
 pub(crate) mod take;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transfer;
 mod transfer_tables;
 

@@ -12,7 +12,7 @@ mod files;
 mod lost_answers;
 mod million;
 mod purge;
-mod schema;
+pub(crate) mod schema;
 mod sealing;
 mod searching;
 mod shared_claims;

@@ -1,4 +1,5 @@
-//! Tests of the egress proxy: external destinations, exceptions, credentials, and fetches from providers.
+//! Tests of the egress proxy: external destinations and their token servers, alerts, exceptions, credentials, and fetches
+//! from providers.
 
 use std::path::Path;
 
@@ -15,11 +16,16 @@ use crate::inbox::{QUICK, STORE};
 struct Internet {
     authority: Authority,
     host: App,
+    /// A token server for clients of `host`.
+    login: App,
     proxy: ConnectProxy,
 }
 
 /// A public address, at which nothing responds here.
 const PUBLIC: &str = "8.8.8.8";
+
+/// The public address of the token server.
+const LOGIN: &str = "8.8.4.4";
 
 impl Internet {
     fn start() -> Self {
@@ -27,14 +33,20 @@ impl Internet {
         let names = ["partner.test", PUBLIC];
         let host = App::start_tls(authority.server_config_of(&names), ok());
         let at = host.address();
+        let token = r#"{"access_token":"access.token","token_type":"Bearer","expires_in":3600}"#;
+        let tls = authority.server_config_of(&["login.test", LOGIN]);
+        let login = App::start_tls(tls, respond(200, token));
         let proxy = ConnectProxy::start(&[
             ("partner.test:443", at),
             ("8.8.8.8:443", at),
             ("localhost:443", at),
+            ("login.test:443", login.address()),
+            ("8.8.4.4:443", login.address()),
         ]);
         Self {
             authority,
             host,
+            login,
             proxy,
         }
     }
@@ -93,6 +105,88 @@ async fn an_external_destination_is_reached_through_the_proxy() {
         head.contains("Proxy-Authorization: Basic Z2F0ZTpzZXNhbWU=\r\n"),
         "{head}"
     );
+}
+
+/// Fails when the token of an external destination is fetched past the proxy, or the proxy gets a name where hookgate has
+/// to check the address.
+#[tokio::test]
+async fn a_token_server_is_reached_through_the_proxy() {
+    let internet = Internet::start();
+    let table = format!("[egress_proxy]\nurl = \"{}\"\n", internet.proxy.url());
+    let names = format!("{table}resolve = \"proxy\"\n");
+    for (proxy, partner, login) in [
+        (table.as_str(), PUBLIC, LOGIN),
+        (names.as_str(), "partner.test", "login.test"),
+    ] {
+        let before = internet.targets().len();
+        let (events, fetches) = (internet.host.count(), internet.login.count());
+        let more = format!(
+            "external = true\noauth2 = {{ token_url = \"https://{login}/token\", client_id = \"gate\", client_secret = \"open-sesame\" }}"
+        );
+        let url = format!("https://{partner}/in");
+        let gate = internet.gate(proxy, &url, &more).await;
+        let hook = event();
+        assert_eq!(gate.send(&hook).await.status, 200);
+        let got = internet.host.wait_for_requests(events + 1).await;
+        let got = got.last().unwrap();
+        assert_eq!(got.body, hook.body);
+        assert_eq!(
+            got.header("authorization").as_deref(),
+            Some("Bearer access.token")
+        );
+        // The event waits for the token, so the token server was asked by now.
+        let fetched = internet.login.requests();
+        assert_eq!(fetched.len(), fetches + 1);
+        let fetched = fetched.last().unwrap();
+        assert_eq!(fetched.line(), "POST /token HTTP/1.1");
+        assert_eq!(fetched.header("host").as_deref(), Some(login));
+        let mut targets = internet.targets().split_off(before);
+        targets.sort();
+        assert_eq!(targets, [format!("{login}:443"), format!("{partner}:443")]);
+    }
+}
+
+/// Fails when an alert goes to a chat past the proxy, or to a receiver of the own network through it.
+#[tokio::test]
+async fn alerts_reach_a_chat_through_the_proxy() {
+    let authority = Authority::new();
+    let chat = App::start_tls(authority.server_config_of(&["chat.test"]), ok());
+    let excepted = App::start_tls(authority.server_config(), ok());
+    let near = App::start(ok());
+    let proxy = ConnectProxy::start(&[("chat.test:443", chat.address())]);
+    let path = "/services/T0/B0/x";
+    let own = format!("https://localhost:{}{path}", excepted.address().port());
+    let receiver = |name: &str, url: &str, more: &str| {
+        format!("[alerts.{name}]\ntype = \"slack\"\nurl = \"{url}\"\n{more}\n")
+    };
+    let ca = "ca = \"internet.pem\"";
+    let receivers = [
+        receiver("chat", &format!("https://chat.test{path}"), ca),
+        receiver("excepted", &own, ca),
+        receiver("near", &near.url(path), ""),
+    ];
+    let text = format!(
+        "[egress_proxy]\nurl = \"{}\"\nexcept = [\"localhost\"]\n[server]\nstate_dir = \"$DIR/state\"\n\
+         [watch]\ninterval = \"100ms\"\n{}{}",
+        proxy.url(),
+        receivers.concat(),
+        Provider::Github.route("hook", &near.url("/in"), "")
+    );
+    let options = Gate::options(&text).file("internet.pem", authority.pem().as_bytes());
+    let gate = options.start().await;
+    // A rejected config is an alert.
+    assert!(!gate.reload(&format!("{text}\n[oops]\n")).await);
+    for app in [&chat, &excepted, &near] {
+        let got = app.wait_for_requests(1).await;
+        assert_eq!(got[0].line(), format!("POST {path} HTTP/1.1"));
+    }
+    assert_eq!(
+        chat.requests()[0].header("host").as_deref(),
+        Some("chat.test")
+    );
+    let asked = proxy.asked();
+    let is_chat = |head: &String| head.starts_with("CONNECT chat.test:443 HTTP/1.1\r\n");
+    assert!(!asked.is_empty() && asked.iter().all(is_chat), "{asked:?}");
 }
 
 /// Fails when the proxy of the file is used for a destination in the own network, or an exception is ignored.

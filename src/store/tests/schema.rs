@@ -11,7 +11,7 @@ use crate::store::error::StoreError;
 /// The folder of the server's Unix socket, and its port: `/run/postgresql:5432`. Without it, the tests run on SQLite.
 const VARIABLE: &str = "HOOKGATE_TEST_POSTGRES";
 
-pub(super) struct TestSchema {
+pub(crate) struct TestSchema {
     name: String,
     folder: String,
     port: u16,
@@ -19,7 +19,7 @@ pub(super) struct TestSchema {
 
 impl TestSchema {
     /// Names a schema that no other test uses, or returns `None` for a run on SQLite.
-    pub(super) fn create() -> Option<Self> {
+    pub(crate) fn create() -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let server = std::env::var(VARIABLE).ok()?;
         let (folder, port) = server.rsplit_once(':').expect("FOLDER:PORT");
@@ -53,6 +53,11 @@ impl TestSchema {
 
     pub(super) fn location(&self, state_folder: &Path) -> DatabaseLocation {
         DatabaseLocation::Postgres(Box::new(self.settings(Some(state_folder))))
+    }
+
+    /// Returns the location without a state folder, as for a node of another module's tests.
+    pub(crate) fn shared_location(&self) -> DatabaseLocation {
+        DatabaseLocation::Postgres(Box::new(self.settings(None)))
     }
 
     pub(super) fn check(&self) -> Result<Vec<String>, StoreError> {

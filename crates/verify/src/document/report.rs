@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 
 use crate::document::mask;
 use crate::document::source::{SourceText, TextSpan};
+use crate::net::redact::MASK;
 
 /// The severity of a diagnostic.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -45,6 +46,8 @@ pub struct DiagnosticReport {
     source: Arc<SourceText>,
     diagnostics: Vec<ConfigDiagnostic>,
     masks: Vec<TextSpan>,
+    /// Values that no message may repeat.
+    hidden_texts: Vec<String>,
     broken_lines: BTreeSet<usize>,
 }
 
@@ -60,6 +63,9 @@ pub enum ReportStyle {
 /// Maximum number of diagnostics printed: a file that is not a config must not fill the screen.
 const MAX_SHOWN: usize = 100;
 
+/// Length from which a secret is replaced in messages.
+const MIN_HIDDEN: usize = 8;
+
 impl DiagnosticReport {
     /// Creates a report without diagnostics.
     #[must_use]
@@ -68,6 +74,7 @@ impl DiagnosticReport {
             source,
             diagnostics: Vec::new(),
             masks: Vec::new(),
+            hidden_texts: Vec::new(),
             broken_lines: BTreeSet::new(),
         }
     }
@@ -81,6 +88,7 @@ impl DiagnosticReport {
         // The parser guesses the content of a line that is not TOML, so other findings there add nothing to the syntax
         // error.
         if line.is_none_or(|line| !self.broken_lines.contains(&line)) {
+            let diagnostic = self.redacted(diagnostic);
             self.diagnostics.push(diagnostic);
         }
     }
@@ -99,12 +107,34 @@ impl DiagnosticReport {
             self.broken_lines
                 .insert(self.source.line_number(span.start));
         }
+        let diagnostic = self.redacted(diagnostic);
         self.diagnostics.push(diagnostic);
     }
 
     /// Masks a part of the text in every output.
     pub fn mask(&mut self, span: TextSpan) {
         self.masks.push(span);
+    }
+
+    /// Keeps a value out of the messages that are added from now on. Messages about keys for secrets repeat no value, but
+    /// those about other keys do, and an operator may have put a URL, `user:password` or `password=...` there.
+    pub(crate) fn hide_text(&mut self, text: &str) {
+        // A short text, or one like a word, would leave holes in messages that are about something else.
+        if text.len() >= MIN_HIDDEN && text.contains([':', '/', '=']) {
+            self.hidden_texts.push(text.to_owned());
+        }
+    }
+
+    fn redacted(&self, mut diagnostic: ConfigDiagnostic) -> ConfigDiagnostic {
+        for hidden in &self.hidden_texts {
+            let texts = [&mut diagnostic.message, &mut diagnostic.label];
+            for text in texts.into_iter().chain(&mut diagnostic.help) {
+                if text.contains(hidden.as_str()) {
+                    *text = text.replace(hidden.as_str(), MASK);
+                }
+            }
+        }
+        diagnostic
     }
 
     /// Sorts by position. At the same position, errors come before warnings.
@@ -308,16 +338,31 @@ impl DiagnosticReport {
             return shown;
         }
         // Where the text is not TOML, the spans of secrets may be wrong, so each line is also masked by its text.
-        shown
-            .split_inclusive('\n')
-            .map(|line| {
-                let (line, end) = line
-                    .strip_suffix('\n')
-                    .map_or((line, ""), |line| (line, "\n"));
-                mask::mask_broken_line(line) + end
-            })
-            .collect()
+        let mut is_inside = false;
+        // The lines as they are in the file say where a multi-line string begins, since masks cover its quotes. Masks
+        // keep line ends, so both texts have the same lines.
+        let lines = shown.split_inclusive('\n');
+        let lines = lines.zip(self.source.text.split_inclusive('\n'));
+        let masked = lines.map(|(line, original)| {
+            let (line, end) = line
+                .strip_suffix('\n')
+                .map_or((line, ""), |line| (line, "\n"));
+            let was_inside = is_inside;
+            is_inside ^= has_open_quotes(original);
+            match was_inside {
+                // The string may be a secret, whose lines can look like anything.
+                true => mask::mask_all(line) + end,
+                false => mask::mask_broken_line(line) + end,
+            }
+        });
+        masked.collect()
     }
+}
+
+/// Returns true where a line begins or ends a multi-line string.
+fn has_open_quotes(line: &str) -> bool {
+    let quotes = line.matches("\"\"\"").count() + line.matches("'''").count();
+    quotes % 2 == 1
 }
 
 impl DiagnosticSeverity {
