@@ -159,7 +159,7 @@ async fn record(
     .await
 }
 
-/// Records outcomes of which nothing else depends, with everything on its way at once.
+/// Records outcomes on which no other row depends, with all statements on their way at once.
 async fn record_in_one_flight(
     slot: &SessionSlot,
     rows: &OutcomeRows<'_>,
@@ -190,7 +190,7 @@ async fn record_in_one_flight(
     .await
 }
 
-/// What a transaction recorded.
+/// The outcomes that a transaction recorded.
 #[derive(Default)]
 struct Recorded {
     deliveries: HashSet<i64>,
@@ -198,7 +198,7 @@ struct Recorded {
     delivered_events: Vec<i64>,
 }
 
-/// Outcomes by the statement that writes them; `None` if there are none.
+/// Outcomes by the statement that writes them. A statement without outcomes is absent.
 struct OutcomeRows<'a> {
     ended: Option<OutcomeColumns<'a>>,
     waiting: Option<OutcomeColumns<'a>>,

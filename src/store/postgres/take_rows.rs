@@ -23,7 +23,7 @@ pub(super) struct TakenRow {
     order_key: Option<i64>,
 }
 
-/// Takes deliveries in a transaction that stays open, or ends it if there are none. `begun` hears of their attempts.
+/// Takes deliveries in a transaction that stays open; one that took nothing is ended. `begun` hears of the attempts.
 pub(super) async fn take_rows(
     shared: &NodeShared,
     session: &Session,
