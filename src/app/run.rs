@@ -1,7 +1,9 @@
 //! Process of `hookgate run`: config, log, runtime and exit codes.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_verify::document::report::ReportStyle;
@@ -19,6 +21,7 @@ use crate::app::succession::supervisor::{leave_supervisor, play};
 use crate::app::{hardening, systemd};
 use crate::config::{self, LoadedConfig};
 use crate::model::error::chain;
+use crate::record::log::LineLogger;
 use crate::record::tracing_layer;
 
 /// Exit code for an invalid config; systemd does not restart the service then (`RestartPreventExitStatus=`).
@@ -79,6 +82,21 @@ fn serve(
     let handed = systemd::listeners()?;
     let logger =
         tracing_layer::init(&loaded.config.log, systemd::stderr()).map_err(StartError::Log)?;
+    let ended = run_gate(loaded, path, mode, program, handed, Arc::clone(&logger));
+    // A gate that stopped has closed its log already. After a failed start, lines may still wait.
+    logger.close();
+    ended
+}
+
+/// Runs the gate until it has to stop, and returns the error of a failed start.
+fn run_gate(
+    loaded: LoadedConfig,
+    path: &Path,
+    mode: CommandMode,
+    program: ProgramFile,
+    handed: Vec<TcpListener>,
+    logger: Arc<LineLogger>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let runtime = runtime()?;
     // Spawned, so that the workers do the work and not this thread beside them.
     let path = path.to_owned();

@@ -538,6 +538,8 @@ impl RunningGate {
         let mut line = self
             .logger
             .line(ClockReading::read(), level, "app", message);
+        // Lines about the life of the process: scripts wait for them, and there are few.
+        line.mark_urgent();
         add(&mut line);
         self.logger.write(line);
     }

@@ -40,6 +40,7 @@ impl TelemetryRecorder {
         }
         line.count("status", audited.status.into());
         line.text("outcome", &audited.outcome);
+        line.mark_urgent();
         self.logger.write(line);
     }
 

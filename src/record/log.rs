@@ -1,36 +1,34 @@
-//! Log output: a bounded queue and one writer thread for stderr or journald.
+//! The log: a queue of lines and one thread that writes them to stderr or journald.
 //!
-//! Logging must never block a request. If the reader of the log is too slow and the queue is full, the line is dropped
-//! and counted, and the count is logged once there is room. Only `close` waits, for a bounded time, until the queue is
-//! written.
+//! Logging must never block a request. A line is copied into a queue, and the writer passes many lines on at once. If
+//! the reader of the log is too slow and the queue is full, the line is dropped and counted, and the count is logged
+//! once there is room. Only `close` waits for the writer, and the hook of a panic, each for a bounded time.
 
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 use tracing::Level;
 
 use crate::config::model::LogFormat;
 use crate::model::clock::ClockReading;
+use crate::record::line_batch::LineBatch;
+use crate::record::line_queue::{LineQueue, WrittenBatch};
 use crate::record::log_line::{LineEncoding, LogLine};
+use crate::record::log_sink::LogSink;
 
-/// Maximum number of lines in the queue.
-const QUEUE_LINES: usize = 4096;
-
-/// Maximum number of bytes in the queue.
-const QUEUE_BYTES: usize = 4 * 1024 * 1024;
-
-/// Bytes after which a batch of lines is written; one system call then serves many lines.
-const WRITE_BYTES: usize = 64 * 1024;
+/// Interval at which the writer takes lines while they come. What waits is lost if the process is killed.
+const WRITE_PACE: Duration = Duration::from_millis(5);
 
 /// Maximum time that the end of the process waits for the writer.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Maximum time that a panic waits for the writer. Usually the lines are written within a fraction of a millisecond.
+const PANIC_TIMEOUT: Duration = Duration::from_millis(100);
 
 const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
 
@@ -62,36 +60,19 @@ pub(crate) enum StderrKind {
 pub(crate) struct LineLogger {
     encoding: LineEncoding,
     level: AtomicU8,
-    queue: RwLock<Option<SyncSender<Vec<u8>>>>,
-    /// Disconnects when the writer thread has ended.
-    ended: Mutex<Receiver<()>>,
-    state: Arc<LoggerState>,
-}
-
-#[derive(Debug, Default)]
-struct LoggerState {
-    queued_bytes: AtomicUsize,
-    dropped: AtomicU64,
-    dropped_unreported: AtomicU64,
-}
-
-/// Output of the writer thread.
-pub(super) enum LogSink {
-    Stream(Box<dyn Write + Send>),
-    Journal(UnixDatagram),
+    queue: Arc<LineQueue>,
 }
 
 /// Chooses encoding and destination of the lines.
 pub(super) fn choose(format: LogFormat, stderr: StderrKind) -> (LineEncoding, LogSink) {
-    let stream = || LogSink::Stream(Box::new(io::stderr()));
     match format {
-        LogFormat::Text => (LineEncoding::Text, stream()),
-        LogFormat::Json => (LineEncoding::Json, stream()),
+        LogFormat::Text => (LineEncoding::Text, LogSink::stderr()),
+        LogFormat::Json => (LineEncoding::Json, LogSink::stderr()),
         LogFormat::Auto => match journal().filter(|_| stderr == StderrKind::Journal) {
             // Datagrams keep fields apart, so that `journalctl` can filter by them.
             Some(socket) => (LineEncoding::Journal, LogSink::Journal(socket)),
-            None if io::stderr().is_terminal() => (LineEncoding::Text, stream()),
-            None => (LineEncoding::Json, stream()),
+            None if io::stderr().is_terminal() => (LineEncoding::Text, LogSink::stderr()),
+            None => (LineEncoding::Json, LogSink::stderr()),
         },
     }
 }
@@ -109,7 +90,7 @@ impl LineLogger {
         level: Level,
         writer: Box<dyn Write + Send>,
     ) -> Result<Arc<Self>, LogError> {
-        Self::start(encoding, level, LogSink::Stream(writer))
+        Self::start(encoding, level, LogSink::stream(writer))
     }
 
     /// Changes the level, as a reload does.
@@ -124,9 +105,9 @@ impl LineLogger {
         rank(level) <= self.level.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of lines that were dropped because the queue was full.
+    /// Returns the number of lines that were dropped: the queue was full, or the target did not accept them.
     pub(crate) fn dropped(&self) -> u64 {
-        self.state.dropped.load(Ordering::Relaxed)
+        self.queue.dropped()
     }
 
     /// Starts a line in the log's format; pass it to [`LineLogger::write`] when it has its fields.
@@ -141,17 +122,20 @@ impl LineLogger {
     }
 
     /// Queues a line, or drops it if the queue is full. Never blocks.
-    pub(crate) fn write(&self, line: LogLine) {
-        self.push(line.finish());
+    pub(crate) fn write(&self, mut line: LogLine) {
+        let is_urgent = line.is_urgent();
+        self.queue.push(line.finish().as_bytes(), is_urgent);
+    }
+
+    /// Writes all queued lines, as the process may end after a panic. Blocks for a tenth of a second at most.
+    pub(crate) fn flush_for_panic(&self) {
+        self.queue.flush(PANIC_TIMEOUT);
     }
 
     /// Writes all queued lines and ends the writer; later lines are dropped. Blocks for two seconds at most.
     pub(crate) fn close(&self) {
-        // Dropping the only sender ends the writer's loop once the queue is empty.
-        drop(self.queue.write().take());
-        // The channel carries no values: it disconnects when the writer ends, or times out if the log's reader is too
-        // slow.
-        let _ = self.ended.lock().recv_timeout(CLOSE_TIMEOUT);
+        self.queue.close();
+        self.queue.wait_for_end(CLOSE_TIMEOUT);
     }
 
     /// Returns the most verbose level that is written.
@@ -167,51 +151,37 @@ impl LineLogger {
         level: Level,
         sink: LogSink,
     ) -> Result<Arc<Self>, LogError> {
-        let (sender, receiver) = sync_channel(QUEUE_LINES);
-        // A channel without messages: its disconnection is the signal that the thread has ended.
-        let (alive, ended) = sync_channel(0);
-        let state = Arc::<LoggerState>::default();
+        Self::start_at_pace(encoding, level, sink, WRITE_PACE)
+    }
+
+    fn start_at_pace(
+        encoding: LineEncoding,
+        level: Level,
+        sink: LogSink,
+        pace: Duration,
+    ) -> Result<Arc<Self>, LogError> {
+        let queue = Arc::new(LineQueue::new(pace));
         let writer = LogWriter {
             encoding,
             sink,
-            state: Arc::clone(&state),
+            queue: Arc::clone(&queue),
         };
         thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || {
-                // Dropped when the thread ends, even by a panic, which wakes `close`.
-                let _alive = alive;
-                writer.run(&receiver);
-            })
+            .spawn(move || writer.run())
             .map_err(|source| LogError::Thread { source })?;
         Ok(Arc::new(Self {
             encoding,
             level: AtomicU8::new(rank(level)),
-            queue: RwLock::new(Some(sender)),
-            ended: Mutex::new(ended),
-            state,
+            queue,
         }))
     }
+}
 
-    fn push(&self, bytes: Vec<u8>) {
-        let length = bytes.len();
-        // Added before the check, so that threads that push at once cannot exceed the bound together.
-        let queued = self.state.queued_bytes.fetch_add(length, Ordering::Relaxed);
-        let is_queued = queued < QUEUE_BYTES && {
-            // Only `close` takes this lock for writing, so readers do not wait.
-            let queue = self.queue.read();
-            queue
-                .as_ref()
-                .is_some_and(|queue| queue.try_send(bytes).is_ok())
-        };
-        if !is_queued {
-            // Undo the reservation of the dropped line.
-            self.state.queued_bytes.fetch_sub(length, Ordering::Relaxed);
-            self.state.dropped.fetch_add(1, Ordering::Relaxed);
-            self.state
-                .dropped_unreported
-                .fetch_add(1, Ordering::Relaxed);
-        }
+impl Drop for LineLogger {
+    fn drop(&mut self) {
+        // Without this, the writer would wait forever for lines that cannot come.
+        self.queue.close();
     }
 }
 
@@ -219,64 +189,42 @@ impl LineLogger {
 struct LogWriter {
     encoding: LineEncoding,
     sink: LogSink,
-    state: Arc<LoggerState>,
+    queue: Arc<LineQueue>,
 }
 
 impl LogWriter {
-    /// Writes lines until all senders are gone and the queue is empty.
-    fn run(mut self, queue: &Receiver<Vec<u8>>) {
-        let mut batch = Vec::new();
-        while let Ok(line) = queue.recv() {
-            self.take(&mut batch, &line);
-            // Everything that is ready goes into the same batch: a flood of lines then costs few system calls.
-            while let Ok(line) = queue.try_recv() {
-                self.take(&mut batch, &line);
+    /// Writes lines until the queue is closed and empty.
+    fn run(mut self) {
+        let mut batch = LineBatch::default();
+        while let Some(dropped) = self.queue.take(&mut batch) {
+            let taken = batch.line_count();
+            if dropped > 0 {
+                batch.push(self.dropped_line(dropped).finish().as_bytes());
             }
-            self.flush(&mut batch);
+            let lost = self.sink.write(&batch);
+            batch.clear();
+            // The report is the last line. If it is lost, its count goes into the next report.
+            let is_report_lost = dropped > 0 && lost.is_last;
+            self.queue.finish(WrittenBatch {
+                taken,
+                lost: lost.count - usize::from(is_report_lost),
+                unreported: if is_report_lost { dropped } else { 0 },
+            });
         }
     }
 
-    fn take(&mut self, batch: &mut Vec<u8>, line: &[u8]) {
-        match &mut self.sink {
-            LogSink::Journal(socket) => {
-                // If journald is gone there is no other place to report it.
-                let _ = socket.send(line);
-            }
-            LogSink::Stream(_) => batch.extend_from_slice(line),
-        }
-        self.state
-            .queued_bytes
-            .fetch_sub(line.len(), Ordering::Relaxed);
-        // A bounded batch keeps memory small and shows lines soon, even if they never stop.
-        if batch.len() >= WRITE_BYTES {
-            self.flush(batch);
-        }
-    }
-
-    fn flush(&mut self, batch: &mut Vec<u8>) {
-        self.log_dropped(batch);
-        if let LogSink::Stream(writer) = &mut self.sink {
-            // If the log cannot be written there is no other place to report it.
-            let _ = writer.write_all(batch).and_then(|()| writer.flush());
-        }
-        batch.clear();
-    }
-
-    fn log_dropped(&self, batch: &mut Vec<u8>) {
-        // Reset by the swap, so that each dropped line is reported exactly once.
-        let count = self.state.dropped_unreported.swap(0, Ordering::Relaxed);
-        if count == 0 {
-            return;
-        }
+    fn dropped_line(&self, count: u64) -> LogLine {
         let now = ClockReading::read();
         let mut line = LogLine::new(self.encoding, now, Level::WARN, "log", "log lines dropped");
         line.count("count", count);
-        match &self.sink {
-            LogSink::Journal(socket) => {
-                let _ = socket.send(&line.finish());
-            }
-            LogSink::Stream(_) => batch.extend_from_slice(&line.finish()),
-        }
+        line
+    }
+}
+
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        // Also after a panic of this thread, so that `close` does not wait for it.
+        self.queue.end();
     }
 }
 
@@ -299,96 +247,4 @@ fn rank(level: Level) -> u8 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc::channel;
-
-    use super::*;
-    use crate::record::testing::Kept;
-
-    /// A reader of the log that does not read until the test lets it.
-    struct Stuck(Receiver<()>, Kept);
-
-    impl Write for Stuck {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let _ = self.0.recv();
-            self.1.write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn say(logger: &LineLogger, message: &str) {
-        logger.write(logger.line(
-            ClockReading::at_unix_seconds(0),
-            Level::INFO,
-            "test",
-            message,
-        ));
-    }
-
-    #[test]
-    fn close_writes_what_was_queued() {
-        let kept = Kept::default();
-        let logger =
-            LineLogger::to_writer(LineEncoding::Text, Level::INFO, Box::new(kept.clone())).unwrap();
-        for number in 0..2000 {
-            say(&logger, &format!("line {number}"));
-        }
-        logger.close();
-        assert_eq!(kept.text().lines().count(), 2000);
-        say(&logger, "too late");
-        assert_eq!(logger.dropped(), 1);
-    }
-
-    #[test]
-    fn a_log_without_a_reader_blocks_no_caller_and_reports_what_it_dropped() {
-        let (kept, (go, wait)) = (Kept::default(), channel());
-        let stuck = Box::new(Stuck(wait, kept.clone()));
-        let logger = LineLogger::to_writer(LineEncoding::Text, Level::INFO, stuck).unwrap();
-        for _ in 0..10_000 {
-            say(&logger, "one of many");
-        }
-        let dropped = logger.dropped();
-        assert!(dropped >= 10_000 - 2 * 4096, "{dropped}");
-        drop(go);
-        logger.close();
-        let text = kept.text();
-        let counts = text
-            .lines()
-            .filter_map(|line| line.split_once("log lines dropped count="));
-        let told: u64 = counts.map(|(_, count)| count.parse::<u64>().unwrap()).sum();
-        assert_eq!(told, dropped);
-        let written = text.matches("one of many").count();
-        assert_eq!(u64::try_from(written).unwrap() + dropped, 10_000);
-    }
-
-    #[test]
-    fn journald_gets_a_datagram_for_each_line() {
-        let (ours, theirs) = UnixDatagram::pair().unwrap();
-        let logger =
-            LineLogger::start(LineEncoding::Journal, Level::INFO, LogSink::Journal(ours)).unwrap();
-        say(&logger, "one");
-        say(&logger, "two\nPRIORITY=0");
-        logger.close();
-        let mut buffer = [0; 512];
-        for message in ["one", "two\\nPRIORITY=0"] {
-            let length = theirs.recv(&mut buffer).unwrap();
-            let expected = format!(
-                "PRIORITY=6\nSYSLOG_IDENTIFIER=hookgate\nHOOKGATE_TARGET=test\nMESSAGE={message}\n"
-            );
-            assert_eq!(buffer[..length], *expected.as_bytes());
-        }
-    }
-
-    #[test]
-    fn the_level_can_change() {
-        let logger =
-            LineLogger::to_writer(LineEncoding::Text, Level::INFO, Box::new(io::sink())).unwrap();
-        assert!(logger.is_enabled(Level::INFO) && !logger.is_enabled(Level::DEBUG));
-        logger.set_level(Level::TRACE);
-        assert!(logger.is_enabled(Level::TRACE));
-        assert_eq!(logger.level(), Level::TRACE);
-    }
-}
+mod tests;

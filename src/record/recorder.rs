@@ -180,6 +180,7 @@ impl TelemetryRecorder {
                 .logger
                 .line(now, Level::INFO, "reload", "config reloaded");
             line.count("routes", u64::try_from(routes).unwrap_or(u64::MAX));
+            line.mark_urgent();
             self.logger.write(line);
         }
     }
@@ -221,6 +222,8 @@ impl TelemetryRecorder {
         }
         line.text("panic", &info.payload_as_str().unwrap_or("no text"));
         self.logger.write(line);
+        // A panic on the main thread, or while another one unwinds, ends the process without closing the log.
+        self.logger.flush_for_panic();
     }
 
     /// Adds a counter or gauge without labels that another module maintains.

@@ -109,7 +109,7 @@ pub(crate) static ALERT_MESSAGES: MetricRow = counter(
 pub(crate) static LOG_LINES_DROPPED: MetricRow = counter(
     "hookgate_log_lines_dropped",
     &[],
-    "Log lines dropped because the log queue was full",
+    "Log lines dropped because the log queue was full or the lines could not be written",
 );
 
 pub(crate) static LOG_LINES_WITHHELD: MetricRow = counter(
