@@ -4,6 +4,7 @@ use crate::harness::app::{App, ok};
 use crate::harness::gate::{Gate, Options};
 use crate::harness::sender::{Hook, Provider, Sender};
 use crate::harness::tls::Authority;
+use crate::harness::{LIMIT, poll_for};
 use crate::inbox::{QUICK, STORE};
 
 /// An internal network: its authority, and an app that asks for certificates of clients.
@@ -145,9 +146,13 @@ async fn files_are_read_again_on_a_reload() {
             &std::fs::read(network.folder.path().join(name)).unwrap(),
         );
     }
-    // Without a reload, the files are looked at every 10 seconds.
+    // Without a reload, the files are looked at every 10 seconds. The look may come between the two writes, and the one
+    // after it finds both.
+    poll_for("the new files", LIMIT, async || {
+        gate.send(&event()).await.status == 200
+    })
+    .await;
     gate.wait_for_line(&["TLS files of apps reloaded"]).await;
-    assert_eq!(gate.send(&event()).await.status, 200);
 }
 
 /// Fails when `max_age` or `reuse` of the config does not reach the pool.

@@ -70,8 +70,8 @@ pub(super) fn is_login_key(key: &str) -> bool {
 /// line only the punctuation stays.
 pub(crate) fn mask_broken_line(line: &str) -> String {
     let trimmed = line.trim_start();
-    let is_header =
-        trimmed.starts_with('[') && !trimmed.contains(['"', '\'', '=']) && !trimmed.contains("://");
+    // A slash is in no key, but in every URL.
+    let is_header = trimmed.starts_with('[') && !trimmed.contains(['"', '\'', '=', '/']);
     // Any word of the line counts, since the parser cannot say which of them is a key.
     let has_secret_word = line
         .split(|char: char| !char.is_ascii_alphanumeric() && char != '_')
@@ -177,6 +177,11 @@ mod tests {
             ("user = \"u:hunter2", "user = \"*********"),
             ("hmac-ky = \"hunter2", "hmac-ky = \"*******"),
             ("[http://h/hunter2", "[****************"),
+            // A part of the line was masked before.
+            (
+                "[*************.example/hunter2]",
+                "[******************************]",
+            ),
             (
                 "a = { path = \"x\", b = \"y\" ",
                 "a = { **** * \"*\", * * \"*\" ",
