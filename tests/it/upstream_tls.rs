@@ -149,7 +149,7 @@ async fn files_are_read_again_on_a_reload() {
     // Without a reload, the files are looked at every 10 seconds. The look may come between the two writes, and the one
     // after it finds both.
     poll_for("the new files", LIMIT, async || {
-        gate.send(&event()).await.status == 200
+        (gate.send(&event()).await.status == 200).then_some(())
     })
     .await;
     gate.wait_for_line(&["TLS files of apps reloaded"]).await;

@@ -13,6 +13,7 @@ use crate::model::error::chain;
 use crate::store::error::StoreError;
 use crate::store::postgres::lease::BEAT;
 use crate::store::postgres::observer::NodeObserver;
+use crate::store::postgres::patience::within;
 use crate::store::postgres::session::Session;
 use crate::store::postgres::sessions::{SessionSlot, no_answer};
 use crate::store::postgres::shared::NodeShared;
@@ -45,8 +46,8 @@ pub(super) async fn run(shared: Arc<NodeShared>, started: SyncSender<Result<(), 
     let mut started = Some(started);
     let mut pause = FIRST_PAUSE;
     loop {
-        let entered = tokio::time::timeout(ENTRY_PATIENCE, enter(&shared, &slot, &lock)).await;
-        match entered.unwrap_or_else(|_| Err(no_answer())) {
+        let entered = within(ENTRY_PATIENCE, enter(&shared, &slot, &lock)).await;
+        match entered.unwrap_or_else(|| Err(no_answer())) {
             Ok(version) => {
                 // A session that worked shows that the database is back, so the next failure begins with a short pause.
                 pause = FIRST_PAUSE;
@@ -251,10 +252,10 @@ async fn keep(
             }
             observer.look(shared, session, &mut known_version).await
         };
-        match tokio::time::timeout(PATIENCE, work).await {
-            Ok(Ok(())) => guard.keep(),
-            Ok(Err(err)) => return err,
-            Err(_) => return no_answer(),
+        match within(PATIENCE, work).await {
+            Some(Ok(())) => guard.keep(),
+            Some(Err(err)) => return err,
+            None => return no_answer(),
         }
     }
 }

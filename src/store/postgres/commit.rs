@@ -17,6 +17,7 @@ use crate::store::postgres::commit_group::{CommitGroup, GroupFailure};
 use crate::store::postgres::group_event::{EventDecision, GroupEvent, ordered_keys};
 use crate::store::postgres::new_names;
 use crate::store::postgres::order::{MAX_LOCKED, OrderedKey};
+use crate::store::postgres::patience::within;
 use crate::store::postgres::queue::GroupTask;
 use crate::store::postgres::session::Session;
 use crate::store::postgres::sessions::{SessionSlot, is_collision, no_answer};
@@ -85,7 +86,7 @@ async fn write_some(
     let mut was_sent = false;
     let mut reporter = FailureReporter::default();
     loop {
-        let tried = tokio::time::timeout(TRY_PATIENCE, async {
+        let tried = within(TRY_PATIENCE, async {
             let guard = slot.open().await?;
             let session = guard.session()?;
             if !is_prepared {
@@ -99,9 +100,9 @@ async fn write_some(
         .await;
         // A try that did not end closed its session, so that the server ends its transaction.
         let failure = match tried {
-            Ok(Ok(())) => break,
-            Ok(Err(failure)) => failure,
-            Err(_) => GroupFailure::Store(no_answer()),
+            Some(Ok(())) => break,
+            Some(Err(failure)) => failure,
+            None => GroupFailure::Store(no_answer()),
         };
         let age = group.oldest_age();
         match failure {

@@ -46,6 +46,7 @@ mod offline;
 mod open;
 mod order;
 mod outcome_rows;
+mod patience;
 mod pooler;
 pub(super) mod probe;
 mod purge;

@@ -11,6 +11,7 @@ use tokio_postgres::error::SqlState;
 use crate::model::database::PostgresSettings;
 use crate::store::error::StoreError;
 use crate::store::postgres::connect;
+use crate::store::postgres::patience::within;
 use crate::store::postgres::session::Session;
 
 /// Longest duration of a transaction that writes.
@@ -163,10 +164,8 @@ impl Sessions {
             Ok(found)
         };
         let deadline = patience.saturating_add(Duration::from_secs(2));
-        let found = tokio::time::timeout(deadline, work).await;
-        let found = found
-            .map_err(|_| no_answer())?
-            .map_err(StoreError::Postgres)?;
+        let found = within(deadline, work).await;
+        let found = found.ok_or_else(no_answer)?.map_err(StoreError::Postgres)?;
         guard.keep();
         Ok(found)
     }
@@ -223,15 +222,14 @@ pub(super) async fn repeat_collisions<T>(
 pub(super) async fn in_time<T>(
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    let done = tokio::time::timeout(WRITE_PATIENCE, work).await;
-    done.map_err(|_| no_answer())?
+    within(WRITE_PATIENCE, work).await.ok_or_else(no_answer)?
 }
 
 /// Commits. An error means that the result is unknown, and so does a warning that a standby may lack the commit.
 pub(super) async fn commit(session: &Session) -> Result<(), StoreError> {
-    let committed = tokio::time::timeout(WRITE_PATIENCE, session.batch("COMMIT")).await;
+    let committed = within(WRITE_PATIENCE, session.batch("COMMIT")).await;
     match committed {
-        Ok(Ok(())) if !session.take_warning() => Ok(()),
+        Some(Ok(())) if !session.take_warning() => Ok(()),
         _ => Err(StoreError::Unknown),
     }
 }

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
-use crate::model::clock::millis;
+use crate::model::clock::{self, millis};
 use crate::model::database::PostgresSettings;
 use crate::model::ids::{DestinationName, RouteName};
 use crate::store::aliases::DestinationAliases;
@@ -72,7 +72,8 @@ pub(super) struct NodeShared {
     first_attempt_ms: AtomicI64,
     is_closed: AtomicBool,
     is_abandoned: AtomicBool,
-    is_healthy: AtomicBool,
+    /// When the database was lost; absent while it is there.
+    away_since: watch::Sender<Option<Instant>>,
     was_opened: AtomicBool,
     groups: AtomicU64,
     grouped: AtomicU64,
@@ -114,7 +115,8 @@ impl NodeShared {
             first_attempt_ms: AtomicI64::new(UNKNOWN_FIRST_ATTEMPT_MS),
             is_closed: AtomicBool::new(false),
             is_abandoned: AtomicBool::new(false),
-            is_healthy: AtomicBool::new(false),
+            // A node that starts waits for its database as after a loss.
+            away_since: watch::Sender::new(Some(clock::instant())),
             was_opened: AtomicBool::new(false),
             groups: AtomicU64::new(0),
             grouped: AtomicU64::new(0),
@@ -214,7 +216,18 @@ impl NodeShared {
     }
 
     pub(super) fn is_healthy(&self) -> bool {
-        self.is_healthy.load(Ordering::SeqCst) && !self.is_closed()
+        self.away_since.borrow().is_none() && !self.is_closed()
+    }
+
+    /// Returns whether the database is there, or returns within `patience` of its loss, for which this waits.
+    pub(super) async fn is_back_soon(&self, patience: Duration) -> bool {
+        let lost = *self.away_since.borrow();
+        let rest = lost.and_then(|lost| patience.checked_sub(lost.elapsed()));
+        if let Some(rest) = rest {
+            let mut away = self.away_since.subscribe();
+            let _ = tokio::time::timeout(rest, away.wait_for(Option::is_none)).await;
+        }
+        self.is_healthy()
     }
 
     pub(super) fn was_opened(&self) -> bool {
@@ -223,15 +236,21 @@ impl NodeShared {
 
     /// Records that the database is open.
     pub(super) fn set_open(&self) {
-        if self.was_opened.swap(true, Ordering::SeqCst) && !self.is_healthy.load(Ordering::SeqCst) {
+        let was_opened = self.was_opened.swap(true, Ordering::SeqCst);
+        let was_away = self.away_since.send_replace(None).is_some();
+        if was_opened && was_away {
             self.reopened.fetch_add(1, Ordering::Relaxed);
         }
-        self.is_healthy.store(true, Ordering::SeqCst);
     }
 
     /// Records that the database is away.
     pub(super) fn set_away(&self) {
-        self.is_healthy.store(false, Ordering::SeqCst);
+        // The time of the loss stays, however often the node tries to enter again.
+        self.away_since.send_if_modified(|since| {
+            since
+                .replace(since.unwrap_or_else(clock::instant))
+                .is_none()
+        });
     }
 
     /// Returns the alias of a destination, a number below zero, while the database was never open.

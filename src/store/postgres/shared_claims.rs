@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use crate::model::clock::millis;
 use crate::model::ids::RouteName;
 use crate::store::error::StoreError;
+use crate::store::postgres::patience::within;
 use crate::store::postgres::session::{Session, SqlValue};
 use crate::store::postgres::sessions::{SessionSlot, is_collision, no_answer};
 use crate::store::postgres::shared::NodeShared;
@@ -24,6 +25,10 @@ use crate::store::shared_claim::{SharedClaim, SharedClaimEnd, SharedClaimOutcome
 
 /// Longest duration of one group.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long after the loss of the database claims wait for its return. A node that stood still needs a moment to enter
+/// again, and one whose session was cut needs to connect.
+const RETURN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Pause after a group failed.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -41,8 +46,8 @@ impl PostgresStore {
         keys: Vec<[u8; 16]>,
         lease: Duration,
     ) -> Result<SharedClaimOutcome, StoreError> {
-        // Fails at once while the database is away, so that the sender retries instead of waiting.
-        if !self.shared.is_healthy() {
+        // Without it, each node would let a copy pass, so a claim waits for a database that may be back at once.
+        if !self.shared.is_back_soon(RETURN_PATIENCE).await {
             return Err(StoreError::Reopening);
         }
         let lease_ms = millis(lease);
@@ -67,17 +72,17 @@ pub(super) async fn write_claims(shared: Arc<NodeShared>) {
     // Connects at the first claim: most gates have no route that needs one.
     let slot = SessionSlot::new(&shared.settings, "claim").with_set_up(SET_UP);
     while let Some(group) = shared.claims.take().await {
-        let written = tokio::time::timeout(PATIENCE, write_group(&shared, &slot, &group)).await;
+        let written = within(PATIENCE, write_group(&shared, &slot, &group)).await;
         let failed = match written {
-            Ok(Ok(outcomes)) => {
+            Some(Ok(outcomes)) => {
                 for (request, outcome) in group.requests.into_iter().zip(outcomes) {
                     // The sender may be gone. Its claim then ends with its lease, or with the next copy on this node.
                     let _ = request.reply.send(Ok(outcome));
                 }
                 continue;
             }
-            Ok(Err(err)) => err,
-            Err(_) => no_answer(),
+            Some(Err(err)) => err,
+            None => no_answer(),
         };
         // After a collision the request looks as if another node held the claim, so its sender asks again soon.
         let is_again = is_collision(&failed);

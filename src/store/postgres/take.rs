@@ -11,6 +11,7 @@ use crate::model::delivery::DeliveryId;
 use crate::store::error::StoreError;
 use crate::store::nodes::BreakerReport;
 use crate::store::postgres::event_rows;
+use crate::store::postgres::patience::within;
 use crate::store::postgres::session::{Session, SqlValue};
 use crate::store::postgres::sessions::no_answer;
 use crate::store::postgres::shared::NodeShared;
@@ -151,10 +152,8 @@ async fn take(shared: &Arc<NodeShared>, request: &TakeRequest) -> Result<UnreadT
         unread.result = TakeResult { due, hold };
         Ok::<_, tokio_postgres::Error>(unread)
     };
-    let taken = tokio::time::timeout(PATIENCE, work).await;
-    let taken = taken
-        .map_err(|_| no_answer())?
-        .map_err(StoreError::Postgres)?;
+    let taken = within(PATIENCE, work).await;
+    let taken = taken.ok_or_else(no_answer)?.map_err(StoreError::Postgres)?;
     guard.keep();
     Ok(taken)
 }
