@@ -31,6 +31,10 @@ pub(crate) const DUPLICATE: HeaderName = HeaderName::from_static("hookgate-dupli
 /// Marks an event whose signed bytes the upstream has already accepted as another event.
 const REPLAYED_BODY: HeaderName = HeaderName::from_static("hookgate-replayed-body");
 
+/// The headers of [`EventMarks`].
+pub(crate) const MARKS: [HeaderName; 4] =
+    [DUPLICATE, REPLAYED_BODY, CLIENT_SUBJECT, CLIENT_FINGERPRINT];
+
 /// Maximum length of an event type in a header. A longer one has no use, and apps reject very long headers.
 const MAX_EVENT_TYPE: usize = 255;
 
@@ -127,14 +131,19 @@ pub(crate) fn insert_event(
 
 /// Sets the headers of these marks, and removes all other marks: a sender must not be able to set one.
 pub(crate) fn set_marks(headers: &mut HeaderMap, marks: EventMarks) {
+    for name in MARKS {
+        headers.remove(name);
+    }
+    insert_marks(headers, marks);
+}
+
+/// Sets the headers of these marks. The sender's own must be gone already.
+pub(crate) fn insert_marks(headers: &mut HeaderMap, marks: EventMarks) {
     for (name, is_set) in [(DUPLICATE, marks.is_copy), (REPLAYED_BODY, marks.is_replay)] {
-        match is_set {
-            true => drop(headers.insert(name, HeaderValue::from_static("true"))),
-            false => drop(headers.remove(name)),
+        if is_set {
+            headers.insert(name, HeaderValue::from_static("true"));
         }
     }
-    headers.remove(CLIENT_SUBJECT);
-    headers.remove(CLIENT_FINGERPRINT);
     if let Some(client) = marks.client {
         headers.insert(CLIENT_SUBJECT, client.subject.clone());
         headers.insert(CLIENT_FINGERPRINT, client.fingerprint.clone());
