@@ -21,6 +21,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use http::request::Parts;
 use http::{HeaderName, Method, Request, StatusCode, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -193,8 +194,7 @@ impl Pipeline {
             rest.version == Version::HTTP_2 || !head.headers.contains_key(header::EXPECT);
         let mut body = TrackedBody::new(body);
         verdict.method = Some(head.method.clone());
-        let request = Request::from_parts(head, &mut body);
-        let answer = self.judge(generation, request, now, verdict).await;
+        let answer = self.judge(generation, head, &mut body, now, verdict).await;
         if body.has_ended() {
             return answer;
         }
@@ -209,7 +209,8 @@ impl Pipeline {
     async fn judge(
         &self,
         generation: Arc<Generation>,
-        request: Request<&mut TrackedBody<Incoming>>,
+        head: Parts,
+        body: &mut TrackedBody<Incoming>,
         now: ClockReading,
         mut verdict: Box<Verdict>,
     ) -> HttpResponse {
@@ -228,7 +229,6 @@ impl Pipeline {
                 return self.refuse(None, &mut verdict, &reject);
             }
         };
-        let (head, body) = request.into_parts();
         let Some(route) = generation.find(&head) else {
             drop((permit, share));
             let reject = Reject::no_route(host(&head), head.uri.path());

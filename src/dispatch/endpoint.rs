@@ -10,6 +10,7 @@ use crate::config::model::{Route, RouteMode, UpstreamSettings};
 use crate::dispatch::sign::RequestSigner;
 use crate::gate::verdict::Verdict;
 use crate::net::client::{ClientError, ConnectionPool, OutgoingClient, PoolKey};
+use crate::net::event_headers::MARKS;
 use crate::net::target_path::TargetPath;
 
 /// Compiled upstream: connection pool, prepared header values and path.
@@ -18,7 +19,8 @@ pub(crate) struct UpstreamTarget {
     pub(super) host: HeaderValue,
     pub(super) route: HeaderValue,
     pub(super) provider: HeaderValue,
-    /// Headers that are never removed, because the scheme reads them and the app may verify again.
+    /// Headers that are never removed, because the scheme reads them and the app may verify again. No marks of the gate:
+    /// a sender can set none of them.
     pub(super) protected: Vec<HeaderName>,
     pub(super) pass_error_bodies: bool,
     /// Signer of forwarded events; `None` without `sign_upstream`.
@@ -127,13 +129,15 @@ impl UpstreamTarget {
             Some(provider) => provider.id.as_str(),
             None => "custom",
         };
+        let mut protected = route.scheme.headers();
+        protected.retain(|name| !MARKS.contains(name));
         let header = |text: &str| HeaderValue::from_str(text).map_err(|_| TargetError::Name);
         Ok(Self {
             pool,
             host: header(upstream.url.origin().host_header())?,
             route: header(route.name.as_str())?,
             provider: header(provider)?,
-            protected: route.scheme.headers(),
+            protected,
             pass_error_bodies: upstream.pass_error_bodies,
             stamper: RequestSigner::new(&route.sign_upstream),
             is_first_attempt: matches!(route.mode, RouteMode::Hybrid { .. }),

@@ -16,7 +16,7 @@ use crate::dispatch::sign::RequestSigner;
 use crate::gate::event::{Event, OwnedRequest, UnverifiedRequest};
 use crate::model::ids::RequestId;
 use crate::net::event_headers::{
-    RequestOrigin, insert_event, insert_origin, set_length, set_marks,
+    RequestOrigin, insert_event, insert_marks, insert_origin, set_length,
 };
 use crate::net::headers::{ATTEMPT, vet_request_headers};
 
@@ -63,7 +63,7 @@ pub(super) fn verified(
         facts.event_id.as_ref(),
         facts.event_type.as_deref(),
     );
-    set_marks(headers, facts.marks);
+    insert_marks(headers, facts.marks);
     Ok(request)
 }
 

@@ -23,7 +23,7 @@ use crate::model::ids::{RequestId, RouteName};
 use crate::model::source::RequestSource;
 use crate::net::app_url::AppUrl;
 use crate::net::client::{OutgoingClient, PoolLimits};
-use crate::net::event_headers::EventMarks;
+use crate::net::event_headers::{EventMarks, MARKS};
 use crate::test_rig::app::{
     App, Behavior, Latch, Refusing, by_connection, raw, raw_then_close, raw_then_hang, sequence,
     steps,
@@ -183,6 +183,18 @@ async fn refused(behavior: Behavior) -> (&'static str, u16) {
     assert_eq!(app.connections(), 1);
     assert_eq!(target.pool.idle().map(|_| ()), None, "never used again");
     (error.kind(), error.status().as_u16())
+}
+
+/// Fails when a sender can set a mark of the gate, also where the scheme reads a header of that name.
+#[test]
+fn a_sender_sets_no_mark() {
+    let mut route = route("http://127.0.0.1:9/in", PathRule::Exact("/hook".to_owned()));
+    route.scheme.event_id = MARKS.map(FieldLocation::Header).to_vec();
+    let target = UpstreamTarget::build(&route, &OutgoingClient::new()).unwrap();
+    let sent: Vec<_> = MARKS.iter().map(|name| (name.as_str(), "true")).collect();
+    let request = request::verified(event(&sent, b"{}"), &target, id()).unwrap();
+    let headers = request.headers();
+    assert!(MARKS.iter().all(|name| !headers.contains_key(name)));
 }
 
 // Mutation: leave `timeout` out of `Lease::exchange`.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, sleep_until};
 
 use crate::edge::connection_shared::ConnectionShared;
@@ -161,6 +162,8 @@ struct Http1Deadlines<'a> {
     pause: Duration,
     armed: u64,
     served: u64,
+    /// True once the timer wakes the task of the connection at its deadline.
+    is_registered: bool,
 }
 
 impl<'a> Http1Deadlines<'a> {
@@ -170,6 +173,7 @@ impl<'a> Http1Deadlines<'a> {
             pause,
             armed: u64::MAX,
             served: u64::MAX,
+            is_registered: false,
         }
     }
 
@@ -179,7 +183,12 @@ impl<'a> Http1Deadlines<'a> {
         context: &mut Context<'_>,
     ) -> Poll<Http1Turn> {
         // Each read and write may have set an earlier deadline than the one for which the timer is armed.
+        let armed = self.armed;
         let deadline = self.watch.arm_earlier(&mut self.armed, timer.as_mut());
+        // A busy connection has several turns for each request, and the timer already knows its task.
+        if self.is_registered && armed == self.armed && !timer.is_elapsed() {
+            return Poll::Pending;
+        }
         while timer.as_mut().poll(context).is_ready() {
             if let Some(stall) = self.watch.stall() {
                 return Poll::Ready(Http1Turn::Stalled(stall));
@@ -198,6 +207,8 @@ impl<'a> Http1Deadlines<'a> {
             }
             timer.as_mut().reset(next);
         }
+        // With its budget used up, the task is woken for another turn, and the timer has not seen it.
+        self.is_registered = has_budget_remaining();
         Poll::Pending
     }
 }

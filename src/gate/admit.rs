@@ -123,7 +123,7 @@ impl Gate {
         rules.check_source(verdict.source.ip)?;
 
         verdict.begin(GateCheck::SourceRate);
-        let charge = self.charge_source(&verdict.source)?;
+        let charge = self.charge_source(verdict)?;
 
         verdict.begin(GateCheck::ClientCert);
         let client = rules.check_client(&head.extensions, *now)?;
@@ -249,7 +249,7 @@ impl Gate {
         let failed = verdict.last_check();
         if failed < GateCheck::SourceRate {
             verdict.begin(GateCheck::SourceRate);
-            self.charge_source(&verdict.source)?;
+            self.charge_source(verdict)?;
         }
         if request.body.is_some() {
             verdict.begin(GateCheck::Body);

@@ -108,8 +108,11 @@ struct BudgetDebt {
 impl BudgetDebt {
     /// Subtracts the recovery since the last call, and returns what is still owed.
     fn settle(&mut self, now: Instant, recovery: u32) -> Duration {
-        let paid = now.saturating_duration_since(self.at) / recovery;
-        self.owed = self.owed.saturating_sub(paid);
+        // Most sources owe nothing, and need no division.
+        if !self.owed.is_zero() {
+            let paid = now.saturating_duration_since(self.at) / recovery;
+            self.owed = self.owed.saturating_sub(paid);
+        }
         self.at = self.at.max(now);
         self.owed
     }
@@ -140,11 +143,11 @@ impl SourceAccount {
 
     /// Returns whether forgetting the account changes nothing.
     fn is_unused(&self) -> bool {
-        self.in_flight == 0
-            && self.exchanges == 0
-            && self.bodies == 0
-            && self.work.owed.is_zero()
-            && self.keys.owed.is_zero()
+        self.in_flight == 0 && self.exchanges == 0 && self.bodies == 0 && !self.has_debt()
+    }
+
+    fn has_debt(&self) -> bool {
+        !self.work.owed.is_zero() || !self.keys.owed.is_zero()
     }
 }
 
@@ -283,14 +286,17 @@ impl BudgetShare {
         if self.is_given_back.swap(true, Ordering::Relaxed) {
             return;
         }
-        let now = instant();
         let held = self.body.load(Ordering::Relaxed).saturating_sub(SMALL_BODY);
         self.budgets.change(self.source, |account| {
             account.in_flight = account.in_flight.saturating_sub(1);
             account.bodies = account.bodies.saturating_sub(held);
-            // Settled here, so that an account that owes nothing any more is forgotten.
-            account.work.settle(now, WORK_RECOVERY);
-            account.keys.settle(now, 1);
+            // Settled here, so that an account that owes nothing any more is forgotten. Most owe nothing, and need no
+            // clock.
+            if account.has_debt() {
+                let now = instant();
+                account.work.settle(now, WORK_RECOVERY);
+                account.keys.settle(now, 1);
+            }
         });
         self.budgets.unverified.fetch_sub(1, Ordering::Relaxed);
     }

@@ -9,7 +9,7 @@
 //! replay. All times are monotonic.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -56,6 +56,8 @@ pub struct ClaimTable {
     predecessor: Weak<Self>,
     /// Gets each change while another process takes over.
     observer: ArcSwapOption<ClaimObserver>,
+    /// True once there is an observer. Each change reads it, which costs less than to load the observer.
+    is_observed: AtomicBool,
 }
 
 /// A function that gets each change of a table of claims, in their order. It must not block.
@@ -171,6 +173,7 @@ impl ClaimTable {
             successor: OnceLock::new(),
             predecessor,
             observer: ArcSwapOption::empty(),
+            is_observed: AtomicBool::new(false),
         })
     }
 
@@ -271,7 +274,9 @@ impl ClaimTable {
     #[must_use]
     pub(crate) fn observe(&self, observer: ClaimObserver) -> Vec<DedupKey> {
         self.observer.store(Some(Arc::new(observer)));
-        // After the observer is set: a change in between is reported twice, which is harmless, and never missed.
+        self.is_observed.store(true, Ordering::Release);
+        // After the observer is set: a change in between is reported twice, which is harmless, and never missed. One that
+        // still found no observer has left the lock of its shard before it is taken here.
         let shards = self.shards.iter();
         let keys = shards.flat_map(|shard| shard.lock().keys().copied().collect::<Vec<_>>());
         keys.collect()
@@ -304,7 +309,9 @@ impl ClaimTable {
     }
 
     fn report(&self, key: DedupKey, change: ClaimChange) {
-        if let Some(observer) = &*self.observer.load() {
+        if self.is_observed.load(Ordering::Acquire)
+            && let Some(observer) = &*self.observer.load()
+        {
             observer(key, change);
         }
     }

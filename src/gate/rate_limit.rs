@@ -89,16 +89,16 @@ impl SourceLimiters {
         }
     }
 
-    /// Charges one unverified request to its source.
+    /// Charges one unverified request to its source, at a time that has just passed.
     ///
     /// # Errors
     /// Returns the time until the next request is allowed.
-    pub(crate) fn charge(&self, source: SourceKey) -> Result<SourceCharge, Duration> {
+    pub(crate) fn charge(&self, source: SourceKey, now: Instant) -> Result<SourceCharge, Duration> {
         let bucket = self
             .table
             .get(&source)
             .unwrap_or_else(|| self.table.get_with(source, Arc::default));
-        let now = instant().saturating_duration_since(self.began);
+        let now = now.saturating_duration_since(self.began);
         self.charge_at(bucket, nanos(now))
     }
 
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn sources_do_not_share_and_a_v6_network_does() {
         let limiters = SourceLimiters::new(rate(1, 1));
-        let check = |ip: &str| limiters.charge(SourceKey::of(ip.parse().unwrap()));
+        let check = |ip: &str| limiters.charge(SourceKey::of(ip.parse().unwrap()), instant());
         assert!(check("192.0.2.1").is_ok());
         assert!(check("192.0.2.1").is_err());
         assert!(check("192.0.2.2").is_ok());
@@ -232,7 +232,7 @@ mod tests {
         let limiters = SourceLimiters::new(rate(1, 1));
         for number in 0..150_000_u32 {
             let ip = IpAddr::V4(Ipv4Addr::from_bits(number));
-            let _ = limiters.charge(SourceKey::of(ip)).unwrap();
+            let _ = limiters.charge(SourceKey::of(ip), instant()).unwrap();
         }
         limiters.table.run_pending_tasks();
         assert!(limiters.entries() <= MAX_SOURCES);

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::gate::rate_limit::{SourceCharge, SourceLimiters};
 use crate::gate::reject::Reject;
+use crate::gate::verdict::Verdict;
 use crate::keys::KeyCache;
-use crate::model::source::{RequestSource, SourceKey};
+use crate::model::source::SourceKey;
 
 /// The gate of one configuration snapshot. The rules of the request's route are passed to each call.
 pub(crate) struct Gate {
@@ -35,14 +36,12 @@ impl Gate {
     }
 
     /// Charges the request to its source's rate; the charge is refunded if the signature is right.
-    pub(super) fn charge_source(
-        &self,
-        source: &RequestSource,
-    ) -> Result<Option<SourceCharge>, Reject> {
+    pub(super) fn charge_source(&self, verdict: &Verdict) -> Result<Option<SourceCharge>, Reject> {
         let Some(limiters) = &self.source_limiters else {
             return Ok(None);
         };
-        match limiters.charge(SourceKey::of(source.ip)) {
+        // At the time when the request began: this check reads no clock of its own.
+        match limiters.charge(SourceKey::of(verdict.source.ip), verdict.began) {
             Ok(charge) => Ok(Some(charge)),
             Err(retry_after) => Err(Reject::SourceRate { retry_after }),
         }

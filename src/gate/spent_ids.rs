@@ -1,64 +1,69 @@
 //! The memory of spent ids, packed: the events that the app accepted, for [`dedup`](super::dedup).
 //!
-//! A cache entry for each id would cost about 250 bytes, and most of the time that dedup takes. So a cache entry is a
-//! shelf of buckets (`SpentSlot`), and a bucket holds a few bytes for each id with the same part of the hash. There are
-//! twice as many slots as ids to remember, so that a bucket is full only after far more newer ids than were configured.
-//! Time is kept twice: each id has its own expiry, and a shelf without access during a window is dropped whole.
+//! A cache entry for each id would cost about 250 bytes, and most of the time that dedup takes. So ids with the same part
+//! of the hash share a slot (`SpentSlot`), which holds a few bytes for each, and a bucket holds 64 slots. There are twice
+//! as many places as ids to remember, so that a slot is full only after far more newer ids than were configured. Time is
+//! kept twice: each id has its own expiry, and a bucket whose last id has expired is dropped whole.
 
+use std::collections::HashMap;
 use std::hash::BuildHasher;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hookgate_verify::identity::dedup_key::DedupKey;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::gate::key_hash::KeyHashes;
 use crate::model::clock::instant;
 
-/// Capacity of a bucket in ids.
+/// Capacity of a slot in ids.
 const ROOM: u64 = 64;
 
-/// Mean number of ids in a bucket when the configured number is remembered.
+/// Mean number of ids in a slot when the configured number is remembered.
 const MEAN: u64 = ROOM / 2;
 
-/// Slots by which a bucket grows. Doubling would leave each bucket that once exceeded its mean with twice the memory.
+/// Places by which a slot grows. Doubling would leave each slot that once exceeded its mean with twice the memory.
 const GROWTH: usize = 8;
 
-/// Buckets on a shelf: so many that the cache has few entries, which stay in the processor's own cache.
-const SHELF: u64 = 64;
+/// Slots of a bucket: so many that a part has few buckets, which stay in the processor's own cache.
+const SLOTS: u64 = 64;
+
+/// Number of parts, each with a lock of its own: enough that worker threads seldom contend.
+const PARTS: usize = 16;
 
 /// The spent ids of one route.
 pub(super) struct SpentIds {
-    buckets: Cache<u64, Arc<SpentBucket>, KeyHashes>,
+    parts: [Mutex<SpentPart>; PARTS],
     hashes: KeyHashes,
-    /// Number of buckets in total.
+    /// Number of slots in total.
     slot_count: u64,
-    /// Capacity of each bucket; a table of one bucket holds exactly `entries`.
+    /// Capacity of each slot; a table of one slot holds exactly `entries`.
     capacity: usize,
-    window: Duration,
+    /// Window in seconds.
+    window: u32,
     /// Start of the seconds in which ids expire.
     began: Instant,
-    counts: Arc<SpentCounts>,
-}
-
-#[derive(Default)]
-struct SpentCounts {
     held: AtomicU64,
     evicted: AtomicU64,
 }
 
-struct SpentBucket {
-    slots: Box<[Mutex<SpentSlot>]>,
-    counts: Arc<SpentCounts>,
+/// The buckets of one part. They exist from their first id on, so that an unused table takes no memory.
+struct SpentPart {
+    buckets: HashMap<u64, SpentBucket, KeyHashes>,
+    /// Second at which expired buckets are dropped next.
+    sweep_at: u32,
 }
 
-/// A bucket of ids, oldest first: all have the same window.
+struct SpentBucket {
+    slots: Box<[SpentSlot]>,
+    /// Expiry of the newest id.
+    ends: u32,
+}
+
+/// A slot of ids, oldest first: all have the same window.
 type SpentSlot = Vec<SpentId>;
 
-/// The location of an id: shelf, and bucket on it.
+/// The location of an id: bucket, and slot in it.
 #[derive(Clone, Copy)]
 struct SlotLocation {
     bucket: u64,
@@ -78,31 +83,33 @@ struct SpentId {
 impl SpentIds {
     /// Creates a table that remembers at least `entries` ids and at most twice as many, each for the window.
     pub(super) fn new(entries: u64, window: Duration, hashes: KeyHashes) -> Self {
-        let pack_count = entries.div_ceil(MEAN).max(1);
-        // A single bucket needs no spare room for uneven hashing, so it holds exactly the configured number.
-        let room = if pack_count == 1 { entries } else { ROOM };
+        let slot_count = entries.div_ceil(MEAN).max(1);
+        // A single slot needs no spare room for uneven hashing, so it holds exactly the configured number.
+        let room = if slot_count == 1 { entries } else { ROOM };
+        let part = |_| {
+            Mutex::new(SpentPart {
+                buckets: HashMap::with_hasher(hashes.clone()),
+                sweep_at: 0,
+            })
+        };
         Self {
-            // LRU: the default policy favors frequently used entries, and would drop a new shelf of a full table.
-            buckets: Cache::builder()
-                .max_capacity(pack_count.div_ceil(SHELF))
-                .time_to_idle(window)
-                .eviction_policy(EvictionPolicy::lru())
-                .build_with_hasher(hashes.clone()),
-            hashes,
-            slot_count: pack_count,
+            parts: std::array::from_fn(part),
+            slot_count,
             capacity: usize::try_from(room.max(1)).unwrap_or(1),
-            window,
+            window: u32::try_from(window.as_secs()).unwrap_or(u32::MAX),
             began: instant(),
-            counts: Arc::default(),
+            held: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+            hashes,
         }
     }
 
     /// Returns the status of the first copy, if the id is spent.
     pub(super) fn get(&self, key: DedupKey, now: Instant) -> Option<u16> {
         let place = self.slot_of(key);
-        let shelf = self.buckets.get(&place.bucket)?;
         let (bytes, now) = (key.to_bytes(), self.seconds(now));
-        let ids = shelf.lock_slot(place)?;
+        let part = self.part(place);
+        let ids = part.buckets.get(&place.bucket)?.slots.get(place.slot)?;
         let found = ids.iter().find(|id| id.key == bytes && now < id.ends)?;
         Some(found.status)
     }
@@ -110,14 +117,16 @@ impl SpentIds {
     /// Marks an id as spent from now on.
     pub(super) fn insert(&self, key: DedupKey, status: u16, now: Instant) {
         let place = self.slot_of(key);
-        let shelf = self.buckets.get(&place.bucket).unwrap_or_else(|| {
-            let packs = SHELF.min(self.slot_count);
-            let make = || SpentBucket::new(packs, &self.counts);
-            self.buckets.get_with(place.bucket, make)
-        });
         let (now, bytes) = (self.seconds(now), key.to_bytes());
-        let window = u32::try_from(self.window.as_secs()).unwrap_or(u32::MAX);
-        let Some(mut ids) = shelf.lock_slot(place) else {
+        // One second more, since the current second has already begun.
+        let ends = now.saturating_add(self.window).saturating_add(1);
+        let mut part = self.part(place);
+        self.sweep(&mut part, now);
+        let slots = SLOTS.min(self.slot_count);
+        let bucket = part.buckets.entry(place.bucket);
+        let bucket = bucket.or_insert_with(|| SpentBucket::new(slots));
+        bucket.ends = bucket.ends.max(ends);
+        let Some(ids) = bucket.slots.get_mut(place.slot) else {
             return;
         };
         // The oldest ids are first, so that expired ones are a prefix.
@@ -129,54 +138,68 @@ impl SpentIds {
         // Full: the oldest id makes room.
         if ids.len() >= self.capacity {
             ids.remove(0);
-            self.counts.evicted.fetch_add(1, Ordering::Relaxed);
+            self.evicted.fetch_add(1, Ordering::Relaxed);
         }
         if ids.len() == ids.capacity() {
             ids.reserve_exact(GROWTH);
         }
         ids.push(SpentId {
             key: bytes,
-            // One second more, since the current second has already begun.
-            ends: now.saturating_add(window).saturating_add(1),
+            ends,
             status,
         });
         let (more, less) = (
             ids.len().saturating_sub(held),
             held.saturating_sub(ids.len()),
         );
-        self.counts.held.fetch_add(more as u64, Ordering::Relaxed);
-        self.counts.held.fetch_sub(less as u64, Ordering::Relaxed);
+        self.held.fetch_add(more as u64, Ordering::Relaxed);
+        self.held.fetch_sub(less as u64, Ordering::Relaxed);
     }
 
     /// Returns every id that is spent now.
     pub(super) fn all(&self) -> Vec<(DedupKey, u16)> {
         let now = self.seconds(instant());
         let mut all = Vec::new();
-        for (_, shelf) in &self.buckets {
-            for pack in &shelf.slots {
-                let ids = pack.lock();
-                let live = ids.iter().filter(|id| now < id.ends);
-                all.extend(live.map(|id| (DedupKey::from_bytes(id.key), id.status)));
-            }
+        for part in &self.parts {
+            let part = part.lock();
+            let ids = part.buckets.values().flat_map(SpentBucket::ids);
+            let live = ids.filter(|id| now < id.ends);
+            all.extend(live.map(|id| (DedupKey::from_bytes(id.key), id.status)));
         }
         all
     }
 
-    /// Returns the number of ids held, including those that have just expired.
+    /// Returns the number of ids held, including those that have expired and were not dropped yet.
     pub(super) fn held(&self) -> u64 {
-        self.counts.held.load(Ordering::Relaxed)
+        self.held.load(Ordering::Relaxed)
     }
 
     /// Returns the number of ids that were evicted before they expired, for lack of room.
     pub(super) fn evicted(&self) -> u64 {
-        self.counts.evicted.load(Ordering::Relaxed)
+        self.evicted.load(Ordering::Relaxed)
+    }
+
+    /// Drops the buckets whose last id has expired, a few times in each window: the memory of a burst does not stay.
+    fn sweep(&self, part: &mut SpentPart, now: u32) {
+        if now < part.sweep_at {
+            return;
+        }
+        part.sweep_at = now.saturating_add((self.window / 16).max(1));
+        part.buckets.retain(|_, bucket| {
+            let is_live = now < bucket.ends;
+            if !is_live {
+                let dropped = bucket.ids().count();
+                self.held.fetch_sub(dropped as u64, Ordering::Relaxed);
+            }
+            is_live
+        });
     }
 
     fn slot_of(&self, key: DedupKey) -> SlotLocation {
-        let pack = self.hashes.hash_one(key) % self.slot_count;
+        let slot = self.hashes.hash_one(key) % self.slot_count;
         SlotLocation {
-            bucket: pack / SHELF,
-            slot: usize::try_from(pack % SHELF).unwrap_or(0),
+            bucket: slot / SLOTS,
+            slot: usize::try_from(slot % SLOTS).unwrap_or(0),
         }
     }
 
@@ -184,25 +207,27 @@ impl SpentIds {
         let since = now.saturating_duration_since(self.began);
         u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
     }
+
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the remainder by PARTS is below PARTS"
+    )]
+    fn part(&self, place: SlotLocation) -> MutexGuard<'_, SpentPart> {
+        let part = usize::try_from(place.bucket % PARTS as u64).unwrap_or(0);
+        self.parts[part].lock()
+    }
 }
 
 impl SpentBucket {
-    fn new(packs: u64, counts: &Arc<SpentCounts>) -> Arc<Self> {
-        Arc::new(Self {
-            slots: (0..packs).map(|_| Mutex::default()).collect(),
-            counts: Arc::clone(counts),
-        })
+    fn new(slots: u64) -> Self {
+        Self {
+            slots: (0..slots).map(|_| SpentSlot::new()).collect(),
+            ends: 0,
+        }
     }
 
-    fn lock_slot(&self, place: SlotLocation) -> Option<MutexGuard<'_, SpentSlot>> {
-        self.slots.get(place.slot).map(Mutex::lock)
-    }
-}
-
-impl Drop for SpentBucket {
-    fn drop(&mut self) {
-        let held: usize = self.slots.iter().map(|pack| pack.lock().len()).sum();
-        self.counts.held.fetch_sub(held as u64, Ordering::Relaxed);
+    fn ids(&self) -> impl Iterator<Item = &SpentId> {
+        self.slots.iter().flatten()
     }
 }
 
@@ -229,7 +254,7 @@ mod tests {
         assert_eq!(size_of::<SpentId>(), 24);
     }
 
-    /// Fails when buckets have no more slots than the configured number of ids, or with the cache's default policy.
+    /// Fails when slots have no more places than the configured number of ids.
     #[test]
     fn as_many_of_the_newest_as_were_asked_for_are_remembered() {
         let spent = filled(10_000, 0..40_000);
@@ -239,12 +264,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pack_takes_little_more_room_than_its_ids() {
+    fn a_slot_takes_little_more_room_than_its_ids() {
         let spent = filled(20, 0..20);
         let place = spent.slot_of(key(0));
-        let shelf = spent.buckets.get(&place.bucket).unwrap();
-        let pack = shelf.lock_slot(place).unwrap();
-        assert_eq!((pack.len(), pack.capacity()), (20, 24));
+        let part = spent.part(place);
+        let slot = &part.buckets[&place.bucket].slots[place.slot];
+        assert_eq!((slot.len(), slot.capacity()), (20, 24));
     }
 
     #[test]
@@ -275,24 +300,29 @@ mod tests {
         spent.began = spent.began.checked_sub(Duration::from_secs(2)).unwrap();
         assert_eq!(spent.get(key(0), instant()), None);
         assert!(spent.all().is_empty());
-        spent.window = Duration::ZERO;
+        spent.window = 0;
         (0..2).for_each(|number| spent.insert(key(number), 200, instant()));
         assert_eq!(spent.held(), 2);
     }
 
+    /// Fails when an expired bucket stays, is still counted, or is dropped with an id that is not expired.
     #[test]
-    fn ids_of_a_dropped_shelf_are_no_longer_counted() {
-        let counts = Arc::new(SpentCounts::default());
-        let shelf = SpentBucket::new(2, &counts);
-        let id = SpentId {
-            key: [0; 16],
-            ends: 1,
-            status: 200,
+    fn an_expired_bucket_is_dropped() {
+        let mut spent = filled(10_000, 0..10_000);
+        let buckets = |spent: &SpentIds| -> usize {
+            let parts = spent.parts.iter();
+            parts.map(|part| part.lock().buckets.len()).sum()
         };
-        let place = SlotLocation { bucket: 0, slot: 1 };
-        shelf.lock_slot(place).unwrap().push(id);
-        counts.held.fetch_add(1, Ordering::Relaxed);
-        drop(shelf);
-        assert_eq!(counts.held.load(Ordering::Relaxed), 0);
+        assert_eq!(buckets(&spent), 5);
+        spent.began = spent.began.checked_sub(MINUTE / 2).unwrap();
+        spent.insert(key(0), 200, instant());
+        spent.began = spent.began.checked_sub(MINUTE / 2).unwrap();
+        (10_000..10_200).for_each(|number| spent.insert(key(number), 200, instant()));
+        assert_eq!(spent.get(key(0), instant()), Some(200));
+        spent.began = spent.began.checked_sub(MINUTE * 2).unwrap();
+        spent.parts.iter().for_each(|part| {
+            spent.sweep(&mut part.lock(), spent.seconds(instant()));
+        });
+        assert_eq!((buckets(&spent), spent.held()), (0, 0));
     }
 }

@@ -141,7 +141,7 @@ where
             framing::check_head(request.head()?)?;
             rules.check_source(verdict.source.ip)?;
             // The check is not verified, so the source pays for it.
-            gate.charge_source(&verdict.source)?;
+            gate.charge_source(verdict)?;
             rules.check_client(&request.head()?.extensions, *now)?;
             let response = response?;
             match on_challenge {
@@ -166,7 +166,7 @@ where
             verdict.begin(GateCheck::SourceIp);
             rules.check_source(verdict.source.ip)?;
             verdict.begin(GateCheck::SourceRate);
-            gate.charge_source(&verdict.source)?;
+            gate.charge_source(verdict)?;
             verdict.begin(GateCheck::ClientCert);
             rules.check_client(&request.head()?.extensions, *now)?;
             verdict.begin(GateCheck::Material);

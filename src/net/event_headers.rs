@@ -3,8 +3,8 @@
 //! Both proxy routes and deliveries use them. They are set after the sender's headers were vetted, so that a sender can
 //! neither set nor remove them.
 
-use std::io::Write;
-use std::net::IpAddr;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use hookgate_verify::identity::event_id::EventId;
@@ -30,6 +30,10 @@ const CLIENT_FINGERPRINT: HeaderName = HeaderName::from_static("hookgate-client-
 pub(crate) const DUPLICATE: HeaderName = HeaderName::from_static("hookgate-duplicate");
 /// Marks an event whose signed bytes the upstream has already accepted as another event.
 const REPLAYED_BODY: HeaderName = HeaderName::from_static("hookgate-replayed-body");
+
+/// The headers of [`EventMarks`].
+pub(crate) const MARKS: [HeaderName; 4] =
+    [DUPLICATE, REPLAYED_BODY, CLIENT_SUBJECT, CLIENT_FINGERPRINT];
 
 /// Maximum length of an event type in a header. A longer one has no use, and apps reject very long headers.
 const MAX_EVENT_TYPE: usize = 255;
@@ -127,14 +131,19 @@ pub(crate) fn insert_event(
 
 /// Sets the headers of these marks, and removes all other marks: a sender must not be able to set one.
 pub(crate) fn set_marks(headers: &mut HeaderMap, marks: EventMarks) {
+    for name in MARKS {
+        headers.remove(name);
+    }
+    insert_marks(headers, marks);
+}
+
+/// Sets the headers of these marks. The sender's own must be gone already.
+pub(crate) fn insert_marks(headers: &mut HeaderMap, marks: EventMarks) {
     for (name, is_set) in [(DUPLICATE, marks.is_copy), (REPLAYED_BODY, marks.is_replay)] {
-        match is_set {
-            true => drop(headers.insert(name, HeaderValue::from_static("true"))),
-            false => drop(headers.remove(name)),
+        if is_set {
+            headers.insert(name, HeaderValue::from_static("true"));
         }
     }
-    headers.remove(CLIENT_SUBJECT);
-    headers.remove(CLIENT_FINGERPRINT);
     if let Some(client) = marks.client {
         headers.insert(CLIENT_SUBJECT, client.subject.clone());
         headers.insert(CLIENT_FINGERPRINT, client.fingerprint.clone());
@@ -171,15 +180,46 @@ fn ip_value(ip: IpAddr) -> HeaderValue {
     let mut buffer = [0; 48];
     let mut rest = buffer.as_mut_slice();
     let _ = match ip {
-        // Several times faster than formatting the address itself, whose formatter supports padding.
-        IpAddr::V4(ip) => {
-            let [a, b, c, d] = ip.octets();
-            write!(rest, "{a}.{b}.{c}.{d}")
-        }
+        // Without the formatter, which takes many times as long.
+        IpAddr::V4(ip) => write_v4(&mut rest, ip),
         IpAddr::V6(ip) => write!(rest, "{ip}"),
     };
     let left = rest.len();
     let text = buffer.get(..buffer.len().saturating_sub(left));
     text.and_then(|text| HeaderValue::from_bytes(text).ok())
         .unwrap_or_else(|| HeaderValue::from_static("unknown"))
+}
+
+fn write_v4(to: &mut impl Write, ip: Ipv4Addr) -> io::Result<()> {
+    for (place, octet) in ip.octets().into_iter().enumerate() {
+        if place > 0 {
+            to.write_all(b".")?;
+        }
+        let digits = [octet / 100, octet / 10 % 10, octet % 10].map(|digit| b'0' + digit);
+        let zeros = match octet {
+            100.. => 0,
+            10.. => 1,
+            _ => 2,
+        };
+        to.write_all(digits.get(zeros..).unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails when an octet gets too many digits or too few.
+    #[test]
+    fn an_address_has_its_usual_form() {
+        for octet in 0..=u8::MAX {
+            let ip = Ipv4Addr::new(octet, 0, octet, 9);
+            assert_eq!(ip_value(ip.into()), ip.to_string());
+        }
+        let ip = "2001:db8::1";
+        assert_eq!(ip_value(ip.parse().unwrap()), ip);
+        let longest = Ipv4Addr::BROADCAST;
+        assert_eq!(ip_value(longest.into()), longest.to_string());
+    }
 }

@@ -139,13 +139,17 @@ fn remove_connection_named(headers: &mut HeaderMap, protected: &[HeaderName]) {
 /// A `HeaderMap` cannot change while it is read, so the names are collected first. The first eight stay on the stack,
 /// since most requests have a handful at most; a head full of them is still read only once.
 fn remove_where(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {
-    let mut first = [const { None::<HeaderName> }; 8];
-    let mut found = headers.keys().filter(|name| is_unwanted(name));
-    for slot in &mut first {
-        *slot = found.next().cloned();
+    let mut found = headers.keys().filter(|name| is_unwanted(name)).cloned();
+    let Some(one) = found.next() else {
+        return;
+    };
+    let mut more = [const { None::<HeaderName> }; 7];
+    for slot in &mut more {
+        *slot = found.next();
     }
-    let rest: Vec<HeaderName> = found.cloned().collect();
-    for name in first.into_iter().flatten().chain(rest) {
+    let rest: Vec<HeaderName> = found.collect();
+    let more = more.into_iter().flatten().chain(rest);
+    for name in std::iter::once(one).chain(more) {
         headers.remove(name);
     }
 }

@@ -35,6 +35,8 @@ pub struct IdentityRules {
     versions: Box<[CompiledLocation]>,
     /// The parts of the dedup key; a key needs all of them.
     key: Box<[CompiledKeyPart]>,
+    /// True where the key is the event id alone, so that one reading serves both.
+    is_key_id: bool,
     /// The locations of the tenants, where the sender signs for all customers with one key.
     tenants: Box<[CompiledLocation]>,
     /// Those that name a list of them.
@@ -188,6 +190,7 @@ impl IdentityRules {
             picker: ValuePicker::new(pointers),
             claims_of: has_claims.then(|| Box::new(spec.clone())),
             batch: facts.batch.and_then(BatchReader::new),
+            is_key_id: matches!(parts, [KeyPart::Fields(fields)] if *fields == spec.event_id),
             ids,
             types,
             versions,
@@ -212,13 +215,16 @@ impl IdentityRules {
             form: self.once.check(head, bytes)?,
         };
         let reject = |fault| VerifyError::Identity { fault };
-        let event_id = read_text(&self.ids, &mut request).map_err(reject)?;
-        let event_id = event_id.and_then(|text| EventId::parse(&text));
+        let id = read_text(&self.ids, &mut request).map_err(reject)?;
+        let key = match self.is_key_id {
+            true => key_of(id.as_deref()),
+            false => self.read_key(&mut request).map_err(reject)?,
+        };
         Ok(EventIdentity {
-            event_id,
+            event_id: id.and_then(|text| EventId::parse(&text)),
             event_type: read_word(&self.types, &mut request),
             version: read_word(&self.versions, &mut request),
-            key: self.read_key(&mut request).map_err(reject)?,
+            key,
             tenants: self.read_tenants(&mut request).map_err(reject)?,
             types: match &self.batch {
                 Some(batch) => batch.types(bytes),
@@ -246,8 +252,7 @@ impl IdentityRules {
     fn read_key(&self, request: &mut IdentityReader<'_>) -> Result<KeyText, &'static str> {
         // The common case, one text, is hashed here, which saves a copy of it.
         if let [CompiledKeyPart::Fields(places)] = &*self.key {
-            let text = read_text(places, request)?;
-            return Ok(text.map_or(KeyText::Absent, |text| KeyText::One(DedupKey::of_id(&text))));
+            return Ok(key_of(read_text(places, request)?.as_deref()));
         }
         let mut texts = Vec::with_capacity(self.key.len());
         for part in &self.key {
@@ -399,6 +404,11 @@ fn read_text<'a>(
         }
     }
     Ok(None)
+}
+
+/// Returns the key that consists of one text.
+fn key_of(text: Option<&str>) -> KeyText {
+    text.map_or(KeyText::Absent, |text| KeyText::One(DedupKey::of_id(text)))
 }
 
 /// Returns the first text that is a valid type or version.
