@@ -191,7 +191,8 @@ fn a_sender_sets_no_mark() {
     let mut route = route("http://127.0.0.1:9/in", PathRule::Exact("/hook".to_owned()));
     route.scheme.event_id = MARKS.map(FieldLocation::Header).to_vec();
     let target = UpstreamTarget::build(&route, &OutgoingClient::new()).unwrap();
-    let sent: Vec<_> = MARKS.iter().map(|name| (name.as_str(), "true")).collect();
+    let marks = MARKS;
+    let sent: Vec<_> = marks.iter().map(|name| (name.as_str(), "true")).collect();
     let request = request::verified(event(&sent, b"{}"), &target, id()).unwrap();
     let headers = request.headers();
     assert!(MARKS.iter().all(|name| !headers.contains_key(name)));
