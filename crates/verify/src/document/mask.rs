@@ -180,7 +180,7 @@ mod tests {
             // A part of the line was masked before.
             (
                 "[*************.example/hunter2]",
-                "[******************************]",
+                "[*****************************]",
             ),
             (
                 "a = { path = \"x\", b = \"y\" ",
