@@ -20,7 +20,7 @@ pub(crate) struct UpstreamTarget {
     pub(super) route: HeaderValue,
     pub(super) provider: HeaderValue,
     /// Headers that are never removed, because the scheme reads them and the app may verify again. No marks of the gate:
-    /// a sender can set none of them.
+    /// no sender can set one of them.
     pub(super) protected: Vec<HeaderName>,
     pub(super) pass_error_bodies: bool,
     /// Signer of forwarded events; `None` without `sign_upstream`.

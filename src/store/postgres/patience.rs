@@ -1,12 +1,12 @@
 //! Deadlines for answers of the database that count only while this process runs.
 //!
-//! A process that stood still (a suspended machine, `SIGSTOP`) finds that its whole deadline has passed when it wakes,
+//! A process that was stopped (a suspended machine, `SIGSTOP`) finds that its whole deadline has passed when it wakes,
 //! although the answer may have come long ago. To take the database for lost then would fail commits and takes for
 //! nothing, and let copies of an event pass two nodes.
 
 use std::time::Duration;
 
-/// Steps of a deadline. However long the process stands still, only the step in which it stopped is over at once.
+/// Steps of a deadline. However long the process is stopped, only the step in which it was stopped is over at once.
 const STEPS: u32 = 8;
 
 /// Runs work for at most this long. Returns `None` if it has not ended by then.

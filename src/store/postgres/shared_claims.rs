@@ -59,7 +59,14 @@ impl PostgresStore {
         };
         let (reply, answer) = oneshot::channel();
         self.shared.claims.request(ClaimRequest { claim, reply })?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        let outcome = answer.await.map_err(|_| StoreError::Closed)??;
+        match outcome {
+            // This process was stopped meanwhile, so another node may have taken the claim. The caller asks again.
+            SharedClaimOutcome::Claimed(_) if !self.shared.lease.is_valid() => {
+                Ok(SharedClaimOutcome::Held)
+            }
+            outcome => Ok(outcome),
+        }
     }
 
     pub(in crate::store) fn end_shared(&self, claim: SharedClaim, end: SharedClaimEnd) {
@@ -279,10 +286,12 @@ impl ClaimRows {
         // was lost.
         // The holder of a claim in progress counts as gone without a live row in `node`, so a claim need not wait for
         // its lease after a crash.
+        // A node that was declared dead claims nothing until it has entered again: any other node could take the claim.
         let sql = "WITH made AS (
                 INSERT INTO claim AS c (route, key, expires_ms, node)
                 SELECT a.route, a.key, a.lease_ms, $4
                     FROM unnest($1::bigint[], $2::bytea[], $3::bigint[]) AS a (route, key, lease_ms)
+                    WHERE EXISTS (SELECT 1 FROM node n WHERE n.id = $4 AND n.ended_ms IS NULL)
                     ORDER BY a.route, a.key
                 ON CONFLICT (route, key) DO UPDATE
                     SET expires_ms = excluded.expires_ms, status = NULL, event = NULL, node = excluded.node

@@ -134,6 +134,34 @@ async fn claims_of_nodes_that_are_gone_are_taken_over() {
     claimed(&rig.store, &[OTHER]).await;
 }
 
+// Fails when a node that was declared dead while it was stopped gets a claim, which the other one would take over at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_declared_dead_claims_nothing() {
+    let rig = Rig::new();
+    let Some(second) = rig.second_node() else {
+        return;
+    };
+    let node = second.postgres().node_number();
+    let end = format!("UPDATE node SET ended_ms = 1 WHERE id = {node}");
+    rig.store.postgres().run_sql(end).await;
+    // It has not noticed, or has entered again under another number.
+    let outcome = claim(&second, &[KEY], LEASE).await;
+    let entered_again = second.postgres().node_number() != node;
+    assert!(
+        outcome == SharedClaimOutcome::Held || entered_again,
+        "{outcome:?}"
+    );
+    wait_until(&second, &[KEY], |outcome| {
+        matches!(outcome, SharedClaimOutcome::Claimed(_))
+    })
+    .await;
+    assert_ne!(second.postgres().node_number(), node);
+    assert_eq!(
+        claim(&rig.store, &[KEY], LEASE).await,
+        SharedClaimOutcome::Held
+    );
+}
+
 // Fails when of many requests at several nodes not exactly one gets an event.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_requests_at_once_one_gets_the_event() {
