@@ -42,7 +42,7 @@ impl PlannedFault {
         self.left.store(commits, Ordering::SeqCst);
     }
 
-    /// Takes one of the faults, if it is planned for this session.
+    /// Takes one of the faults, if it is planned for a connection that began like this.
     fn take(&self, application: &[u8]) -> bool {
         // As `application_name` of the start message, which ends with a null byte.
         let duty = format!(" {}\0", self.duty.lock());
